@@ -1,0 +1,1 @@
+"""Speculative decoding loop over exported engines."""

@@ -1,0 +1,66 @@
+"""Counter-based noise on the host, prefetched by rows of the grid (RNG-1, RNG-2)."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+_ROUNDS = 10
+_LOW = np.uint64(0xFFFFFFFF)
+_SHIFT = np.uint64(32)
+_MULTIPLIER_0, _MULTIPLIER_1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
+_KEY_STEP_0, _KEY_STEP_1 = 0x9E3779B9, 0xBB67AE85
+
+
+def sample_stream(model: int) -> int:
+    """Return the stream from which model number `model` draws samples (RNG-2)."""
+    return 2 * model
+
+
+def gumbel_noise(
+    seed: int, stream: int, positions: NDArray[np.int64], vocabulary: int, attempt: int = 0
+) -> NDArray[np.float32]:
+    """Return Gumbel noise, Float32[n, vocabulary] (RNG-1).
+
+    Args:
+        seed: 0..2^64 - 1.
+        stream: RNG-2.
+        positions: Int[n], raster positions.
+        vocabulary: How many codes.
+        attempt: 0 but where a rule re-predicts a token.
+    """
+    shape = (len(positions), -(-vocabulary // 4))
+    c0 = np.broadcast_to(np.arange(shape[1], dtype=np.uint64), shape)
+    c1 = np.broadcast_to(positions.astype(np.uint64)[:, None], shape)
+    c2 = np.full(shape, stream, dtype=np.uint64)
+    c3 = np.full(shape, attempt, dtype=np.uint64)
+    key_0, key_1 = seed % 2**32, seed // 2**32
+    for _ in range(_ROUNDS):
+        product_0, product_1 = _MULTIPLIER_0 * c0, _MULTIPLIER_1 * c2
+        c0, c1, c2, c3 = (
+            (product_1 >> _SHIFT) ^ c1 ^ np.uint64(key_0),
+            product_1 & _LOW,
+            (product_0 >> _SHIFT) ^ c3 ^ np.uint64(key_1),
+            product_0 & _LOW,
+        )
+        key_0, key_1 = (key_0 + _KEY_STEP_0) % 2**32, (key_1 + _KEY_STEP_1) % 2**32
+    words = np.stack([c0, c1, c2, c3], axis=-1).reshape(len(positions), -1)[:, :vocabulary]
+    uniform = (words.astype(np.float64) + 0.5) / 2.0**32
+    return (-np.log(-np.log(uniform))).astype(np.float32)
+
+
+class NoiseSource:
+    """The Gumbel noise of one stream of one image, made a block of positions at a time."""
+
+    def __init__(self, seed: int, stream: int, cells: int, vocabulary: int, block: int = 32) -> None:
+        self.seed, self.stream, self.cells, self.vocabulary, self.block = seed, stream, cells, vocabulary, block
+        self.blocks: dict[int, NDArray[np.float32]] = {}
+
+    def _row(self, cell: int) -> NDArray[np.float32]:
+        number = cell // self.block
+        if number not in self.blocks:
+            positions = np.arange(number * self.block, min((number + 1) * self.block, self.cells))
+            self.blocks[number] = gumbel_noise(self.seed, self.stream, positions, self.vocabulary)
+        return self.blocks[number][cell % self.block]
+
+    def rows(self, cells: list[int]) -> NDArray[np.float32]:
+        """Return Float32[n, vocabulary] for n cells."""
+        return np.stack([self._row(cell) for cell in cells])

@@ -1,0 +1,105 @@
+"""A plan: the coarse layout of a prompt's objects, which can be shown, edited and given back."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from engines.prompts.grammar import Prompt
+from engines.prompts.vocabulary import MAX_OBJECTS, POSITION_BINS, RADII, Colour, Shape, centre_from_bin
+
+MAX_PLAN_BYTES = 64 * 1024
+PositionBin = Annotated[int, Field(ge=0, lt=POSITION_BINS, strict=True)]
+SizeBin = Annotated[int, Field(ge=0, lt=len(RADII), strict=True)]
+
+
+class PlanError(ValueError):
+    """A plan that cannot be read or does not fit its prompt; its message is one line for the user."""
+
+
+class PlannedObject(BaseModel):
+    """One object of a plan: centre (x to the right, y downwards) and size in bins."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    shape: Shape
+    colour: Colour
+    x: PositionBin
+    y: PositionBin
+    size: SizeBin
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """(x, y) as fractions of the image's side."""
+        return centre_from_bin(self.x), centre_from_bin(self.y)
+
+    @property
+    def radius(self) -> float:
+        """Radius as a fraction of the image's side."""
+        return RADII[self.size]
+
+
+class Plan(BaseModel):
+    """The objects of a scene, in the order in which the prompt names them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    objects: Annotated[tuple[PlannedObject, ...], Field(min_length=1, max_length=MAX_OBJECTS)]
+
+
+def relation_holds(relation: str, first: tuple[float, float], second: tuple[float, float], margin: float) -> bool:
+    """Whether `first` lies left of, right of, above or below `second` by more than `margin` (centres as (x, y))."""
+    offset = {
+        "left of": second[0] - first[0],
+        "right of": first[0] - second[0],
+        "above": second[1] - first[1],
+        "below": first[1] - second[1],
+    }[relation]
+    return offset > margin
+
+
+def check_plan(plan: Plan, prompt: Prompt) -> None:
+    """Check that a plan holds what its prompt asks for.
+
+    Raises:
+        PlanError: another number of objects, another shape or colour, or a relation that does not hold.
+    """
+    if len(plan.objects) != len(prompt.objects):
+        raise PlanError(
+            f"plan: expected {len(prompt.objects)} objects for {prompt.text!r}, got {len(plan.objects)}; edit the plan"
+        )
+    for index, (planned, asked) in enumerate(zip(plan.objects, prompt.objects, strict=True)):
+        if planned.shape != asked.shape or asked.colour not in (None, planned.colour):
+            wanted = f"{asked.colour or 'any colour of'} {asked.shape}"
+            raise PlanError(f"plan: object {index} should be {wanted}, got {planned.colour} {planned.shape}")
+    if prompt.relation is not None:
+        first, second = (item.centre for item in plan.objects)
+        if not relation_holds(prompt.relation, first, second, margin=0.0):
+            raise PlanError(f"plan: object 0 should be {prompt.relation} object 1, its bins say otherwise; edit them")
+
+
+def load_plan(path: Path) -> Plan:
+    """Read a plan from a JSON file.
+
+    Raises:
+        PlanError: the file is missing, too large, not JSON, or not a plan.
+    """
+    try:
+        if path.stat().st_size > MAX_PLAN_BYTES:
+            raise PlanError(f"{path}: expected a plan of at most {MAX_PLAN_BYTES} bytes, got {path.stat().st_size}")
+        return Plan.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise PlanError(f"{path}: not a plan: {where}: {first['msg']}; see docs/demo.md for the format") from None
+    except (OSError, ValueError, RecursionError) as error:
+        if isinstance(error, PlanError):
+            raise
+        reason = error.strerror if isinstance(error, OSError) else "not JSON"
+        raise PlanError(f"{path}: expected a plan as JSON, got: {reason}") from None
+
+
+def save_plan(plan: Plan, path: Path) -> None:
+    """Write a plan as JSON, for a person to edit."""
+    path.write_text(plan.model_dump_json(indent=2) + "\n", encoding="utf-8")
