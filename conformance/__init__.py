@@ -1,0 +1,1 @@
+"""Python suite that an optimised path behaves as the reference does."""

@@ -1,0 +1,1 @@
+"""Compiles the models to ONNX and TensorRT engines, as a bundle."""

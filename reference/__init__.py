@@ -1,0 +1,1 @@
+"""The executable specification of MuLo-SD, in eager PyTorch."""

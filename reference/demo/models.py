@@ -1,0 +1,64 @@
+"""The shipped demo models and their conditions."""
+
+import json
+from hashlib import sha256
+
+import torch
+
+from engines.prompts import Plan, make_plan, null_prefix, parse, prefix_from_plan
+from engines.prompts.plan import check_plan
+from reference.decode import Condition, Models
+from reference.demo.weights import SHIPPED
+from reference.settings import Settings
+from reference.weights import WeightsError, load_tokenizer, load_transformer
+
+MODEL_NAMES = ("target", "drafter", "tokenizer")
+# The settings that docs/demo.md measures best; the bundle's defaults.
+RECOMMENDED = Settings()
+
+
+def check_hashes() -> dict[str, str]:
+    """Return the sha256 of every shipped weight file, compared with its card.
+
+    Raises:
+        WeightsError: a file is missing or differs from its card.
+    """
+    hashes = {}
+    for name in MODEL_NAMES:
+        path = SHIPPED / f"{name}.safetensors"
+        card = SHIPPED / f"{name}.json"
+        if not path.is_file() or not card.is_file():
+            raise WeightsError(f"{path}: the shipped weights or their card are missing; install the project again")
+        hashes[name] = sha256(path.read_bytes()).hexdigest()
+        expected = json.loads(card.read_text(encoding="utf-8"))["sha256"]
+        if hashes[name] != expected:
+            raise WeightsError(f"{path}: expected sha256 {expected}, got {hashes[name]}; install the project again")
+    return hashes
+
+
+def load() -> Models:
+    """Load the shipped target, drafter and tokenizer in float32.
+
+    Raises:
+        WeightsError: a file is missing or differs from its card.
+    """
+    check_hashes()
+    return Models(
+        target=load_transformer(SHIPPED / "target.safetensors"),
+        drafter=load_transformer(SHIPPED / "drafter.safetensors"),
+        tokenizer=load_tokenizer(SHIPPED / "tokenizer.safetensors"),
+    )
+
+
+def condition(prompt: str, seed: int = 0, plan: Plan | None = None) -> Condition:
+    """Return the prefix of a prompt: its caption and its plan (made with `seed` where none is given).
+
+    Raises:
+        PromptError: the prompt is not understood.
+        PlanError: the plan does not fit the prompt.
+    """
+    parsed = parse(prompt)
+    if plan is None:
+        plan = make_plan(parsed, seed)
+    check_plan(plan, parsed)
+    return Condition(cond=torch.from_numpy(prefix_from_plan(parsed, plan)), uncond=torch.from_numpy(null_prefix()))

@@ -1,0 +1,57 @@
+"""python -m reference.demo.train {tokenizer,drafter,target} --out DIR: train a model of the demo."""
+
+import argparse
+import sys
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from reference.demo.train.jobs import BATCH, MATRIX_RATE, STEPS, train_tokenizer, train_transformer
+from reference.demo.train.workers import run_workers
+from reference.demo.weights import SHIPPED
+from reference.weights import WeightsError, load_tokenizer, load_transformer
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m reference.demo.train", description=__doc__)
+    parser.add_argument("model", choices=("tokenizer", "drafter", "target"))
+    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints, pictures, weights and card")
+    parser.add_argument("--steps", type=int, help=f"default: {STEPS}")
+    parser.add_argument("--batch", type=int, help=f"images a step of drafter or target; default: {BATCH}")
+    parser.add_argument("--rate", type=float, help=f"peak learning rate of the matrices; default: {MATRIX_RATE}")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=1, help="processes that share every batch (drafter, target)")
+    parser.add_argument("--threads", type=int, default=2, help="threads of each process")
+    parser.add_argument("--compile", action="store_true", help="compile the model first (needs a C++ compiler)")
+    parser.add_argument("--tokenizer", type=Path, default=SHIPPED / "tokenizer.safetensors")
+    parser.add_argument("--warm-start", type=Path, help="a drafter's weights for the target to start from")
+    parser.add_argument("--score-per-task", type=int, default=40, help="held-out prompts a task in the final scores")
+    arguments = parser.parse_args()
+    for name in ("steps", "batch", "threads", "workers", "score_per_task"):
+        value = getattr(arguments, name)
+        if value is not None and value < 1:
+            parser.error(f"--{name.replace('_', '-')}: expected at least 1, got {value}")
+    return arguments
+
+
+def main() -> int:
+    """Train, save weights, score them, and write the card."""
+    arguments = _arguments()
+    torch.set_num_threads(arguments.threads)
+    try:
+        if arguments.model == "tokenizer":
+            train_tokenizer(arguments)
+        else:
+            load_tokenizer(arguments.tokenizer)  # a bad path is better told here than by every worker
+            if arguments.warm_start:
+                load_transformer(arguments.warm_start)
+            run_workers(arguments.workers, arguments.threads, partial(train_transformer, arguments))
+    except WeightsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""Training of drafter and target: next-token prediction on the tokens of rendered scenes."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from engines.prompts.prefix import null_prefix, prefix_from_plan
+from reference.batch import decode_batch
+from reference.demo.scenes import held_out_scenes, scene
+from reference.demo.train.pictures import save_grid
+from reference.demo.train.schedule import rate_at
+from reference.demo.train.workers import Workers
+from reference.images import images_from_pixels, pixels_from_images
+from reference.tokenizer import Tokenizer
+from reference.transformer import Transformer, TransformerConfig
+
+CONDITION_DROPOUT = 0.1
+PICTURE_GUIDANCE = 1.5
+EMBEDDING_RATE = 2e-3
+
+
+class AutoregressiveTrainee:
+    """A transformer in training: Muon for the blocks' matrices, AdamW for the rest."""
+
+    def __init__(
+        self,
+        config: TransformerConfig,
+        tokenizer: Tokenizer,
+        seed: int,
+        batch: int,
+        matrix_rate: float,
+        workers: Workers,
+        compiled: bool = False,
+    ) -> None:
+        torch.manual_seed(seed)
+        self.seed, self.batch, self.workers = seed, batch, workers
+        self.tokenizer = tokenizer.eval()
+        self.model = Transformer(config)
+        self._initialise()
+        matrices = [weight for weight in self.model.layers.parameters() if weight.ndim == 2]
+        chosen = {id(weight) for weight in matrices}
+        rest = [weight for weight in self.model.parameters() if id(weight) not in chosen]
+        self.optimizers: list[torch.optim.Optimizer] = [
+            torch.optim.Muon(matrices, lr=matrix_rate, weight_decay=0.01, momentum=0.95),
+            torch.optim.AdamW(rest, lr=EMBEDDING_RATE, betas=(0.9, 0.98), weight_decay=0.0),
+        ]
+        self.peak_rates = [matrix_rate, EMBEDDING_RATE]
+        self.loss = torch.compile(self._loss) if compiled else self._loss
+
+    def _initialise(self) -> None:
+        for name, weight in self.model.named_parameters():
+            if weight.ndim == 2:
+                torch.nn.init.normal_(weight, std=0.02)
+            if name.endswith(("wo.weight", "w2.weight", "output.weight")):
+                torch.nn.init.zeros_(weight)
+
+    def warm_start(self, drafter: Transformer) -> None:
+        """Take over a drafter's weights; its learned positions are stretched over the finer grid."""
+        state = drafter.state_dict()
+        ours, theirs = self.model.config, drafter.config
+        learned = state["abs_pe"]
+        coarse = learned[theirs.prefix_length :].t().reshape(1, -1, theirs.grid_height, theirs.grid_width)
+        fine = F.interpolate(coarse, (ours.grid_height, ours.grid_width), mode="bilinear", align_corners=False)
+        state["abs_pe"] = torch.cat([learned[: theirs.prefix_length], fine[0].flatten(1).t()])
+        self.model.load_state_dict(state)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "model": self.model.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+
+    @torch.no_grad()
+    def _batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """Return this worker's share of step `step`: prefixes Int[b, P, fields] and tokens Int[b, H * W]."""
+        pixels = self.model.config.grid_height * self.tokenizer.config.factor
+        first = (self.seed << 40) + step * self.batch
+        share = self.workers.share(self.batch)
+        scenes = [scene(first + index) for index in share]
+        images = images_from_pixels(torch.from_numpy(np.stack([item.render(pixels) for item in scenes])))
+        tokens = torch.cat([self.tokenizer.tokens_from_images(part) for part in images.split(8)])
+        dropped = np.random.default_rng([self.seed, step, 0x44524F50]).random(self.batch) < CONDITION_DROPOUT
+        dropped = dropped[share.start : share.stop]
+        prefixes = [
+            null_prefix() if drop else prefix_from_plan(item.prompt, item.plan)
+            for item, drop in zip(scenes, dropped, strict=True)
+        ]
+        return torch.from_numpy(np.stack(prefixes)), tokens.flatten(1)
+
+    def _loss(self, prefixes: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        positions = torch.arange(self.model.config.sequence_length - 1)[None].expand(len(tokens), -1)
+        with torch.autocast("cpu", torch.bfloat16):
+            embeddings = torch.cat(
+                [self.model.prefix_embeddings(prefixes), self.model.token_embeddings(tokens[:, :-1])], dim=1
+            )
+            logits = self.model(embeddings, positions)[:, self.model.config.prefix_length - 1 :]
+        loss = F.cross_entropy(logits.float().flatten(0, 1), tokens.flatten())
+        accuracy = (logits.detach().argmax(-1) == tokens).float().mean()
+        return loss, accuracy
+
+    def step(self, step: int, steps: int) -> dict[str, float]:
+        """Take one step; metrics: loss in nats a token, share of tokens predicted exactly."""
+        for optimizer, peak in zip(self.optimizers, self.peak_rates, strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = peak * rate_at(step, steps)
+        prefixes, tokens = self._batch(step)
+        loss, accuracy = self.loss(prefixes, tokens)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
+        self.workers.average_gradients(self.model)
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        return {"loss": float(loss.detach()), "accuracy": float(accuracy)}
+
+    @torch.no_grad()
+    def draw(self, path: Path) -> None:
+        """Draw twelve held-out prompts, two a task, decoded autoregressively."""
+        scenes = list(held_out_scenes(2))
+        cond = torch.from_numpy(np.stack([prefix_from_plan(item.prompt, item.plan) for item in scenes]))
+        tokens = decode_batch(
+            self.model, cond, torch.from_numpy(null_prefix()), list(range(len(scenes))), PICTURE_GUIDANCE
+        )
+        images = pixels_from_images(self.tokenizer.images_from_tokens(tokens)).numpy()
+        truth = np.stack([item.render(images.shape[1]) for item in scenes])
+        save_grid(np.concatenate([truth[:6], images[:6], truth[6:], images[6:]]), 6, path, 256 // images.shape[1])

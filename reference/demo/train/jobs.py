@@ -1,0 +1,83 @@
+"""The training jobs: what to train with which data, and what to leave behind."""
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+import torch
+
+from engines.prompts.prefix import PREFIX_LENGTH, PREFIX_VOCABULARY
+from reference.demo.train.autoregressive import AutoregressiveTrainee
+from reference.demo.train.card import write_card
+from reference.demo.train.run import Run
+from reference.demo.train.scores import autoregressive_scores, tokenizer_scores
+from reference.demo.train.tokenizer import TokenizerTrainee
+from reference.demo.train.workers import Workers
+from reference.tokenizer import TokenizerConfig
+from reference.transformer import TransformerConfig
+from reference.weights import load_tokenizer, load_transformer, save_weights
+
+DATA = "procedural scenes of reference.demo.scenes, drawn anew for every step (training split)"
+STEPS = {"tokenizer": 4200, "drafter": 500, "target": 1700}
+BATCH = {"drafter": 32, "target": 16}
+GRID = {"drafter": 16, "target": 32}
+MATRIX_RATE = {"drafter": 0.01, "target": 0.005}
+
+
+def _run(arguments: argparse.Namespace, workers: Workers = Workers()) -> Run:  # noqa: B008  (it is frozen)
+    steps = arguments.steps or STEPS[arguments.model]
+    return Run(arguments.out / f"{arguments.model}.run", steps, leader=workers.rank == 0)
+
+
+def _weights(arguments: argparse.Namespace) -> Path:
+    path: Path = arguments.out / f"{arguments.model}.safetensors"
+    return path
+
+
+def _card(arguments: argparse.Namespace, run: Run, facts: dict[str, object]) -> None:
+    training = {"data": DATA, "steps": run.steps, "seconds": round(run.seconds, 1), "seed": arguments.seed}
+    write_card(arguments.out / f"{arguments.model}.json", _weights(arguments), training | facts)
+    print(f"wrote {_weights(arguments)}")
+
+
+def train_tokenizer(arguments: argparse.Namespace) -> None:
+    """Train the tokenizer, score it and write weights and card."""
+    trainee = TokenizerTrainee(TokenizerConfig(), arguments.seed)
+    run = _run(arguments)
+    run.train(trainee)
+    save_weights(trainee.tokenizer, trainee.tokenizer.config, _weights(arguments))
+    scores = tokenizer_scores(load_tokenizer(_weights(arguments)))
+    _card(arguments, run, {"config": dataclasses.asdict(trainee.tokenizer.config), "scores": scores})
+
+
+def train_transformer(arguments: argparse.Namespace, workers: Workers) -> None:
+    """Train drafter or target as one of several workers; the leader scores it and writes weights and card."""
+    tokenizer = load_tokenizer(arguments.tokenizer)
+    side, batch = GRID[arguments.model], arguments.batch or BATCH[arguments.model]
+    config = TransformerConfig(
+        grid_height=side,
+        grid_width=side,
+        vocabulary=tokenizer.config.codes,
+        prefix_length=PREFIX_LENGTH,
+        prefix_vocabulary=PREFIX_VOCABULARY,
+    )
+    rate = arguments.rate or MATRIX_RATE[arguments.model]
+    trainee = AutoregressiveTrainee(config, tokenizer, arguments.seed, batch, rate, workers, arguments.compile)
+    if arguments.warm_start:
+        trainee.warm_start(load_transformer(arguments.warm_start))
+    run = _run(arguments, workers)
+    run.train(trainee)
+    if workers.rank == 0:
+        save_weights(trainee.model, config, _weights(arguments))
+        torch.set_num_threads(arguments.threads * workers.count)
+        scores = autoregressive_scores(load_transformer(_weights(arguments)), tokenizer, arguments.score_per_task)
+        facts: dict[str, object] = {
+            "config": dataclasses.asdict(config),
+            "batch": batch,
+            "views": batch * run.steps,
+            "matrix_rate": rate,
+            "workers": workers.count,
+            "warm_start": arguments.warm_start.name if arguments.warm_start else None,
+            "scores": scores,
+        }
+        _card(arguments, run, facts)

@@ -1,0 +1,116 @@
+"""One model in the middle of a decode: its grid, its cache, and what the cache does not hold yet."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from reference.cache import KVCache, feed
+from reference.noise import gumbel_noise, sample_stream
+from reference.sampling import sample, target_log_probs
+from reference.settings import Settings
+from reference.trace import Pass, Trace
+from reference.transformer import Transformer
+
+
+class ModelState:
+    """The state of model number `number` (0 target, 1 drafter) while one image is decoded.
+
+    Attributes:
+        grid: Int[N], the tokens as they stand; -1 where there is none yet.
+        pending: Grid positions decided since the last pass; the next pass feeds them (KV-3).
+    """
+
+    def __init__(
+        self,
+        model: Transformer,
+        number: int,
+        prefixes: Tensor,
+        settings: Settings,
+        seed: int,
+        trace: Trace,
+        record_logits: bool,
+    ) -> None:
+        """Feed the prefix (PREFILL): Int[B, P, fields], B = 2 with guidance (conditional first), else 1."""
+        self.model, self.number, self.settings, self.seed = model, number, settings, seed
+        self.trace, self.record_logits = trace, record_logits
+        config = model.config
+        self.grid = torch.full((config.grid_height * config.grid_width,), -1, dtype=torch.long)
+        self.pending: set[int] = set()
+        self.unfed: set[int] = set()
+        self.cache = KVCache(config, len(prefixes), model.output.weight.dtype)
+        places = torch.arange(config.prefix_length)
+        logits = feed(model, self.cache, model.prefix_embeddings(prefixes), places)
+        self._record(places, torch.full_like(places, -1), logits)
+        # Row 0 of what `query` returns for cell 0: it has no predecessor to feed (GRID-2).
+        self.first_logits = logits[:, -1:]
+        self.first_pass = len(trace.passes) - 1
+
+    def _record(self, positions: Tensor, tokens: Tensor, logits: Tensor) -> None:
+        kept = logits.clone() if self.record_logits else None
+        self.trace.passes.append(Pass(self.number, positions, tokens, kept))
+
+    def propose(self, cells: Sequence[int], tokens: Tensor) -> None:
+        """Put draft tokens into the grid; they enter the cache when a pass needs them."""
+        self.grid[list(cells)] = tokens
+        self.unfed.update(cells)
+        self.pending.difference_update(cells)
+
+    def keep(self, cells: Sequence[int]) -> None:
+        """Decide that draft tokens stay: those that no pass has fed yet are pending now (KV-3)."""
+        self.pending.update(self.unfed.intersection(cells))
+        self.unfed.difference_update(cells)
+
+    def decide(self, cells: Sequence[int], tokens: Tensor) -> None:
+        """Put decided tokens into the grid; whatever the cache held for these cells is stale (KV-3)."""
+        self.grid[list(cells)] = tokens
+        self.pending.update(cells)
+        self.unfed.difference_update(cells)
+
+    def query(self, cells: Sequence[int], also_feed: Sequence[int] = ()) -> Tensor:
+        """Run one pass and return the logits of `cells`, Float[B, n, V].
+
+        The pass feeds every cell's predecessor, everything pending, and `also_feed` (KV-1, KV-3). Cell 0 takes
+        its logits from the prefill; where there is nothing to feed, no pass is made.
+        """
+        fed = sorted({cell - 1 for cell in cells if cell > 0} | self.pending | set(also_feed))
+        if not fed:
+            return self.first_logits
+        tokens = self.grid[fed]
+        positions = torch.tensor(fed) + self.model.config.prefix_length
+        embeddings = self.model.token_embeddings(tokens)[None].expand(len(self.first_logits), -1, -1)
+        logits = feed(self.model, self.cache, embeddings, positions)
+        self._record(positions, tokens, logits)
+        self.pending.clear()
+        self.unfed.difference_update(fed)
+        row_of = {cell: row for row, cell in enumerate(fed)}
+        rows = [logits[:, row_of[cell - 1], None] if cell > 0 else self.first_logits for cell in cells]
+        return torch.cat(rows, dim=1)
+
+    def log_probs(self, logits: Tensor, raw: bool = False) -> Tensor:
+        """Return log p, Float[n, V], from Float[B, n, V]; `raw` leaves out temperature and filters (DIST-2)."""
+        uncond = logits[1] if len(logits) == 2 else None
+        settings = self.settings
+        if raw:
+            return target_log_probs(logits[0], uncond, settings.guidance_scale)
+        return target_log_probs(
+            logits[0], uncond, settings.guidance_scale, settings.temperature, settings.top_k, settings.top_p
+        )
+
+    def sample(self, cells: Sequence[int], log_probs: Tensor, source_pass: int | None = None) -> Tensor:
+        """Sample a token for every cell from its row of Float[n, V] (RNG-1) and note it in the trace.
+
+        Args:
+            cells: Grid positions, n of them.
+            log_probs: Float[n, V].
+            source_pass: The pass whose logits these are; None is the last one.
+        """
+        noise = gumbel_noise(self.seed, sample_stream(self.number), cells, log_probs.shape[-1])
+        tokens = sample(log_probs, noise)
+        source = self.trace.passes[-1 if source_pass is None else source_pass]
+        prefix = self.model.config.prefix_length
+        for cell, token in zip(cells, tokens.tolist(), strict=True):
+            origin = source if cell > 0 else self.trace.passes[self.first_pass]
+            row = int((origin.positions == prefix + cell - 1).nonzero())
+            origin.sampled.append((row, cell, token))
+        return tokens

@@ -1,0 +1,180 @@
+"""The autoregressive transformer that serves as target and as drafter (LlamaGen's shape).
+
+Pre-norm blocks with RMSNorm, SwiGLU and 2-D rotary positions; a prefix carries the condition. The
+module holds weights and the order of operations; where keys and values are kept is the caller's
+business (`attend`), so that training, the reference's cache and exported graphs share every line.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# (layer, query, key, value), each Float[B, heads, T, head_dim] -> Float[B, heads, T, head_dim]
+Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
+# (Float[B, T, heads, head_dim], cos, sin) -> the same shape, rotated
+Rotate = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """The size of a transformer and of the grid that it models."""
+
+    grid_height: int
+    grid_width: int
+    vocabulary: int = 1024
+    layers: int = 5
+    heads: int = 4
+    dim: int = 256
+    prefix_length: int = 12
+    prefix_vocabulary: int = 78
+    rope_base: float = 10000.0
+    norm_eps: float = 1e-5
+
+    @property
+    def head_dim(self) -> int:
+        return self.dim // self.heads
+
+    @property
+    def hidden(self) -> int:
+        """SwiGLU's width: 8/3 of dim, rounded up to a multiple of 256."""
+        return -(-int(8 * self.dim / 3) // 256) * 256
+
+    @property
+    def sequence_length(self) -> int:
+        """Prefix tokens plus one place for each cell of the grid (GRID-2)."""
+        return self.prefix_length + self.grid_height * self.grid_width
+
+
+def rotary_table(config: TransformerConfig) -> tuple[Tensor, Tensor]:
+    """Return cos and sin, each Float[sequence_length, head_dim / 2]: 2-D rotary positions.
+
+    The first half of the angles turns with the row, the second with the column. Prefix positions are not
+    rotated (angle 0), so that an image query meets a prefix key at its own row and column.
+    """
+    half = config.head_dim // 2
+    frequencies = config.rope_base ** (-torch.arange(0, half, 2, dtype=torch.float64) / half)
+    cells = torch.arange(config.grid_height * config.grid_width)
+    rows, columns = cells // config.grid_width, cells % config.grid_width
+    angles = torch.cat([rows[:, None] * frequencies, columns[:, None] * frequencies], dim=1)
+    angles = torch.cat([torch.zeros(config.prefix_length, half), angles])
+    return angles.cos().float(), angles.sin().float()
+
+
+def rotate_pairs(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotate interleaved pairs of channels: x Float[B, T, heads, head_dim], cos and sin Float[B, T, head_dim / 2]."""
+    even, odd = x[..., 0::2], x[..., 1::2]
+    cos, sin = cos[:, :, None], sin[:, :, None]
+    return torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).flatten(-2)
+
+
+def causal_attend(_layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Attend over the sequence itself; for training, where a pass feeds everything in order."""
+    return F.scaled_dot_product_attention(query, key, value, is_causal=True)
+
+
+class RMSNorm(nn.Module):
+    """Root-mean-square normalisation over the last axis."""
+
+    def __init__(self, dim: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(dim))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, (x.shape[-1],), self.weight.to(x.dtype), self.eps)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with a fused projection."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.heads, self.head_dim = config.heads, config.head_dim
+        self.wqkv = nn.Linear(config.dim, 3 * config.dim, bias=False)
+        self.wo = nn.Linear(config.dim, config.dim, bias=False)
+
+    def forward(self, x: Tensor, layer: int, cos: Tensor, sin: Tensor, rotate: Rotate, attend: Attend) -> Tensor:
+        batch, length, dim = x.shape
+        query, key, value = (
+            part.reshape(batch, length, self.heads, self.head_dim) for part in self.wqkv(x).split(dim, dim=-1)
+        )
+        query, key = rotate(query, cos, sin), rotate(key, cos, sin)
+        mixed = attend(layer, query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2))
+        return cast(Tensor, self.wo(mixed.transpose(1, 2).reshape(batch, length, dim)))
+
+
+class FeedForward(nn.Module):
+    """SwiGLU: w2(silu(w1 x) * w3 x)."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.w1 = nn.Linear(config.dim, config.hidden, bias=False)
+        self.w3 = nn.Linear(config.dim, config.hidden, bias=False)
+        self.w2 = nn.Linear(config.hidden, config.dim, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.w2(F.silu(self.w1(x)) * self.w3(x)))
+
+
+class Block(nn.Module):
+    """Attention, then feed-forward, each after a norm and added to its input."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.attention = Attention(config)
+        self.feed_forward = FeedForward(config)
+        self.attention_norm = RMSNorm(config.dim, config.norm_eps)
+        self.ffn_norm = RMSNorm(config.dim, config.norm_eps)
+
+    def forward(self, x: Tensor, layer: int, cos: Tensor, sin: Tensor, rotate: Rotate, attend: Attend) -> Tensor:
+        x = x + self.attention(self.attention_norm(x), layer, cos, sin, rotate, attend)
+        return cast(Tensor, x + self.feed_forward(self.ffn_norm(x)))
+
+
+class Transformer(nn.Module):
+    """An autoregressive model of a token grid after a prefix."""
+
+    cos: Tensor
+    sin: Tensor
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.tok_embeddings = nn.Embedding(config.vocabulary, config.dim)
+        self.cls_embedding = nn.Embedding(config.prefix_vocabulary, config.dim)
+        self.abs_pe = nn.Parameter(torch.zeros(config.sequence_length, config.dim))
+        self.layers = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.norm = RMSNorm(config.dim, config.norm_eps)
+        self.output = nn.Linear(config.dim, config.vocabulary, bias=False)
+        cos, sin = rotary_table(config)
+        self.register_buffer("cos", cos, persistent=False)
+        self.register_buffer("sin", sin, persistent=False)
+
+    def prefix_embeddings(self, prefix: Tensor) -> Tensor:
+        """Embed a condition: Int[B, P, fields] -> Float[B, P, dim], the sum over the fields; id 0 adds nothing."""
+        return (self.cls_embedding(prefix) * (prefix > 0)[..., None]).sum(dim=2)
+
+    def token_embeddings(self, tokens: Tensor) -> Tensor:
+        """Embed image tokens: Int[B, T] -> Float[B, T, dim]."""
+        return cast(Tensor, self.tok_embeddings(tokens))
+
+    def forward(
+        self, embeddings: Tensor, positions: Tensor, attend: Attend = causal_attend, rotate: Rotate = rotate_pairs
+    ) -> Tensor:
+        """Return the logits that follow each fed token, Float[B, T, vocabulary].
+
+        Args:
+            embeddings: Float[B, T, dim], of prefix or image tokens.
+            positions: Int[B, T], where they stand in the sequence (GRID-2: prefix first, then raster order).
+            attend: Keeps keys and values and attends to them.
+            rotate: Applies the rotary positions.
+        """
+        cos, sin = F.embedding(positions, self.cos), F.embedding(positions, self.sin)
+        x = embeddings + F.embedding(positions, self.abs_pe)
+        for index, block in enumerate(self.layers):
+            x = block(x, index, cos, sin, rotate, attend)
+        return cast(Tensor, self.output(self.norm(x)))

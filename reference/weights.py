@@ -1,0 +1,83 @@
+"""Weights on disk: safetensors whose metadata carries the configuration that they fit."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from reference.tokenizer import Tokenizer, TokenizerConfig
+from reference.transformer import Transformer, TransformerConfig
+
+Config = TypeVar("Config", TokenizerConfig, TransformerConfig)
+MAX_WEIGHT_BYTES = 32 * 2**30
+
+
+class WeightsError(ValueError):
+    """A weight file that cannot be used; its message is one line for the user."""
+
+
+def save_weights(module: nn.Module, config: TokenizerConfig | TransformerConfig, path: Path) -> None:
+    """Write a module's weights in float16 with its configuration; the file appears whole or not at all."""
+    tensors = {name: value.detach().half().contiguous() for name, value in module.state_dict().items()}
+    metadata = {"format": type(config).__name__, "config": json.dumps(dataclasses.asdict(config))}
+    beside = path.with_name(path.name + ".partial")
+    save_file(tensors, beside, metadata)
+    beside.replace(path)
+
+
+def _load(path: Path, kind: type[Config]) -> tuple[Config, dict[str, torch.Tensor]]:
+    if not path.is_file():
+        raise WeightsError(f"{path}: expected a safetensors file, found none; give the path of one")
+    if path.stat().st_size > MAX_WEIGHT_BYTES:
+        raise WeightsError(f"{path}: expected at most {MAX_WEIGHT_BYTES} bytes, got {path.stat().st_size}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118  (no iterator)
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path}: expected a safetensors file, got: {str(error).splitlines()[0]}") from None
+    if metadata.get("format") != kind.__name__:
+        raise WeightsError(f"{path}: expected weights of a {kind.__name__}, got {metadata.get('format', 'none named')}")
+    try:
+        return kind(**json.loads(metadata["config"])), tensors
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{path}: its configuration does not fit {kind.__name__}: {error}") from None
+
+
+def _fill(module: nn.Module, tensors: dict[str, torch.Tensor], path: Path) -> None:
+    expected = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in tensors.items()}
+    if expected != found:
+        wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+        raise WeightsError(f"{path}: unknown, missing or misshapen tensors: {', '.join(wrong[:8])}")
+    module.load_state_dict(tensors)
+    module.eval().requires_grad_(False)
+
+
+def load_tokenizer(path: Path) -> Tokenizer:
+    """Load a tokenizer in float32.
+
+    Raises:
+        WeightsError: no such file, not safetensors, or weights of something else.
+    """
+    config, tensors = _load(path, TokenizerConfig)
+    tokenizer = Tokenizer(config)
+    _fill(tokenizer, tensors, path)
+    return tokenizer
+
+
+def load_transformer(path: Path) -> Transformer:
+    """Load a transformer in float32.
+
+    Raises:
+        WeightsError: no such file, not safetensors, or weights of something else.
+    """
+    config, tensors = _load(path, TransformerConfig)
+    model = Transformer(config)
+    _fill(model, tensors, path)
+    return model
