@@ -1,1 +1,23 @@
-"""Speculative decoding loop over exported engines."""
+"""The speculative loop over exported engines, to embed in a service. Imports neither torch nor `reference`."""
+
+from engines.backends import BackendError
+from engines.bundle import BundleError
+from engines.pipeline import Pipeline, Result, Stats, load
+from engines.prompts import Plan, PlanError, PromptError, load_plan, save_plan
+from engines.settings import Settings, SettingsError
+
+__all__ = [
+    "BackendError",
+    "BundleError",
+    "Pipeline",
+    "Plan",
+    "PlanError",
+    "PromptError",
+    "Result",
+    "Settings",
+    "SettingsError",
+    "Stats",
+    "load",
+    "load_plan",
+    "save_plan",
+]

@@ -69,3 +69,15 @@ def null_prefix() -> NDArray[np.int64]:
     prefix = np.zeros((PREFIX_LENGTH, FIELDS), dtype=np.int64)
     prefix[:, 0] = TOKEN_TO_ID["special", "null"]
     return prefix
+
+
+def grammar_description() -> dict[str, object]:
+    """Return the grammar's tokens and the prefix's layout, as a bundle records them."""
+    return {
+        "prefix_length": PREFIX_LENGTH,
+        "caption_length": CAPTION_LENGTH,
+        "fields": FIELDS,
+        "radii": list(RADII),
+        "position_bins": POSITION_BINS,
+        "tokens": [[kind, value] for kind, value in TOKEN_TO_ID],
+    }

@@ -1,0 +1,115 @@
+"""The manifest's schema: everything that a bundle holds, by name, shape, type, size and hash."""
+
+from pathlib import PurePosixPath
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from engines.settings import Settings
+
+SCHEMA_VERSION = 1
+MANIFEST_NAME = "manifest.json"
+MAX_MANIFEST_BYTES = 4 * 2**20
+Precision = Literal["fp32", "fp16", "bf16"]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class BundleError(ValueError):
+    """A bundle that cannot be used; its message is one line that names the file."""
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FileEntry(_Entry):
+    """A file of the bundle; `path` is relative to its folder, with forward slashes."""
+
+    path: str
+    sha256: Sha256
+    size_bytes: Annotated[int, Field(ge=0)]
+
+    @field_validator("path")
+    @classmethod
+    def _stays_inside(cls, path: str) -> str:
+        parts = PurePosixPath(path).parts
+        if not parts or path.startswith("/") or ".." in parts or "\\" in path or ":" in path:
+            raise ValueError(f"expected a path inside the bundle, got {path!r}")
+        return path
+
+
+class TensorEntry(_Entry):
+    """An input or output: a dimension is a number, or a name whose range stands in `dynamic`."""
+
+    name: str
+    dtype: Literal["int64", "float32", "float16", "bfloat16"]
+    shape: tuple[int | str, ...]
+
+
+class PlanEntry(_Entry):
+    """A TensorRT plan of a graph."""
+
+    backend: Literal["trt-rtx", "trt"]
+    file: FileEntry
+    build_seconds: float
+    version: str
+
+
+class GraphEntry(_Entry):
+    """A graph: its ONNX file, its plans, its inputs and outputs, and how far it is from the reference."""
+
+    onnx: FileEntry
+    plans: tuple[PlanEntry, ...] = ()
+    inputs: tuple[TensorEntry, ...]
+    outputs: tuple[TensorEntry, ...]
+    dynamic: dict[str, tuple[int, int, int]]  # smallest, usual, largest
+    build_seconds: float
+    measured_error: float
+    tolerance: float
+    error_of: str  # what was measured, in words
+
+
+class TransformerEntry(_Entry):
+    """What the loop needs to know of target or drafter."""
+
+    graph: str
+    condition_graph: str
+    grid_height: Positive
+    grid_width: Positive
+    vocabulary: Positive
+    prefix_length: Positive
+    prefix_fields: Positive
+    layers: Positive
+    heads: Positive
+    head_dim: Positive
+    dim: Positive
+    slots: Positive
+    weights_sha256: Sha256
+
+
+class Manifest(_Entry):
+    """A bundle's manifest."""
+
+    schema_version: Literal[1]
+    name: str
+    precision: Precision
+    created: str
+    tools: dict[str, str]
+    scale_ratio: Positive
+    token_pixels: Positive
+    target: TransformerEntry
+    drafter: TransformerEntry
+    tokenizer_sha256: Sha256
+    graphs: dict[str, GraphEntry]
+    neighbours: FileEntry
+    max_neighbours: Positive
+    prompt_grammar: FileEntry
+    settings: Settings
+
+    def files(self) -> list[FileEntry]:
+        """Return every file that the bundle must hold, the manifest aside."""
+        files = [self.neighbours, self.prompt_grammar]
+        for graph in self.graphs.values():
+            files += [graph.onnx, *(plan.file for plan in graph.plans)]
+        return files

@@ -1,0 +1,111 @@
+"""Open a bundle: check its schema, that every file is there, and that none has changed."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from engines.bundle.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, SCHEMA_VERSION, BundleError, FileEntry, Manifest
+
+_GRAPHS = ("up_sampler", "down_sampler", "decoder", "sampler", "acceptance")
+REBUILD = "build the bundle again with `python -m export.build --force`"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened bundle.
+
+    Attributes:
+        path: Its folder.
+        manifest: What it holds.
+        neighbours: Int[V, max_neighbours], POOL-1.
+    """
+
+    path: Path
+    manifest: Manifest
+    neighbours: NDArray[np.int64]
+
+    def file(self, entry: FileEntry) -> Path:
+        """Return the path of one of its files."""
+        return self.path / entry.path
+
+
+def sha256_of_file(path: Path) -> str:
+    """Return a file's sha256 in hex, reading it in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_manifest(path: Path) -> Manifest:
+    if not path.parent.is_dir():
+        raise BundleError(f"{path.parent}: expected a bundle's folder, found none; {REBUILD}")
+    if not path.is_file():
+        raise BundleError(f"{path}: the manifest is missing; give a bundle's folder, or {REBUILD}")
+    if path.stat().st_size > MAX_MANIFEST_BYTES:
+        raise BundleError(f"{path}: expected at most {MAX_MANIFEST_BYTES} bytes, got {path.stat().st_size}")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError, OSError) as error:
+        raise BundleError(f"{path}: expected JSON, got: {type(error).__name__}; {REBUILD}") from None
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if version != SCHEMA_VERSION:
+        raise BundleError(
+            f"{path}: expected schema version {SCHEMA_VERSION}, got {version!r}; "
+            "update mulo-sd for a newer bundle, build an older one again"
+        )
+    try:
+        return Manifest.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BundleError(f"{path}: {where}: {first['msg']}; {REBUILD}") from None
+
+
+def _check_file(folder: Path, entry: FileEntry) -> None:
+    path = folder / entry.path
+    if not path.is_file():
+        raise BundleError(f"{path}: the file is missing; {REBUILD}")
+    size = path.stat().st_size
+    if size != entry.size_bytes:
+        raise BundleError(f"{path}: expected {entry.size_bytes} bytes, got {size}; {REBUILD}")
+    digest = sha256_of_file(path)
+    if digest != entry.sha256:
+        raise BundleError(f"{path}: expected sha256 {entry.sha256[:16]}..., got {digest[:16]}...; {REBUILD}")
+
+
+def _read_neighbours(folder: Path, manifest: Manifest) -> NDArray[np.int64]:
+    path = folder / manifest.neighbours.path
+    shape = (manifest.target.vocabulary, manifest.max_neighbours)
+    try:
+        table = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise BundleError(f"{path}: expected a numpy array, got: {error}; {REBUILD}") from None
+    if table.shape != shape or table.dtype != np.int64:
+        raise BundleError(f"{path}: expected int64 {shape}, got {table.dtype} {table.shape}; {REBUILD}")
+    if table.min() < 0 or table.max() >= shape[0]:
+        raise BundleError(f"{path}: expected codes in 0..{shape[0] - 1}; {REBUILD}")
+    neighbours: NDArray[np.int64] = table
+    return neighbours
+
+
+def open_bundle(path: Path | str) -> Bundle:
+    """Open a bundle.
+
+    Raises:
+        BundleError: no bundle, a newer schema, a missing file, another size or hash.
+    """
+    folder = Path(path)
+    manifest = _read_manifest(folder / MANIFEST_NAME)
+    needed = {*_GRAPHS} | {
+        name for model in (manifest.target, manifest.drafter) for name in (model.graph, model.condition_graph)
+    }
+    missing = sorted(needed - manifest.graphs.keys())
+    if missing:
+        raise BundleError(f"{folder / MANIFEST_NAME}: graphs: missing {', '.join(missing)}; {REBUILD}")
+    for entry in manifest.files():
+        _check_file(folder, entry)
+    return Bundle(folder, manifest, _read_neighbours(folder, manifest))

@@ -1,0 +1,33 @@
+"""Where the demo bundle lies, and how it comes to be: by the build command, as a process of its own."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from engines.bundle import BundleError
+
+ENVIRONMENT_VARIABLE = "MULO_SD_BUNDLES"
+
+
+def demo_bundle_path(precision: str = "fp32") -> Path:
+    """Return the demo bundle's folder: below $MULO_SD_BUNDLES, or below `bundles` in the working folder."""
+    return Path(os.environ.get(ENVIRONMENT_VARIABLE, "bundles")) / f"demo-{precision}"
+
+
+def build_demo_bundle(path: Path, precision: str = "fp32", plans: bool = False) -> None:
+    """Build the demo bundle with `python -m export.build`, which needs torch; this process does not load it.
+
+    Raises:
+        BundleError: `export` is not installed, or the build failed.
+    """
+    if importlib.util.find_spec("export") is None or importlib.util.find_spec("torch") is None:
+        raise BundleError(
+            f"{path}: there is no bundle and nothing to build it with; "
+            "install the extra `mulo-sd[export]`, or give a bundle with --bundle"
+        )
+    command = [sys.executable, "-m", "export.build", "--precision", precision, "--out", str(path)]
+    command += [] if plans else ["--backend", "ort"]
+    if subprocess.run(command, check=False, stdout=sys.stderr).returncode != 0:
+        raise BundleError(f"{path}: the build failed; its message stands above")

@@ -1,0 +1,155 @@
+"""python -m engines.generate "two red circles" --out circles.png: draw a prompt."""
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from engines.backends import BACKENDS, BackendError
+from engines.bundle import BundleError
+from engines.demo_bundle import build_demo_bundle, demo_bundle_path
+from engines.overlay import draw_overlay
+from engines.pipeline import Pipeline, Result, load
+from engines.prompts import PlanError, PromptError, load_plan, make_plan, parse, save_plan
+from engines.settings import MODES, SettingsError
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+
+
+class OutputError(ValueError):
+    """An output that cannot be written; its message is one line for the user."""
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m engines.generate", description="Draw a prompt.")
+    parser.add_argument("prompt", help='e.g. "a red circle left of a blue square"')
+    parser.add_argument("--out", type=Path, required=True, help="image to write (PNG, JPEG or WebP)")
+    parser.add_argument("--mode", choices=MODES, help="default: the bundle's")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tau", type=float, help="acceptance threshold; above 1 rejects everything")
+    parser.add_argument("--radius", type=int, help="how far a rejection spreads, in cells")
+    parser.add_argument("--neighbours", type=int, help="codes to pool the probability over")
+    parser.add_argument("--guidance", type=float, help="guidance scale; 1 is none")
+    parser.add_argument("--temperature", type=float, help="0 is greedy")
+    parser.add_argument("--draft-rows", type=int, help="low-resolution rows a cycle")
+    parser.add_argument("--look-ahead", type=int, help="further rows drafted as context")
+    parser.add_argument("--bundle", type=Path, help="default: the demo bundle, built first if there is none")
+    parser.add_argument("--backend", choices=BACKENDS, default="ort")
+    parser.add_argument("--threads", type=int, help="of the CPU; default: the runtime's choice")
+    parser.add_argument("--plan", type=Path, help="JSON file that places the objects")
+    parser.add_argument("--save-plan", type=Path, help="write the plan that was drawn, to edit it")
+    parser.add_argument("--overlay", type=Path, help="PNG of what became of every draft token")
+    parser.add_argument("--trace", type=Path, help="JSON of every pass and decision")
+    return parser.parse_args()
+
+
+def _check_output(path: Path | None, suffixes: tuple[str, ...]) -> None:
+    if path is None:
+        return
+    if path.suffix.lower() not in suffixes:
+        raise OutputError(f"{path}: expected a file name that ends in {' or '.join(suffixes)}, got {path.suffix!r}")
+    if path.is_dir() or not path.resolve().parent.is_dir():
+        raise OutputError(f"{path}: expected a file in a folder that exists; make the folder or give another path")
+
+
+def _write(path: Path, write: Callable[[Path], None]) -> None:
+    """Write a file beside its place and move it there, so that it is whole or not there."""
+    try:
+        with tempfile.TemporaryDirectory(dir=path.resolve().parent) as folder:
+            beside = Path(folder) / path.name
+            write(beside)
+            beside.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot write it: {error.strerror or error}") from None
+
+
+def _open(arguments: argparse.Namespace, console: Console) -> Pipeline:
+    path = arguments.bundle
+    if path is None:
+        path = demo_bundle_path()
+        if not path.exists():
+            console.print(f"There is no bundle at {path}: building the demo bundle (fp32) first, once.")
+            build_demo_bundle(path, plans=arguments.backend != "ort")
+    return load(path, arguments.backend, arguments.threads)
+
+
+def _generate(arguments: argparse.Namespace, console: Console) -> Result:
+    _check_output(arguments.out, IMAGE_SUFFIXES)
+    _check_output(arguments.overlay, (".png",))
+    _check_output(arguments.trace, (".json",))
+    _check_output(arguments.save_plan, (".json",))
+    if arguments.threads is not None and arguments.threads < 1:
+        raise SettingsError(f"threads: expected at least 1, got {arguments.threads}")
+    # Everything that can be wrong with the request is told before a bundle is built or opened for it.
+    prompt = parse(arguments.prompt)
+    if not 0 <= arguments.seed < 2**64:
+        raise SettingsError(f"seed: expected an integer in 0..2^64 - 1, got {arguments.seed}")
+    plan = load_plan(arguments.plan) if arguments.plan else make_plan(prompt, arguments.seed)
+    pipeline = _open(arguments, console)
+    columns = (TextColumn("decoding"), BarColumn(), TextColumn("{task.percentage:.0f}%"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        bar = progress.add_task("")
+        return pipeline.generate(
+            arguments.prompt,
+            seed=arguments.seed,
+            mode=arguments.mode,
+            plan=plan,
+            progress=lambda done, total: progress.update(bar, completed=done, total=total),
+            tau=arguments.tau,
+            radius=arguments.radius,
+            neighbours=arguments.neighbours,
+            guidance_scale=arguments.guidance,
+            temperature=arguments.temperature,
+            draft_rows=arguments.draft_rows,
+            look_ahead=arguments.look_ahead,
+        )
+
+
+def _save(arguments: argparse.Namespace, result: Result) -> None:
+    _write(arguments.out, result.image.save)
+    if arguments.overlay:
+        _write(arguments.overlay, draw_overlay(result.image, result.trace).save)
+    if arguments.trace:
+        content = {
+            "prompt": arguments.prompt,
+            "seed": arguments.seed,
+            "settings": result.settings.model_dump(),
+            "plan": result.plan.model_dump(),
+            "stats": vars(result.stats),
+            "tokens": result.tokens.tolist(),
+            **result.trace.to_json(),
+        }
+        _write(arguments.trace, lambda path: path.write_text(json.dumps(content) + "\n", encoding="utf-8") and None)
+    if arguments.save_plan:
+        _write(arguments.save_plan, lambda path: save_plan(result.plan, path))
+
+
+def main() -> int:
+    """Draw a prompt and say what it took."""
+    arguments = _arguments()
+    console = Console(stderr=True)
+    try:
+        result = _generate(arguments, console)
+        _save(arguments, result)
+    except (PromptError, PlanError, SettingsError, BundleError, BackendError, OutputError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("error: interrupted; nothing was written", file=sys.stderr)
+        return 130
+    stats, settings = result.stats, result.settings
+    print(f"{arguments.out}: {result.image.width} x {result.image.height} pixels, mode {settings.mode}")
+    print(f"  passes (NFE): target {stats.nfe_target}, drafter {stats.nfe_drafter}")
+    if settings.mode != "ar":
+        print(f"  draft tokens accepted: {stats.acceptance_rate:.1%}, resampled: {stats.resampled_rate:.1%}")
+    print(f"  time: {stats.seconds:.2f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""What a decode did: every pass and every decision, in order; the engines' twin of `reference.trace`."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Tokens = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+
+@dataclass
+class Pass:
+    """One pass of one model: the (position, token) pairs fed (KV-1) and what was sampled from its logits.
+
+    Attributes:
+        model: 0 is the target, 1 its drafter.
+        positions: Int[T], sequence positions, ascending (prefix first, GRID-2).
+        tokens: Int[T]; -1 stands for a prefix token.
+        logits: Float32[B, T, V], conditional first, where the decode recorded them.
+        sampled: (row of the pass, grid position, token) of every token sampled from this pass.
+    """
+
+    model: int
+    positions: Tokens
+    tokens: Tokens
+    logits: NDArray[np.float32] | None = None
+    sampled: list[tuple[int, int, int]] = field(default_factory=list)
+
+
+@dataclass
+class Cycle:
+    """One cycle of MODE-SERIAL over target rows first_row..last_row (exclusive); fields as in `reference.trace`."""
+
+    first_row: int
+    last_row: int
+    draft_first_row: int
+    draft_tokens: Tokens
+    up_sampled: Tokens
+    pooled_probs: NDArray[np.float32]
+    kept: Mask
+    resampled: Mask
+    tokens: Tokens
+    down_sampled: Tokens | None
+    verify_pass: int
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.astype(np.int64).tolist() if value.dtype == np.bool_ else value.tolist()
+    return value
+
+
+@dataclass
+class Trace:
+    """All passes and all cycles of one decode."""
+
+    passes: list[Pass] = field(default_factory=list)
+    cycles: list[Cycle] = field(default_factory=list)
+
+    def nfe(self, model: int) -> int:
+        """Return the number of passes of a model, its prefill included."""
+        return sum(item.model == model for item in self.passes)
+
+    @property
+    def acceptance_rate(self) -> float:
+        """Share of draft tokens kept by ACCEPT-1 (before local expansion); 1 where nothing was drafted."""
+        drafted = sum(cycle.kept.size for cycle in self.cycles)
+        return sum(int(cycle.kept.sum()) for cycle in self.cycles) / drafted if drafted else 1.0
+
+    @property
+    def resampled_rate(self) -> float:
+        """Share of draft tokens resampled, rejected or not (R_X); 0 where nothing was drafted."""
+        drafted = sum(cycle.kept.size for cycle in self.cycles)
+        return sum(int(cycle.resampled.sum()) for cycle in self.cycles) / drafted if drafted else 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain lists and numbers; logits are left out."""
+        passes = [
+            {
+                "model": item.model,
+                "positions": _plain(item.positions),
+                "tokens": _plain(item.tokens),
+                "sampled": [list(entry) for entry in item.sampled],
+            }
+            for item in self.passes
+        ]
+        cycles = [{name: _plain(value) for name, value in vars(cycle).items()} for cycle in self.cycles]
+        return {"passes": passes, "cycles": cycles}

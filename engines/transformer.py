@@ -1,0 +1,55 @@
+"""Passes of one transformer of a bundle, over a slot-addressed cache."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.backends.base import Backend
+from engines.bundle.manifest import TransformerEntry
+from engines.slots import SlotTable
+
+
+class TransformerSession:
+    """One transformer in one decode: feeds (position, token) pairs and returns logits (KV-1)."""
+
+    def __init__(self, backend: Backend, entry: TransformerEntry, prefix_ids: NDArray[np.int64]) -> None:
+        """Prepare a session.
+
+        Args:
+            backend: Runs the graphs.
+            entry: The transformer, from the bundle's manifest.
+            prefix_ids: Int[B, P, fields], B = 2 with guidance (conditional first), else 1.
+        """
+        self.backend, self.entry = backend, entry
+        self.prefix_ids, self.batch = prefix_ids, len(prefix_ids)
+        self.cache = backend.new_cache(entry.graph, self.batch)
+        self.slots = SlotTable(entry.slots, entry.prefix_length + entry.grid_height * entry.grid_width)
+
+    def prefill(self) -> NDArray[np.float32]:
+        """Feed the prefix (PREFILL); return Float32[B, P, V]."""
+        prefix = self.backend.run(self.entry.condition_graph, {"ids": self.prefix_ids})["prefix"]
+        length = self.entry.prefix_length
+        return self._feed(np.full(length, -1, dtype=np.int64), np.arange(length), prefix)
+
+    def feed(self, cells: NDArray[np.int64], tokens: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Feed image tokens at grid cells; return Float32[B, T, V], the logits that follow each."""
+        prefix = np.zeros((self.batch, len(cells), self.entry.dim), dtype=np.float32)
+        return self._feed(tokens, cells + self.entry.prefix_length, prefix)
+
+    def _feed(
+        self, tokens: NDArray[np.int64], positions: NDArray[np.int64], prefix: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        if not self.slots.has_room(len(positions)):
+            self.backend.keep_slots(self.entry.graph, self.cache, self.slots.compact(positions))
+        start = self.slots.append(positions)
+
+        def each_row(values: NDArray[np.int64]) -> NDArray[np.int64]:
+            return np.repeat(values[None], self.batch, axis=0)
+
+        inputs = {
+            "tokens": each_row(tokens),
+            "prefix": prefix,
+            "positions": each_row(positions),
+            "slot_ranks": each_row(self.slots.ranks),
+            "write_index": np.full(self.batch, start, dtype=np.int64),
+        }
+        return self.backend.feed(self.entry.graph, self.cache, inputs)

@@ -1,0 +1,100 @@
+"""python -m export.build --precision fp16: build a bundle of the demo models."""
+
+import argparse
+import dataclasses
+import os
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from engines.bundle.manifest import Manifest
+from engines.demo_bundle import demo_bundle_path
+from engines.settings import Settings
+from export.bundle_from_models import BuildError, build_bundle, neighbour_table
+from export.compare import ToleranceError
+from export.demo_evidence import demo_evidence
+from export.plans import PlanBackend, PlanError, is_installed
+from export.precision import PRECISIONS
+from reference import demo
+from reference.demo.models import RECOMMENDED
+from reference.weights import WeightsError
+
+BUILD_BACKENDS = ("ort", "trt-rtx", "trt")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m export.build", description="Build a bundle of the demo models.")
+    parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of weights and passes; default fp32")
+    parser.add_argument(
+        "--backend",
+        choices=BUILD_BACKENDS,
+        action="append",
+        help="may be repeated; default: ort (ONNX files, always there) and every TensorRT that is installed",
+    )
+    parser.add_argument("--out", type=Path, help="the bundle's folder; default bundles/demo-PRECISION")
+    parser.add_argument("--force", action="store_true", help="replace a bundle that is there")
+    return parser.parse_args()
+
+
+def _plan_backends(chosen: list[str] | None) -> list[PlanBackend]:
+    known: tuple[PlanBackend, ...] = ("trt-rtx", "trt")
+    if chosen is None:
+        return [backend for backend in known if is_installed(backend)]
+    return [backend for backend in known if backend in chosen]
+
+
+def _print_table(manifest: Manifest, console: Console) -> None:
+    table = Table(title=f"{manifest.name}, {manifest.precision}")
+    for column in ("graph", "ONNX MB", "export s", "plan", "plan MB", "build s", "error", "tolerance"):
+        table.add_column(column, justify="left" if column in ("graph", "plan") else "right")
+    for name, graph in manifest.graphs.items():
+        cells = [name, f"{graph.onnx.size_bytes / 1e6:.2f}", f"{graph.build_seconds:.1f}"]
+        error = [f"{graph.measured_error:.2g}", f"{graph.tolerance:g}"]
+        plans = [
+            (plan.backend, f"{plan.file.size_bytes / 1e6:.2f}", f"{plan.build_seconds:.1f}") for plan in graph.plans
+        ]
+        table.add_row(*cells, *(plans[0] if plans else ("-", "-", "-")), *error)
+        for plan in plans[1:]:
+            table.add_row("", "", "", *plan, "", "")
+    console.print(table)
+
+
+def main() -> int:
+    """Build the demo bundle and print what is in it."""
+    arguments = _arguments()
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    out = arguments.out or demo_bundle_path(arguments.precision)
+    try:
+        if out.exists() and not arguments.force:
+            raise BuildError(f"{out}: there is a bundle already; use it, or replace it with --force")
+        models = demo.load()
+        evidence = demo_evidence(models, neighbour_table(models))
+        manifest = build_bundle(
+            models,
+            evidence,
+            Settings(**dataclasses.asdict(RECOMMENDED)),
+            out,
+            "mulo-sd demo",
+            arguments.precision,
+            _plan_backends(arguments.backend),
+            arguments.force,
+            console,
+        )
+    except (BuildError, ToleranceError, PlanError, WeightsError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {error.filename or out}: cannot write the bundle: {error.strerror or error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("error: interrupted; no bundle was written", file=sys.stderr)
+        return 130
+    _print_table(manifest, console)
+    console.print(f"wrote {os.fspath(out)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

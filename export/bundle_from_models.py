@@ -1,0 +1,221 @@
+"""Build a bundle from models: graphs, plans, comparison with the reference, manifest."""
+
+import copy
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+import torch.nn.functional as F
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from torch import Tensor
+
+from engines.bundle.manifest import MANIFEST_NAME, SCHEMA_VERSION, GraphEntry, Manifest, PlanEntry
+from engines.prompts.prefix import FIELDS, grammar_description
+from engines.settings import Settings
+from export.compare import ERROR_OF, Evidence, Runner, check_error, measure_error, tolerance_of
+from export.manifest import file_entry, tensor_entries, tool_versions, transformer_entry, weights_sha256
+from export.onnx_from_torch import onnx_from_torch
+from export.plans import PlanBackend, build_plan
+from export.precision import TORCH_DTYPES, Precision
+from export.specification import GraphSpecification, specifications
+from reference.codebook import neighbours
+from reference.decode import Models
+
+MAX_NEIGHBOURS = 64
+
+
+class BuildError(RuntimeError):
+    """A bundle that cannot be built; its message is one line for the user."""
+
+
+def neighbour_table(models: Models) -> Tensor:
+    """Return the neighbours of every code, as the quantiser compares them, Int[V, MAX_NEIGHBOURS] (POOL-1)."""
+    codebook = F.normalize(models.tokenizer.codebook, dim=-1)
+    return neighbours(codebook, min(MAX_NEIGHBOURS, len(codebook)))
+
+
+def _runner(specification: GraphSpecification, onnx_file: Path, precision: Precision) -> Runner:
+    """Run a graph on ONNX Runtime; in bf16, which its CPU provider cannot multiply, run the module in torch."""
+    if precision == "bf16":
+        return specification.run
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(onnx_file, sess_options=options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+
+    def run(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        arrays = {name: value.numpy() for name, value in inputs.items()}
+        return {name: torch.from_numpy(value) for name, value in zip(names, session.run(names, arrays), strict=True)}
+
+    return run
+
+
+def _save_onnx(model: onnx.ModelProto, file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    onnx.save_model(model, file)
+
+
+class _Builder:
+    """Builds graph after graph into one folder."""
+
+    def __init__(self, folder: Path, precision: Precision, plan_backends: Sequence[PlanBackend], evidence: Evidence):
+        self.folder, self.precision = folder, precision
+        self.plan_backends, self.evidence = plan_backends, evidence
+
+    def _plans(self, specification: GraphSpecification, onnx_file: Path, shapes: Mapping[str, Any]) -> list[PlanEntry]:
+        plans = []
+        for backend in self.plan_backends:
+            decomposable = specification.kind == "logits" and self.precision == "fp32"
+            plan = build_plan(backend, onnx_file, shapes, specification.ranges, decomposable)
+            file = self.folder / "plans" / backend / f"{specification.name}.plan"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(plan.content)
+            plans.append(
+                PlanEntry(
+                    backend=backend,
+                    file=file_entry(self.folder, file),
+                    build_seconds=round(plan.build_seconds, 2),
+                    version=plan.version,
+                )
+            )
+        return plans
+
+    def build(self, specification: GraphSpecification) -> GraphEntry:
+        """Export, compare and compile one graph.
+
+        Raises:
+            ToleranceError: it is too far from the reference.
+            PlanError: TensorRT does not accept it.
+        """
+        started = time.perf_counter()
+        model = onnx_from_torch(
+            specification.module,
+            specification.example,
+            specification.dynamic,
+            specification.input_names,
+            specification.output_names,
+        )
+        onnx_file = self.folder / "onnx" / f"{specification.name}.onnx"
+        _save_onnx(model, onnx_file)
+        build_seconds = time.perf_counter() - started
+        error = measure_error(_runner(specification, onnx_file, self.precision), specification, self.evidence)
+        check_error(specification, error, self.precision)
+        inputs = tensor_entries(model.graph.input)
+        return GraphEntry(
+            onnx=file_entry(self.folder, onnx_file),
+            plans=tuple(self._plans(specification, onnx_file, {item.name: item.shape for item in inputs})),
+            inputs=inputs,
+            outputs=tensor_entries(model.graph.output),
+            dynamic=dict(specification.ranges),
+            build_seconds=round(build_seconds, 2),
+            measured_error=error,
+            tolerance=tolerance_of(specification.kind, self.precision),
+            error_of=ERROR_OF[specification.kind],
+        )
+
+
+@contextmanager
+def _progress(console: Console, total: int) -> Any:
+    columns = (TextColumn("{task.description:20}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
+    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
+        yield progress, progress.add_task("", total=total)
+
+
+def _cast(models: Models, dtype: torch.dtype) -> Models:
+    cast = copy.deepcopy(models)
+    return Models(cast.target.to(dtype), cast.drafter.to(dtype), cast.tokenizer.to(dtype))
+
+
+def _put_in_place(built: Path, out: Path, force: bool) -> None:
+    """Rename a finished folder to its place; an old bundle there goes only now."""
+    if out.exists():
+        if not force:
+            raise BuildError(f"{out}: another build finished there meanwhile; this one was dropped")
+        old = Path(tempfile.mkdtemp(prefix=f".{out.name}.old-", dir=out.parent))
+        os.replace(out, old / out.name)
+        os.replace(built, out)
+        shutil.rmtree(old)
+    else:
+        os.replace(built, out)
+
+
+def build_bundle(
+    models: Models,
+    evidence: Evidence,
+    settings: Settings,
+    out: Path,
+    name: str,
+    precision: Precision,
+    plan_backends: Sequence[PlanBackend],
+    force: bool,
+    console: Console,
+) -> Manifest:
+    """Build a bundle beside its place and rename it into place.
+
+    Args:
+        models: In float32.
+        evidence: Real inputs for the comparison.
+        settings: The bundle's decode settings.
+        out: The bundle's folder.
+        name: What the bundle calls itself.
+        precision: Of weights, caches and passes.
+        plan_backends: For which to build plans.
+        force: Replace a bundle that is there.
+        console: For progress.
+
+    Raises:
+        BuildError: the folder exists and `force` is not given.
+        ToleranceError: a graph is too far from the reference.
+        PlanError: TensorRT does not accept a graph.
+    """
+    if out.exists() and not force:
+        raise BuildError(f"{out}: there is a bundle already; use it, or replace it with --force")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.partial-", dir=out.parent) as temporary:
+        folder = Path(temporary) / out.name
+        folder.mkdir()
+        listed = specifications(_cast(models, TORCH_DTYPES[precision]), TORCH_DTYPES[precision], FIELDS)
+        builder = _Builder(folder, precision, plan_backends, evidence)
+        graphs = {}
+        with _progress(console, len(listed)) as (progress, bar):
+            for specification in listed:
+                progress.update(bar, description=specification.name)
+                graphs[specification.name] = builder.build(specification)
+                progress.advance(bar)
+        table = folder / "neighbours.npy"
+        np.save(table, evidence.neighbours.numpy().astype(np.int64), allow_pickle=False)
+        grammar = folder / "prompt_grammar.json"
+        grammar.write_text(json.dumps(grammar_description(), indent=1) + "\n", encoding="utf-8")
+        manifest = Manifest(
+            schema_version=SCHEMA_VERSION,
+            name=name,
+            precision=precision,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            tools=tool_versions(),
+            scale_ratio=models.scale_ratio,
+            token_pixels=models.tokenizer.config.factor,
+            target=transformer_entry("target", models.target, FIELDS),
+            drafter=transformer_entry("drafter", models.drafter, FIELDS),
+            tokenizer_sha256=weights_sha256(models.tokenizer),
+            graphs=graphs,
+            neighbours=file_entry(folder, table),
+            max_neighbours=evidence.neighbours.shape[1],
+            prompt_grammar=file_entry(folder, grammar),
+            settings=settings,
+        )
+        (folder / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        _put_in_place(folder, out, force)
+    return manifest

@@ -1,0 +1,215 @@
+"""Compare a graph with the float32 reference on real inputs: passes and scenes of the demo."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from engines.slots import SlotTable
+from export.precision import (
+    CODE_TOLERANCE,
+    EMBEDDING_TOLERANCE,
+    LOGIT_TOLERANCE,
+    PIXEL_TOLERANCE,
+    PROBABILITY_TOLERANCE,
+    Precision,
+)
+from export.specification import GraphSpecification, Kind, slot_count
+from reference.codebook import pooled_probs
+from reference.decode import Condition, Models, decode
+from reference.sampling import target_log_probs
+from reference.scaling import down_sample, up_sample
+from reference.settings import Settings
+from reference.trace import Pass
+from reference.transformer import Transformer
+
+# Flat inputs to outputs by name; a graph in any runtime.
+Runner = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
+
+COMPARED_PASSES = 40
+ERROR_OF: dict[Kind, str] = {
+    "logits": "largest absolute difference of a logit over real passes (prefill, verification, single tokens)",
+    "embeddings": "largest absolute difference of a prefix embedding",
+    "pixels": "largest absolute difference of a pixel, 0..255",
+    "codes": "share of codes chosen differently",
+    "probabilities": "largest absolute difference of a log-probability or pooled probability",
+}
+
+
+class ToleranceError(ValueError):
+    """A graph that is too far from the reference; its message names the tensor and the distance."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Real inputs: what a reference decode did, and the tokens of real scenes.
+
+    Attributes:
+        models: The float32 reference.
+        condition: The prefix decoded.
+        passes: The first passes of each model, with logits.
+        low_tokens: Int[h, w] of a real scene.
+        high_tokens: Int[H, W] of the same scene.
+        neighbours: Int[V, k].
+    """
+
+    models: Models
+    condition: Condition
+    passes: tuple[list[Pass], list[Pass]]
+    low_tokens: Tensor
+    high_tokens: Tensor
+    neighbours: Tensor
+
+
+def gather_evidence(
+    models: Models, condition: Condition, low_tokens: Tensor, high_tokens: Tensor, neighbours: Tensor
+) -> Evidence:
+    """Decode one image with the reference and keep its first passes."""
+    trace = decode(models, condition, Settings(tau=0.3, radius=1), seed=1, record_logits=True).trace
+    passes = [[item for item in trace.passes if item.model == number][:COMPARED_PASSES] for number in (0, 1)]
+    return Evidence(models, condition, (passes[0], passes[1]), low_tokens, high_tokens, neighbours)
+
+
+def tolerance_of(kind: Kind, precision: Precision) -> float:
+    """Return the largest error that a graph may have."""
+    by_kind = {
+        "logits": LOGIT_TOLERANCE[precision],
+        "embeddings": EMBEDDING_TOLERANCE[precision],
+        "pixels": PIXEL_TOLERANCE[precision],
+        "codes": CODE_TOLERANCE[precision],
+        "probabilities": PROBABILITY_TOLERANCE,
+    }
+    return by_kind[kind]
+
+
+def _largest(difference: Tensor) -> float:
+    return float(difference.double().abs().max())
+
+
+def _replay(
+    run: Runner, specification: GraphSpecification, model: Transformer, prefix: Tensor, passes: Sequence[Pass]
+) -> float:
+    """Feed recorded passes through a graph; return the largest difference of its logits."""
+    config, batch = model.config, len(prefix)
+    table = SlotTable(slot_count(model), config.sequence_length)
+    dtype = specification.example["caches"][0].dtype
+    names = [name for name in specification.input_names if name not in specification.example]
+    shape = (batch, config.heads, slot_count(model), config.head_dim)
+    caches = {name: torch.zeros(shape, dtype=dtype) for name in names}
+    worst = 0.0
+    for item in passes:
+        positions: NDArray[np.int64] = item.positions.numpy()
+        if not table.has_room(len(positions)):
+            break
+        start = table.append(positions)
+        empty = torch.zeros(batch, len(positions), config.dim)
+        inputs = {
+            "tokens": item.tokens[None].expand(batch, -1).contiguous(),
+            "prefix": prefix if int(item.tokens[0]) < 0 else empty,
+            "positions": item.positions[None].expand(batch, -1).contiguous(),
+            "slot_ranks": torch.from_numpy(table.ranks)[None].repeat(batch, 1),
+            "write_index": torch.full((batch,), start),
+            **caches,
+        }
+        outputs = run(inputs)
+        caches = {name: outputs[f"new_{name}"] for name in names}
+        if item.logits is None:
+            raise ValueError("evidence: expected passes with their logits, got one without")
+        worst = max(worst, _largest(outputs["logits"] - item.logits))
+    return worst
+
+
+def _sampling_settings() -> list[dict[str, float]]:
+    plain = {"guidance_scale": 1.5, "temperature": 1.0, "top_k": 0, "top_p": 1.0}
+    return [
+        plain,
+        plain | {"top_k": 50},
+        plain | {"top_p": 0.9},
+        plain | {"temperature": 0.7, "top_k": 200, "top_p": 0.8},
+    ]
+
+
+def _setting_tensors(settings: Mapping[str, float]) -> dict[str, Tensor]:
+    return {
+        name: torch.tensor(value, dtype=torch.long if name == "top_k" else torch.float32)
+        for name, value in settings.items()
+    }
+
+
+def _compare_sampling(run: Runner, specification: GraphSpecification, evidence: Evidence) -> float:
+    # The second pass of the target is its first verification: many rows of real logits.
+    logits = evidence.passes[0][1].logits
+    tokens = evidence.passes[0][1].tokens
+    if logits is None:
+        raise ValueError("evidence: expected passes with their logits, got one without")
+    cond, uncond = logits[0], logits[1]
+    if specification.name == "sampler":
+        cond, uncond = cond[:64], uncond[:64]
+    worst = 0.0
+    for settings in _sampling_settings():
+        expected = target_log_probs(cond, uncond, **settings)  # type: ignore[arg-type]  # top_k is an int there
+        inputs = {"cond_logits": cond, "uncond_logits": uncond, **_setting_tensors(settings)}
+        if specification.name == "sampler":
+            outputs = run(inputs | {"noise": torch.zeros_like(cond)})
+            worst = max(worst, float((outputs["tokens"] != expected.argmax(-1)).any()))
+            kept = torch.isfinite(expected)
+            if not torch.equal(kept, torch.isfinite(outputs["log_probs"])):
+                return float("inf")
+            worst = max(worst, _largest(outputs["log_probs"][kept] - expected[kept]))
+        else:
+            outputs = run(inputs | {"draft_tokens": tokens, "neighbours": evidence.neighbours})
+            pooled = pooled_probs(expected.exp(), tokens, evidence.neighbours)
+            worst = max(worst, _largest(outputs["pooled_probs"] - pooled))
+    return worst
+
+
+def _compare_scaling(run: Runner, specification: GraphSpecification, evidence: Evidence) -> float:
+    models, low, high = evidence.models, evidence.low_tokens, evidence.high_tokens
+    ratio, wrong, total = models.scale_ratio, 0, 0
+    for rows in {1, 5, len(low)}:
+        if specification.name == "up_sampler":
+            inputs = {"low_tokens": low[:rows]}
+            expected = up_sample(models.tokenizer, low[:rows], ratio)
+        else:
+            inputs = {"high_tokens": high[: rows * ratio]}
+            expected = down_sample(models.tokenizer, high[: rows * ratio], ratio)
+        wrong += int((run(inputs)[specification.compared] != expected).sum())
+        total += expected.numel()
+    return wrong / total
+
+
+@torch.inference_mode()
+def measure_error(run: Runner, specification: GraphSpecification, evidence: Evidence) -> float:
+    """Return a graph's error, of the kind that its specification names."""
+    models, name = evidence.models, specification.name
+    number = 1 if name.startswith("drafter") else 0
+    model = models.drafter if number else models.target
+    ids = torch.stack([evidence.condition.cond, evidence.condition.uncond])
+    if specification.kind == "logits":
+        return _replay(run, specification, model, model.prefix_embeddings(ids), evidence.passes[number])
+    if specification.kind == "embeddings":
+        return _largest(run({"ids": ids})["prefix"] - model.prefix_embeddings(ids))
+    if specification.kind == "pixels":
+        image = models.tokenizer.images_from_tokens(evidence.high_tokens[None])[0]
+        expected = ((image + 1) * 127.5).clamp(0, 255).permute(1, 2, 0)
+        return _largest(run({"tokens": evidence.high_tokens})["image"] - expected)
+    if specification.kind == "codes":
+        return _compare_scaling(run, specification, evidence)
+    return _compare_sampling(run, specification, evidence)
+
+
+def check_error(specification: GraphSpecification, error: float, precision: Precision) -> None:
+    """Compare an error with its tolerance.
+
+    Raises:
+        ToleranceError: it is larger.
+    """
+    limit = tolerance_of(specification.kind, precision)
+    if not error <= limit:
+        raise ToleranceError(
+            f"graph {specification.name}, output {specification.compared}: {ERROR_OF[specification.kind]} is "
+            f"{error:.4g}, expected at most {limit:g} in {precision}; the bundle was not written"
+        )

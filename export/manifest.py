@@ -1,0 +1,80 @@
+"""Fill in a bundle's manifest from what was built."""
+
+import hashlib
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from engines.bundle.manifest import FileEntry, TensorEntry, TransformerEntry
+from engines.bundle.open import sha256_of_file
+from export.specification import slot_count
+from reference.transformer import Transformer
+
+_DTYPES = {
+    onnx.TensorProto.INT64: "int64",
+    onnx.TensorProto.FLOAT: "float32",
+    onnx.TensorProto.FLOAT16: "float16",
+    onnx.TensorProto.BFLOAT16: "bfloat16",
+}
+_TOOLS = ("mulo-sd", "torch", "onnx", "onnxscript", "onnxruntime", "tensorrt-rtx", "tensorrt", "numpy")
+
+
+def file_entry(folder: Path, file: Path) -> FileEntry:
+    """Describe a file below a bundle's folder."""
+    return FileEntry(
+        path=file.relative_to(folder).as_posix(), sha256=sha256_of_file(file), size_bytes=file.stat().st_size
+    )
+
+
+def tensor_entries(values: Any) -> tuple[TensorEntry, ...]:
+    """Describe a graph's inputs or outputs."""
+    entries = []
+    for value in values:
+        tensor = value.type.tensor_type
+        shape = tuple(dim.dim_param or int(dim.dim_value) for dim in tensor.shape.dim)
+        entries.append(
+            TensorEntry.model_validate({"name": value.name, "dtype": _DTYPES[tensor.elem_type], "shape": shape})
+        )
+    return tuple(entries)
+
+
+def weights_sha256(model: Transformer) -> str:
+    """Return a hash of a model's weights by name, in float32, whatever file they came from."""
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.float().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def transformer_entry(name: str, model: Transformer, fields: int) -> TransformerEntry:
+    """Describe target or drafter, in float32."""
+    config = model.config
+    return TransformerEntry(
+        graph=name,
+        condition_graph=f"{name}_condition",
+        grid_height=config.grid_height,
+        grid_width=config.grid_width,
+        vocabulary=config.vocabulary,
+        prefix_length=config.prefix_length,
+        prefix_fields=fields,
+        layers=config.layers,
+        heads=config.heads,
+        head_dim=config.head_dim,
+        dim=config.dim,
+        slots=slot_count(model),
+        weights_sha256=weights_sha256(model),
+    )
+
+
+def tool_versions() -> dict[str, str]:
+    """Return the versions of what built the bundle, as far as installed."""
+    versions = {}
+    for name in _TOOLS:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions

@@ -1,0 +1,107 @@
+"""TensorRT plans from ONNX files: TensorRT for RTX on any machine, full TensorRT where a GPU is."""
+
+import importlib
+import importlib.util
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+PlanBackend = Literal["trt-rtx", "trt"]
+MODULES: dict[PlanBackend, str] = {"trt-rtx": "tensorrt_rtx", "trt": "tensorrt"}
+
+
+class PlanError(RuntimeError):
+    """A plan that cannot be built; its message says what TensorRT did not accept."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A serialised engine."""
+
+    content: bytes
+    build_seconds: float
+    version: str
+
+
+def is_installed(backend: PlanBackend) -> bool:
+    """Whether the backend's Python package is there."""
+    return importlib.util.find_spec(MODULES[backend]) is not None
+
+
+def _logger(trt: ModuleType) -> tuple[Any, list[str]]:
+    errors: list[str] = []
+
+    class Logger(trt.ILogger):  # type: ignore[misc, name-defined]  # the runtime has no type stubs
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
+                errors.append(message)
+
+    return Logger(), errors
+
+
+def _make_attention_decomposable(trt: ModuleType, network: Any) -> None:
+    """Let attention layers fall apart into plain ones: there is no fused kernel for float32."""
+    for index in range(network.num_layers):
+        layer = network.get_layer(index)
+        if "ATTENTION_INPUT" in str(layer.type):
+            layer.__class__ = trt.IAttentionInputLayer
+            layer.attention.decomposable = True
+
+
+def build_plan(
+    backend: PlanBackend,
+    onnx_file: Path,
+    shapes: Mapping[str, Sequence[int | str]],
+    ranges: Mapping[str, tuple[int, int, int]],
+    decomposable_attention: bool,
+) -> Plan:
+    """Build a plan.
+
+    Args:
+        backend: "trt-rtx" builds anywhere; "trt" needs an NVIDIA GPU.
+        onnx_file: The graph.
+        shapes: Every input's shape, dynamic dimensions by name.
+        ranges: Smallest, usual and largest value of every dynamic dimension.
+        decomposable_attention: Needed in float32.
+
+    Raises:
+        PlanError: the package is missing or refuses the graph.
+    """
+    if not is_installed(backend):
+        raise PlanError(f"backend {backend}: expected the package {MODULES[backend]}, found none; install it first")
+    trt = importlib.import_module(MODULES[backend])
+    started = time.perf_counter()
+    logger, errors = _logger(trt)
+    builder = trt.Builder(logger)
+    if builder is None:
+        raise PlanError(f"backend {backend}: its builder does not start here: {'; '.join(errors[:1]) or 'no GPU?'}")
+    flags = 0
+    if hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED"):
+        flags = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    network = builder.create_network(flags)
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse_from_file(str(onnx_file)):
+        first = str(parser.get_error(0)) if parser.num_errors else "; ".join(errors[:1])
+        raise PlanError(f"{onnx_file.name}: {backend} does not parse it: {first.splitlines()[0]}")
+    if decomposable_attention:
+        _make_attention_decomposable(trt, network)
+    config = builder.create_builder_config()
+    profile = builder.create_optimization_profile()
+    for name, shape in shapes.items():
+        if any(isinstance(size, str) for size in shape):
+            choices = [
+                tuple(size if isinstance(size, int) else ranges[size][which] for size in shape) for which in range(3)
+            ]
+            profile.set_shape(name, *choices)
+    config.add_optimization_profile(profile)
+    content = builder.build_serialized_network(network, config)
+    if content is None:
+        reason = errors[-1].splitlines()[0] if errors else "it gives no reason"
+        raise PlanError(f"{onnx_file.name}: {backend} does not build it: {reason}")
+    return Plan(bytes(content), time.perf_counter() - started, str(trt.__version__))

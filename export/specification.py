@@ -1,0 +1,217 @@
+"""What a bundle's graphs are: module, names, dynamic ranges, and the kind of answer that they give."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from export.graphs.sampling import AcceptanceGraph, SamplerGraph
+from export.graphs.scaling import DecoderGraph, DownSamplerGraph, UpSamplerGraph
+from export.graphs.transformer import ConditionGraph, TransformerGraph
+from reference.decode import Models
+from reference.tokenizer import Tokenizer
+from reference.transformer import Transformer
+
+Range = tuple[int, int, int]  # smallest, usual, largest
+Kind = Literal["logits", "embeddings", "pixels", "codes", "probabilities"]
+
+# Guidance feeds two rows, conditional and unconditional.
+BATCH: Range = (1, 2, 2)
+# Slots beyond the sequence, for tokens that are fed again before the cache is compacted.
+SPARE_SLOTS = 256
+
+
+@dataclass(frozen=True)
+class GraphSpecification:
+    """One graph to be.
+
+    Attributes:
+        name: In the bundle.
+        module: In the bundle's precision.
+        example: Arguments of `forward` to trace with; a list of tensors is one argument.
+        dynamic: Dynamic axes by argument.
+        input_names: Flat names.
+        output_names: Flat names.
+        ranges: Range of every dynamic dimension.
+        kind: What the compared output is, which decides the tolerance.
+        compared: The output that is compared with the reference.
+    """
+
+    name: str
+    module: nn.Module
+    example: Mapping[str, Any]
+    dynamic: Mapping[str, Mapping[int, str]]
+    input_names: tuple[str, ...]
+    output_names: tuple[str, ...]
+    ranges: Mapping[str, Range]
+    kind: Kind
+    compared: str
+
+    def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Run the module in torch on flat inputs; return its outputs by name."""
+        arguments: dict[str, Any] = {}
+        for name, value in self.example.items():
+            if isinstance(value, list):
+                arguments[name] = [inputs[flat] for flat in self.input_names if flat not in self.example]
+            else:
+                arguments[name] = inputs[name]
+        with torch.inference_mode():
+            outputs = self.module(**arguments)
+        listed = outputs if isinstance(outputs, tuple) else (outputs,)
+        return dict(zip(self.output_names, listed, strict=True))
+
+
+def slot_count(model: Transformer) -> int:
+    """Return how many slots a transformer's cache has."""
+    return model.config.sequence_length + SPARE_SLOTS
+
+
+def _transformer(name: str, model: Transformer, dtype: torch.dtype) -> GraphSpecification:
+    config, slots = model.config, slot_count(model)
+    batch, fed = 2, 3
+    caches = [torch.zeros(batch, config.heads, slots, config.head_dim, dtype=dtype) for _ in range(2 * config.layers)]
+    cache_names = [f"{part}_{layer}" for layer in range(config.layers) for part in ("key", "value")]
+    both = {0: "batch", 1: "fed"}
+    return GraphSpecification(
+        name=name,
+        module=TransformerGraph(model),
+        example={
+            "tokens": torch.zeros(batch, fed, dtype=torch.long),
+            "prefix": torch.zeros(batch, fed, config.dim),
+            "positions": torch.zeros(batch, fed, dtype=torch.long),
+            "slot_ranks": torch.zeros(batch, slots, dtype=torch.long),
+            "write_index": torch.zeros(batch, dtype=torch.long),
+            "caches": caches,
+        },
+        dynamic={
+            "tokens": both,
+            "prefix": both,
+            "positions": both,
+            "slot_ranks": {0: "batch"},
+            "write_index": {0: "batch"},
+            "caches": {0: "batch"},
+        },
+        input_names=("tokens", "prefix", "positions", "slot_ranks", "write_index", *cache_names),
+        output_names=("logits", *(f"new_{cache}" for cache in cache_names)),
+        ranges={"batch": BATCH, "fed": (1, 1, config.sequence_length)},
+        kind="logits",
+        compared="logits",
+    )
+
+
+def _condition(name: str, model: Transformer, fields: int) -> GraphSpecification:
+    return GraphSpecification(
+        name=name,
+        module=ConditionGraph(model),
+        example={"ids": torch.zeros(2, model.config.prefix_length, fields, dtype=torch.long)},
+        dynamic={"ids": {0: "batch"}},
+        input_names=("ids",),
+        output_names=("prefix",),
+        ranges={"batch": BATCH},
+        kind="embeddings",
+        compared="prefix",
+    )
+
+
+def _scaling(models: Models, tokenizer: Tokenizer) -> list[GraphSpecification]:
+    low, high, ratio = models.drafter.config, models.target.config, models.scale_ratio
+    rows = {"rows": (1, low.grid_height, low.grid_height)}
+    up = GraphSpecification(
+        name="up_sampler",
+        module=UpSamplerGraph(tokenizer, ratio),
+        example={"low_tokens": torch.zeros(5, low.grid_width, dtype=torch.long)},
+        dynamic={"low_tokens": {0: "rows"}},
+        input_names=("low_tokens",),
+        output_names=("high_tokens",),
+        ranges=rows,
+        kind="codes",
+        compared="high_tokens",
+    )
+    # Traced with a named number of high-resolution rows, of which a multiple of the ratio makes sense.
+    down = GraphSpecification(
+        name="down_sampler",
+        module=DownSamplerGraph(tokenizer, ratio),
+        example={"high_tokens": torch.zeros(5 * ratio, high.grid_width, dtype=torch.long)},
+        dynamic={"high_tokens": {0: "high_rows"}},
+        input_names=("high_tokens",),
+        output_names=("low_tokens",),
+        ranges={"high_rows": (ratio, high.grid_height, high.grid_height)},
+        kind="codes",
+        compared="low_tokens",
+    )
+    decoder = GraphSpecification(
+        name="decoder",
+        module=DecoderGraph(tokenizer),
+        example={"tokens": torch.zeros(high.grid_height, high.grid_width, dtype=torch.long)},
+        dynamic={"tokens": {0: "rows"}},
+        input_names=("tokens",),
+        output_names=("image",),
+        ranges={"rows": (1, high.grid_height, high.grid_height)},
+        kind="pixels",
+        compared="image",
+    )
+    return [up, down, decoder]
+
+
+def _sampling(models: Models) -> list[GraphSpecification]:
+    codes, cells = models.target.config.vocabulary, models.target.config.grid_height * models.target.config.grid_width
+    rows, by_row = 3, {0: "rows"}
+    logits = {"cond_logits": torch.zeros(rows, codes), "uncond_logits": torch.zeros(rows, codes)}
+    settings = {
+        "guidance_scale": torch.tensor(1.0),
+        "temperature": torch.tensor(1.0),
+        "top_k": torch.tensor(0),
+        "top_p": torch.tensor(1.0),
+    }
+    sampler = {**logits, "noise": torch.zeros(rows, codes), **settings}
+    acceptance = {
+        **logits,
+        **settings,
+        "draft_tokens": torch.zeros(rows, dtype=torch.long),
+        "neighbours": torch.zeros(codes, 4, dtype=torch.long),
+    }
+    shared = {"cond_logits": by_row, "uncond_logits": by_row}
+    return [
+        GraphSpecification(
+            name="sampler",
+            module=SamplerGraph(),
+            example=sampler,
+            dynamic={**shared, "noise": by_row},
+            input_names=tuple(sampler),
+            output_names=("tokens", "log_probs"),
+            ranges={"rows": (1, 1, 64)},
+            kind="probabilities",
+            compared="log_probs",
+        ),
+        GraphSpecification(
+            name="acceptance",
+            module=AcceptanceGraph(),
+            example=acceptance,
+            dynamic={**shared, "draft_tokens": by_row, "neighbours": {1: "near"}},
+            input_names=tuple(acceptance),
+            output_names=("pooled_probs", "log_probs"),
+            ranges={"rows": (1, cells // 4, cells), "near": (1, 16, min(codes, 64))},
+            kind="probabilities",
+            compared="pooled_probs",
+        ),
+    ]
+
+
+def specifications(models: Models, dtype: torch.dtype, fields: int) -> list[GraphSpecification]:
+    """Return the graphs of a bundle.
+
+    Args:
+        models: In `dtype`, on the CPU.
+        dtype: The bundle's precision; sampling and acceptance are float32 in every bundle.
+        fields: Ids a prefix token.
+    """
+    return [
+        _transformer("target", models.target, dtype),
+        _transformer("drafter", models.drafter, dtype),
+        _condition("target_condition", models.target, fields),
+        _condition("drafter_condition", models.drafter, fields),
+        *_scaling(models, models.tokenizer),
+        *_sampling(models),
+    ]
