@@ -4,11 +4,12 @@ from engines.backends import BackendError
 from engines.bundle import BundleError
 from engines.pipeline import Pipeline, Result, Stats, load
 from engines.prompts import Plan, PlanError, PromptError, load_plan, save_plan
-from engines.settings import Settings, SettingsError
+from engines.settings import Mode, Settings, SettingsError
 
 __all__ = [
     "BackendError",
     "BundleError",
+    "Mode",
     "Pipeline",
     "Plan",
     "PlanError",

@@ -108,8 +108,10 @@ class Decoder:
                 drafter.decide([cell], drafter.sample([cell], drafter.query([cell])))
         return drafter.grid[: last_row * width].reshape(last_row, width)
 
-    def _verify(self, window: range, proposal: Tokens, also_feed: range) -> tuple[NDArray[np.float32], Tokens]:
-        """Score a proposal in one pass (VERIFY-1); return pooled probabilities Float32[n] and logits Float32[B, n, V]."""
+    def _verify(
+        self, window: range, proposal: Tokens, also_feed: range
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Score a proposal in one pass (VERIFY-1); return pooled probabilities, Float32[n], and Float32[B, n, V]."""
         self.target.propose(window, proposal.ravel())
         logits = self.target.query(window, also_feed)
         inputs = distribution_inputs(logits, self.settings, raw=self.settings.accept_on == "raw")

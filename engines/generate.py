@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -68,6 +69,10 @@ def _write(path: Path, write: Callable[[Path], None]) -> None:
         raise OutputError(f"{path}: cannot write it: {error.strerror or error}") from None
 
 
+def _write_json(content: dict[str, Any], path: Path) -> None:
+    path.write_text(json.dumps(content) + "\n", encoding="utf-8")
+
+
 def _open(arguments: argparse.Namespace, console: Console) -> Pipeline:
     path = arguments.bundle
     if path is None:
@@ -124,7 +129,7 @@ def _save(arguments: argparse.Namespace, result: Result) -> None:
             "tokens": result.tokens.tolist(),
             **result.trace.to_json(),
         }
-        _write(arguments.trace, lambda path: path.write_text(json.dumps(content) + "\n", encoding="utf-8") and None)
+        _write(arguments.trace, lambda path: _write_json(content, path))
     if arguments.save_plan:
         _write(arguments.save_plan, lambda path: save_plan(result.plan, path))
 

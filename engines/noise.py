@@ -44,7 +44,8 @@ def gumbel_noise(
         key_0, key_1 = (key_0 + _KEY_STEP_0) % 2**32, (key_1 + _KEY_STEP_1) % 2**32
     words = np.stack([c0, c1, c2, c3], axis=-1).reshape(len(positions), -1)[:, :vocabulary]
     uniform = (words.astype(np.float64) + 0.5) / 2.0**32
-    return (-np.log(-np.log(uniform))).astype(np.float32)
+    gumbel: NDArray[np.float32] = (-np.log(-np.log(uniform))).astype(np.float32)
+    return gumbel
 
 
 class NoiseSource:
@@ -59,7 +60,8 @@ class NoiseSource:
         if number not in self.blocks:
             positions = np.arange(number * self.block, min((number + 1) * self.block, self.cells))
             self.blocks[number] = gumbel_noise(self.seed, self.stream, positions, self.vocabulary)
-        return self.blocks[number][cell % self.block]
+        row: NDArray[np.float32] = self.blocks[number][cell % self.block]
+        return row
 
     def rows(self, cells: list[int]) -> NDArray[np.float32]:
         """Return Float32[n, vocabulary] for n cells."""

@@ -77,9 +77,7 @@ class Pipeline:
         settings = self.bundle.manifest.settings.changed(**changes)
         limit = self.bundle.manifest.max_neighbours
         if settings.neighbours > limit:
-            raise SettingsError(
-                f"neighbours: expected at most {limit}, which this bundle holds, got {settings.neighbours}"
-            )
+            raise SettingsError(f"neighbours: expected at most {limit}, as the bundle holds, got {settings.neighbours}")
         return settings
 
     def generate(

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.backends.base import Backend
+from engines.backends.base import Backend, Tensors
 from engines.bundle.manifest import TransformerEntry
 from engines.slots import SlotTable
 
@@ -45,7 +45,7 @@ class TransformerSession:
         def each_row(values: NDArray[np.int64]) -> NDArray[np.int64]:
             return np.repeat(values[None], self.batch, axis=0)
 
-        inputs = {
+        inputs: Tensors = {
             "tokens": each_row(tokens),
             "prefix": prefix,
             "positions": each_row(positions),

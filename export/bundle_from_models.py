@@ -2,7 +2,6 @@
 
 import copy
 import json
-import os
 import shutil
 import tempfile
 import time
@@ -145,11 +144,11 @@ def _put_in_place(built: Path, out: Path, force: bool) -> None:
         if not force:
             raise BuildError(f"{out}: another build finished there meanwhile; this one was dropped")
         old = Path(tempfile.mkdtemp(prefix=f".{out.name}.old-", dir=out.parent))
-        os.replace(out, old / out.name)
-        os.replace(built, out)
+        out.replace(old / out.name)
+        built.replace(out)
         shutil.rmtree(old)
     else:
-        os.replace(built, out)
+        built.replace(out)
 
 
 def build_bundle(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+from torch import nn
 
 from engines.bundle.manifest import FileEntry, TensorEntry, TransformerEntry
 from engines.bundle.open import sha256_of_file
@@ -40,7 +41,7 @@ def tensor_entries(values: Any) -> tuple[TensorEntry, ...]:
     return tuple(entries)
 
 
-def weights_sha256(model: Transformer) -> str:
+def weights_sha256(model: nn.Module) -> str:
     """Return a hash of a model's weights by name, in float32, whatever file they came from."""
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):

@@ -82,7 +82,7 @@ def resample(state: ModelState, steps: list[list[int]], first_log_probs: Tensor,
 
 
 def raster_steps(mask: Tensor) -> list[list[int]]:
-    """Return the schedule without look-ahead or islands: one cell a step, in raster order (SCHED-1, infinite window)."""
+    """Return one cell a step, in raster order (SCHED-1 with an infinite window, no islands)."""
     return [[cell] for cell in raster_positions(mask).tolist()]
 
 

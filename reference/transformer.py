@@ -156,7 +156,8 @@ class Transformer(nn.Module):
 
     def prefix_embeddings(self, prefix: Tensor) -> Tensor:
         """Embed a condition: Int[B, P, fields] -> Float[B, P, dim], the sum over the fields; id 0 adds nothing."""
-        return (self.cls_embedding(prefix) * (prefix > 0)[..., None]).sum(dim=2)
+        fields: Tensor = self.cls_embedding(prefix) * (prefix > 0)[..., None]  # Float[B, P, fields, dim]
+        return fields.sum(dim=2)
 
     def token_embeddings(self, tokens: Tensor) -> Tensor:
         """Embed image tokens: Int[B, T] -> Float[B, T, dim]."""

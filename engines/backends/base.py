@@ -1,17 +1,46 @@
 """What a backend offers: stateless graphs, and transformer passes over a KV cache that it owns."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.bundle.manifest import GraphEntry
+
 # Arrays of int64 or float32, whatever the precision inside.
 Tensors = Mapping[str, NDArray[Any]]
+# The manifest's types that numpy has; bfloat16 it has not.
+NUMPY_DTYPES: Mapping[str, type[np.generic]] = {"int64": np.int64, "float32": np.float32, "float16": np.float16}
 
 
 class BackendError(RuntimeError):
     """A backend that cannot be used here; its message is one line that says why and what to do."""
+
+
+class CacheTensor(NamedTuple):
+    """The keys, or the values, of one layer: input `name`, which the graph returns updated as `new_<name>`."""
+
+    name: str
+    shape: tuple[int, int, int, int]  # B, heads, slots, head_dim
+    dtype: str
+
+
+def cache_tensors(graph: GraphEntry, batch: int) -> list[CacheTensor]:
+    """Return what a transformer's cache for `batch` rows consists of.
+
+    Raises:
+        BackendError: the manifest describes keys or values of another shape.
+    """
+    found = []
+    for entry in graph.inputs:
+        if entry.name.startswith(("key_", "value_")):
+            match entry.shape:
+                case (_, int(heads), int(slots), int(head_dim)):
+                    found.append(CacheTensor(entry.name, (batch, heads, slots, head_dim), entry.dtype))
+                case _:
+                    raise BackendError(f"{entry.name}: expected [batch, heads, slots, head_dim], got {entry.shape}")
+    return found
 
 
 @runtime_checkable

@@ -7,10 +7,8 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from engines.backends.base import BackendError, KVCache, Tensors
+from engines.backends.base import NUMPY_DTYPES, BackendError, KVCache, Tensors, cache_tensors
 from engines.bundle import Bundle
-
-_DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(int64)": np.int64}
 
 
 @dataclass
@@ -71,11 +69,10 @@ class OnnxRuntimeBackend:
 
     def new_cache(self, graph: str, batch: int) -> OnnxRuntimeCache:
         """Return zeroed keys and values."""
-        arrays = {}
-        for item in self.session(graph).get_inputs():
-            if item.name.startswith(("key_", "value_")):
-                arrays[item.name] = np.zeros((batch, *item.shape[1:]), dtype=_DTYPES[item.type])
-        return OnnxRuntimeCache(batch, arrays)
+        tensors = cache_tensors(self.bundle.manifest.graphs[graph], batch)
+        return OnnxRuntimeCache(
+            batch, {tensor.name: np.zeros(tensor.shape, dtype=NUMPY_DTYPES[tensor.dtype]) for tensor in tensors}
+        )
 
     def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> NDArray[np.float32]:
         """Run one pass in place."""

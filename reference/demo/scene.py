@@ -83,7 +83,8 @@ class Background:
         along = 0.5 + ((x - 0.5) * np.cos(self.angle) + (y - 0.5) * np.sin(self.angle)) / np.sqrt(2)
         start, end = np.array(self.rgb_from), np.array(self.rgb_to)
         wave = 3.0 * np.sin(2 * np.pi * (self.wave[0] * x + self.wave[1] * y) + self.wave[2])
-        return start + along[..., None] * (end - start) + wave[..., None]
+        image: NDArray[np.float64] = start + along[..., None] * (end - start) + wave[..., None]
+        return image
 
 
 def draw_background(rng: np.random.Generator) -> Background:

@@ -25,10 +25,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2, help="threads of each process")
     parser.add_argument("--compile", action="store_true", help="compile the model first (needs a C++ compiler)")
     parser.add_argument("--tokenizer", type=Path, default=SHIPPED / "tokenizer.safetensors")
-    parser.add_argument("--warm-start", type=Path, help="a drafter's weights for the target to start from")
+    parser.add_argument("--object-weight", type=float, default=5.0, help="of a planned object's cells in the loss")
+    parser.add_argument("--warm-start", type=Path, help="weights of a drafter or target to start from")
     parser.add_argument("--score-per-task", type=int, default=40, help="held-out prompts a task in the final scores")
     arguments = parser.parse_args()
-    for name in ("steps", "batch", "threads", "workers", "score_per_task"):
+    for name in ("steps", "batch", "threads", "workers", "score_per_task", "object_weight"):
         value = getattr(arguments, name)
         if value is not None and value < 1:
             parser.error(f"--{name.replace('_', '-')}: expected at least 1, got {value}")

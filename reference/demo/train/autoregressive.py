@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from engines.prompts.prefix import null_prefix, prefix_from_plan
 from reference.batch import decode_batch
-from reference.demo.scenes import held_out_scenes, scene
+from reference.demo.scenes import Scene, held_out_scenes, scene
 from reference.demo.train.pictures import save_grid
 from reference.demo.train.schedule import rate_at
 from reference.demo.train.workers import Workers
@@ -34,9 +35,11 @@ class AutoregressiveTrainee:
         batch: int,
         matrix_rate: float,
         workers: Workers,
+        object_weight: float,
         compiled: bool = False,
     ) -> None:
         torch.manual_seed(seed)
+        self.object_weight = object_weight
         self.seed, self.batch, self.workers = seed, batch, workers
         self.tokenizer = tokenizer.eval()
         self.model = Transformer(config)
@@ -58,10 +61,10 @@ class AutoregressiveTrainee:
             if name.endswith(("wo.weight", "w2.weight", "output.weight")):
                 torch.nn.init.zeros_(weight)
 
-    def warm_start(self, drafter: Transformer) -> None:
-        """Take over a drafter's weights; its learned positions are stretched over the finer grid."""
-        state = drafter.state_dict()
-        ours, theirs = self.model.config, drafter.config
+    def warm_start(self, other: Transformer) -> None:
+        """Take over the weights of a drafter, its learned positions stretched over the finer grid, or of a target."""
+        state = other.state_dict()
+        ours, theirs = self.model.config, other.config
         learned = state["abs_pe"]
         coarse = learned[theirs.prefix_length :].t().reshape(1, -1, theirs.grid_height, theirs.grid_width)
         fine = F.interpolate(coarse, (ours.grid_height, ours.grid_width), mode="bilinear", align_corners=False)
@@ -80,47 +83,73 @@ class AutoregressiveTrainee:
             optimizer.load_state_dict(saved)
 
     @torch.no_grad()
-    def _batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Return this worker's share of step `step`: prefixes Int[b, P, fields] and tokens Int[b, H * W]."""
+    def _batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return this worker's share of step `step`.
+
+        Returns:
+            Prefixes Int[b, P, fields], tokens Int[b, H * W] and the weights of their losses Float[b, H * W].
+        """
         pixels = self.model.config.grid_height * self.tokenizer.config.factor
         first = (self.seed << 40) + step * self.batch
         share = self.workers.share(self.batch)
         scenes = [scene(first + index) for index in share]
         images = images_from_pixels(torch.from_numpy(np.stack([item.render(pixels) for item in scenes])))
-        tokens = torch.cat([self.tokenizer.tokens_from_images(part) for part in images.split(8)])
+        tokens = torch.cat([self.tokenizer.tokens_from_images(part) for part in torch.split(images, 8)])
         dropped = np.random.default_rng([self.seed, step, 0x44524F50]).random(self.batch) < CONDITION_DROPOUT
         dropped = dropped[share.start : share.stop]
         prefixes = [
             null_prefix() if drop else prefix_from_plan(item.prompt, item.plan)
             for item, drop in zip(scenes, dropped, strict=True)
         ]
-        return torch.from_numpy(np.stack(prefixes)), tokens.flatten(1)
+        # Without a condition all cells weigh the same: where the objects are would tell what the tokens are.
+        weights = [
+            np.ones(tokens[0].numel(), dtype=np.float32) if drop else self._weights(item)
+            for item, drop in zip(scenes, dropped, strict=True)
+        ]
+        return torch.from_numpy(np.stack(prefixes)), tokens.flatten(1), torch.from_numpy(np.stack(weights))
 
-    def _loss(self, prefixes: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    def _weights(self, item: Scene) -> NDArray[np.float32]:
+        """Weigh the cells of planned objects `object_weight` times.
+
+        Most of an image is background, whose tokens are noisy; the objects are what has to be learned. A weight
+        that depends on the plan alone leaves the best prediction of every cell what it was.
+        """
+        height, width = self.model.config.grid_height, self.model.config.grid_width
+        y, x = (np.mgrid[:height, :width] + 0.5) / height
+        inside = np.zeros((height, width), dtype=np.bool_)
+        for planned in item.plan.objects:
+            reach = 1.25 * planned.radius + 1 / height
+            inside |= np.maximum(np.abs(x - planned.centre[0]), np.abs(y - planned.centre[1])) <= reach
+        return np.where(inside, self.object_weight, 1.0).astype(np.float32).ravel()
+
+    def _loss(self, prefixes: Tensor, tokens: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         positions = torch.arange(self.model.config.sequence_length - 1)[None].expand(len(tokens), -1)
         with torch.autocast("cpu", torch.bfloat16):
             embeddings = torch.cat(
                 [self.model.prefix_embeddings(prefixes), self.model.token_embeddings(tokens[:, :-1])], dim=1
             )
             logits = self.model(embeddings, positions)[:, self.model.config.prefix_length - 1 :]
-        loss = F.cross_entropy(logits.float().flatten(0, 1), tokens.flatten())
-        accuracy = (logits.detach().argmax(-1) == tokens).float().mean()
-        return loss, accuracy
+        each = F.cross_entropy(logits.float().flatten(0, 1), tokens.flatten(), reduction="none")
+        loss = (each * weights.flatten()).sum() / weights.sum()
+        correct = (logits.detach().argmax(-1) == tokens).float()
+        on_objects = (weights > 1).float()
+        object_accuracy = (correct * on_objects).sum() / on_objects.sum().clamp(min=1)
+        return loss, correct.mean(), object_accuracy
 
     def step(self, step: int, steps: int) -> dict[str, float]:
-        """Take one step; metrics: loss in nats a token, share of tokens predicted exactly."""
+        """Take one step; metrics: weighted loss in nats a token, share of tokens (of objects) predicted exactly."""
         for optimizer, peak in zip(self.optimizers, self.peak_rates, strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = peak * rate_at(step, steps)
-        prefixes, tokens = self._batch(step)
-        loss, accuracy = self.loss(prefixes, tokens)
+        prefixes, tokens, weights = self._batch(step)
+        loss, accuracy, object_accuracy = self.loss(prefixes, tokens, weights)
         loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
         self.workers.average_gradients(self.model)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad()
-        return {"loss": float(loss.detach()), "accuracy": float(accuracy)}
+        return {"loss": float(loss.detach()), "accuracy": float(accuracy), "object_accuracy": float(object_accuracy)}
 
     @torch.no_grad()
     def draw(self, path: Path) -> None:

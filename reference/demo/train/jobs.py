@@ -62,7 +62,9 @@ def train_transformer(arguments: argparse.Namespace, workers: Workers) -> None:
         prefix_vocabulary=PREFIX_VOCABULARY,
     )
     rate = arguments.rate or MATRIX_RATE[arguments.model]
-    trainee = AutoregressiveTrainee(config, tokenizer, arguments.seed, batch, rate, workers, arguments.compile)
+    trainee = AutoregressiveTrainee(
+        config, tokenizer, arguments.seed, batch, rate, workers, arguments.object_weight, arguments.compile
+    )
     if arguments.warm_start:
         trainee.warm_start(load_transformer(arguments.warm_start))
     run = _run(arguments, workers)
@@ -77,6 +79,7 @@ def train_transformer(arguments: argparse.Namespace, workers: Workers) -> None:
             "views": batch * run.steps,
             "matrix_rate": rate,
             "workers": workers.count,
+            "object_weight": arguments.object_weight,
             "warm_start": arguments.warm_start.name if arguments.warm_start else None,
             "scores": scores,
         }

@@ -94,7 +94,7 @@ class TokenizerTrainee:
         return {
             "loss": float(loss.detach()),
             "psnr_db": float(10 * torch.log10(4 / squared.detach())),
-            "codes_used": float(tokens.unique().numel()),
+            "codes_used": float(torch.unique(tokens).numel()),
         }
 
     @torch.no_grad()

@@ -12,8 +12,8 @@ from datetime import timedelta
 
 import torch
 import torch.distributed
-import torch.multiprocessing
 from torch import nn
+from torch.multiprocessing.spawn import spawn
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Workers:
         flat = torch.cat([gradient.flatten() for gradient in gradients])
         torch.distributed.all_reduce(flat)
         flat /= self.count
-        for gradient, mean in zip(gradients, flat.split([item.numel() for item in gradients]), strict=True):
+        for gradient, mean in zip(gradients, torch.split(flat, [item.numel() for item in gradients]), strict=True):
             gradient.copy_(mean.view_as(gradient))
 
 
@@ -64,4 +64,4 @@ def run_workers(count: int, threads: int, work: Callable[[Workers], None]) -> No
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    torch.multiprocessing.spawn(_work, (count, port, threads, work), nprocs=count)  # type: ignore[no-untyped-call]
+    spawn(_work, (count, port, threads, work), nprocs=count)  # type: ignore[no-untyped-call]  # torch does not annotate it
