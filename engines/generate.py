@@ -37,6 +37,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--neighbours", type=int, help="codes to pool the probability over")
     parser.add_argument("--guidance", type=float, help="guidance scale; 1 is none")
     parser.add_argument("--temperature", type=float, help="0 is greedy")
+    parser.add_argument("--top-k", type=int, help="sample from the k most likely codes; 0 is all")
+    parser.add_argument("--top-p", type=float, help="sample from the most likely codes that sum to this; 1 is all")
     parser.add_argument("--draft-rows", type=int, help="low-resolution rows a cycle")
     parser.add_argument("--look-ahead", type=int, help="further rows drafted as context")
     parser.add_argument("--bundle", type=Path, help="default: the demo bundle, built first if there is none")
@@ -110,6 +112,8 @@ def _generate(arguments: argparse.Namespace, console: Console) -> Result:
             neighbours=arguments.neighbours,
             guidance_scale=arguments.guidance,
             temperature=arguments.temperature,
+            top_k=arguments.top_k,
+            top_p=arguments.top_p,
             draft_rows=arguments.draft_rows,
             look_ahead=arguments.look_ahead,
         )

@@ -3,8 +3,10 @@
 import argparse
 import dataclasses
 import os
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
 
 from rich.console import Console
 from rich.table import Table
@@ -61,9 +63,14 @@ def _print_table(manifest: Manifest, console: Console) -> None:
     console.print(table)
 
 
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
 def main() -> int:
     """Build the demo bundle and print what is in it."""
     arguments = _arguments()
+    signal.signal(signal.SIGTERM, _interrupt)  # a terminated build cleans up as an interrupted one does
     console = Console(width=None if sys.stdout.isatty() else 120)
     out = arguments.out or demo_bundle_path(arguments.precision)
     try:

@@ -18,6 +18,12 @@ class BackendError(RuntimeError):
     """A backend that cannot be used here; its message is one line that says why and what to do."""
 
 
+def one_line(error: object) -> str:
+    """Return the first line of an error's text, or its type's name where it has no text."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
 class CacheTensor(NamedTuple):
     """The keys, or the values, of one layer: input `name`, which the graph returns updated as `new_<name>`."""
 

@@ -7,10 +7,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from engines.backends.base import BackendError
+from engines.backends.base import BackendError, one_line
 
 
 def _quietly(function: Callable[..., object], *arguments: object) -> None:
@@ -40,7 +39,7 @@ class Cuda:
             self.api: Any = importlib.import_module("cuda.bindings.runtime")
         except ImportError as error:
             raise BackendError(
-                f"backend {backend}: cannot import the package cuda-bindings ({str(error).splitlines()[0]}); "
+                f"backend {backend}: cannot import the package cuda-bindings ({one_line(error)}); "
                 f"install it with `pip install 'mulo-sd[{backend}]'`"
             ) from None
         code, count = self.api.cudaGetDeviceCount()

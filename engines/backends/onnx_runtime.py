@@ -7,7 +7,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from engines.backends.base import NUMPY_DTYPES, BackendError, KVCache, Tensors, cache_tensors
+from engines.backends.base import NUMPY_DTYPES, BackendError, KVCache, Tensors, cache_tensors, one_line
 from engines.bundle import Bundle
 
 
@@ -57,8 +57,7 @@ class OnnxRuntimeBackend:
                     path, sess_options=options, providers=["CPUExecutionProvider"]
                 )
             except Exception as error:  # onnxruntime raises classes of its own without a common base
-                line = str(error).splitlines()[0]
-                raise BackendError(f"{path}: ONNX Runtime does not accept it: {line}") from None
+                raise BackendError(f"{path}: ONNX Runtime does not accept it: {one_line(error)}") from None
         return self.sessions[graph]
 
     def run(self, graph: str, inputs: Tensors) -> dict[str, NDArray[Any]]:

@@ -20,7 +20,7 @@ from reference.tokenizer import Tokenizer
 from reference.transformer import Transformer, TransformerConfig
 
 CONDITION_DROPOUT = 0.1
-PICTURE_GUIDANCE = 1.5
+PICTURE_GUIDANCE = 1.2
 EMBEDDING_RATE = 2e-3
 
 

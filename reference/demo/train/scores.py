@@ -12,12 +12,12 @@ from engines.prompts.prefix import null_prefix, prefix_from_plan
 from engines.prompts.vocabulary import TASKS
 from reference.batch import decode_batch
 from reference.demo.evaluate import prompt_holds
+from reference.demo.models import RECOMMENDED
 from reference.demo.scenes import HELD_OUT_SPLIT, Scene, held_out_scenes, scene
 from reference.images import images_from_pixels, pixels_from_images
 from reference.tokenizer import Tokenizer
 from reference.transformer import Transformer
 
-SCORE_GUIDANCE = 1.5
 SCORE_BATCH = 40
 PSNR_SCENES = 64
 
@@ -50,7 +50,7 @@ def _conditions(scenes: Sequence[Scene]) -> Tensor:
 
 @torch.inference_mode()
 def autoregressive_scores(model: Transformer, tokenizer: Tokenizer, per_task: int) -> dict[str, float]:
-    """Decode `per_task` held-out prompts a task autoregressively and return the scores."""
+    """Decode `per_task` held-out prompts a task autoregressively, as recommended, and return the scores."""
     scenes = list(held_out_scenes(per_task))
     number = 0 if model.config.grid_height == 32 else 1
     images: list[NDArray[np.uint8]] = []
@@ -59,7 +59,15 @@ def autoregressive_scores(model: Transformer, tokenizer: Tokenizer, per_task: in
         part = scenes[first : first + SCORE_BATCH]
         seeds = list(range(first, first + len(part)))
         tokens = decode_batch(
-            model, _conditions(part), torch.from_numpy(null_prefix()), seeds, SCORE_GUIDANCE, model_number=number
+            model,
+            _conditions(part),
+            torch.from_numpy(null_prefix()),
+            seeds,
+            RECOMMENDED.guidance_scale,
+            RECOMMENDED.temperature,
+            RECOMMENDED.top_k,
+            RECOMMENDED.top_p,
+            model_number=number,
         )
         images += list(pixels_from_images(tokenizer.images_from_tokens(tokens)).numpy())
     return score_per_task(scenes, images)

@@ -1,0 +1,14 @@
+"""Hypothesis profiles: dev by default, ci where CI is set, nightly on request (--hypothesis-profile=nightly)."""
+
+import os
+
+import pytest
+from hypothesis import settings
+
+pytest.register_assert_rewrite(*(f"conformance.rules.{name}" for name in ("decode_laws", "function_laws", "replay")))
+
+# No deadline anywhere: the first case of a run pays for imports.
+settings.register_profile("dev", max_examples=25, deadline=None)
+settings.register_profile("ci", max_examples=100, deadline=None, derandomize=True)
+settings.register_profile("nightly", max_examples=2000, deadline=None)
+settings.load_profile("ci" if os.environ.get("CI") else "dev")

@@ -1,0 +1,1 @@
+"""One test for each rule: the test's docstring is the rule."""

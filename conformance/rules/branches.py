@@ -1,0 +1,40 @@
+"""Evidence that a property met its cases: named branches, and a test that fails where one was never reached."""
+
+import functools
+from collections import Counter
+from collections.abc import Callable
+from typing import ParamSpec
+
+from hypothesis import currently_in_test_context, event, settings
+
+P = ParamSpec("P")
+_reached: Counter[str] = Counter()
+
+
+def reach(branch: str, happened: bool = True) -> None:
+    """Count a branch of the running property, and show it in Hypothesis' statistics."""
+    if happened:
+        _reached[branch] += 1
+        if currently_in_test_context():
+            event(branch)
+
+
+def must_reach(*branches: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Make a property fail where all its examples together miss one of the branches; goes above `given`."""
+
+    def decorate(test: Callable[P, None]) -> Callable[P, None]:
+        @functools.wraps(test)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> None:
+            _reached.clear()
+            test(*args, **kwargs)
+            missed = [branch for branch in branches if not _reached[branch]]
+            assert not missed, f"vacuous: no example reached {missed}; reached {dict(_reached)}"
+
+        return checked
+
+    return decorate
+
+
+def share_of_examples(divisor: int) -> settings:
+    """Return settings with the profile's number of examples divided: for properties whose examples cost a decode."""
+    return settings(max_examples=max(4, settings().max_examples // divisor))

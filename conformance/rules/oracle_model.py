@@ -1,0 +1,157 @@
+"""The models once more, in numpy: a transformer over a dictionary of keys and values, and resizing by matrices."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from reference.tokenizer import Tokenizer
+from reference.transformer import Transformer
+
+Array = NDArray[np.float64]
+
+
+def array(tensor: Tensor) -> Array:
+    """Return a tensor's numbers in float64."""
+    return tensor.detach().double().numpy()
+
+
+class DictionaryModel:
+    """One row of a batch: a transformer that keeps a key and a value for each (layer, position), as last written.
+
+    It computes everything position by position, from the weights alone (KV-1, KV-2, GRID-2).
+    """
+
+    def __init__(self, model: Transformer, prefix: Tensor) -> None:
+        """Take the weights and one condition, Int[P, fields]; feed nothing."""
+        self.config = model.config
+        self.weights: Mapping[str, Array] = {name: array(value) for name, value in model.state_dict().items()}
+        self.prefix = prefix.tolist()
+        self.key: dict[tuple[int, int], Array] = {}
+        self.value: dict[tuple[int, int], Array] = {}
+
+    def feed(self, pairs: Mapping[int, int]) -> dict[int, Array]:
+        """Run one pass over {sequence position: token}, any token for a prefix position; return the logits of each."""
+        hidden = {position: self._embedding(position, token) for position, token in pairs.items()}
+        for layer in range(self.config.layers):
+            queries = {position: self._write(layer, position, x) for position, x in hidden.items()}
+            hidden = {
+                position: self._feed_forward(layer, x + self._attend(layer, position, queries[position]))
+                for position, x in hidden.items()
+            }
+        return {position: self.weights["output.weight"] @ self._norm("norm", x) for position, x in hidden.items()}
+
+    def feed_prefix(self) -> dict[int, Array]:
+        """Feed the whole condition in one pass."""
+        return self.feed(dict.fromkeys(range(self.config.prefix_length), -1))
+
+    def _embedding(self, position: int, token: int) -> Array:
+        if position < self.config.prefix_length:
+            table = self.weights["cls_embedding.weight"]
+            content = sum((table[field] for field in self.prefix[position] if field > 0), np.zeros(self.config.dim))
+        else:
+            content = self.weights["tok_embeddings.weight"][token]
+        result: Array = content + self.weights["abs_pe"][position]
+        return result
+
+    def _norm(self, name: str, x: Array) -> Array:
+        result: Array = x / math.sqrt(float((x * x).mean()) + self.config.norm_eps) * self.weights[f"{name}.weight"]
+        return result
+
+    def _rotated(self, position: int, heads: Array) -> Array:
+        """Turn pairs of channels by the row (first half) and the column (second half) of an image position."""
+        cell = position - self.config.prefix_length
+        row, column = divmod(cell, self.config.grid_width) if cell >= 0 else (0, 0)
+        quarter = self.config.head_dim // 4
+        turns = [self.config.rope_base ** (-index / quarter) for index in range(quarter)]
+        angles = np.array([row * turn for turn in turns] + [column * turn for turn in turns])
+        unit = np.cos(angles).astype(np.float32) + 1j * np.sin(angles).astype(np.float32).astype(np.float64)
+        turned = (heads[:, 0::2] + 1j * heads[:, 1::2]) * unit
+        return np.stack([turned.real, turned.imag], axis=-1).reshape(heads.shape)
+
+    def _write(self, layer: int, position: int, x: Array) -> Array:
+        """Write a position's key and value; return its query, Float[heads, head_dim]."""
+        fused = self.weights[f"layers.{layer}.attention.wqkv.weight"] @ self._norm(f"layers.{layer}.attention_norm", x)
+        query, key, value = fused.reshape(3, self.config.heads, self.config.head_dim)
+        self.key[layer, position] = self._rotated(position, key)
+        self.value[layer, position] = value
+        return self._rotated(position, query)
+
+    def _attend(self, layer: int, position: int, query: Array) -> Array:
+        visible = [place for (where, place) in self.key if where == layer and place <= position]
+        keys = np.stack([self.key[layer, place] for place in visible])  # [n, heads, head_dim]
+        values = np.stack([self.value[layer, place] for place in visible])
+        scores = np.einsum("hd,nhd->hn", query, keys) / math.sqrt(self.config.head_dim)
+        shares = np.exp(scores - scores.max(axis=1, keepdims=True))
+        shares /= shares.sum(axis=1, keepdims=True)
+        mixed = np.einsum("hn,nhd->hd", shares, values).reshape(-1)
+        result: Array = self.weights[f"layers.{layer}.attention.wo.weight"] @ mixed
+        return result
+
+    def _feed_forward(self, layer: int, x: Array) -> Array:
+        normed = self._norm(f"layers.{layer}.ffn_norm", x)
+        gate = self.weights[f"layers.{layer}.feed_forward.w1.weight"] @ normed
+        other = self.weights[f"layers.{layer}.feed_forward.w3.weight"] @ normed
+        result: Array = x + self.weights[f"layers.{layer}.feed_forward.w2.weight"] @ (
+            gate / (1 + np.exp(-gate)) * other
+        )
+        return result
+
+
+def from_scratch(model: Transformer, prefix: Tensor, tokens: Sequence[int]) -> list[Array]:
+    """Return the logits of cells 0..len(tokens): prefix and tokens in one pass, nothing cached before."""
+    fresh = DictionaryModel(model, prefix)
+    first = model.config.prefix_length
+    pairs = {**dict.fromkeys(range(first), -1), **{first + cell: token for cell, token in enumerate(tokens)}}
+    logits = fresh.feed(pairs)
+    return [logits[first - 1 + cell] for cell in range(len(tokens) + 1)]
+
+
+def _cubic(distance: float) -> float:
+    """Keys' cubic kernel with a = -0.75, which torch's bicubic uses."""
+    a, x = -0.75, abs(distance)
+    if x <= 1:
+        return (a + 2) * x**3 - (a + 3) * x**2 + 1
+    return a * (x**3 - 5 * x**2 + 8 * x - 4) if x < 2 else 0.0
+
+
+def enlarging(size: int, scale: int) -> Array:
+    """Return the matrix [size * scale, size] of bicubic enlargement along one axis; edges are repeated."""
+    matrix = np.zeros((size * scale, size))
+    for place in range(size * scale):
+        centre = (place + 0.5) / scale - 0.5
+        for tap in range(math.floor(centre) - 1, math.floor(centre) + 3):
+            matrix[place, min(max(tap, 0), size - 1)] += _cubic(centre - tap)
+    return matrix
+
+
+def shrinking(size: int, scale: int) -> Array:
+    """Return the matrix [size / scale, size] of the mean over `scale` neighbours along one axis."""
+    return np.kron(np.eye(size // scale), np.full((1, scale), 1 / scale))
+
+
+def resized(images: Array, scale: int, up: bool) -> Array:
+    """Resize Float[B, 3, h, w] along both axes, clamped to [-1, 1] where it grows."""
+    factory = enlarging if up else shrinking
+    rows, columns = factory(images.shape[2], scale), factory(images.shape[3], scale)
+    result: Array = np.einsum("yh,bchw,xw->bcyx", rows, images, columns)
+    return result.clip(-1, 1) if up else result
+
+
+def rescaled_tokens(tokenizer: Tokenizer, tokens: Tensor, scale: int, up: bool) -> tuple[NDArray[np.int64], Array]:
+    """Return U_r or D_r of Int[h, w], and each token's margin: the nearest code's lead over the second nearest.
+
+    Encoder and decoder are the tokenizer's own; resizing and the search for the nearest code are done here.
+    """
+    directions = array(tokenizer.codebook)
+    directions = directions / np.linalg.norm(directions, axis=1, keepdims=True)
+    codes = torch.from_numpy(directions[tokens.numpy()])
+    images = array(tokenizer.decoder(codes[None].permute(0, 3, 1, 2))).clip(-1, 1)
+    features = array(tokenizer.encoder(torch.from_numpy(resized(images, scale, up))))[0].transpose(1, 2, 0)
+    features = features / np.linalg.norm(features, axis=2, keepdims=True)
+    distances = np.linalg.norm(features[:, :, None] - directions, axis=3)  # [H, W, V]
+    ordered = np.sort(distances, axis=2)
+    return distances.argmin(axis=2), ordered[:, :, 1] - ordered[:, :, 0]

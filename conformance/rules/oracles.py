@@ -1,0 +1,137 @@
+"""The rules once more, in plain Python over plain numbers: slow, obvious, and sharing no line with `reference`."""
+
+import math
+import struct
+from collections.abc import Sequence
+from fractions import Fraction
+
+WORD = 2**32
+
+
+def philox_words(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Philox4x32-10 of one block, on Python integers."""
+    c0, c1, c2, c3 = counter
+    k0, k1 = key
+    for _ in range(10):
+        high0, low0 = divmod(0xD2511F53 * c0, WORD)
+        high1, low1 = divmod(0xCD9E8D57 * c2, WORD)
+        c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
+        k0, k1 = (k0 + 0x9E3779B9) % WORD, (k1 + 0xBB67AE85) % WORD
+    return c0, c1, c2, c3
+
+
+def word(seed: int, stream: int, position: int, code: int, attempt: int = 0) -> int:
+    """RNG-1's integer x of one code at one position."""
+    return philox_words((code // 4, position, stream, attempt), (seed % WORD, seed // WORD))[code % 4]
+
+
+def float32(value: float) -> float:
+    """Round to the nearest float32."""
+    return float(struct.unpack("<f", struct.pack("<f", value))[0])
+
+
+def gumbel(seed: int, stream: int, position: int, code: int, attempt: int = 0) -> float:
+    """RNG-1's noise g of one code at one position."""
+    return float32(-math.log(-math.log((word(seed, stream, position, code, attempt) + 0.5) / WORD)))
+
+
+def probs(
+    cond: Sequence[float],
+    uncond: Sequence[float] | None = None,
+    guidance_scale: float = 1.0,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+) -> list[float]:
+    """DIST-1 for one position; 0 where a filter dropped the token."""
+    guided = list(cond)
+    if uncond is not None:
+        guided = [base + guidance_scale * (value - base) for value, base in zip(cond, uncond, strict=True)]
+    if temperature == 0:
+        winner = guided.index(max(guided))
+        return [float(code == winner) for code in range(len(guided))]
+    logits = [value / temperature for value in guided]
+    kept = set(range(len(logits)))
+    if 0 < top_k < len(logits):
+        kth_largest = sorted(logits, reverse=True)[top_k - 1]
+        kept = {code for code in kept if logits[code] >= kth_largest}
+    if top_p < 1:
+        likely_first = sorted(kept, key=lambda code: (-logits[code], code))
+        ranked = softmax([logits[code] for code in likely_first])
+        count, reached = 0, 0.0
+        while reached < top_p and count < len(likely_first):
+            reached += ranked[count]
+            count += 1
+        kept = set(likely_first[:count])
+    order = sorted(kept)
+    result = [0.0] * len(logits)
+    for code, prob in zip(order, softmax([logits[code] for code in order]), strict=True):
+        result[code] = prob
+    return result
+
+
+def softmax(logits: Sequence[float]) -> list[float]:
+    """Softmax of a list."""
+    weights = [math.exp(value - max(logits)) for value in logits]
+    total = math.fsum(weights)
+    return [weight / total for weight in weights]
+
+
+def sampled(target_probs: Sequence[float], noise: Sequence[float]) -> int:
+    """RNG-1's Gumbel-max: the first code with the largest log-probability plus noise."""
+    scores = [
+        math.log(prob) + extra if prob > 0 else -math.inf for prob, extra in zip(target_probs, noise, strict=True)
+    ]
+    return scores.index(max(scores))
+
+
+def neighbourhood(codebook: Sequence[Sequence[Fraction | float | int]], code: int, k: int) -> list[int]:
+    """POOL-1's B_k of one code: itself, then the nearest others, the lower first where two are equally near."""
+
+    def distance(other: int) -> Fraction | float | int:
+        return sum((a - b) ** 2 for a, b in zip(codebook[code], codebook[other], strict=True))
+
+    others = sorted(
+        (other for other in range(len(codebook)) if other != code), key=lambda other: (distance(other), other)
+    )
+    return [code, *others[: k - 1]]
+
+
+def pooled(target_probs: Sequence[float], near: Sequence[int]) -> float:
+    """POOL-1's sum over a neighbourhood, added in its order."""
+    total = target_probs[near[0]]
+    for code in near[1:]:
+        total = total + target_probs[code]
+    return total
+
+
+def resampled(rejected: set[int], radius: int, width: int, window: range) -> set[int]:
+    """LOCAL-1's R_X, read off its definition."""
+    return {
+        u
+        for u in window
+        if rejected
+        and u >= min(rejected)
+        and any(abs(u // width - t // width) <= radius and abs(u % width - t % width) <= radius for t in rejected)
+    }
+
+
+def components(cells: set[int], width: int) -> list[list[int]]:
+    """LOCAL-2's islands: groups merged for as long as two cells of different groups touch."""
+    groups = [{cell} for cell in sorted(cells)]
+
+    def touch(a: int, b: int) -> bool:
+        return max(abs(a // width - b // width), abs(a % width - b % width)) <= 1
+
+    merged = True
+    while merged:
+        merged = False
+        for first in range(len(groups)):
+            for second in range(first + 1, len(groups)):
+                if any(touch(a, b) for a in groups[first] for b in groups[second]):
+                    groups[first] |= groups.pop(second)
+                    merged = True
+                    break
+            if merged:
+                break
+    return sorted(sorted(group) for group in groups)

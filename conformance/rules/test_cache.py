@@ -1,0 +1,130 @@
+"""PREFILL, GRID-2 and KV-1 to KV-4."""
+
+import hypothesis.strategies as st
+import numpy as np
+from hypothesis import example, given
+
+from conformance.rules import decode_laws, function_laws
+from conformance.rules.branches import must_reach, reach, share_of_examples
+from conformance.rules.oracle_model import from_scratch
+from conformance.rules.replay import passes_of
+from conformance.strategies.decodes import AHEAD, AUTOREGRESSIVE, FILTERED, MIXED, REFRESHED, Case, cases
+from conformance.strategies.toys import CODES, Toy, toys
+from reference.cache import feed
+
+Passes = list[dict[int, int]]
+TWO_LAYERS = Toy(2, 2, 2, 2, 2, 1.5, 5)
+
+
+@st.composite
+def toys_and_passes(draw: st.DrawFn) -> tuple[Toy, Passes]:
+    """Toys with passes over any cells in any order, which leave gaps, look back, and write places again."""
+    toy = draw(toys(most_cells=24))
+    cells = st.integers(0, toy.target_cells - 1)
+    one_pass = st.dictionaries(cells, st.integers(0, CODES - 1), min_size=1, max_size=6)
+    return toy, draw(st.lists(one_pass, min_size=1, max_size=4))
+
+
+@must_reach("keys stay as written before a change to their left", "a place is written again", "not in order", "a gap")
+@example((TWO_LAYERS, [{0: 1, 1: 2, 2: 3}, {1: 7}, {9: 4, 3: 0}]))
+@share_of_examples(1)
+@given(toys_and_passes())
+def test_attention(case: tuple[Toy, Passes]) -> None:
+    """KV-1: A pass writes the keys and values of all that it feeds, and only then attends.
+
+    A query at q sees every position <= q that has been written, in this pass or before, and no other.
+    KV-2: Keys and values of a position stay as last written, whatever is written to other positions later.
+    """
+    toy, passes = case
+    function_laws.passes_attend_to_what_is_written(toy, passes, feed)
+    written = [cell for pairs in passes for cell in pairs]
+    reach("a place is written again", len(set(written)) < len(written))
+    reach("not in order", written != sorted(written))
+    reach("a gap", len(set(written)) < max(written) + 1)
+
+
+@must_reach("keys stay as written before a change to their left")
+@example((TWO_LAYERS, {3: 1, 0: 2, 7: 5, 1: 1}))
+@share_of_examples(2)
+@given(toys_and_passes().map(lambda case: (case[0], case[1][0])))
+def test_one_pass_in_any_order(case: tuple[Toy, dict[int, int]]) -> None:
+    """KV-1: A pass feeds a set: the order of its pairs is nothing to its result, and each query sees all of the pass.
+
+    The second pass writes the same cells in the opposite order, then the first one's cells change their tokens.
+    """
+    toy, pairs = case
+    backwards = dict(reversed(pairs.items()))
+    changed = {min(pairs): (pairs[min(pairs)] + 1) % CODES}
+    function_laws.passes_attend_to_what_is_written(toy, [pairs, backwards, changed], feed)
+
+
+@must_reach("a pass replaces the token of a position")
+@example(MIXED)
+@example(AHEAD)
+@example(FILTERED)
+@share_of_examples(2)
+@given(cases(own_draft=True))
+def test_passes_attend_as_told(case: Case) -> None:
+    """KV-1, KV-2: Each pass of a decode reads the grid as it stood before the step.
+
+    Its logits are those of attention over the keys and values last written at or before each query.
+    """
+    decoded = case.run(record_logits=True)
+    decode_laws.nothing_seen_is_gone(case, decoded)
+    decode_laws.logits_follow_from_passes(case, decoded)
+
+
+@must_reach("a pass replaces the token of a position", "a pass feeds a decided token that is nobody's predecessor")
+@example(MIXED)
+@example(AHEAD)
+@example(FILTERED)
+@share_of_examples(1)
+@given(cases(own_draft=True) | cases(mode="ar"))
+def test_nothing_seen_is_gone(case: Case) -> None:
+    """KV-3: No query sees the key or value of a token that the grid no longer holds.
+
+    Every pass, verification included, also feeds what was decided since the previous pass and is not in the cache.
+    """
+    decoded = case.run()
+    decode_laws.nothing_seen_is_gone(case, decoded)
+    decode_laws.passes_feed_exactly(case, decoded)
+
+
+@must_reach("a verification feeds a window again", "a cycle with rejection")
+@example(REFRESHED)
+@share_of_examples(2)
+@given(cases())
+def test_refresh(case: Case) -> None:
+    """KV-4: With `refresh`, a cycle's verification also feeds the whole previous window again; it adds no pass."""
+    decoded = case.run()
+    decode_laws.passes_feed_exactly(case, decoded)
+    decode_laws.passes_are_counted(case, decoded)
+
+
+@example(MIXED)
+@example(AUTOREGRESSIVE)
+@share_of_examples(2)
+@given(cases() | cases(mode="ar"))
+def test_prefill(case: Case) -> None:
+    """PREFILL: The condition is one pass for each model, counted in its NFE, and gives p_0."""
+    decode_laws.prefill_comes_first(case, case.run(record_logits=True))
+
+
+@must_reach("a longer prefix")
+@example(AUTOREGRESSIVE)
+@share_of_examples(2)
+@given(cases(mode="ar"))
+def test_predecessors_give_logits(case: Case) -> None:
+    """GRID-2: Token u stands at position P + u after the P >= 1 prefix tokens; its logits come from its predecessor.
+
+    The predecessor of token 0 is the last prefix token. Image tokens see the whole prefix.
+    """
+    decoded = case.run(record_logits=True)
+    tokens = decoded.tokens.flatten().tolist()
+    passes = passes_of(decoded, 0)
+    assert [item.positions[-1] - case.toy.prefix_length for item in passes] == list(range(-1, len(tokens) - 1))
+    for row, condition in enumerate(decode_laws.conditions(case)):
+        expected = from_scratch(case.world.models.target, condition, tokens[:-1])
+        result = [decode_laws.recorded(item)[row, -1].numpy() for item in passes]
+        np.testing.assert_allclose(np.stack(result), np.stack(expected), rtol=0, atol=decode_laws.TOLERANCE)
+    reach("a longer prefix", case.toy.prefix_length > 1)

@@ -1,0 +1,58 @@
+"""POOL-1 and ACCEPT-1."""
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import example, given
+
+from conformance.rules import function_laws
+from conformance.rules.branches import must_reach
+from conformance.strategies.codebooks import Codebook, Judgement, codebooks, judgements
+from reference.codebook import accept, neighbours, pooled_probs
+
+EQUAL_CODES = Codebook(((0, 1), (0, 1), (1, 0), (0, 1), (-1, 0)))
+
+
+@must_reach("two codes are equal", "the last neighbour is as near as the first left out")
+@example(EQUAL_CODES, 0)
+@example(EQUAL_CODES, 3)
+@given(codebooks(), st.integers(0, 20))
+def test_neighbourhoods(codebook: Codebook, size: int) -> None:
+    """POOL-1: B_k(v) holds the k codebook entries nearest to v, v itself first, ties to the lower code."""
+    function_laws.neighbours_are_nearest(codebook, 1 + size % len(codebook.rows), neighbours)
+
+
+@given(codebooks())
+def test_neighbourhood_sizes(codebook: Codebook) -> None:
+    """POOL-1: B_k has k members, at least the token itself and at most the whole codebook."""
+    codes = len(codebook.rows)
+    for wrong in (-1, 0, codes + 1):
+        with pytest.raises(ValueError, match=rf"1\.\.{codes}"):
+            neighbours(codebook.tensor, wrong)
+    assert neighbours(codebook.tensor, 1).flatten().tolist() == list(range(codes))
+    assert all(sorted(row) == list(range(codes)) for row in neighbours(codebook.tensor, codes).tolist())
+
+
+@must_reach("neighbours add to it", "another order gives another sum")
+@example(Judgement(Codebook(((0,), (1,), (2,))), ((0.1, 0.2, 0.7),), (0,)), 2)
+@given(judgements(4), st.integers(0, 20))
+def test_pooling(judgement: Judgement, size: int) -> None:
+    """POOL-1: The pooled probability of u is the sum of p_u over B_k(draft_u), added in that order."""
+    function_laws.pooling_adds_in_order(judgement, 1 + size % len(judgement.codebook.rows), pooled_probs)
+
+
+@st.composite
+def pooled_and_tau(draw: st.DrawFn) -> tuple[list[float], float]:
+    """Pooled probabilities, rounding above 1 included, and a threshold that often is one of them."""
+    values = st.floats(0, 1) | st.sampled_from((0.0, 0.25, 1.0, 1.0 + 2**-52))
+    pooled = draw(st.lists(values, min_size=1, max_size=8))
+    tau = draw(st.sampled_from(pooled) | st.floats(-1, 2) | st.sampled_from((0.0, 1.0, 2.0)))
+    return pooled, tau
+
+
+@must_reach("exactly tau is kept", "rejected although it exceeds tau > 1", "some kept, some rejected")
+@example(([0.0, 0.25, 1.0], 0.25))
+@example(([1.0, 1.0 + 2**-52], 1.0 + 2**-52))
+@given(pooled_and_tau())
+def test_acceptance(case: tuple[list[float], float]) -> None:
+    """ACCEPT-1: A draft token is accepted iff its pooled probability is at least tau; tau > 1 rejects everything."""
+    function_laws.acceptance_is_a_threshold(*case, accept)

@@ -1,0 +1,204 @@
+"""Each law about a whole decode fails where a defect is planted in the reference."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from torch import Tensor
+
+from conformance.rules import decode_laws as laws
+from conformance.strategies.decodes import ACCEPTED, AHEAD, AUTOREGRESSIVE, FILTERED, GIVEN, MIXED, REFRESHED, Case
+from reference import decode as decoding
+from reference import state as states
+from reference.cache import KVCache
+from reference.state import ModelState
+
+Patch = Callable[[pytest.MonkeyPatch], None]
+
+
+class Planted(NamedTuple):
+    """A defect, a law that finds it, and a decode in which it shows."""
+
+    defect: Patch
+    law: laws.Law
+    case: Case
+
+
+def around(owner: object, name: str, wrong: Callable[..., Any]) -> Patch:
+    """Replace a function by wrong(the right one, its arguments...)."""
+    right = getattr(owner, name)
+
+    def patch(monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(owner, name, lambda *args, **kwargs: wrong(right, *args, **kwargs))
+
+    return patch
+
+
+def decided_tokens_are_not_fed(right: Callable[..., None], state: ModelState, *rest: Any) -> None:
+    """Forget KV-3: a resampled token enters the cache only as somebody's predecessor."""
+    right(state, *rest)
+    state.pending.clear()
+
+
+def last_kept_token_is_not_fed(right: Callable[..., None], state: ModelState, cells: Sequence[int]) -> None:
+    """Forget KV-3 for the draft token that the verification had no need to feed."""
+
+
+def rescaled_rows_stay_out(right: Callable[..., None], state: ModelState, cells: Sequence[int], tokens: Tensor) -> None:
+    """Let the drafter keep its own rows where the verified ones should be."""
+    if state.number == 0 or len(cells) == 1:
+        right(state, cells, tokens)
+
+
+def without_guidance(right: Callable[..., Tensor], state: ModelState, logits: Tensor, raw: bool = False) -> Tensor:
+    """Sample and judge by the conditional distribution."""
+    return right(state, logits[:1], raw)
+
+
+def never_raw(right: Callable[..., Tensor], state: ModelState, logits: Tensor, raw: bool = False) -> Tensor:
+    """Judge by what is sampled from whatever `accept_on` says."""
+    return right(state, logits)
+
+
+def always_raw(right: Callable[..., Tensor], state: ModelState, logits: Tensor, raw: bool = False) -> Tensor:
+    """Sample without temperature and filters."""
+    return right(state, logits, True)
+
+
+def verified_twice(right: Callable[..., Tensor], state: ModelState, cells: Sequence[int], *rest: Any) -> Tensor:
+    """Spend a pass too many."""
+    if len(cells) > 1:
+        right(state, cells, *rest)
+    return right(state, cells, *rest)
+
+
+def not_refreshed(right: Callable[..., Tensor], state: ModelState, cells: Sequence[int], also: Any = ()) -> Tensor:
+    """Forget KV-4."""
+    return right(state, cells)
+
+
+def off_by_one(right: Callable[..., Tensor], state: ModelState, cells: Sequence[int], *rest: Any) -> Tensor:
+    """Take a window's logits from the rows one further on."""
+    return right(state, cells, *rest).roll(1, dims=1)
+
+
+def first_step_takes_a_pass(right: Callable[..., None], state: ModelState, steps: list[list[int]], *rest: Any) -> None:
+    """Forget SCHED-4."""
+    for cells in steps:
+        state.decide(cells, state.sample(cells, state.log_probs(state.query(cells))))
+
+
+def forgets_earlier_passes(right: Callable[..., Any], cache: KVCache, positions: Tensor) -> Any:
+    """See nothing but what the pass itself feeds."""
+    cache.written[:] = False
+    return right(cache, positions)
+
+
+def forgets_rows(right: Callable[..., Tensor], tokenizer: Any, tokens: Tensor, ratio: int) -> Tensor:
+    """Up-sample without the rows before the last one."""
+    return right(tokenizer, torch.cat([torch.zeros_like(tokens[:-1]), tokens[-1:]]), ratio)
+
+
+def first_rows(right: Callable[..., Tensor], tokenizer: Any, tokens: Tensor, ratio: int) -> Tensor:
+    """Take the low-resolution rows from the top."""
+    return right(tokenizer, tokens, ratio).flip(0)
+
+
+def no_neighbours(right: Callable[..., Tensor], codebook: Tensor, k: int) -> Tensor:
+    """Pool over one neighbour fewer."""
+    return right(codebook, k - 1)
+
+
+PLANTED = {
+    "decided tokens are not fed": Planted(
+        around(ModelState, "decide", decided_tokens_are_not_fed), laws.nothing_seen_is_gone, MIXED
+    ),
+    "decided tokens are not fed, by sets": Planted(
+        around(ModelState, "decide", decided_tokens_are_not_fed), laws.passes_feed_exactly, MIXED
+    ),
+    "the last kept token is not fed": Planted(
+        around(ModelState, "keep", last_kept_token_is_not_fed), laws.passes_feed_exactly, AHEAD
+    ),
+    "rescaled rows do not reach the drafter": Planted(
+        around(ModelState, "decide", rescaled_rows_stay_out), laws.nothing_seen_is_gone, MIXED
+    ),
+    "no guidance": Planted(around(ModelState, "log_probs", without_guidance), laws.samples_follow_from_logits, MIXED),
+    "no guidance in the verification": Planted(
+        around(ModelState, "log_probs", without_guidance), laws.verification_judges, MIXED
+    ),
+    "accept_on is ignored": Planted(around(ModelState, "log_probs", never_raw), laws.verification_judges, FILTERED),
+    "filters are ignored": Planted(
+        around(ModelState, "log_probs", always_raw), laws.samples_follow_from_logits, AUTOREGRESSIVE
+    ),
+    "one stream for both models": Planted(
+        around(states, "sample_stream", lambda right, model: right(0)), laws.samples_follow_from_logits, MIXED
+    ),
+    "noise of another attempt": Planted(
+        around(states, "gumbel_noise", lambda right, *arguments: right(*arguments, attempt=1)),
+        laws.samples_follow_from_logits,
+        AUTOREGRESSIVE,
+    ),
+    "refresh is ignored": Planted(around(ModelState, "query", not_refreshed), laws.passes_feed_exactly, REFRESHED),
+    "a second verification": Planted(around(ModelState, "query", verified_twice), laws.passes_are_counted, ACCEPTED),
+    "logits of the wrong rows": Planted(around(ModelState, "query", off_by_one), laws.verification_judges, MIXED),
+    "the first step takes a pass": Planted(
+        around(decoding, "resample", first_step_takes_a_pass), laws.passes_are_counted, MIXED
+    ),
+    "the first step takes a pass, by source": Planted(
+        around(decoding, "resample", first_step_takes_a_pass), laws.serial_order, MIXED
+    ),
+    "backwards": Planted(
+        around(decoding, "raster_steps", lambda right, mask: right(mask)[::-1]), laws.serial_order, MIXED
+    ),
+    "earlier passes are forgotten": Planted(
+        around(KVCache, "attend", forgets_earlier_passes), laws.logits_follow_from_passes, MIXED
+    ),
+    "a larger radius": Planted(
+        around(decoding, "expand", lambda right, mask, radius, *rows: right(mask, radius + 1, *rows)),
+        laws.rejections_grow,
+        AHEAD,
+    ),
+    "t0 is forgotten": Planted(
+        around(decoding, "expand", lambda right, mask, *rest: right(mask, *rest) | right(mask.flip(1), *rest)),
+        laws.rejections_grow,
+        AHEAD,
+    ),
+    "fewer neighbours": Planted(around(decoding, "neighbours", no_neighbours), laws.verification_judges, MIXED),
+    "tau itself is rejected": Planted(
+        around(decoding, "accept", lambda right, pooled, tau: pooled > max(tau, float(pooled.min()))),
+        laws.verification_judges,
+        ACCEPTED,
+    ),
+    "up-sampling forgets rows": Planted(
+        around(decoding, "up_sample", forgets_rows), laws.scaling_uses_known_rows, MIXED
+    ),
+    "the wrong rows come down": Planted(
+        around(decoding, "down_sample", first_rows), laws.scaling_uses_known_rows, MIXED
+    ),
+    "a given draft is not taken": Planted(
+        around(decoding, "_draft", lambda right, drafter, first, last, given: right(drafter, first, last, None)),
+        laws.whole_rows_are_drafted,
+        GIVEN,
+    ),
+    "a row too many is drafted": Planted(
+        around(decoding, "_draft", lambda right, drafter, first, last, given: right(drafter, first, 3, given)),
+        laws.whole_rows_are_drafted,
+        ACCEPTED._replace(settings=FILTERED.settings),
+    ),
+    "the condition is fed twice": Planted(
+        around(ModelState, "__init__", lambda right, *arguments: (right(*arguments), right(*arguments))[0]),
+        laws.prefill_comes_first,
+        AUTOREGRESSIVE,
+    ),
+}
+
+
+@pytest.mark.parametrize("planted", PLANTED.values(), ids=PLANTED.keys())
+def test_planted_defects_are_found(planted: Planted, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each law holds for a decode of the reference, and for none with the planted defect."""
+    planted.law(planted.case, planted.case.run(record_logits=True))
+    planted.defect(monkeypatch)
+    decoded = planted.case.run(record_logits=True)
+    with pytest.raises(AssertionError):
+        planted.law(planted.case, decoded)

@@ -1,0 +1,1 @@
+"""Hypothesis strategies, one module for each domain; every value they build is valid."""

@@ -1,0 +1,95 @@
+"""Whole decodes: toy models, settings and a seed."""
+
+from typing import NamedTuple
+
+import hypothesis.strategies as st
+import torch
+from torch import Tensor
+
+from conformance.strategies.toys import CODES, Toy, World, build, toys
+from reference.decode import Decoded, decode
+from reference.settings import Mode, Settings
+
+
+class Case(NamedTuple):
+    """Everything that a decode depends on; `draft` holds low-resolution tokens to take instead of the drafter's."""
+
+    toy: Toy
+    settings: Settings
+    seed: int
+    draft: tuple[int, ...] | None = None
+
+    @property
+    def world(self) -> World:
+        return build(self.toy)
+
+    @property
+    def draft_tensor(self) -> Tensor | None:
+        """Int[h, w]."""
+        if self.draft is None:
+            return None
+        return torch.tensor(self.draft).reshape(self.toy.height, self.toy.width)
+
+    def run(self, record_logits: bool = False) -> Decoded:
+        """Decode."""
+        models, condition = self.world
+        return decode(models, condition, self.settings, self.seed, self.draft_tensor, record_logits)
+
+
+SEEDS = st.integers(0, 2**64 - 1) | st.sampled_from((0, 2**32, 2**64 - 1))
+# In the middle, about a toy's pooled probabilities: some tokens are kept, some rejected.
+TAUS = st.sampled_from((0.2, 0.1, 0.05, 0.4)) | st.floats(0, 1) | st.sampled_from((-1.0, 0.0, 1.0, 1.5))
+
+
+@st.composite
+def settings_of(draw: st.DrawFn, toy: Toy, mode: Mode = "serial") -> Settings:
+    """Settings that a toy can be decoded with, in any mix."""
+    return Settings(
+        mode=mode,
+        guidance_scale=draw(st.sampled_from((1.5, 1.0, 3.0, 0.0))),
+        temperature=draw(st.sampled_from((1.0, 0.5, 2.0, 0.0))),
+        top_k=draw(st.sampled_from((0, 7, 3, 50))),
+        top_p=draw(st.sampled_from((1.0, 0.95, 0.6))),
+        tau=draw(TAUS),
+        radius=draw(st.integers(0, 3)),
+        neighbours=draw(st.integers(1, 5) | st.integers(1, CODES)),
+        draft_rows=draw(st.integers(1, toy.height + 1)),
+        look_ahead=draw(st.integers(0, 2)),
+        refresh=draw(st.booleans()),
+        accept_on=draw(st.sampled_from(("processed", "raw"))),
+    )
+
+
+@st.composite
+def drafts_of(draw: st.DrawFn, toy: Toy) -> tuple[int, ...]:
+    """Low-resolution tokens for a whole grid."""
+    cells = toy.height * toy.width
+    return tuple(draw(st.lists(st.integers(0, CODES - 1), min_size=cells, max_size=cells)))
+
+
+@st.composite
+def cases(draw: st.DrawFn, mode: Mode = "serial", most_cells: int = 48, own_draft: bool = False) -> Case:
+    """Decodes in a mode; with `own_draft` the drafter's tokens are now and then given."""
+    toy = draw(toys(most_cells))
+    draft = draw(st.none() | drafts_of(toy)) if own_draft else None
+    return Case(toy, draw(settings_of(toy, mode)), draw(SEEDS), draft)
+
+
+# Examples that the random ones may miss; the properties name the branches that these reach.
+MIXED = Case(Toy(3, 4, 2, 2, 2, 1.5, 11), Settings(tau=0.2, neighbours=3, radius=1, draft_rows=1, look_ahead=1), 5)
+ACCEPTED = MIXED._replace(settings=Settings(tau=0.0, neighbours=3, draft_rows=1))
+AHEAD = Case(
+    Toy(4, 2, 2, 1, 1, 3.0, 12),
+    Settings(guidance_scale=1.0, tau=0.3, neighbours=2, radius=0, draft_rows=1, look_ahead=2),
+    2**64 - 1,
+)
+FILTERED = Case(
+    Toy(3, 2, 2, 3, 2, 1.5, 13),
+    Settings(temperature=0.5, top_k=5, top_p=0.9, tau=0.15, neighbours=3, draft_rows=2, look_ahead=0, accept_on="raw"),
+    7,
+)
+REFRESHED = Case(
+    Toy(3, 3, 2, 1, 2, 1.5, 14), Settings(tau=0.2, neighbours=3, radius=0, draft_rows=1, refresh=True), 2**40 + 1
+)
+GIVEN = Case(Toy(3, 2, 2, 1, 1, 3.0, 15), Settings(tau=0.1, neighbours=3, draft_rows=1), 9, (0, 10, 3, 3, 7, 1))
+AUTOREGRESSIVE = Case(Toy(2, 3, 2, 2, 2, 3.0, 16), Settings(mode="ar", temperature=0.5, top_p=0.9), 3)

@@ -1,0 +1,128 @@
+"""Toy models: random transformers and a random tokenizer of a few codes, small enough to decode in milliseconds."""
+
+import functools
+from typing import NamedTuple
+
+import hypothesis.strategies as st
+import torch
+from torch import nn
+
+from reference.decode import Condition, Models
+from reference.tokenizer import Tokenizer, TokenizerConfig
+from reference.transformer import Transformer, TransformerConfig
+
+CODES = 11
+PREFIX_VOCABULARY = 6
+
+
+class Toy(NamedTuple):
+    """What the toy models are made from; `build` turns it into weights.
+
+    `height` and `width` are the drafter's grid; `sharpness` is about the standard deviation of the logits.
+    """
+
+    height: int
+    width: int
+    scale_ratio: int
+    prefix_length: int
+    layers: int
+    sharpness: float
+    weights_seed: int
+
+    @property
+    def target_height(self) -> int:
+        return self.height * self.scale_ratio
+
+    @property
+    def target_width(self) -> int:
+        return self.width * self.scale_ratio
+
+    @property
+    def target_cells(self) -> int:
+        return self.target_height * self.target_width
+
+    def transformer_config(self, model: int) -> TransformerConfig:
+        """Return the configuration of the target (0) or its drafter (1)."""
+        ratio = 1 if model else self.scale_ratio
+        return TransformerConfig(
+            grid_height=self.height * ratio,
+            grid_width=self.width * ratio,
+            vocabulary=CODES,
+            layers=self.layers,
+            heads=2,
+            dim=16,
+            prefix_length=self.prefix_length,
+            prefix_vocabulary=PREFIX_VOCABULARY,
+        )
+
+
+class World(NamedTuple):
+    """The models of a decode and the condition to decode under."""
+
+    models: Models
+    condition: Condition
+
+    def transformer(self, model: int) -> Transformer:
+        """Return the target (0) or its drafter (1)."""
+        return self.models.drafter if model else self.models.target
+
+
+@st.composite
+def toys(draw: st.DrawFn, most_cells: int = 48) -> Toy:
+    """Toys whose target has at most `most_cells` cells, two or more in a row; grids need not be square.
+
+    (A window of nothing but cell 0 would be verified by the prefill: no pass, and nothing to learn.)
+    """
+    shapes = [
+        (height, width, ratio)
+        for ratio in (2, 3, 1)
+        for height in (2, 3, 1, 4)
+        for width in (2, 3, 1, 4)
+        if width * ratio > 1 and height * width * ratio**2 <= most_cells
+    ]
+    height, width, ratio = draw(st.sampled_from(shapes))
+    return Toy(
+        height=height,
+        width=width,
+        scale_ratio=ratio,
+        prefix_length=draw(st.integers(1, 3)),
+        layers=draw(st.integers(1, 2)),
+        sharpness=draw(st.sampled_from((1.5, 3.0, 0.5))),
+        weights_seed=draw(st.integers(0, 2**32 - 1)),
+    )
+
+
+def fill(module: nn.Module, generator: torch.Generator, sharpness: float) -> None:
+    """Draw every weight of a module; a matrix keeps about the scale of its input."""
+    for name, parameter in [*module.named_parameters(), *module.named_buffers()]:
+        if name in ("cos", "sin"):
+            continue
+        noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+        if name.endswith("norm.weight"):
+            noise = 1 + 0.1 * noise
+        elif name == "output.weight":
+            noise *= sharpness / parameter.shape[1] ** 0.5
+        elif name.endswith("bias"):
+            noise *= 0.2
+        elif name.endswith("weight") and "embed" not in name:
+            noise *= 1.4 / parameter[0].numel() ** 0.5
+        parameter.data.copy_(noise)
+    module.eval().requires_grad_(False)
+
+
+@functools.lru_cache(maxsize=32)
+def build(toy: Toy) -> World:
+    """Make the models in float64, from the toy's own generator and no other."""
+    generator = torch.Generator().manual_seed(toy.weights_seed)
+    with torch.random.fork_rng(devices=[]):  # a new module draws weights, which `fill` overwrites
+        target = Transformer(toy.transformer_config(0)).double()
+        drafter = Transformer(toy.transformer_config(1)).double()
+        tokenizer = Tokenizer(
+            TokenizerConfig(codes=CODES, code_dim=4, width=8, encoder_blocks=1, decoder_blocks=1, factor=2)
+        ).double()
+    for module in (target, drafter, tokenizer):
+        fill(module, generator, toy.sharpness)
+    fields = (toy.prefix_length, 2)
+    cond = torch.randint(0, PREFIX_VOCABULARY, fields, generator=generator)
+    uncond = torch.randint(0, PREFIX_VOCABULARY, fields, generator=generator)
+    return World(Models(target, drafter, tokenizer), Condition(cond, uncond))

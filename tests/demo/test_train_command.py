@@ -1,0 +1,106 @@
+"""The training command: wrong arguments end it with one line and without a traceback."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from reference.demo.train.__main__ import main
+from reference.demo.weights import SHIPPED
+from reference.transformer import Transformer
+from reference.weights import save_weights
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> Iterator[None]:
+    """Give back the number of threads, which the command sets."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def refusal(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> tuple[int | str | None, str]:
+    """Run the command; return its exit status and what it says after the usage, which is one line."""
+    monkeypatch.setattr(sys, "argv", ["train", *arguments])
+    status: int | str | None
+    try:
+        status = main()
+    except SystemExit as stop:
+        status = stop.code
+    said = capsys.readouterr()
+    assert said.out == ""
+    error = said.err[said.err.index("error: ") :]
+    assert len(error.splitlines()) == 1
+    return status, error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "the following arguments are required: model, --out"),
+        (["drafter"], "the following arguments are required: --out"),
+        (["unicorn", "--out", "x"], "invalid choice: 'unicorn'"),
+        (["drafter", "--out", "x", "--steps", "0"], "--steps: expected at least 1, got 0"),
+        (["drafter", "--out", "x", "--steps", "-5"], "--steps: expected at least 1, got -5"),
+        (["drafter", "--out", "x", "--steps", "many"], "argument --steps: invalid int value: 'many'"),
+        (["drafter", "--out", "x", "--batch", "0"], "--batch: expected at least 1, got 0"),
+        (["drafter", "--out", "x", "--workers", "0"], "--workers: expected at least 1, got 0"),
+        (["drafter", "--out", "x", "--threads", "0"], "--threads: expected at least 1, got 0"),
+        (["target", "--out", "x", "--score-per-task", "0"], "--score-per-task: expected at least 1, got 0"),
+        (["target", "--out", "x", "--rate", "fast"], "argument --rate: invalid float value: 'fast'"),
+        (["tokenizer", "--out", "x", "--colour", "red"], "unrecognized arguments: --colour red"),
+    ],
+)
+def test_wrong_argument_is_told_in_one_line(
+    arguments: list[str], told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, error = refusal(arguments, monkeypatch, capsys)
+    assert status == 2
+    assert told in error
+
+
+def test_tokenizer_that_is_none_is_told_in_one_line(
+    tiny_transformer: Transformer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    transformer, html = tmp_path / "transformer.safetensors", tmp_path / "html.safetensors"
+    save_weights(tiny_transformer, tiny_transformer.config, transformer)
+    html.write_text("<!DOCTYPE html>\n<html></html>\n", encoding="utf-8")
+    for path, told in (
+        (tmp_path / "missing.safetensors", "expected a safetensors file, found none"),
+        (html, "expected a safetensors file, got: "),
+        (transformer, "expected weights of a TokenizerConfig, got TransformerConfig"),
+    ):
+        arguments = ["drafter", "--out", str(tmp_path / "out"), "--tokenizer", str(path)]
+        status, error = refusal(arguments, monkeypatch, capsys)
+        assert status == 2
+        assert f"{path}: {told}" in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_warm_start_that_is_no_drafter_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["target", "--out", str(tmp_path / "out"), "--warm-start", str(SHIPPED / "tokenizer.safetensors")]
+    status, error = refusal(arguments, monkeypatch, capsys)
+    assert status == 2
+    assert "expected weights of a TransformerConfig, got TokenizerConfig" in error
+
+
+def test_the_command_itself_exits_with_that_line(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "reference.demo.train", "drafter", "--out", str(tmp_path / "out")]
+    done = subprocess.run(
+        [*command, "--tokenizer", str(tmp_path / "missing")],
+        cwd=Path(__file__).resolve().parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,601 @@
+"""The TensorRT backend as far as it can be tested without a GPU.
+
+`FakeCuda` and `fake_tensorrt` stand in for the real modules: "device" memory is host memory that is
+reached only by address, a stream does nothing before it is synchronised, and an engine is ONNX Runtime
+on the graph whose bytes the tiny bundle's "plans" are. What passes with them shows the order of calls,
+the addresses, sizes and shapes; it does not show that TensorRT builds, loads or runs anything.
+"""
+
+import ctypes
+import dataclasses
+import importlib
+import importlib.util
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnxruntime
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from engines.backends import BackendError, make_backend
+from engines.backends.base import CacheTensor
+from engines.backends.onnx_runtime import OnnxRuntimeBackend
+from engines.backends.tensorrt import SlotRun, TensorRTBackend, TensorRTCache, cache_bytes, slot_bytes, slot_runs
+from engines.bundle import Bundle, open_bundle
+from engines.transformer import TransformerSession
+
+DEVICE = 1  # not the one that other threads start with
+SUCCESS, INVALID_VALUE, INSUFFICIENT_DRIVER = 0, 1, 35
+REASONS = {SUCCESS: b"no error", INVALID_VALUE: b"invalid argument", INSUFFICIENT_DRIVER: b"driver is insufficient"}
+
+
+class FakeCuda:
+    """The part of `cuda.bindings.runtime` that the backend may use, and checks of how it is used."""
+
+    cudaError_t = SimpleNamespace(cudaSuccess=SUCCESS)  # noqa: N815
+    cudaMemcpyKind = SimpleNamespace(  # noqa: N815
+        cudaMemcpyHostToDevice=1, cudaMemcpyDeviceToHost=2, cudaMemcpyDeviceToDevice=3
+    )
+    cudaStreamNonBlocking = 1  # noqa: N815
+    STREAM = 77
+
+    def __init__(self, devices: int = 2) -> None:
+        self.devices = devices
+        self.memory: dict[int, NDArray[np.uint8]] = {}
+        self.queue: list[Callable[[], None]] = []
+        self.current = threading.local()
+        self.current.device = DEVICE
+        self.failing = ""
+        self.streams = 0
+
+    def __getattribute__(self, name: str) -> Any:
+        if name.startswith("cuda") and name == object.__getattribute__(self, "failing"):
+            return lambda *_: (INVALID_VALUE, None)
+        return object.__getattribute__(self, name)
+
+    def check(self, address: int, size: int, on_device: bool = True) -> None:
+        inside = [start <= address and address + size <= start + len(data) for start, data in self.memory.items()]
+        if any(inside) != on_device:
+            raise AssertionError(f"{size} bytes at {address}: not inside one allocation")
+        if getattr(self.current, "device", 0) != DEVICE:
+            raise AssertionError("another device is current in this thread")
+
+    def cudaGetDeviceCount(self) -> tuple[int, int | None]:  # noqa: N802
+        return (SUCCESS, self.devices) if self.devices else (INSUFFICIENT_DRIVER, None)
+
+    def cudaGetErrorString(self, code: int) -> tuple[int, bytes]:  # noqa: N802
+        return SUCCESS, REASONS[code]
+
+    def cudaGetDevice(self) -> tuple[int, int]:  # noqa: N802
+        return SUCCESS, getattr(self.current, "device", 0)
+
+    def cudaSetDevice(self, device: int) -> tuple[int]:  # noqa: N802
+        self.current.device = device
+        return (SUCCESS,)
+
+    def cudaStreamCreateWithFlags(self, flags: int) -> tuple[int, int]:  # noqa: N802
+        assert flags == self.cudaStreamNonBlocking
+        self.streams += 1
+        return SUCCESS, self.STREAM
+
+    def cudaStreamDestroy(self, stream: int) -> tuple[int]:  # noqa: N802
+        assert stream == self.STREAM
+        self.streams -= 1
+        return (SUCCESS,)
+
+    def cudaMalloc(self, size: int) -> tuple[int, int]:  # noqa: N802
+        data = np.full(size, 0xFF, dtype=np.uint8)  # NaN in every floating-point type
+        self.memory[data.ctypes.data] = data
+        return SUCCESS, data.ctypes.data
+
+    def cudaFree(self, address: int) -> tuple[int]:  # noqa: N802
+        self.run_queue()  # it waits for the device
+        del self.memory[address]
+        return (SUCCESS,)
+
+    def cudaMemsetAsync(self, address: int, value: int, size: int, stream: int) -> tuple[int]:  # noqa: N802
+        assert stream == self.STREAM
+        self.check(address, size)
+        self.queue.append(lambda: ctypes.memset(address, value, size) and None)
+        return (SUCCESS,)
+
+    def cudaMemcpyAsync(self, to: int, source: int, size: int, kind: int, stream: int) -> tuple[int]:  # noqa: N802
+        assert stream == self.STREAM
+        assert kind in (1, 2)
+        self.check(to, size, on_device=kind == 1)
+        self.check(source, size, on_device=kind == 2)
+        # An upload from pageable memory has read it on return; a download is done at synchronisation.
+        content = ctypes.string_at(source, size) if kind == 1 else None
+        self.queue.append(lambda: ctypes.memmove(to, content or ctypes.string_at(source, size), size) and None)
+        return (SUCCESS,)
+
+    def cudaMemcpy2DAsync(  # noqa: N802
+        self, to: int, to_pitch: int, source: int, pitch: int, width: int, rows: int, kind: int, stream: int
+    ) -> tuple[int]:
+        assert (kind, stream) == (3, self.STREAM)
+        assert width <= min(to_pitch, pitch)
+        for row in range(rows):
+            starts = to + row * to_pitch, source + row * pitch
+            assert abs(starts[0] - starts[1]) >= width, "undefined: the copy overlaps itself"
+            for start in starts:
+                self.check(start, width)
+            self.queue.append(lambda starts=starts: ctypes.memmove(*starts, width) and None)  # type: ignore[misc]
+        return (SUCCESS,)
+
+    def cudaStreamSynchronize(self, stream: int) -> tuple[int]:  # noqa: N802
+        assert stream == self.STREAM
+        self.run_queue()
+        return (SUCCESS,)
+
+    def run_queue(self) -> None:
+        work, self.queue = self.queue, []
+        for step in work:
+            step()
+
+
+class FakeEngine:
+    """A deserialised plan: ONNX Runtime on the bytes of an ONNX graph."""
+
+    NAMES = {"tensor(int64)": "INT64", "tensor(float)": "FLOAT", "tensor(float16)": "HALF"}  # noqa: RUF012
+    TYPES = {"tensor(int64)": np.int64, "tensor(float)": np.float32, "tensor(float16)": np.float16}  # noqa: RUF012
+    LARGEST = {"batch": 2, "fed": 10, "rows": 64}  # noqa: RUF012
+
+    def __init__(self, cuda: FakeCuda, content: bytes) -> None:
+        self.cuda, self.session = cuda, onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+        self.inputs = {value.name: value for value in self.session.get_inputs()}
+        self.outputs = {value.name: value for value in self.session.get_outputs()}
+        self.names = [*self.outputs, *self.inputs]  # in no order that the backend may rely on
+        self.num_io_tensors = len(self.names)
+        self.aliases = {f"new_{name}": name for name in self.inputs if f"new_{name}" in self.outputs}
+        self.host: set[str] = set()
+
+    def get_tensor_name(self, index: int) -> str:
+        return self.names[index]
+
+    def get_tensor_mode(self, name: str) -> str:
+        return "INPUT" if name in self.inputs else "OUTPUT"
+
+    def get_tensor_dtype(self, name: str) -> SimpleNamespace:
+        return SimpleNamespace(name=self.NAMES[(self.inputs | self.outputs)[name].type])
+
+    def get_tensor_location(self, name: str) -> str:
+        return "HOST" if name in self.host else "DEVICE"
+
+    def get_aliased_input_tensor(self, name: str) -> str | None:
+        return self.aliases.get(name)
+
+    def create_runtime_config(self) -> SimpleNamespace:
+        return SimpleNamespace(create_runtime_cache=object, set_runtime_cache=lambda cache: cache is not None)
+
+    def create_execution_context(self, config: object = None) -> "FakeContext":
+        assert config is not None
+        return FakeContext(self)
+
+
+class FakeContext:
+    """Runs an engine on whatever lies at the addresses it was given, once the stream is synchronised."""
+
+    def __init__(self, engine: FakeEngine) -> None:
+        self.engine, self.sizes = engine, dict[str, int]()
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.addresses: dict[str, int] = {}
+
+    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+        time.sleep(0)  # let another thread in
+        assert type(shape) is tuple
+        expected = self.engine.inputs[name].shape
+        fits = len(shape) == len(expected)
+        for size, dimension in zip(shape, expected, strict=False):
+            fits &= size == dimension if isinstance(dimension, int) else 1 <= size <= self.engine.LARGEST[dimension]
+            self.sizes[dimension] = size
+        self.shapes[name] = shape
+        return fits
+
+    def set_tensor_address(self, name: str, address: int) -> bool:
+        assert type(address) is int
+        self.addresses[name] = address
+        return name in self.engine.names
+
+    def infer_shapes(self) -> list[str]:
+        return sorted(self.engine.inputs.keys() - self.shapes.keys())
+
+    def get_tensor_shape(self, name: str) -> list[int]:
+        dimensions = self.engine.outputs[name].shape
+        return [size if isinstance(size, int) else self.sizes.get(size, -1) for size in dimensions]
+
+    def execute_async_v3(self, stream: int) -> bool:
+        assert stream == FakeCuda.STREAM
+        if any(self.addresses[name] != self.addresses[source] for name, source in self.engine.aliases.items()):
+            return False
+        addresses = dict(self.addresses)
+        inputs = {name: self._place(name, addresses, self.shapes[name]) for name in self.engine.inputs}
+        outputs = {name: self._place(name, addresses, self.get_tensor_shape(name)) for name in self.engine.outputs}
+
+        def work() -> None:
+            results = self.engine.session.run(list(outputs), inputs)
+            for place, result in zip(outputs.values(), results, strict=True):
+                place[...] = result
+
+        self.engine.cuda.queue.append(work)
+        return True
+
+    def _place(self, name: str, addresses: dict[str, int], shape: Any) -> NDArray[Any]:
+        """View memory as a tensor, without a copy."""
+        dtype = np.dtype(self.engine.TYPES[(self.engine.inputs | self.engine.outputs)[name].type])
+        size = int(np.prod(shape)) * dtype.itemsize
+        self.engine.cuda.check(addresses[name], size, on_device=name not in self.engine.host)
+        memory = (ctypes.c_char * size).from_address(addresses[name])
+        return np.frombuffer(memory, dtype=dtype).reshape(shape)
+
+
+def fake_tensorrt(cuda: FakeCuda) -> SimpleNamespace:
+    """Return a stand-in for `tensorrt_rtx`; its engines are collected in `engines`."""
+
+    class ILogger:
+        ERROR, INTERNAL_ERROR, WARNING = 1, 0, 2
+
+    engines: list[FakeEngine] = []
+
+    class Runtime:
+        def __init__(self, logger: Any) -> None:
+            if not cuda.devices:
+                raise AssertionError("the runtime was touched without a GPU")
+            self.logger = logger
+
+        def deserialize_cuda_engine(self, content: bytes) -> FakeEngine | None:
+            try:
+                engines.append(FakeEngine(cuda, content))
+            except Exception:
+                self.logger.log(ILogger.WARNING, "a warning")
+                self.logger.log(ILogger.ERROR, "the plan's header is damaged\nand more")
+                return None
+            return engines[-1]
+
+    return SimpleNamespace(
+        ILogger=ILogger,
+        Runtime=Runtime,
+        TensorIOMode=SimpleNamespace(INPUT="INPUT", OUTPUT="OUTPUT"),
+        TensorLocation=SimpleNamespace(HOST="HOST", DEVICE="DEVICE"),
+        engines=engines,
+        __version__="1",
+    )
+
+
+class Fakes(NamedTuple):
+    cuda: FakeCuda
+    trt: SimpleNamespace
+
+
+@pytest.fixture
+def fakes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fakes]:
+    cuda = FakeCuda()
+    found = Fakes(cuda, fake_tensorrt(cuda))
+    monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", cuda)
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", found.trt)
+    yield found
+
+
+@pytest.fixture
+def bundle(tiny_bundle: Path) -> Bundle:
+    return open_bundle(tiny_bundle)
+
+
+def decode_steps(session: TransformerSession, seed: int) -> Iterator[NDArray[np.float32]]:
+    """Yield the logits of a prefill and of passes at scattered cells, enough of them to compact several times."""
+    yield session.prefill()
+    generator = np.random.default_rng(seed)
+    for _ in range(12):
+        cells = np.sort(generator.permutation(8)[: generator.integers(1, 9)])
+        yield session.feed(cells, generator.integers(0, 12, len(cells)))
+
+
+def prefix_ids(batch: int) -> NDArray[np.int64]:
+    return np.arange(batch * 6).reshape(batch, 2, 3) % 12
+
+
+# Without any fake
+
+
+@given(st.sets(st.integers(0, 40)))
+@settings(deadline=None)
+def test_slot_runs_gather(kept: set[int]) -> None:
+    """Moving the runs one after another equals taking the slots; no run can be merged with the next."""
+    slots = np.array(sorted(kept), dtype=np.int64)
+    runs = slot_runs(slots)
+    values = np.arange(41)
+    moved = values.copy()
+    for run in runs:
+        assert run.destination <= run.source
+        moved[run.destination : run.destination + run.length] = values[run.source : run.source + run.length]
+    np.testing.assert_array_equal(moved[: len(slots)], slots)
+    for run, following in zip(runs, runs[1:], strict=False):
+        assert following.destination == run.destination + run.length
+        assert following.source > run.source + run.length
+
+
+def test_slot_runs_examples() -> None:
+    assert slot_runs(np.array([], dtype=np.int64)) == []
+    assert slot_runs(np.array([0, 1, 2])) == [SlotRun(0, 0, 3)]
+    assert slot_runs(np.array([0, 3, 4, 9])) == [SlotRun(0, 0, 1), SlotRun(3, 1, 2), SlotRun(9, 3, 1)]
+
+
+@pytest.mark.parametrize("slots", [[1, 1], [2, 1], [-1, 0]])
+def test_slot_runs_refuse_what_is_not_ascending(slots: list[int]) -> None:
+    with pytest.raises(ValueError, match="expected ascending"):
+        slot_runs(np.array(slots))
+
+
+@pytest.mark.parametrize(("dtype", "item_bytes"), [("float32", 4), ("float16", 2), ("bfloat16", 2)])
+def test_cache_sizes(dtype: str, item_bytes: int) -> None:
+    tensor = CacheTensor("key_0", (2, 4, 1292, 64), dtype)
+    assert slot_bytes(tensor) == 64 * item_bytes
+    assert cache_bytes(tensor) == 2 * 4 * 1292 * 64 * item_bytes
+
+
+@pytest.mark.parametrize("name", ["trt-rtx", "trt"])
+def test_without_a_gpu_there_is_one_clear_line(name: str, bundle: Bundle) -> None:
+    """With the modules that are really installed here: one of them, or the GPU, is missing."""
+    if importlib.util.find_spec("cuda") is not None:
+        code, count = importlib.import_module("cuda.bindings.runtime").cudaGetDeviceCount()
+        if int(code) == SUCCESS and count:
+            pytest.skip("an NVIDIA GPU is at hand")
+    with pytest.raises(BackendError) as caught:
+        make_backend(name, bundle)
+    message = str(caught.value)
+    assert message.startswith(f"backend {name}: ")
+    assert "\n" not in message
+    assert f"mulo-sd[{name}]" in message or "use --backend ort" in message
+
+
+def test_tensorrt_proper_is_not_installed(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    with pytest.raises(BackendError, match=r"^backend trt: cannot import tensorrt \(.*\); install it with .*\[trt\]"):
+        make_backend("trt", bundle)
+
+
+def test_unknown_backend(bundle: Bundle) -> None:
+    with pytest.raises(BackendError, match="expected one of ort, trt-rtx, trt, got 'cuda'"):
+        make_backend("cuda", bundle)
+
+
+# With the fakes: before a plan is loaded
+
+
+@pytest.mark.parametrize("name", ["trt-rtx", "trt"])
+def test_no_gpu(name: str, bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CUDA's own reason is told, and TensorRT's runtime is not touched."""
+    cuda = FakeCuda(devices=0)
+    monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", cuda)
+    monkeypatch.setitem(sys.modules, {"trt-rtx": "tensorrt_rtx", "trt": "tensorrt"}[name], fake_tensorrt(cuda))
+    with pytest.raises(BackendError) as caught:
+        make_backend(name, bundle)
+    assert str(caught.value) == (
+        f"backend {name}: no NVIDIA GPU is at hand (CUDA reports: driver is insufficient); use --backend ort"
+    )
+
+
+def test_cuda_bindings_are_not_installed(fakes: Fakes, bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", None)
+    with pytest.raises(BackendError, match=r"^backend trt-rtx: cannot import the package cuda-bindings"):
+        make_backend("trt-rtx", bundle)
+
+
+def test_missing_plans(fakes: Fakes, bundle: Bundle) -> None:
+    """The message names the graphs and the command that builds their plans."""
+    graphs = dict(bundle.manifest.graphs)
+    for name in ("decoder", "target"):
+        graphs[name] = graphs[name].model_copy(update={"plans": ()})
+    without = dataclasses.replace(bundle, manifest=bundle.manifest.model_copy(update={"graphs": graphs}))
+    with pytest.raises(BackendError) as caught:
+        TensorRTBackend(without, "trt-rtx")
+    message = str(caught.value)
+    assert "manifest.json: no trt-rtx plan of decoder, target;" in message
+    assert "`python -m export.build --backend trt-rtx --force --precision fp32`" in message
+    assert "\n" not in message
+
+
+# With the fakes: what ONNX Runtime computes, TensorRTBackend computes by the same graph at the right addresses
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_feed_and_keep_slots_equal_onnx_runtime(
+    fakes: Fakes, precision: str, batch: int, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A whole decode's passes: logits, compactions, and every live slot of the cache at the end."""
+    opened = open_bundle(request.getfixturevalue({"fp32": "tiny_bundle", "fp16": "tiny_fp16_bundle"}[precision]))
+    kept: list[int] = []
+    keep_slots = TensorRTBackend.keep_slots
+
+    def counted(self: TensorRTBackend, graph: str, cache: TensorRTCache, slots: NDArray[np.int64]) -> None:
+        kept.append(len(slots))
+        keep_slots(self, graph, cache, slots)
+
+    monkeypatch.setattr(TensorRTBackend, "keep_slots", counted)
+    expected = TransformerSession(OnnxRuntimeBackend(opened, 1), opened.manifest.target, prefix_ids(batch))
+    actual = TransformerSession(TensorRTBackend(opened, "trt-rtx"), opened.manifest.target, prefix_ids(batch))
+    for want, got in zip(decode_steps(expected, 3), decode_steps(actual, 3), strict=True):
+        np.testing.assert_array_equal(got, want)
+    assert len(kept) > 2
+    cache: Any = actual.cache
+    for name, (tensor, buffer) in cache.tensors.items():
+        value = expected.cache.arrays[name]  # type: ignore[attr-defined]
+        content = ctypes.string_at(buffer.address, cache_bytes(tensor))
+        found = np.frombuffer(content, dtype=value.dtype).reshape(tensor.shape)
+        np.testing.assert_array_equal(found[:, :, : actual.slots.used], value[:, :, : actual.slots.used])
+
+
+def test_everything_is_given_back(fakes: Fakes, bundle: Bundle) -> None:
+    """A cache's memory goes with the cache, the rest with the backend."""
+    backend = TensorRTBackend(bundle, "trt-rtx")
+    session = TransformerSession(backend, bundle.manifest.target, prefix_ids(2))
+    list(decode_steps(session, 4))
+    before = len(fakes.cuda.memory)
+    del session
+    assert len(fakes.cuda.memory) == before - 2  # one layer's keys and values
+    del backend
+    assert not fakes.cuda.memory
+    assert fakes.cuda.streams == 0
+
+
+def sampler_inputs(rows: int) -> dict[str, NDArray[Any]]:
+    logits = np.random.default_rng(rows).standard_normal((rows, 12), dtype=np.float32)
+    return {"logits": logits, "temperature": np.array(-2, dtype=np.float32), "shift": np.array(100)}
+
+
+@pytest.mark.parametrize("host", [set(), {"shift"}, {"temperature", "tokens"}])
+def test_stateless_graphs(fakes: Fakes, bundle: Bundle, host: set[str]) -> None:
+    """Inputs without dimensions, tensors that TensorRT wants on the host, buffers that grow and are used again."""
+    backend, expected = TensorRTBackend(bundle, "trt-rtx"), OnnxRuntimeBackend(bundle, 1)
+    backend.run("sampler", sampler_inputs(1))
+    fakes.trt.engines[0].host.update(host)
+    for rows in (3, 64, 2, 5):
+        inputs = sampler_inputs(rows)
+        inputs["logits"] = np.asfortranarray(inputs["logits"])  # not as it lies in device memory
+        got, want = backend.run("sampler", inputs), expected.run("sampler", inputs)
+        assert got.keys() == want.keys()
+        for name, value in want.items():
+            np.testing.assert_array_equal(got[name], value)
+            assert got[name].dtype == value.dtype
+    assert len(fakes.trt.engines) == 1
+    assert len(fakes.cuda.memory) <= 5
+
+
+def test_threads_share_a_backend(fakes: Fakes, bundle: Bundle) -> None:
+    """Decodes in several threads do not disturb one another."""
+    backend = TensorRTBackend(bundle, "trt-rtx")
+
+    def decode(seed: int, results: dict[int, list[NDArray[np.float32]]]) -> None:
+        session = TransformerSession(backend, bundle.manifest.target, prefix_ids(2))
+        results[seed] = list(decode_steps(session, seed))
+
+    alone: dict[int, list[NDArray[np.float32]]] = {}
+    together: dict[int, list[NDArray[np.float32]]] = {}
+    for seed in range(3):
+        decode(seed, alone)
+    threads = [threading.Thread(target=decode, args=(seed, together)) for seed in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for seed in range(3):
+        for want, got in zip(alone[seed], together[seed], strict=True):
+            np.testing.assert_array_equal(got, want)
+
+
+# With the fakes: failures
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        *("cudaSetDevice", "cudaMalloc", "cudaMemsetAsync", "cudaMemcpyAsync", "cudaMemcpy2DAsync"),
+        "cudaStreamSynchronize",
+    ],
+)
+def test_cuda_failures(fakes: Fakes, bundle: Bundle, function: str) -> None:
+    """Whichever call fails: one line with CUDA's reason."""
+    backend = TensorRTBackend(bundle, "trt-rtx")
+    cache = backend.new_cache("target", 1)
+    fakes.cuda.failing = function
+    with pytest.raises(BackendError, match=r"^backend trt-rtx: .*: invalid argument$"):  # noqa: PT012
+        backend.keep_slots("target", cache, np.array([1, 3]))
+        backend.new_cache("target", 1)
+        backend.run("sampler", sampler_inputs(1))
+    fakes.cuda.failing = ""
+
+
+@pytest.mark.parametrize(
+    ("function", "result", "said"),
+    [
+        ("set_input_shape", False, "was not built for shape"),
+        ("set_tensor_address", False, "cannot set the address"),
+        ("execute_async_v3", False, "cannot run"),
+        ("infer_shapes", ["logits"], "leave the shapes of logits open"),
+        ("get_tensor_shape", [-1], "expected a known shape"),
+    ],
+)
+def test_tensorrt_failures(
+    fakes: Fakes, bundle: Bundle, function: str, result: object, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever TensorRT refuses: one line that says what, for which graph."""
+    backend = TensorRTBackend(bundle, "trt-rtx")
+    monkeypatch.setattr(FakeContext, function, lambda *_: result)
+    with pytest.raises(BackendError, match=rf"^backend trt-rtx: graph sampler: .*{said}.*: it gives no reason$"):
+        backend.run("sampler", sampler_inputs(1))
+
+
+def test_damaged_plan(fakes: Fakes, bundle: Bundle) -> None:
+    """TensorRT's own last error is told, its first line only."""
+    backend = TensorRTBackend(bundle, "trt-rtx")
+    damaged = backend.entries["sampler"].model_copy(update={"file": bundle.manifest.neighbours})
+    backend.entries["sampler"] = damaged
+    with pytest.raises(BackendError, match=r"neighbours.npy: the plan, built with 0, .* header is damaged$"):
+        backend.run("sampler", sampler_inputs(1))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda engine: engine.aliases.clear(), "new_key_0: expected key_0 updated in place"),
+        (lambda engine: engine.NAMES.update({"tensor(float)": "HALF"}), "prefix: expected INPUT float32, got HALF"),
+        (lambda engine: engine.outputs.pop("logits"), "not the manifest's: logits"),
+    ],
+)
+def test_plan_that_is_not_what_the_manifest_says(
+    fakes: Fakes, bundle: Bundle, change: Callable[[FakeEngine], object], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeEngine, "NAMES", dict(FakeEngine.NAMES))
+
+    class Changed(FakeEngine):
+        def __init__(self, cuda: FakeCuda, content: bytes) -> None:
+            super().__init__(cuda, content)
+            change(self)
+            self.names = [*self.outputs, *self.inputs]
+            self.num_io_tensors = len(self.names)
+
+    monkeypatch.setitem(globals(), "FakeEngine", Changed)
+    session = TransformerSession(TensorRTBackend(bundle, "trt-rtx"), bundle.manifest.target, prefix_ids(1))
+    with pytest.raises(BackendError, match=rf"target.*\.plan: .*{said}"):
+        session.feed(np.array([0]), np.array([0]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"logits": np.zeros((1, 12))}, r"logits: expected float32 \['rows', 12\], got float64 \[1, 12\]"),
+        ({"shift": np.zeros(1, dtype=np.int64)}, r"shift: expected int64 \[\], got int64 \[1\]"),
+        ({"logits": np.zeros((65, 12), dtype=np.float32)}, r"not built for shape \(65, 12\)"),
+    ],
+)
+def test_wrong_inputs(fakes: Fakes, bundle: Bundle, changes: dict[str, NDArray[Any]], said: str) -> None:
+    backend = TensorRTBackend(bundle, "trt-rtx")
+    with pytest.raises(BackendError, match=said):
+        backend.run("sampler", sampler_inputs(1) | changes)
+
+
+def test_missing_input(fakes: Fakes, bundle: Bundle) -> None:
+    with pytest.raises(BackendError, match="logits: expected .*, got nothing"):
+        TensorRTBackend(bundle, "trt-rtx").run("sampler", {})
+
+
+def test_writes_and_moves_beyond_the_cache(fakes: Fakes, bundle: Bundle) -> None:
+    """Neither reaches the device, which would not notice."""
+    session = TransformerSession(TensorRTBackend(bundle, "trt-rtx"), bundle.manifest.target, prefix_ids(1))
+    inputs = {
+        "tokens": np.zeros((1, 3), dtype=np.int64),
+        "write_index": np.array([11]),
+        "slot_ranks": np.zeros((1, 13), dtype=np.int64),
+    }
+    with pytest.raises(BackendError, match="expected writes into 13 slots, got one that ends at 14"):
+        session.backend.feed("target", session.cache, inputs)
+    with pytest.raises(ValueError, match="expected numbers below 13, got 13"):
+        session.backend.keep_slots("target", session.cache, np.array([13]))

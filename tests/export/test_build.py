@@ -1,0 +1,84 @@
+"""The build command: whole or nothing, never two mixed, and never a graph that is too far from the reference."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+import engines
+from engines.bundle import open_bundle
+from export import bundle_from_models, compare
+from export.bundle_from_models import BuildError, build_bundle, neighbour_table
+from export.demo_evidence import demo_evidence
+from reference import demo
+
+COMMAND = [sys.executable, "-m", "export.build", "--backend", "ort"]
+
+
+def test_errors_are_in_the_manifest(demo_bundle: Path) -> None:
+    """Every graph of a finished bundle was measured and is within its tolerance."""
+    graphs = open_bundle(demo_bundle).manifest.graphs
+    assert len(graphs) == 9
+    for graph in graphs.values():
+        assert 0 <= graph.measured_error <= graph.tolerance
+    assert graphs["target"].measured_error > 0  # a comparison with itself would say 0
+
+
+def test_refuses_to_overwrite(tmp_path: Path) -> None:
+    """Without --force a folder that exists is left alone."""
+    (tmp_path / "here").mkdir()
+    done = subprocess.run([*COMMAND, "--out", str(tmp_path / "here")], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "--force" in done.stderr
+    assert list((tmp_path / "here").iterdir()) == []
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted(stop: signal.Signals, tmp_path: Path) -> None:
+    """An interrupted build leaves nothing."""
+    process = subprocess.Popen(
+        [*COMMAND, "--out", str(tmp_path / "bundle")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob(".bundle.partial-*")):
+        assert process.poll() is None, process.stderr.read() if process.stderr else ""
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(stop)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert "no bundle was written" in errors
+    assert "Traceback" not in errors
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_too_far_from_the_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A graph beyond its tolerance stops the build, which names the tensor and the distance."""
+    models = demo.load()
+    evidence = demo_evidence(models, neighbour_table(models))
+    monkeypatch.setitem(compare.LOGIT_TOLERANCE, "fp32", 1e-12)
+    with pytest.raises(compare.ToleranceError, match=r"graph target, output logits: .* expected at most 1e-12"):
+        build_bundle(
+            models, evidence, engines.Settings(), tmp_path / "bundle", "test", "fp32", (), False, Console(quiet=True)
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_builds_do_not_mix(tmp_path: Path) -> None:
+    """A build that finds another's bundle in its place drops its own; with force it takes the place."""
+    ours, theirs = tmp_path / "ours", tmp_path / "bundle"
+    ours.mkdir()
+    (ours / "a").write_text("ours")
+    theirs.mkdir()
+    (theirs / "b").write_text("theirs")
+    with pytest.raises(BuildError, match="another build"):
+        bundle_from_models._put_in_place(ours, theirs, force=False)
+    assert (theirs / "b").read_text() == "theirs"
+    bundle_from_models._put_in_place(ours, theirs, force=True)
+    assert [path.name for path in theirs.iterdir()] == ["a"]
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]

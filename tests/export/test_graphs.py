@@ -1,0 +1,56 @@
+"""Graphs in torch against the reference's functions, without any export."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from export.graphs.sampling import AcceptanceGraph, SamplerGraph
+from export.graphs.transformer import append_slots
+from reference.codebook import pooled_probs
+from reference.sampling import target_log_probs
+
+CODES = 13
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    rows=st.integers(1, 4),
+    scale=st.sampled_from([1.0, 1.5, 7.5]),
+    temperature=st.sampled_from([0.0, 0.5, 1.0, 2.0]),
+    top_k=st.integers(0, CODES + 1),
+    top_p=st.sampled_from([0.01, 0.3, 0.7, 0.95, 1.0]),
+    distinct=st.integers(1, 30),
+)
+def test_distribution(
+    seed: int, rows: int, scale: float, temperature: float, top_k: int, top_p: float, distinct: int
+) -> None:
+    """DIST-1: the graphs keep the tokens that the reference keeps, with its probabilities, ties included."""
+    rng = np.random.default_rng(seed)
+    # Few distinct values make ties; halves are exact in float32.
+    cond, uncond = (torch.from_numpy(rng.integers(0, distinct, (rows, CODES)) / 2).float() for _ in range(2))
+    expected = target_log_probs(cond, uncond, scale, temperature, top_k, top_p)
+    settings = (torch.tensor(scale), torch.tensor(temperature), torch.tensor(top_k), torch.tensor(top_p))
+    noise = torch.from_numpy(rng.gumbel(size=(rows, CODES))).float()
+    tokens, log_probs = SamplerGraph()(cond, uncond, noise, *settings)
+    assert torch.equal(torch.isfinite(log_probs), torch.isfinite(expected))
+    kept = torch.isfinite(expected)
+    assert torch.allclose(log_probs[kept], expected[kept], atol=1e-5)
+    assert torch.equal(tokens, (expected + noise).argmax(dim=-1))
+    draft = torch.from_numpy(rng.integers(0, CODES, rows))
+    near = torch.from_numpy(np.stack([rng.permutation(CODES)[:4] for _ in range(CODES)]))
+    pooled, _ = AcceptanceGraph()(cond, uncond, *settings, draft, near)
+    assert torch.allclose(pooled, pooled_probs(expected.exp(), draft, near), atol=1e-6)
+
+
+@pytest.mark.parametrize("start", [0, 3, 6])
+def test_append_slots(start: int) -> None:
+    """The operator writes consecutive slots and nothing else, and leaves its input alone."""
+    cache, update = torch.randn(2, 3, 8, 4), torch.randn(2, 3, 2, 4)
+    before = cache.clone()
+    updated = append_slots(cache, update, torch.tensor([start, start]))
+    assert torch.equal(cache, before)
+    assert torch.equal(updated[:, :, start : start + 2], update)
+    others = [slot for slot in range(8) if not start <= slot < start + 2]
+    assert torch.equal(updated[:, :, others], before[:, :, others])
