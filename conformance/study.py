@@ -24,6 +24,7 @@ from rich.progress import track
 from rich.table import Table
 
 import engines
+from engines.prompts.vocabulary import TASKS
 from reference import demo
 from reference.demo.evaluate import prompt_holds
 from reference.demo.scenes import Scene, held_out_scenes
@@ -63,15 +64,20 @@ class Row:
     seconds: float
 
 
-def variants(taus: Iterable[float], radii: Iterable[int]) -> list[Variant]:
-    """Return the variants of a study: baselines and controls, then every tau at every radius, both drafts."""
-    listed = [
+def controls() -> list[Variant]:
+    """Return the baseline and the controls."""
+    return [
         Variant("AR", "ar"),
         Variant("everything accepted", "serial", tau=0.0),
         Variant("oracle, everything accepted", "serial", tau=0.0, oracle=True),
         Variant("default", "serial"),
         Variant("oracle, default", "serial", oracle=True),
     ]
+
+
+def sweep(taus: Iterable[float], radii: Iterable[int]) -> list[Variant]:
+    """Return every tau at every radius, with the drafter's draft and with the oracle's."""
+    listed = []
     for radius, tau in product(radii, taus):
         listed.append(Variant(f"tau {tau:g}, radius {radius}", "serial", tau, radius))
         listed.append(Variant(f"oracle, tau {tau:g}, radius {radius}", "serial", tau, radius, oracle=True))
@@ -134,8 +140,14 @@ def _saved_rows(file: Path) -> list[Row]:
 
 
 def _new_rows(arguments: argparse.Namespace, listed: list[Variant], done: set[tuple[str, int]]) -> Iterator[Row]:
-    count = len(list(held_out_scenes(arguments.per_task)))
-    jobs = [(index, [item.name for item in listed if (item.name, index) not in done]) for index in range(count)]
+    always = {item.name for item in controls()}
+    jobs = []
+    # Round after round of all tasks, so that what a stopped run has drawn is balanced.
+    order = sorted(range(len(TASKS) * arguments.per_task), key=lambda index: index % arguments.per_task)
+    for index in order:
+        swept = index % arguments.per_task < arguments.sweep_per_task
+        names = [item.name for item in listed if item.name in always or swept]
+        jobs.append((index, [name for name in names if (name, index) not in done]))
     jobs = [job for job in jobs if job[1]]
     context = multiprocessing.get_context("spawn")
     with context.Pool(arguments.workers, _start, (arguments.bundle, arguments.per_task, listed)) as pool:
@@ -144,9 +156,9 @@ def _new_rows(arguments: argparse.Namespace, listed: list[Variant], done: set[tu
 
 
 def summarise(rows: list[Row], listed: list[Variant]) -> list[dict[str, Any]]:
-    """Return one line a variant; the speed-up is against AR over the same scenes of the same run."""
+    """Return one line a variant; score and speed-up stand beside AR's over the same scenes of the same run."""
     by_variant = {item.name: [row for row in rows if row.variant == item.name] for item in listed}
-    ar_seconds = {row.index: row.seconds for row in by_variant["AR"]}
+    ar = {row.index: row for row in by_variant["AR"]}
     lines = []
     for item in listed:
         mine = by_variant[item.name]
@@ -160,12 +172,13 @@ def summarise(rows: list[Row], listed: list[Variant]) -> list[dict[str, Any]]:
                 "images": len(mine),
                 "score": mean(row.holds for row in mine),
                 "per_task": {task: mean(row.holds for row in mine if row.task == task) for task in tasks},
+                "ar_score": mean(ar[row.index].holds for row in mine),
                 "acceptance_rate": mean(row.acceptance_rate for row in mine),
                 "resampled_rate": mean(row.resampled_rate for row in mine),
                 "nfe_target": mean(row.nfe_target for row in mine),
                 "nfe_drafter": mean(row.nfe_drafter for row in mine),
                 "seconds": mean(row.seconds for row in mine),
-                "speed_up": sum(ar_seconds[row.index] for row in mine) / sum(row.seconds for row in mine),
+                "speed_up": sum(ar[row.index].seconds for row in mine) / sum(row.seconds for row in mine),
             }
         )
     return lines
@@ -181,8 +194,8 @@ def draw_figure(lines: list[dict[str, Any]], path: Path) -> None:
             for line in curve:
                 axis.annotate(f"{line['tau']:g}", (line["speed_up"], 100 * line["score"]), fontsize=7)
             axis.lines[-1].set_label(f"radius {radius}, by tau")
-        controls = [line for line in lines if line["radius"] is None and (line["oracle"] == oracle)]
-        for line in controls:
+        stars = [line for line in lines if line["radius"] is None and (line["oracle"] == oracle)]
+        for line in stars:
             axis.scatter(line["speed_up"], 100 * line["score"], marker="*", s=90, label=line["variant"])
         axis.set(title="oracle draft" if oracle else "drafter", xlabel="speed-up over AR, same engines, same run")
         axis.grid(alpha=0.3)
@@ -194,13 +207,26 @@ def draw_figure(lines: list[dict[str, Any]], path: Path) -> None:
 
 
 def _print_table(lines: list[dict[str, Any]]) -> None:
-    table = Table(title=f"{lines[0]['images']} held-out prompts")
-    for column in ("variant", "score", "accepted", "resampled", "NFE target", "NFE drafter", "s an image", "speed-up"):
+    table = Table(title="held-out prompts")
+    for column in (
+        "variant",
+        "images",
+        "score",
+        "AR there",
+        "accepted",
+        "resampled",
+        "NFE target",
+        "NFE drafter",
+        "s an image",
+        "speed-up",
+    ):
         table.add_column(column, justify="left" if column == "variant" else "right")
     for line in lines:
         table.add_row(
             line["variant"],
+            str(line["images"]),
             f"{line['score']:.1%}",
+            f"{line['ar_score']:.1%}",
             f"{line['acceptance_rate']:.1%}",
             f"{line['resampled_rate']:.1%}",
             f"{line['nfe_target']:.0f}",
@@ -216,11 +242,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--bundle", type=Path, default=Path("bundles/demo-fp32"))
     parser.add_argument("--out", type=Path, required=True, help="folder for rows, summary and figure; resumes there")
     parser.add_argument("--per-task", type=int, default=10, help="held-out prompts of each of the six tasks")
+    parser.add_argument("--sweep-per-task", type=int, default=10, help="so many of them for every tau and radius")
     parser.add_argument("--taus", type=float, nargs="*", default=list(TAUS))
     parser.add_argument("--radii", type=int, nargs="*", default=list(RADII))
     parser.add_argument("--workers", type=int, default=2, help="processes of one thread each")
     arguments = parser.parse_args()
-    for name in ("per_task", "workers"):
+    for name in ("per_task", "sweep_per_task", "workers"):
         if getattr(arguments, name) < 1:
             parser.error(f"--{name.replace('_', '-')}: expected at least 1, got {getattr(arguments, name)}")
     return arguments
@@ -229,7 +256,7 @@ def _arguments() -> argparse.Namespace:
 def main() -> int:
     """Draw what is missing, then print the table and write summary.json and speed_quality.png."""
     arguments = _arguments()
-    listed = variants(arguments.taus, arguments.radii)
+    listed = controls() + sweep(arguments.taus, arguments.radii)
     try:
         engines.load(arguments.bundle)
     except (engines.BundleError, engines.BackendError) as error:

@@ -106,7 +106,8 @@ class Decoder:
         else:
             for cell in cells:
                 drafter.decide([cell], drafter.sample([cell], drafter.query([cell])))
-        return drafter.grid[: last_row * width].reshape(last_row, width)
+        # A copy: the down-sampled rows take the place of the drafted ones in the grid.
+        return drafter.grid[: last_row * width].reshape(last_row, width).copy()
 
     def _verify(
         self, window: range, proposal: Tokens, also_feed: range
@@ -164,7 +165,7 @@ class Decoder:
             first_row=first_row,
             last_row=last_row,
             draft_first_row=low_row,
-            draft_tokens=known[low_row:].copy(),
+            draft_tokens=known[low_row:],
             up_sampled=proposal,
             pooled_probs=pooled.reshape(-1, width),
             kept=kept,

@@ -96,7 +96,8 @@ def _draft(drafter: ModelState, first_row: int, last_row: int, given: Tensor | N
         for cell in cells:
             tokens = drafter.sample([cell], drafter.log_probs(drafter.query([cell])))
             drafter.decide([cell], tokens)
-    return drafter.grid[: last_row * width].reshape(last_row, width)
+    # A copy: the down-sampled rows take the place of the drafted ones in the grid.
+    return drafter.grid[: last_row * width].reshape(last_row, width).clone()
 
 
 def _cycle(
@@ -149,7 +150,7 @@ def _cycle(
         first_row=first_row,
         last_row=last_row,
         draft_first_row=low_row,
-        draft_tokens=known[low_row:].clone(),
+        draft_tokens=known[low_row:],
         up_sampled=proposal,
         pooled_probs=pooled.reshape(-1, width),
         kept=kept.reshape(-1, width),

@@ -2,11 +2,11 @@
 
 from functools import cache
 
-import engines
 import pytest
-from engines.demo_bundle import build_demo_bundle, demo_bundle_path
 
+import engines
 from conformance.engines.reference_side import ReferenceSide
+from engines.demo_bundle import build_demo_bundle, demo_bundle_path
 
 PRECISIONS = ("fp32", "fp16")
 

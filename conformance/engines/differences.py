@@ -1,11 +1,11 @@
 """CONF-3: where a free-running engine first leaves the reference, and whether a near-tie explains it."""
 
-import engines
 import numpy as np
-from engines.trace import Trace
 from numpy.typing import NDArray
 
+import engines
 from conformance.engines import margins
+from engines.trace import Trace
 from reference.decode import Decoded
 from reference.settings import Settings
 

@@ -3,10 +3,10 @@
 import dataclasses
 import hashlib
 
-import engines
 import pytest
 import torch
 
+import engines
 from reference import demo
 from reference.decode import Condition, Decoded, decode
 from reference.settings import Mode, Settings

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import engines
 import numpy as np
-from engines.transformer import TransformerSession
 from numpy.typing import NDArray
 
+import engines
+from engines.transformer import TransformerSession
 from reference.decode import Condition, Decoded
 from reference.trace import Pass
 

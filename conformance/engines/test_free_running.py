@@ -1,9 +1,9 @@
 """CONF-3 to CONF-5: left alone, an engine draws the reference's image, or differs from it for a reason."""
 
-import engines
 import numpy as np
 import pytest
 
+import engines
 from conformance.engines.differences import explain_difference
 from conformance.engines.reference_side import PROMPTS, ReferenceSide
 from reference.settings import Mode
@@ -14,7 +14,7 @@ FEWEST_EQUAL = 18
 
 @pytest.mark.parametrize("mode", ["ar", "serial"])
 def test_grids(fp32_pipeline: engines.Pipeline, reference_side: ReferenceSide, mode: Mode) -> None:
-    """CONF-3, CONF-4: In float32 nearly all token grids are equal, with equal NFE and cycles; any other is explained."""
+    """CONF-3, CONF-4: In float32 nearly all grids are equal, with equal NFE and cycles; any other is explained."""
     settings = reference_side.settings(fp32_pipeline, mode)
     equal = 0
     for prompt in PROMPTS:

@@ -6,10 +6,12 @@ on the graph whose bytes the tiny bundle's "plans" are. What passes with them sh
 the addresses, sizes and shapes; it does not show that TensorRT builds, loads or runs anything.
 """
 
+import contextlib
 import ctypes
 import dataclasses
+import functools
 import importlib
-import importlib.util
+import itertools
 import sys
 import threading
 import time
@@ -50,7 +52,7 @@ class FakeCuda:
     def __init__(self, devices: int = 2) -> None:
         self.devices = devices
         self.memory: dict[int, NDArray[np.uint8]] = {}
-        self.queue: list[Callable[[], None]] = []
+        self.queue: list[Callable[[], object]] = []
         self.current = threading.local()
         self.current.device = DEVICE
         self.failing = ""
@@ -104,7 +106,7 @@ class FakeCuda:
     def cudaMemsetAsync(self, address: int, value: int, size: int, stream: int) -> tuple[int]:  # noqa: N802
         assert stream == self.STREAM
         self.check(address, size)
-        self.queue.append(lambda: ctypes.memset(address, value, size) and None)
+        self.queue.append(lambda: ctypes.memset(address, value, size))
         return (SUCCESS,)
 
     def cudaMemcpyAsync(self, to: int, source: int, size: int, kind: int, stream: int) -> tuple[int]:  # noqa: N802
@@ -114,7 +116,7 @@ class FakeCuda:
         self.check(source, size, on_device=kind == 2)
         # An upload from pageable memory has read it on return; a download is done at synchronisation.
         content = ctypes.string_at(source, size) if kind == 1 else None
-        self.queue.append(lambda: ctypes.memmove(to, content or ctypes.string_at(source, size), size) and None)
+        self.queue.append(lambda: ctypes.memmove(to, content or ctypes.string_at(source, size), size))
         return (SUCCESS,)
 
     def cudaMemcpy2DAsync(  # noqa: N802
@@ -123,11 +125,11 @@ class FakeCuda:
         assert (kind, stream) == (3, self.STREAM)
         assert width <= min(to_pitch, pitch)
         for row in range(rows):
-            starts = to + row * to_pitch, source + row * pitch
-            assert abs(starts[0] - starts[1]) >= width, "undefined: the copy overlaps itself"
-            for start in starts:
-                self.check(start, width)
-            self.queue.append(lambda starts=starts: ctypes.memmove(*starts, width) and None)  # type: ignore[misc]
+            to_row, source_row = to + row * to_pitch, source + row * pitch
+            assert abs(to_row - source_row) >= width, "undefined: the copy overlaps itself"
+            self.check(to_row, width)
+            self.check(source_row, width)
+            self.queue.append(functools.partial(ctypes.memmove, to_row, source_row, width))
         return (SUCCESS,)
 
     def cudaStreamSynchronize(self, stream: int) -> tuple[int]:  # noqa: N802
@@ -149,10 +151,13 @@ class FakeEngine:
     LARGEST = {"batch": 2, "fed": 10, "rows": 64}  # noqa: RUF012
 
     def __init__(self, cuda: FakeCuda, content: bytes) -> None:
-        self.cuda, self.session = cuda, onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level, options.intra_op_num_threads = 3, 1
+        self.cuda = cuda
+        self.session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         self.inputs = {value.name: value for value in self.session.get_inputs()}
         self.outputs = {value.name: value for value in self.session.get_outputs()}
-        self.names = [*self.outputs, *self.inputs]  # in no order that the backend may rely on
+        self.names: list[str] = [*self.outputs, *self.inputs]  # in no order that the backend may rely on
         self.num_io_tensors = len(self.names)
         self.aliases = {f"new_{name}": name for name in self.inputs if f"new_{name}" in self.outputs}
         self.host: set[str] = set()
@@ -229,11 +234,12 @@ class FakeContext:
 
     def _place(self, name: str, addresses: dict[str, int], shape: Any) -> NDArray[Any]:
         """View memory as a tensor, without a copy."""
-        dtype = np.dtype(self.engine.TYPES[(self.engine.inputs | self.engine.outputs)[name].type])
+        dtype: Any = np.dtype(self.engine.TYPES[(self.engine.inputs | self.engine.outputs)[name].type])
         size = int(np.prod(shape)) * dtype.itemsize
         self.engine.cuda.check(addresses[name], size, on_device=name not in self.engine.host)
-        memory = (ctypes.c_char * size).from_address(addresses[name])
-        return np.frombuffer(memory, dtype=dtype).reshape(shape)
+        memory: Any = (ctypes.c_char * size).from_address(addresses[name])
+        flat: NDArray[Any] = np.frombuffer(memory, dtype=dtype)
+        return flat.reshape(shape)
 
 
 def fake_tensorrt(cuda: FakeCuda) -> SimpleNamespace:
@@ -275,12 +281,12 @@ class Fakes(NamedTuple):
 
 
 @pytest.fixture
-def fakes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fakes]:
+def fakes(monkeypatch: pytest.MonkeyPatch) -> Fakes:
     cuda = FakeCuda()
     found = Fakes(cuda, fake_tensorrt(cuda))
     monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", cuda)
     monkeypatch.setitem(sys.modules, "tensorrt_rtx", found.trt)
-    yield found
+    return found
 
 
 @pytest.fixture
@@ -316,7 +322,7 @@ def test_slot_runs_gather(kept: set[int]) -> None:
         assert run.destination <= run.source
         moved[run.destination : run.destination + run.length] = values[run.source : run.source + run.length]
     np.testing.assert_array_equal(moved[: len(slots)], slots)
-    for run, following in zip(runs, runs[1:], strict=False):
+    for run, following in itertools.pairwise(runs):
         assert following.destination == run.destination + run.length
         assert following.source > run.source + run.length
 
@@ -343,7 +349,7 @@ def test_cache_sizes(dtype: str, item_bytes: int) -> None:
 @pytest.mark.parametrize("name", ["trt-rtx", "trt"])
 def test_without_a_gpu_there_is_one_clear_line(name: str, bundle: Bundle) -> None:
     """With the modules that are really installed here: one of them, or the GPU, is missing."""
-    if importlib.util.find_spec("cuda") is not None:
+    with contextlib.suppress(ImportError):
         code, count = importlib.import_module("cuda.bindings.runtime").cudaGetDeviceCount()
         if int(code) == SUCCESS and count:
             pytest.skip("an NVIDIA GPU is at hand")
@@ -359,6 +365,32 @@ def test_tensorrt_proper_is_not_installed(bundle: Bundle, monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     with pytest.raises(BackendError, match=r"^backend trt: cannot import tensorrt \(.*\); install it with .*\[trt\]"):
         make_backend("trt", bundle)
+
+
+def public(owner: type) -> set[str]:
+    return {name for name, value in vars(owner).items() if callable(value) and not name.startswith("_")}
+
+
+def test_the_fake_tensorrt_has_only_what_tensorrt_has() -> None:
+    """Every name that the backend can find in the fake is one of the real module's."""
+    trt = pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
+    fake = fake_tensorrt(FakeCuda())
+    assert public(FakeEngine) <= set(dir(trt.ICudaEngine))
+    assert public(FakeContext) <= set(dir(trt.IExecutionContext))
+    assert public(fake.Runtime) <= set(dir(trt.Runtime))
+    assert {"create_runtime_cache", "set_runtime_cache"} <= set(dir(trt.IRuntimeConfig))
+    assert {"ERROR", "INTERNAL_ERROR"} <= set(dir(trt.ILogger))
+    assert set(vars(fake.TensorIOMode)) <= set(dir(trt.TensorIOMode))
+    assert set(vars(fake.TensorLocation)) <= set(dir(trt.TensorLocation))
+    assert {*FakeEngine.NAMES.values(), "BF16"} <= set(dir(trt.DataType))
+
+
+def test_the_fake_cuda_has_only_what_cuda_has() -> None:
+    api = pytest.importorskip("cuda.bindings.runtime", reason="cuda-bindings is not installed")
+    assert {name for name in vars(FakeCuda) if name.startswith("cuda")} <= set(dir(api))
+    assert set(vars(FakeCuda.cudaMemcpyKind)) <= set(dir(api.cudaMemcpyKind))
+    assert int(api.cudaError_t.cudaSuccess) == SUCCESS
+    assert int(api.cudaStreamNonBlocking) == FakeCuda.cudaStreamNonBlocking
 
 
 def test_unknown_backend(bundle: Bundle) -> None:
@@ -583,7 +615,7 @@ def test_wrong_inputs(fakes: Fakes, bundle: Bundle, changes: dict[str, NDArray[A
 
 
 def test_missing_input(fakes: Fakes, bundle: Bundle) -> None:
-    with pytest.raises(BackendError, match="logits: expected .*, got nothing"):
+    with pytest.raises(BackendError, match=r"logits: expected .*, got nothing"):
         TensorRTBackend(bundle, "trt-rtx").run("sampler", {})
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 import engines
 from engines.bundle import open_bundle
-from export import bundle_from_models, compare
+from export import bundle_from_models, compare, precision
 from export.bundle_from_models import BuildError, build_bundle, neighbour_table
 from export.demo_evidence import demo_evidence
 from reference import demo
@@ -61,7 +61,7 @@ def test_too_far_from_the_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """A graph beyond its tolerance stops the build, which names the tensor and the distance."""
     models = demo.load()
     evidence = demo_evidence(models, neighbour_table(models))
-    monkeypatch.setitem(compare.LOGIT_TOLERANCE, "fp32", 1e-12)
+    monkeypatch.setitem(precision.LOGIT_TOLERANCE, "fp32", 1e-12)
     with pytest.raises(compare.ToleranceError, match=r"graph target, output logits: .* expected at most 1e-12"):
         build_bundle(
             models, evidence, engines.Settings(), tmp_path / "bundle", "test", "fp32", (), False, Console(quiet=True)

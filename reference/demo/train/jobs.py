@@ -78,7 +78,7 @@ def train_transformer(arguments: argparse.Namespace, workers: Workers) -> None:
             "batch": batch,
             "views": batch * run.steps,
             "matrix_rate": rate,
-            "workers": workers.count,
+            "scored_prompts": 6 * arguments.score_per_task,
             "object_weight": arguments.object_weight,
             "warm_start": arguments.warm_start.name if arguments.warm_start else None,
             "scores": scores,
