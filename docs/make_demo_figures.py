@@ -1,10 +1,9 @@
-"""python docs/make_demo_figures.py STUDY: print the tables of docs/demo.md from a study's summary and the model cards."""
+"""python docs/make_demo_figures.py STUDY: print the tables of docs/demo.md from a study's summary."""
 
 import json
 import sys
 from pathlib import Path
 
-WEIGHTS = Path(__file__).parent.parent / "reference" / "demo" / "weights"
 TASKS = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
 
 

@@ -23,6 +23,20 @@ class Models:
     drafter: Transformer
     tokenizer: Tokenizer
 
+    def __post_init__(self) -> None:
+        """Check that both grids have the same scale ratio in both directions (GRID-1).
+
+        Raises:
+            ValueError: they have not.
+        """
+        high, low = self.target.config, self.drafter.config
+        ratio = high.grid_height // low.grid_height
+        if (low.grid_height * ratio, low.grid_width * ratio) != (high.grid_height, high.grid_width):
+            raise ValueError(
+                f"grids: expected the target's to be a whole multiple of the drafter's, got "
+                f"{high.grid_height} x {high.grid_width} and {low.grid_height} x {low.grid_width}"
+            )
+
     @property
     def scale_ratio(self) -> int:
         """Target rows for each drafter row (GRID-1)."""
@@ -119,7 +133,7 @@ def _cycle(
 
     known = _draft(drafter, low_row, min(low_last + settings.look_ahead, low_height), given)
     # What was drafted ahead is context only: it leaves the drafter's pending set when it is drafted again.
-    drafter.pending.difference_update(range(low_last * drafter.model.config.grid_width, low_height**2))
+    drafter.pending.difference_update(range(low_last * drafter.model.config.grid_width, len(drafter.grid)))
     proposal = up_sample(models.tokenizer, known, ratio)[first_row:last_row]
     target.propose(window, proposal.flatten())
 

@@ -30,7 +30,7 @@ def expand(rejected: Tensor, radius: int, first_row: int = 0, last_row: int | No
         raise ValueError(f"radius: expected at least 0, got {radius}")
     if not 0 <= first_row <= last_row <= height:
         raise ValueError(f"window rows: expected 0 <= first <= last <= {height}, got {first_row} and {last_row}")
-    expanded = torch.zeros_like(rejected)
+    expanded = torch.zeros(height, width, dtype=torch.bool)
     cells = rejected.nonzero().tolist()
     for row, column in cells:
         rows = slice(max(first_row, row - radius), min(last_row, row + radius + 1))

@@ -47,8 +47,10 @@ def target_log_probs(
     top_p: float = 1.0,
 ) -> Tensor:
     """Return log p_u, Float[..., V], in float32 or better; see `target_probs`."""
-    logits = guided_logits(cond_logits, uncond_logits, guidance_scale)
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    wide = torch.promote_types(cond_logits.dtype, torch.float32)  # before guidance: half precision could overflow
+    logits = guided_logits(
+        cond_logits.to(wide), None if uncond_logits is None else uncond_logits.to(wide), guidance_scale
+    )
     if temperature == 0:
         greedy = torch.full_like(logits, -torch.inf)
         return greedy.scatter(-1, logits.argmax(dim=-1, keepdim=True), 0.0)

@@ -13,7 +13,7 @@ class Pass:
         model: 0 is the target, 1 its drafter.
         positions: Int[T], sequence positions, ascending (prefix first, GRID-2).
         tokens: Int[T]; -1 stands for a prefix token.
-        logits: Float[2, T, V], conditional and unconditional, where the decode recorded them.
+        logits: Float[B, T, V], conditional first, where the decode recorded them; B is 1 without guidance.
         sampled: (row of the pass, grid position, token) of every token sampled from this pass.
     """
 
