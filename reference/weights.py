@@ -15,6 +15,7 @@ from reference.transformer import Transformer, TransformerConfig
 
 Config = TypeVar("Config", TokenizerConfig, TransformerConfig)
 MAX_WEIGHT_BYTES = 32 * 2**30
+MAX_CONFIG_NUMBER = 2**20
 
 
 class WeightsError(ValueError):
@@ -44,9 +45,23 @@ def _load(path: Path, kind: type[Config]) -> tuple[Config, dict[str, torch.Tenso
     if metadata.get("format") != kind.__name__:
         raise WeightsError(f"{path}: expected weights of a {kind.__name__}, got {metadata.get('format', 'none named')}")
     try:
-        return kind(**json.loads(metadata["config"])), tensors
-    except (KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f"{path}: its configuration does not fit {kind.__name__}: {error}") from None
+        return _config(kind, json.loads(metadata["config"])), tensors
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        line = " ".join(str(error).split())[:120]
+        raise WeightsError(f"{path}: its configuration does not fit {kind.__name__}: {line}") from None
+
+
+def _config(kind: type[Config], values: object) -> Config:
+    """Make a configuration of plain numbers of sensible size; a file from outside may hold anything."""
+    names = {field.name for field in dataclasses.fields(kind)}
+    if not isinstance(values, dict) or not names.issuperset(values):
+        raise ValueError(f"expected the fields {', '.join(sorted(names))}")
+    for name, value in values.items():
+        default = getattr(kind, name, 0)
+        right = isinstance(value, (int, float) if isinstance(default, float) else int) and not isinstance(value, bool)
+        if not right or not 0 < value <= MAX_CONFIG_NUMBER:
+            raise ValueError(f"{name}: expected a number in 1..{MAX_CONFIG_NUMBER}, got {value!r:.40}")
+    return kind(**values)
 
 
 def _fill(module: nn.Module, tensors: dict[str, torch.Tensor], path: Path) -> None:
@@ -55,6 +70,9 @@ def _fill(module: nn.Module, tensors: dict[str, torch.Tensor], path: Path) -> No
     if expected != found:
         wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
         raise WeightsError(f"{path}: unknown, missing or misshapen tensors: {', '.join(wrong[:8])}")
+    broken = sorted(name for name, value in tensors.items() if not bool(torch.isfinite(value).all()))
+    if broken:
+        raise WeightsError(f"{path}: expected finite numbers, got NaN or infinity in {', '.join(broken[:8])}")
     module.load_state_dict(tensors)
     module.eval().requires_grad_(False)
 

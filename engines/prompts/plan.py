@@ -88,10 +88,10 @@ def load_plan(path: Path) -> Plan:
     try:
         if path.stat().st_size > MAX_PLAN_BYTES:
             raise PlanError(f"{path}: expected a plan of at most {MAX_PLAN_BYTES} bytes, got {path.stat().st_size}")
-        return Plan.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        return Plan.model_validate(json.loads(path.read_text(encoding="utf-8-sig")))
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
+        where = " ".join(".".join(str(part) for part in first["loc"]).split())[:60] or "the whole file"
         raise PlanError(f"{path}: not a plan: {where}: {first['msg']}; see docs/demo.md for the format") from None
     except (OSError, ValueError, RecursionError) as error:
         if isinstance(error, PlanError):

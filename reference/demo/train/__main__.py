@@ -33,6 +33,16 @@ def _arguments() -> argparse.Namespace:
         value = getattr(arguments, name)
         if value is not None and value < 1:
             parser.error(f"--{name.replace('_', '-')}: expected at least 1, got {value}")
+    for name in ("rate", "object_weight"):
+        value = getattr(arguments, name)
+        if value is not None and not 0 < value < 1e3:
+            parser.error(f"--{name.replace('_', '-')}: expected a number above 0, got {value}")
+    if not 0 <= arguments.seed < 2**20:
+        parser.error(f"--seed: expected 0..{2**20 - 1}, got {arguments.seed}")
+    if arguments.out.exists() and not arguments.out.is_dir():
+        parser.error(f"--out: expected a folder, got the file {arguments.out}")
+    if arguments.model != "tokenizer" and (arguments.batch or BATCH[arguments.model]) % arguments.workers:
+        parser.error(f"--batch: expected a multiple of the {arguments.workers} workers, which share it")
     return arguments
 
 
