@@ -158,10 +158,13 @@ def _new_rows(arguments: argparse.Namespace, listed: list[Variant], done: set[tu
 def summarise(rows: list[Row], listed: list[Variant]) -> list[dict[str, Any]]:
     """Return one line a variant; score and speed-up stand beside AR's over the same scenes of the same run."""
     by_variant = {item.name: [row for row in rows if row.variant == item.name] for item in listed}
-    ar = {row.index: row for row in by_variant["AR"]}
+    ar = {row.index: row for row in by_variant.get("AR", [])}
     lines = []
     for item in listed:
         mine = by_variant[item.name]
+        if not mine:
+            continue
+        beside = [row for row in mine if row.index in ar]  # AR may be left out, or be behind in a stopped run
         tasks = sorted({row.task for row in mine})
         lines.append(
             {
@@ -172,13 +175,17 @@ def summarise(rows: list[Row], listed: list[Variant]) -> list[dict[str, Any]]:
                 "images": len(mine),
                 "score": mean(row.holds for row in mine),
                 "per_task": {task: mean(row.holds for row in mine if row.task == task) for task in tasks},
-                "ar_score": mean(ar[row.index].holds for row in mine),
+                "ar_score": mean(ar[row.index].holds for row in beside) if beside else None,
                 "acceptance_rate": mean(row.acceptance_rate for row in mine),
                 "resampled_rate": mean(row.resampled_rate for row in mine),
                 "nfe_target": mean(row.nfe_target for row in mine),
                 "nfe_drafter": mean(row.nfe_drafter for row in mine),
                 "seconds": mean(row.seconds for row in mine),
-                "speed_up": sum(ar[row.index].seconds for row in mine) / sum(row.seconds for row in mine),
+                "speed_up": (
+                    sum(ar[row.index].seconds for row in beside) / sum(row.seconds for row in beside)
+                    if beside
+                    else None
+                ),
             }
         )
     return lines
@@ -186,6 +193,7 @@ def summarise(rows: list[Row], listed: list[Variant]) -> list[dict[str, Any]]:
 
 def draw_figure(lines: list[dict[str, Any]], path: Path) -> None:
     """Draw speed against quality: a curve of tau for each radius, and the controls."""
+    lines = [line for line in lines if line["speed_up"] is not None]
     figure, axes = pyplot.subplots(1, 2, figsize=(11, 4.2), sharey=True)
     for axis, oracle in zip(axes, (False, True), strict=True):
         for radius in sorted({line["radius"] for line in lines if line["radius"] is not None}):
@@ -226,13 +234,13 @@ def _print_table(lines: list[dict[str, Any]]) -> None:
             line["variant"],
             str(line["images"]),
             f"{line['score']:.1%}",
-            f"{line['ar_score']:.1%}",
+            f"{line['ar_score']:.1%}" if line["ar_score"] is not None else "-",
             f"{line['acceptance_rate']:.1%}",
             f"{line['resampled_rate']:.1%}",
             f"{line['nfe_target']:.0f}",
             f"{line['nfe_drafter']:.0f}",
             f"{line['seconds']:.2f}",
-            f"{line['speed_up']:.2f}",
+            f"{line['speed_up']:.2f}" if line["speed_up"] is not None else "-",
         )
     Console(width=120).print(table)
 
@@ -245,6 +253,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--sweep-per-task", type=int, default=10, help="so many of them for every tau and radius")
     parser.add_argument("--taus", type=float, nargs="*", default=list(TAUS))
     parser.add_argument("--radii", type=int, nargs="*", default=list(RADII))
+    parser.add_argument("--only", nargs="*", metavar="VARIANT", help="only these, by the names in the table")
     parser.add_argument("--workers", type=int, default=2, help="processes of one thread each")
     arguments = parser.parse_args()
     for name in ("per_task", "sweep_per_task", "workers"):
@@ -257,6 +266,12 @@ def main() -> int:
     """Draw what is missing, then print the table and write summary.json and speed_quality.png."""
     arguments = _arguments()
     listed = controls() + sweep(arguments.taus, arguments.radii)
+    known = [item.name for item in listed]
+    unknown = [name for name in arguments.only or [] if name not in known]
+    if unknown:
+        print(f"error: --only: expected some of {', '.join(known)}; got {unknown[0]!r}", file=sys.stderr)
+        return 2
+    listed = [item for item in listed if arguments.only is None or item.name in arguments.only]
     try:
         engines.load(arguments.bundle)
     except (engines.BundleError, engines.BackendError) as error:

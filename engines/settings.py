@@ -5,6 +5,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 Mode = Literal["ar", "serial"]
+# No grid or codebook is larger; a number beyond would only cost memory.
+MAX_COUNT = 2**20
+MAX_RADIUS = 1024
 MODES: tuple[Mode, ...] = ("ar", "serial")
 
 
@@ -20,13 +23,13 @@ class Settings(BaseModel):
     mode: Mode = "serial"
     guidance_scale: Annotated[float, Field(ge=-100, le=100)] = 1.5
     temperature: Annotated[float, Field(ge=0, le=100)] = 1.0
-    top_k: Annotated[int, Field(ge=0)] = 0
+    top_k: Annotated[int, Field(ge=0, le=MAX_COUNT)] = 0
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     tau: Annotated[float, Field(ge=-1e9, le=1e9)] = 0.1
-    radius: Annotated[int, Field(ge=0)] = 1
-    neighbours: Annotated[int, Field(ge=1)] = 16
-    draft_rows: Annotated[int, Field(ge=1)] = 4
-    look_ahead: Annotated[int, Field(ge=0)] = 1
+    radius: Annotated[int, Field(ge=0, le=MAX_RADIUS)] = 1
+    neighbours: Annotated[int, Field(ge=1, le=MAX_COUNT)] = 16
+    draft_rows: Annotated[int, Field(ge=1, le=MAX_COUNT)] = 4
+    look_ahead: Annotated[int, Field(ge=0, le=MAX_COUNT)] = 1
     refresh: bool = False
     accept_on: Literal["processed", "raw"] = "processed"
 

@@ -78,7 +78,10 @@ def build_plan(
     trt = importlib.import_module(MODULES[backend])
     started = time.perf_counter()
     logger, errors = _logger(trt)
-    builder = trt.Builder(logger)
+    try:
+        builder = trt.Builder(logger)
+    except TypeError:  # how the binding says that its factory gave nothing
+        builder = None
     if builder is None:
         raise PlanError(f"backend {backend}: its builder does not start here: {'; '.join(errors[:1]) or 'no GPU?'}")
     flags = 0

@@ -52,9 +52,9 @@ def _read_manifest(path: Path) -> Manifest:
     except (ValueError, RecursionError, OSError) as error:
         raise BundleError(f"{path}: expected JSON, got: {type(error).__name__}; {REBUILD}") from None
     version = content.get("schema_version") if isinstance(content, dict) else None
-    if version != SCHEMA_VERSION:
+    if version != SCHEMA_VERSION or isinstance(version, bool):
         raise BundleError(
-            f"{path}: expected schema version {SCHEMA_VERSION}, got {version!r}; "
+            f"{path}: expected schema version {SCHEMA_VERSION}, got {version!r:.40}; "
             "update mulo-sd for a newer bundle, build an older one again"
         )
     try:
@@ -82,8 +82,10 @@ def _read_neighbours(folder: Path, manifest: Manifest) -> NDArray[np.int64]:
     shape = (manifest.target.vocabulary, manifest.max_neighbours)
     try:
         table = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise BundleError(f"{path}: expected a numpy array, got: {error}; {REBUILD}") from None
+    except Exception as error:  # numpy raises half a dozen classes for a file that is no array
+        raise BundleError(f"{path}: expected a numpy array, got: {type(error).__name__}; {REBUILD}") from None
+    if not isinstance(table, np.ndarray):
+        raise BundleError(f"{path}: expected one numpy array, got an archive; {REBUILD}")
     if table.shape != shape or table.dtype != np.int64:
         raise BundleError(f"{path}: expected int64 {shape}, got {table.dtype} {table.shape}; {REBUILD}")
     if table.min() < 0 or table.max() >= shape[0]:
