@@ -70,7 +70,8 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
 def main() -> int:
     """Build the demo bundle and print what is in it."""
     arguments = _arguments()
-    signal.signal(signal.SIGTERM, _interrupt)  # a terminated build cleans up as an interrupted one does
+    for stop in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a background job starts with it ignored
+        signal.signal(stop, _interrupt)
     console = Console(width=None if sys.stdout.isatty() else 120)
     out = arguments.out or demo_bundle_path(arguments.precision)
     try:
