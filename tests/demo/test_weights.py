@@ -125,15 +125,15 @@ def test_missing_unknown_and_misshapen_tensors_are_named(tokenizer_file: Path) -
 
 @pytest.mark.parametrize("config", ["", "no JSON", "[]", "null", '{"no_such_field": 1}'])
 def test_malformed_configuration_is_refused(config: str, tokenizer_file: Path) -> None:
-    tensors, metadata = content(tokenizer_file)
-    save_file(tensors, tokenizer_file, metadata | {"config": config})
+    tensors, _ = content(tokenizer_file)
+    save_file(tensors, tokenizer_file, {"TokenizerConfig": config})
     assert "its configuration does not fit TokenizerConfig" in refusal(tokenizer_file)
 
 
 def test_configuration_of_another_size_is_refused(tiny_tokenizer: Tokenizer, tokenizer_file: Path) -> None:
-    tensors, metadata = content(tokenizer_file)
+    tensors, _ = content(tokenizer_file)
     other = dataclasses.replace(tiny_tokenizer.config, codes=32)
-    save_file(tensors, tokenizer_file, metadata | {"config": json.dumps(dataclasses.asdict(other))})
+    save_file(tensors, tokenizer_file, {"TokenizerConfig": json.dumps(dataclasses.asdict(other))})
     assert refusal(tokenizer_file).endswith("tensors: codebook")
 
 
