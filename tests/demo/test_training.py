@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from engines.prompts.prefix import PREFIX_LENGTH, PREFIX_VOCABULARY
 from reference.demo.train.autoregressive import AutoregressiveTrainee
+from reference.demo.train.context import RescaledContext
 from reference.demo.train.run import Run, Trainee
 from reference.demo.train.schedule import rate_at
 from reference.demo.train.tokenizer import TokenizerTrainee
@@ -75,7 +76,14 @@ def autoregressive_trainee() -> Trainee:
         prefix_vocabulary=PREFIX_VOCABULARY,
     )
     return AutoregressiveTrainee(
-        config, tokenizer, seed=3, batch=2, matrix_rate=0.01, workers=Workers(), object_weight=5.0
+        config,
+        tokenizer,
+        seed=3,
+        batch=2,
+        matrix_rate=0.01,
+        workers=Workers(),
+        object_weight=5.0,
+        context=RescaledContext(share=0.5, scale_ratio=2, is_target=True),
     )
 
 
@@ -222,15 +230,17 @@ def test_workers_see_the_images_of_one_batch_between_them(tiny_tokenizer: Tokeni
         grid_height=4, grid_width=4, vocabulary=16, layers=1, heads=2, dim=16, prefix_vocabulary=PREFIX_VOCABULARY
     )
 
-    def batch(workers: Workers) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        trainee = AutoregressiveTrainee(config, tiny_tokenizer, 5, 16, 0.01, workers, object_weight=5.0)
+    def batch(workers: Workers) -> tuple[torch.Tensor, ...]:
+        context = RescaledContext(share=0.5, scale_ratio=2, is_target=False)
+        trainee = AutoregressiveTrainee(config, tiny_tokenizer, 5, 16, 0.01, workers, 5.0, context)
         return trainee._batch(7)
 
     whole = batch(Workers())
     shares = [batch(Workers(rank, 2)) for rank in range(2)]
     for index, expected in enumerate(whole):
         assert torch.equal(torch.cat([share[index] for share in shares]), expected)
-    prefixes, _, weights = whole
+    prefixes, tokens, contexts, weights = whole
+    assert not torch.equal(tokens, contexts)
     dropped = prefixes[:, 0, 0] == 1
     assert 0 < dropped.sum() < len(dropped)
     # Where objects lie is told by the condition; without it no cell weighs more than another.

@@ -26,6 +26,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--compile", action="store_true", help="compile the model first (needs a C++ compiler)")
     parser.add_argument("--tokenizer", type=Path, default=SHIPPED / "tokenizer.safetensors")
     parser.add_argument("--object-weight", type=float, default=5.0, help="of a planned object's cells in the loss")
+    parser.add_argument(
+        "--rescaled-share", type=float, default=0.5, help="of the examples: how many see contexts as MODE-SERIAL makes"
+    )
     parser.add_argument("--warm-start", type=Path, help="weights of a drafter or target to start from")
     parser.add_argument("--score-per-task", type=int, default=40, help="held-out prompts a task in the final scores")
     arguments = parser.parse_args()
@@ -37,6 +40,8 @@ def _arguments() -> argparse.Namespace:
         value = getattr(arguments, name)
         if value is not None and not 0 < value < 1e3:
             parser.error(f"--{name.replace('_', '-')}: expected a number above 0, got {value}")
+    if not 0 <= arguments.rescaled_share <= 1:
+        parser.error(f"--rescaled-share: expected a number in 0..1, got {arguments.rescaled_share}")
     if not 0 <= arguments.seed < 2**20:
         parser.error(f"--seed: expected 0..{2**20 - 1}, got {arguments.seed}")
     if arguments.out.exists() and not arguments.out.is_dir():

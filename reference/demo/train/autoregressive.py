@@ -12,6 +12,7 @@ from torch import Tensor
 from engines.prompts.prefix import null_prefix, prefix_from_plan
 from reference.batch import decode_batch
 from reference.demo.scenes import Scene, held_out_scenes, scene
+from reference.demo.train.context import RescaledContext
 from reference.demo.train.pictures import save_grid
 from reference.demo.train.schedule import rate_at
 from reference.demo.train.workers import Workers
@@ -36,10 +37,11 @@ class AutoregressiveTrainee:
         matrix_rate: float,
         workers: Workers,
         object_weight: float,
+        context: RescaledContext,
         compiled: bool = False,
     ) -> None:
         torch.manual_seed(seed)
-        self.object_weight = object_weight
+        self.object_weight, self.context = object_weight, context
         self.seed, self.batch, self.workers = seed, batch, workers
         self.tokenizer = tokenizer.eval()
         self.model = Transformer(config)
@@ -83,11 +85,12 @@ class AutoregressiveTrainee:
             optimizer.load_state_dict(saved)
 
     @torch.no_grad()
-    def _batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
+    def _batch(self, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return this worker's share of step `step`.
 
         Returns:
-            Prefixes Int[b, P, fields], tokens Int[b, H * W] and the weights of their losses Float[b, H * W].
+            Prefixes Int[b, P, fields], the tokens to predict and those to predict them from, Int[b, H * W] each,
+            and the weights of their losses Float[b, H * W].
         """
         pixels = self.model.config.grid_height * self.tokenizer.config.factor
         first = (self.seed << 40) + step * self.batch
@@ -95,6 +98,10 @@ class AutoregressiveTrainee:
         scenes = [scene(first + index) for index in share]
         images = images_from_pixels(torch.from_numpy(np.stack([item.render(pixels) for item in scenes])))
         tokens = torch.cat([self.tokenizer.tokens_from_images(part) for part in torch.split(images, 8)])
+        contexts = [
+            self.context.mixed(self.tokenizer, item, own, np.random.default_rng([self.seed, first + index, 0x4D495845]))
+            for index, item, own in zip(share, scenes, tokens, strict=True)
+        ]
         dropped = np.random.default_rng([self.seed, step, 0x44524F50]).random(self.batch) < CONDITION_DROPOUT
         dropped = dropped[share.start : share.stop]
         prefixes = [
@@ -106,7 +113,12 @@ class AutoregressiveTrainee:
             np.ones(tokens[0].numel(), dtype=np.float32) if drop else self._weights(item)
             for item, drop in zip(scenes, dropped, strict=True)
         ]
-        return torch.from_numpy(np.stack(prefixes)), tokens.flatten(1), torch.from_numpy(np.stack(weights))
+        return (
+            torch.from_numpy(np.stack(prefixes)),
+            tokens.flatten(1),
+            torch.stack(contexts).flatten(1),
+            torch.from_numpy(np.stack(weights)),
+        )
 
     def _weights(self, item: Scene) -> NDArray[np.float32]:
         """Weigh the cells of planned objects `object_weight` times.
@@ -122,11 +134,13 @@ class AutoregressiveTrainee:
             inside |= np.maximum(np.abs(x - planned.centre[0]), np.abs(y - planned.centre[1])) <= reach
         return np.where(inside, self.object_weight, 1.0).astype(np.float32).ravel()
 
-    def _loss(self, prefixes: Tensor, tokens: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _loss(
+        self, prefixes: Tensor, tokens: Tensor, contexts: Tensor, weights: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         positions = torch.arange(self.model.config.sequence_length - 1)[None].expand(len(tokens), -1)
         with torch.autocast("cpu", torch.bfloat16):
             embeddings = torch.cat(
-                [self.model.prefix_embeddings(prefixes), self.model.token_embeddings(tokens[:, :-1])], dim=1
+                [self.model.prefix_embeddings(prefixes), self.model.token_embeddings(contexts[:, :-1])], dim=1
             )
             logits = self.model(embeddings, positions)[:, self.model.config.prefix_length - 1 :]
         each = F.cross_entropy(logits.float().flatten(0, 1), tokens.flatten(), reduction="none")
@@ -141,8 +155,7 @@ class AutoregressiveTrainee:
         for optimizer, peak in zip(self.optimizers, self.peak_rates, strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = peak * rate_at(step, steps)
-        prefixes, tokens, weights = self._batch(step)
-        loss, accuracy, object_accuracy = self.loss(prefixes, tokens, weights)
+        loss, accuracy, object_accuracy = self.loss(*self._batch(step))
         loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
         self.workers.average_gradients(self.model)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)

@@ -9,6 +9,7 @@ import torch
 from engines.prompts.prefix import PREFIX_LENGTH, PREFIX_VOCABULARY
 from reference.demo.train.autoregressive import AutoregressiveTrainee
 from reference.demo.train.card import write_card
+from reference.demo.train.context import RescaledContext
 from reference.demo.train.run import Run
 from reference.demo.train.scores import autoregressive_scores, tokenizer_scores
 from reference.demo.train.tokenizer import TokenizerTrainee
@@ -61,9 +62,12 @@ def train_transformer(arguments: argparse.Namespace, workers: Workers) -> None:
         prefix_length=PREFIX_LENGTH,
         prefix_vocabulary=PREFIX_VOCABULARY,
     )
+    context = RescaledContext(
+        arguments.rescaled_share, GRID["target"] // GRID["drafter"], is_target=arguments.model == "target"
+    )
     rate = arguments.rate or MATRIX_RATE[arguments.model]
     trainee = AutoregressiveTrainee(
-        config, tokenizer, arguments.seed, batch, rate, workers, arguments.object_weight, arguments.compile
+        config, tokenizer, arguments.seed, batch, rate, workers, arguments.object_weight, context, arguments.compile
     )
     if arguments.warm_start:
         trainee.warm_start(load_transformer(arguments.warm_start))
@@ -80,6 +84,7 @@ def train_transformer(arguments: argparse.Namespace, workers: Workers) -> None:
             "matrix_rate": rate,
             "scored_prompts": 6 * arguments.score_per_task,
             "object_weight": arguments.object_weight,
+            "rescaled_share": arguments.rescaled_share,
             "warm_start": arguments.warm_start.name if arguments.warm_start else None,
             "scores": scores,
         }
