@@ -24,13 +24,14 @@ from engines.bundle.manifest import MANIFEST_NAME, SCHEMA_VERSION, GraphEntry, M
 from engines.prompts.prefix import FIELDS, grammar_description
 from engines.settings import Settings
 from export.compare import ERROR_OF, Evidence, Runner, check_error, measure_error, tolerance_of
-from export.manifest import file_entry, tensor_entries, tool_versions, transformer_entry, weights_sha256
+from export.manifest import file_entry, tensor_entries, tool_versions, transformer_entry
 from export.onnx_from_torch import onnx_from_torch
 from export.plans import PlanBackend, build_plan
 from export.precision import TORCH_DTYPES, Precision
 from export.specification import GraphSpecification, specifications
 from reference.codebook import neighbours
 from reference.decode import Models
+from reference.weights import weights_sha256
 
 MAX_NEIGHBOURS = 64
 

@@ -1,17 +1,16 @@
 """Fill in a bundle's manifest from what was built."""
 
-import hashlib
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import onnx
-from torch import nn
 
 from engines.bundle.manifest import FileEntry, TensorEntry, TransformerEntry
 from engines.bundle.open import sha256_of_file
 from export.specification import slot_count
 from reference.transformer import Transformer
+from reference.weights import weights_sha256
 
 _DTYPES = {
     onnx.TensorProto.INT64: "int64",
@@ -39,15 +38,6 @@ def tensor_entries(values: Any) -> tuple[TensorEntry, ...]:
             TensorEntry.model_validate({"name": value.name, "dtype": _DTYPES[tensor.elem_type], "shape": shape})
         )
     return tuple(entries)
-
-
-def weights_sha256(model: nn.Module) -> str:
-    """Return a hash of a model's weights by name, in float32, whatever file they came from."""
-    digest = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.float().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def transformer_entry(name: str, model: Transformer, fields: int) -> TransformerEntry:

@@ -1,6 +1,7 @@
 """Weights on disk: safetensors whose metadata carries the configuration that they fit."""
 
 import dataclasses
+import hashlib
 import json
 from pathlib import Path
 from typing import TypeVar
@@ -14,6 +15,7 @@ from reference.tokenizer import Tokenizer, TokenizerConfig
 from reference.transformer import Transformer, TransformerConfig
 
 Config = TypeVar("Config", TokenizerConfig, TransformerConfig)
+Module = TypeVar("Module", Tokenizer, Transformer)
 MAX_WEIGHT_BYTES = 32 * 2**30
 MAX_CONFIG_NUMBER = 2**20
 
@@ -66,7 +68,7 @@ def _config(kind: type[Config], values: object) -> Config:
     return kind(**values)
 
 
-def _fill(module: nn.Module, tensors: dict[str, torch.Tensor], path: Path) -> None:
+def _filled(module: Module, tensors: dict[str, torch.Tensor], path: Path) -> Module:
     expected = {name: tuple(value.shape) for name, value in module.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in tensors.items()}
     if expected != found:
@@ -76,7 +78,7 @@ def _fill(module: nn.Module, tensors: dict[str, torch.Tensor], path: Path) -> No
     if broken:
         raise WeightsError(f"{path}: expected finite numbers, got NaN or infinity in {', '.join(broken[:8])}")
     module.load_state_dict(tensors)
-    module.eval().requires_grad_(False)
+    return module.eval().requires_grad_(False)
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
@@ -86,9 +88,7 @@ def load_tokenizer(path: Path) -> Tokenizer:
         WeightsError: no such file, not safetensors, or weights of something else.
     """
     config, tensors = _load(path, TokenizerConfig)
-    tokenizer = Tokenizer(config)
-    _fill(tokenizer, tensors, path)
-    return tokenizer
+    return _filled(Tokenizer(config), tensors, path)
 
 
 def load_transformer(path: Path) -> Transformer:
@@ -98,6 +98,13 @@ def load_transformer(path: Path) -> Transformer:
         WeightsError: no such file, not safetensors, or weights of something else.
     """
     config, tensors = _load(path, TransformerConfig)
-    model = Transformer(config)
-    _fill(model, tensors, path)
-    return model
+    return _filled(Transformer(config), tensors, path)
+
+
+def weights_sha256(module: nn.Module) -> str:
+    """Return the sha256, in hex, of a module's weights in float32, by name: which models a bundle was built from."""
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.float().contiguous().numpy().tobytes())
+    return digest.hexdigest()

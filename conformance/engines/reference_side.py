@@ -1,15 +1,14 @@
 """The reference's side of a comparison: its models, and its decodes, each made once."""
 
 import dataclasses
-import hashlib
 
 import pytest
-import torch
 
 import engines
 from reference import demo
 from reference.decode import Condition, Decoded, decode
 from reference.settings import Mode, Settings
+from reference.weights import weights_sha256
 
 PROMPTS = (
     "a red circle left of a blue square",
@@ -35,14 +34,6 @@ PROMPTS = (
 )
 
 
-def _sha256(module: torch.nn.Module) -> str:
-    digest = hashlib.sha256()
-    for name, value in sorted(module.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.float().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
 class ReferenceSide:
     """The shipped models in float32 and what they decode."""
 
@@ -54,7 +45,7 @@ class ReferenceSide:
         """Fail where the bundle was built from other weights than the reference's."""
         manifest = pipeline.bundle.manifest
         for entry, model in ((manifest.target, self.models.target), (manifest.drafter, self.models.drafter)):
-            if entry.weights_sha256 != _sha256(model):
+            if entry.weights_sha256 != weights_sha256(model):
                 pytest.fail(
                     f"{pipeline.bundle.path}: {entry.graph} was built from other weights than the reference's; "
                     f"build it again with `python -m export.build --precision {manifest.precision} --force`"
