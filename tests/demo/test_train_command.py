@@ -91,6 +91,27 @@ def test_warm_start_that_is_no_drafter_is_told_in_one_line(
     assert "expected weights of a TransformerConfig, got TokenizerConfig" in error
 
 
+def test_checkpoint_of_another_job_or_none_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "tokenizer.run"
+    folder.mkdir()
+    job = {"model": "tokenizer", "seed": 0, "steps": 7}
+    torch.save({"job": job, "step": 3}, folder / "checkpoint.pt")
+    for extra, told in (
+        (["--steps", "7", "--seed", "1"], "expected a run with seed 1, got one with 0"),
+        (["--steps", "8"], "expected a run with steps 8, got one with 7"),
+    ):
+        status, error = refusal(["tokenizer", "--out", str(tmp_path), *extra], monkeypatch, capsys)
+        assert status == 2
+        assert told in error
+    for content in (b"", b"no checkpoint", (folder / "checkpoint.pt").read_bytes()[:100]):
+        (folder / "checkpoint.pt").write_bytes(content)
+        status, error = refusal(["tokenizer", "--out", str(tmp_path), "--steps", "7"], monkeypatch, capsys)
+        assert status == 2
+        assert "expected a checkpoint of this version" in error
+
+
 def test_the_command_itself_exits_with_that_line(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "reference.demo.train", "drafter", "--out", str(tmp_path / "out")]
     done = subprocess.run(

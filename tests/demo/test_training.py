@@ -176,8 +176,11 @@ def test_run_killed_while_saving_keeps_the_last_checkpoint(
     assert (tmp_path / "killed" / "checkpoint.partial").exists()
     assert torch.load(tmp_path / "killed" / "checkpoint.pt", weights_only=True)["step"] == 2
     resumed = tokenizer_trainee()
-    UndrawnRun(tmp_path / "killed").train(resumed, log_every=1)
+    again = UndrawnRun(tmp_path / "killed")
+    again.train(resumed, log_every=1)
     assert_equal(resumed.state_dict(), unbroken.state_dict())
+    # The step whose checkpoint was lost had been logged already.
+    assert [json.loads(line)["step"] for line in again.log.read_text().splitlines()] == [1, 2, 3, 4, 5, 6]
 
 
 def test_finished_run_leaves_log_curves_and_samples_and_does_not_train_again(tmp_path: Path) -> None:

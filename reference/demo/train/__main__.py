@@ -7,7 +7,8 @@ from pathlib import Path
 
 import torch
 
-from reference.demo.train.jobs import BATCH, MATRIX_RATE, STEPS, train_tokenizer, train_transformer
+from reference.demo.train.jobs import BATCH, MATRIX_RATE, STEPS, make_run, train_tokenizer, train_transformer
+from reference.demo.train.run import RunError, read_checkpoint
 from reference.demo.train.workers import run_workers
 from reference.demo.weights import SHIPPED
 from reference.weights import WeightsError, load_tokenizer, load_transformer
@@ -56,14 +57,17 @@ def main() -> int:
     arguments = _arguments()
     torch.set_num_threads(arguments.threads)
     try:
-        if arguments.model == "tokenizer":
-            train_tokenizer(arguments)
-        else:
+        if arguments.model != "tokenizer":
             load_tokenizer(arguments.tokenizer)  # a bad path is better told here than by every worker
             if arguments.warm_start:
                 load_transformer(arguments.warm_start)
+        run = make_run(arguments)
+        read_checkpoint(run.checkpoint, run.job)
+        if arguments.model == "tokenizer":
+            train_tokenizer(arguments)
+        else:
             run_workers(arguments.workers, arguments.threads, partial(train_transformer, arguments))
-    except WeightsError as error:
+    except (WeightsError, RunError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

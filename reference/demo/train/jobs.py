@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+from hashlib import sha256
 from pathlib import Path
 
 import torch
@@ -25,9 +26,26 @@ GRID = {"drafter": 16, "target": 32}
 MATRIX_RATE = {"drafter": 0.01, "target": 0.005}
 
 
-def _run(arguments: argparse.Namespace, workers: Workers = Workers()) -> Run:  # noqa: B008  (it is frozen)
+def job(arguments: argparse.Namespace) -> dict[str, str | int | float | None]:
+    """Return what a run trains: a checkpoint made with anything else is not resumed."""
+    described: dict[str, str | int | float | None] = {"model": arguments.model, "seed": arguments.seed}
+    if arguments.model != "tokenizer":
+        warm_start = arguments.warm_start
+        described |= {
+            "batch": arguments.batch or BATCH[arguments.model],
+            "rate": arguments.rate or MATRIX_RATE[arguments.model],
+            "object_weight": arguments.object_weight,
+            "rescaled_share": arguments.rescaled_share,
+            "tokenizer": sha256(arguments.tokenizer.read_bytes()).hexdigest(),
+            "warm_start": sha256(warm_start.read_bytes()).hexdigest() if warm_start else None,
+        }
+    return described
+
+
+def make_run(arguments: argparse.Namespace, workers: Workers = Workers()) -> Run:  # noqa: B008  (it is frozen)
+    """Return the run that the arguments describe; it resumes in its folder."""
     steps = arguments.steps or STEPS[arguments.model]
-    return Run(arguments.out / f"{arguments.model}.run", steps, leader=workers.rank == 0)
+    return Run(arguments.out / f"{arguments.model}.run", steps, leader=workers.rank == 0, job=job(arguments))
 
 
 def _weights(arguments: argparse.Namespace) -> Path:
@@ -44,7 +62,7 @@ def _card(arguments: argparse.Namespace, run: Run, facts: dict[str, object]) -> 
 def train_tokenizer(arguments: argparse.Namespace) -> None:
     """Train the tokenizer, score it and write weights and card."""
     trainee = TokenizerTrainee(TokenizerConfig(), arguments.seed)
-    run = _run(arguments)
+    run = make_run(arguments)
     run.train(trainee)
     save_weights(trainee.tokenizer, trainee.tokenizer.config, _weights(arguments))
     scores = tokenizer_scores(load_tokenizer(_weights(arguments)))
@@ -71,7 +89,7 @@ def train_transformer(arguments: argparse.Namespace, workers: Workers) -> None:
     )
     if arguments.warm_start:
         trainee.warm_start(load_transformer(arguments.warm_start))
-    run = _run(arguments, workers)
+    run = make_run(arguments, workers)
     run.train(trainee)
     if workers.rank == 0:
         save_weights(trainee.model, config, _weights(arguments))

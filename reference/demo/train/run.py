@@ -2,7 +2,9 @@
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import matplotlib
@@ -27,14 +29,63 @@ class Trainee(Protocol):
         """Draw sample pictures into one PNG."""
 
 
+class RunError(ValueError):
+    """A run that cannot go on from its checkpoint; its message is one line for the user."""
+
+
+# What a checkpoint must have been made with: arguments that change what is trained, by name.
+Job = Mapping[str, str | int | float | None]
+
+
+def read_checkpoint(file: Path, job: Job) -> dict[str, Any] | None:
+    """Return a run's checkpoint, or None where there is none yet.
+
+    Raises:
+        RunError: the file is no checkpoint, or one of another job.
+    """
+    if not file.exists():
+        return None
+    try:
+        state = torch.load(file, weights_only=True)
+        made_with = dict(state["job"])
+    except Exception as error:  # torch raises half a dozen classes for a file that is no checkpoint
+        raise RunError(
+            f"{file}: expected a checkpoint of this version, got: {type(error).__name__}; delete its folder or give "
+            "another --out"
+        ) from None
+    for name in sorted(job.keys() | made_with.keys()):
+        if made_with.get(name) != job.get(name):
+            raise RunError(
+                f"{file}: expected a run with {name} {job.get(name)}, got one with {made_with.get(name)}; "
+                "resume it with the same arguments, or give another --out"
+            )
+    checkpoint: dict[str, Any] = state
+    return checkpoint
+
+
 class Run:
     """Trains a `Trainee` in a folder of its own."""
 
     def __init__(
-        self, folder: Path, steps: int, leader: bool = True, save_seconds: float = 60.0, draw_seconds: float = 600.0
+        self,
+        folder: Path,
+        steps: int,
+        leader: bool = True,
+        save_seconds: float = 60.0,
+        draw_seconds: float = 600.0,
+        job: Job = MappingProxyType({}),
     ) -> None:
-        """Prepare a run; of several workers only the `leader` writes and shows anything."""
-        self.folder, self.steps, self.leader = folder, steps, leader
+        """Prepare a run.
+
+        Args:
+            folder: Of its checkpoint, log and pictures; made if it is not there.
+            steps: How many to take.
+            leader: Of several workers only one writes and shows anything.
+            save_seconds: Between checkpoints.
+            draw_seconds: Between sample pictures.
+            job: What is trained; a checkpoint of another job is refused.
+        """
+        self.folder, self.steps, self.leader, self.job = folder, steps, leader, {**job, "steps": steps}
         self.save_seconds, self.draw_seconds = save_seconds, draw_seconds
         self.history: list[dict[str, float]] = []
         self.seconds = 0.0
@@ -44,20 +95,42 @@ class Run:
     def checkpoint(self) -> Path:
         return self.folder / "checkpoint.pt"
 
+    @property
+    def log(self) -> Path:
+        return self.folder / "log.jsonl"
+
     def _save(self, trainee: Trainee, step: int) -> None:
         beside = self.checkpoint.with_suffix(".partial")
         torch.save(
-            {"step": step, "seconds": self.seconds, "history": self.history, "trainee": trainee.state_dict()}, beside
+            {
+                "job": self.job,
+                "step": step,
+                "seconds": self.seconds,
+                "history": self.history,
+                "trainee": trainee.state_dict(),
+            },
+            beside,
         )
         beside.replace(self.checkpoint)
 
     def _resume(self, trainee: Trainee) -> int:
-        if not self.checkpoint.exists():
-            return 0
-        state = torch.load(self.checkpoint, weights_only=True)
-        trainee.load_state_dict(state["trainee"])
-        self.history, self.seconds = state["history"], state["seconds"]
-        return int(state["step"])
+        state = read_checkpoint(self.checkpoint, self.job)
+        step = int(state["step"]) if state else 0
+        if self.leader:
+            self._forget_rows_after(step)
+        if state:
+            trainee.load_state_dict(state["trainee"])
+            self.history, self.seconds = state["history"], state["seconds"]
+        return step
+
+    def _forget_rows_after(self, step: int) -> None:
+        """Drop what the log holds of steps that are about to be taken again."""
+        if self.log.exists():
+            lines = self.log.read_text(encoding="utf-8").splitlines()
+            kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
+            beside = self.log.with_suffix(".partial")
+            beside.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+            beside.replace(self.log)
 
     def draw_curves(self) -> None:
         """Write curves.png: each metric against the steps taken."""
@@ -100,7 +173,7 @@ class Run:
                     row = {"step": float(step)} | {name: value / count for name, value in sums.items()}
                     sums = {}
                     self.history.append(row)
-                    with (self.folder / "log.jsonl").open("a", encoding="utf-8") as log:
+                    with self.log.open("a", encoding="utf-8") as log:
                         log.write(json.dumps(row | {"seconds": round(self.seconds, 1)}) + "\n")
                     shown = " ".join(f"{name} {value:.4g}" for name, value in row.items() if name != "step")
                     progress.update(bar, metrics=shown)
