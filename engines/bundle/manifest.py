@@ -1,9 +1,9 @@
 """The manifest's schema: everything that a bundle holds, by name, shape, type, size and hash."""
 
 from pathlib import PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from engines.settings import Settings
 
@@ -17,6 +17,9 @@ Positive = Annotated[int, Field(ge=1)]
 
 class BundleError(ValueError):
     """A bundle that cannot be used; its message is one line that names the file."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.splitlines()))  # names in a file from outside may hold line ends
 
 
 class _Entry(BaseModel):
@@ -40,7 +43,10 @@ class FileEntry(_Entry):
 
 
 class TensorEntry(_Entry):
-    """An input or output: a dimension is a number, or a name whose range stands in `dynamic`."""
+    """An input or output: a dimension is a number, or a name whose range stands in `dynamic`.
+
+    A dimension of an output may also be an expression of such a name, such as "2*rows".
+    """
 
     name: str
     dtype: Literal["int64", "float32", "float16", "bfloat16"]
@@ -106,6 +112,21 @@ class Manifest(_Entry):
     max_neighbours: Positive
     prompt_grammar: FileEntry
     settings: Settings
+
+    @model_validator(mode="after")
+    def _caches_fit(self) -> Self:
+        """Hold target and drafter against the keys and values of their graphs, which a cache is made from."""
+        for entry in (self.target, self.drafter):
+            graph = self.graphs.get(entry.graph)
+            caches = [item for item in graph.inputs if item.name.startswith(("key_", "value_"))] if graph else []
+            expected = (entry.heads, entry.slots, entry.head_dim)
+            if graph and (len(caches) != 2 * entry.layers or any(item.shape[1:] != expected for item in caches)):
+                raise ValueError(
+                    f"graphs.{entry.graph}: expected {2 * entry.layers} keys and values of [batch, heads, slots, "
+                    f"head_dim] = [batch, {', '.join(map(str, expected))}], got "
+                    + ", ".join(f"{item.name} {list(item.shape)}" for item in caches[:4])
+                )
+        return self
 
     def files(self) -> list[FileEntry]:
         """Return every file that the bundle must hold, the manifest aside."""

@@ -62,7 +62,7 @@ def _read_manifest(path: Path) -> Manifest:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise BundleError(f"{path}: {where}: {first['msg']}; {REBUILD}") from None
+        raise BundleError(f"{path}: {where + ': ' if where else ''}{first['msg']}; {REBUILD}") from None
 
 
 def _check_file(folder: Path, entry: FileEntry) -> None:
