@@ -3,8 +3,12 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from engines.demo_bundle import build_demo_bundle, demo_bundle_path
+
+# One token a pass keeps one core busy; threads of several test processes would only wait for each other.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ def _pipeline(precision: str) -> engines.Pipeline:
     path = demo_bundle_path(precision)
     if not path.exists():
         build_demo_bundle(path, precision)
-    return engines.load(path)
+    return engines.load(path, threads=1)
 
 
 @cache
