@@ -8,13 +8,14 @@ Precision = Literal["fp32", "fp16", "bf16"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16")
 TORCH_DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
+# Each tolerance is two to fifty times what the demo's graphs measure (docs/demo.md); CONF-1 holds engines to the same ones.
 # Largest absolute difference of logits (about 10 in size) from the float32 reference.
 LOGIT_TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "fp16": 0.1, "bf16": 1.0}
 # Largest absolute difference of prefix embeddings (about 1 in size).
-EMBEDDING_TOLERANCE: dict[Precision, float] = {"fp32": 1e-5, "fp16": 5e-3, "bf16": 5e-2}
+EMBEDDING_TOLERANCE: dict[Precision, float] = {"fp32": 1e-5, "fp16": 1e-3, "bf16": 1e-2}
 # Largest difference of a pixel, 0..255.
-PIXEL_TOLERANCE: dict[Precision, float] = {"fp32": 0.05, "fp16": 2.0, "bf16": 12.0}
+PIXEL_TOLERANCE: dict[Precision, float] = {"fp32": 0.01, "fp16": 0.5, "bf16": 4.0}
 # Largest share of codes that an up- or down-sampler chooses differently: near-ties of two codes.
-CODE_TOLERANCE: dict[Precision, float] = {"fp32": 0.001, "fp16": 0.02, "bf16": 0.2}
+CODE_TOLERANCE: dict[Precision, float] = {"fp32": 0.001, "fp16": 0.02, "bf16": 0.08}
 # Sampling and acceptance are float32 everywhere; largest difference of log-probabilities and pooled sums.
 PROBABILITY_TOLERANCE = 1e-4

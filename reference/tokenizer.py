@@ -86,5 +86,6 @@ class Tokenizer(nn.Module):
 
     def images_from_tokens(self, tokens: Tensor) -> Tensor:
         """Decode tokens, Int[B, H, W], to images, Float[B, 3, H*f, W*f], clamped to [-1, 1]."""
-        codes = F.normalize(F.embedding(tokens, self.codebook), dim=-1)
+        # In float32: normalisation's epsilon is 0 in half precision.
+        codes = F.normalize(F.embedding(tokens, self.codebook).float(), dim=-1).to(self.codebook.dtype)
         return self.images_from_codes(codes).clamp(-1, 1)
