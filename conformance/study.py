@@ -35,7 +35,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot
 
 TAUS = (0.02, 0.05, 0.1, 0.2, 0.4)
-RADII = (0, 1)
+RADII = (1, 3)
 
 
 @dataclass(frozen=True)
