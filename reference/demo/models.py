@@ -14,7 +14,7 @@ from reference.weights import WeightsError, load_tokenizer, load_transformer
 
 MODEL_NAMES = ("target", "drafter", "tokenizer")
 # The settings that docs/demo.md measures best; the bundle's defaults.
-RECOMMENDED = Settings(guidance_scale=1.2, top_p=0.95, tau=0.2, radius=2, neighbours=16)
+RECOMMENDED = Settings(guidance_scale=1.2, top_p=0.95, tau=0.2, radius=3, neighbours=16)
 
 
 def check_hashes() -> dict[str, str]:
