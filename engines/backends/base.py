@@ -39,13 +39,12 @@ def cache_tensors(graph: GraphEntry, batch: int) -> list[CacheTensor]:
         BackendError: the manifest describes keys or values of another shape.
     """
     found = []
-    for entry in graph.inputs:
-        if entry.name.startswith(("key_", "value_")):
-            match entry.shape:
-                case (_, int(heads), int(slots), int(head_dim)):
-                    found.append(CacheTensor(entry.name, (batch, heads, slots, head_dim), entry.dtype))
-                case _:
-                    raise BackendError(f"{entry.name}: expected [batch, heads, slots, head_dim], got {entry.shape}")
+    for entry in graph.cache_inputs:
+        match entry.shape:
+            case (_, int(heads), int(slots), int(head_dim)):
+                found.append(CacheTensor(entry.name, (batch, heads, slots, head_dim), entry.dtype))
+            case _:
+                raise BackendError(f"{entry.name}: expected [batch, heads, slots, head_dim], got {entry.shape}")
     return found
 
 

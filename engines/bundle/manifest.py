@@ -75,6 +75,11 @@ class GraphEntry(_Entry):
     tolerance: float
     error_of: str  # what was measured, in words
 
+    @property
+    def cache_inputs(self) -> tuple[TensorEntry, ...]:
+        """The keys and values among the inputs; none where the graph keeps no state."""
+        return tuple(item for item in self.inputs if item.name.startswith(("key_", "value_")))
+
 
 class TransformerEntry(_Entry):
     """What the loop needs to know of target or drafter."""
@@ -117,10 +122,11 @@ class Manifest(_Entry):
     def _caches_fit(self) -> Self:
         """Hold target and drafter against the keys and values of their graphs, which a cache is made from."""
         for entry in (self.target, self.drafter):
-            graph = self.graphs.get(entry.graph)
-            caches = [item for item in graph.inputs if item.name.startswith(("key_", "value_"))] if graph else []
+            if entry.graph not in self.graphs:
+                continue  # opening the bundle names every graph that is missing
+            caches = self.graphs[entry.graph].cache_inputs
             expected = (entry.heads, entry.slots, entry.head_dim)
-            if graph and (len(caches) != 2 * entry.layers or any(item.shape[1:] != expected for item in caches)):
+            if len(caches) != 2 * entry.layers or any(item.shape[1:] != expected for item in caches):
                 raise ValueError(
                     f"graphs.{entry.graph}: expected {2 * entry.layers} keys and values of [batch, heads, slots, "
                     f"head_dim] = [batch, {', '.join(map(str, expected))}], got "
