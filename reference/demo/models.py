@@ -12,7 +12,7 @@ from reference.demo.weights import SHIPPED
 from reference.settings import Settings
 from reference.weights import WeightsError, load_tokenizer, load_transformer
 
-MODEL_NAMES = ("target", "drafter", "tokenizer")
+MODEL_NAMES = ("target", "drafter_1", "tokenizer")
 # The settings that docs/demo.md measures best; the bundle's defaults.
 RECOMMENDED = Settings(guidance_scale=1.2, top_p=0.95, tau=0.2, radius=3, neighbours=16)
 
@@ -45,7 +45,7 @@ def load() -> Models:
     check_hashes()
     return Models(
         target=load_transformer(SHIPPED / "target.safetensors"),
-        drafter=load_transformer(SHIPPED / "drafter.safetensors"),
+        drafter=load_transformer(SHIPPED / "drafter_1.safetensors"),
         tokenizer=load_tokenizer(SHIPPED / "tokenizer.safetensors"),
     )
 

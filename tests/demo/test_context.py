@@ -20,21 +20,22 @@ def own_tokens(tokenizer: Tokenizer, side: int) -> Tensor:
 
 
 @torch.no_grad()
-def test_target_sees_what_the_up_sampler_makes_and_the_drafter_what_the_down_sampler_makes(
+def test_contexts_are_what_the_up_sampler_and_the_down_sampler_make(
     tiny_tokenizer: Tokenizer,
 ) -> None:
-    target = RescaledContext(1.0, 2, is_target=True).rescaled_tokens(tiny_tokenizer, scene(5), SIDE)
-    assert torch.equal(target, up_sample(tiny_tokenizer, own_tokens(tiny_tokenizer, SIDE // 2), 2))
-    drafter = RescaledContext(1.0, 2, is_target=False).rescaled_tokens(tiny_tokenizer, scene(5), SIDE)
-    assert torch.equal(drafter, down_sample(tiny_tokenizer, own_tokens(tiny_tokenizer, SIDE * 2), 2))
+    context = RescaledContext(1.0, (SIDE // 2, SIDE * 2))
+    up_sampled = context.rescaled_tokens(tiny_tokenizer, scene(5), SIDE, SIDE // 2)
+    assert torch.equal(up_sampled, up_sample(tiny_tokenizer, own_tokens(tiny_tokenizer, SIDE // 2), 2))
+    down_sampled = context.rescaled_tokens(tiny_tokenizer, scene(5), SIDE, SIDE * 2)
+    assert torch.equal(down_sampled, down_sample(tiny_tokenizer, own_tokens(tiny_tokenizer, SIDE * 2), 2))
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("is_target", [True, False])
-def test_every_block_comes_from_one_source(is_target: bool, tiny_tokenizer: Tokenizer) -> None:
-    context = RescaledContext(1.0, 2, is_target)
+@pytest.mark.parametrize("other", [SIDE // 2, SIDE * 2])
+def test_every_block_comes_from_one_source(other: int, tiny_tokenizer: Tokenizer) -> None:
+    context = RescaledContext(1.0, (other,))
     own = own_tokens(tiny_tokenizer, SIDE)
-    rescaled = context.rescaled_tokens(tiny_tokenizer, scene(5), SIDE)
+    rescaled = context.rescaled_tokens(tiny_tokenizer, scene(5), SIDE, other)
     sources = set()
     for seed in range(20):
         mixed = context.mixed(tiny_tokenizer, scene(5), own, np.random.default_rng(seed))
@@ -52,9 +53,7 @@ def test_share_of_mixed_examples_and_repeatability(tiny_tokenizer: Tokenizer) ->
     own = own_tokens(tiny_tokenizer, SIDE)
 
     def mixed(share: float, seed: int) -> Tensor:
-        return RescaledContext(share, 2, is_target=True).mixed(
-            tiny_tokenizer, scene(5), own, np.random.default_rng(seed)
-        )
+        return RescaledContext(share, (SIDE // 2,)).mixed(tiny_tokenizer, scene(5), own, np.random.default_rng(seed))
 
     assert all(torch.equal(mixed(0.0, seed), own) for seed in range(20))
     assert all(torch.equal(mixed(0.7, seed), mixed(0.7, seed)) for seed in range(5))

@@ -43,14 +43,14 @@ def refusal(
     ("arguments", "told"),
     [
         ([], "the following arguments are required: model, --out"),
-        (["drafter"], "the following arguments are required: --out"),
+        (["drafter_1"], "the following arguments are required: --out"),
         (["unicorn", "--out", "x"], "invalid choice: 'unicorn'"),
-        (["drafter", "--out", "x", "--steps", "0"], "--steps: expected at least 1, got 0"),
-        (["drafter", "--out", "x", "--steps", "-5"], "--steps: expected at least 1, got -5"),
-        (["drafter", "--out", "x", "--steps", "many"], "argument --steps: invalid int value: 'many'"),
-        (["drafter", "--out", "x", "--batch", "0"], "--batch: expected at least 1, got 0"),
-        (["drafter", "--out", "x", "--workers", "0"], "--workers: expected at least 1, got 0"),
-        (["drafter", "--out", "x", "--threads", "0"], "--threads: expected at least 1, got 0"),
+        (["drafter_1", "--out", "x", "--steps", "0"], "--steps: expected at least 1, got 0"),
+        (["drafter_1", "--out", "x", "--steps", "-5"], "--steps: expected at least 1, got -5"),
+        (["drafter_1", "--out", "x", "--steps", "many"], "argument --steps: invalid int value: 'many'"),
+        (["drafter_1", "--out", "x", "--batch", "0"], "--batch: expected at least 1, got 0"),
+        (["drafter_1", "--out", "x", "--workers", "0"], "--workers: expected at least 1, got 0"),
+        (["drafter_1", "--out", "x", "--threads", "0"], "--threads: expected at least 1, got 0"),
         (["target", "--out", "x", "--score-per-task", "0"], "--score-per-task: expected at least 1, got 0"),
         (["target", "--out", "x", "--rate", "fast"], "argument --rate: invalid float value: 'fast'"),
         (["tokenizer", "--out", "x", "--colour", "red"], "unrecognized arguments: --colour red"),
@@ -75,7 +75,7 @@ def test_tokenizer_that_is_none_is_told_in_one_line(
         (html, "expected a safetensors file, got: "),
         (transformer, "expected weights of a TokenizerConfig, got TransformerConfig"),
     ):
-        arguments = ["drafter", "--out", str(tmp_path / "out"), "--tokenizer", str(path)]
+        arguments = ["drafter_1", "--out", str(tmp_path / "out"), "--tokenizer", str(path)]
         status, error = refusal(arguments, monkeypatch, capsys)
         assert status == 2
         assert f"{path}: {told}" in error
@@ -113,7 +113,7 @@ def test_checkpoint_of_another_job_or_none_is_told_in_one_line(
 
 
 def test_the_command_itself_exits_with_that_line(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "reference.demo.train", "drafter", "--out", str(tmp_path / "out")]
+    command = [sys.executable, "-m", "reference.demo.train", "drafter_1", "--out", str(tmp_path / "out")]
     done = subprocess.run(
         [*command, "--tokenizer", str(tmp_path / "missing")],
         cwd=Path(__file__).resolve().parents[2],

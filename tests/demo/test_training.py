@@ -83,7 +83,7 @@ def autoregressive_trainee() -> Trainee:
         matrix_rate=0.01,
         workers=Workers(),
         object_weight=5.0,
-        context=RescaledContext(share=0.5, scale_ratio=2, is_target=True),
+        context=RescaledContext(share=0.5, sides=(2,)),
     )
 
 
@@ -234,7 +234,7 @@ def test_workers_see_the_images_of_one_batch_between_them(tiny_tokenizer: Tokeni
     )
 
     def batch(workers: Workers) -> tuple[torch.Tensor, ...]:
-        context = RescaledContext(share=0.5, scale_ratio=2, is_target=False)
+        context = RescaledContext(share=0.5, sides=(8,))
         trainee = AutoregressiveTrainee(config, tiny_tokenizer, 5, 16, 0.01, workers, 5.0, context)
         return trainee._batch(7)
 

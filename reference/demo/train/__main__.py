@@ -1,4 +1,4 @@
-"""python -m reference.demo.train {tokenizer,drafter,target} --out DIR: train a model of the demo."""
+"""python -m reference.demo.train {tokenizer,drafter_2,drafter_1,target} --out DIR: train a model of the demo."""
 
 import argparse
 import sys
@@ -16,19 +16,19 @@ from reference.weights import WeightsError, load_tokenizer, load_transformer
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m reference.demo.train", description=__doc__)
-    parser.add_argument("model", choices=("tokenizer", "drafter", "target"))
+    parser.add_argument("model", choices=tuple(STEPS))
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints, pictures, weights and card")
     parser.add_argument("--steps", type=int, help=f"default: {STEPS}")
-    parser.add_argument("--batch", type=int, help=f"images a step of drafter or target; default: {BATCH}")
+    parser.add_argument("--batch", type=int, help=f"images a step of a drafter or the target; default: {BATCH}")
     parser.add_argument("--rate", type=float, help=f"peak learning rate of the matrices; default: {MATRIX_RATE}")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=1, help="processes that share every batch (drafter, target)")
+    parser.add_argument("--workers", type=int, default=1, help="processes that share every batch (drafters, target)")
     parser.add_argument("--threads", type=int, default=2, help="threads of each process")
     parser.add_argument("--compile", action="store_true", help="compile the model first (needs a C++ compiler)")
     parser.add_argument("--tokenizer", type=Path, default=SHIPPED / "tokenizer.safetensors")
     parser.add_argument("--object-weight", type=float, default=5.0, help="of a planned object's cells in the loss")
     parser.add_argument(
-        "--rescaled-share", type=float, default=0.5, help="of the examples: how many see contexts as MODE-SERIAL makes"
+        "--rescaled-share", type=float, default=0.5, help="of the examples: how many see contexts of other resolutions"
     )
     parser.add_argument("--warm-start", type=Path, help="weights of a drafter or target to start from")
     parser.add_argument("--score-per-task", type=int, default=40, help="held-out prompts a task in the final scores")

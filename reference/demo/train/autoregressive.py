@@ -64,7 +64,7 @@ class AutoregressiveTrainee:
                 torch.nn.init.zeros_(weight)
 
     def warm_start(self, other: Transformer) -> None:
-        """Take over the weights of a drafter, its learned positions stretched over the finer grid, or of a target."""
+        """Take over the weights of another model, its learned positions resized to this one's grid."""
         state = other.state_dict()
         ours, theirs = self.model.config, other.config
         learned = state["abs_pe"]

@@ -1,9 +1,9 @@
-"""The contexts that MODE-SERIAL makes: tokens that came through the other resolution, mixed into the true ones.
+"""The contexts that a decode makes: tokens that came through another resolution, mixed into the true ones.
 
-A decode shows the target what U_r makes of low-resolution tokens, and the drafter what D_r makes of
-high-resolution ones. Both differ a little from an image's own tokens. A model trained on the latter
-alone takes such a context for another kind of image: it rejects good drafts, and resamples badly
-beside them. So a part of its training examples see such contexts, and still learn the true tokens.
+A decode shows a model what U_r makes of lower-resolution tokens, and what D_r makes of higher-resolution
+ones. Both differ a little from an image's own tokens. A model trained on the latter alone takes such a
+context for another kind of image: it rejects good drafts, and resamples badly beside them. So a part of
+its training examples see such contexts, and still learn the true tokens.
 """
 
 from dataclasses import dataclass
@@ -27,29 +27,28 @@ class RescaledContext:
 
     Attributes:
         share: Of the examples, how many see a mixed context.
-        scale_ratio: Between the two grids.
-        is_target: The other resolution is the lower one; for the drafter it is the higher one.
+        sides: Of the grids that the contexts come from, in cells; an example draws one of them.
     """
 
     share: float
-    scale_ratio: int
-    is_target: bool
+    sides: tuple[int, ...]
 
-    def rescaled_tokens(self, tokenizer: Tokenizer, item: Scene, side: int) -> Tensor:
-        """Return the tokens of a scene by way of the other resolution, Int[side, side] (SCALE-1, SCALE-2)."""
-        other = side // self.scale_ratio if self.is_target else side * self.scale_ratio
+    def rescaled_tokens(self, tokenizer: Tokenizer, item: Scene, side: int, other: int) -> Tensor:
+        """Return the tokens of a scene by way of a grid of side `other`, Int[side, side] (SCALE-1, SCALE-2)."""
         pixels = torch.from_numpy(item.render(other * tokenizer.config.factor))[None]
         tokens = tokenizer.tokens_from_images(images_from_pixels(pixels))[0]
-        return (up_sample if self.is_target else down_sample)(tokenizer, tokens, self.scale_ratio)
+        if other < side:
+            return up_sample(tokenizer, tokens, side // other)
+        return down_sample(tokenizer, tokens, other // side)
 
     def mixed(self, tokenizer: Tokenizer, item: Scene, tokens: Tensor, rng: np.random.Generator) -> Tensor:
         """Return the context of one example, Int[side, side].
 
         Args:
-            tokenizer: Shared by both resolutions.
+            tokenizer: Shared by all resolutions.
             item: The scene.
             tokens: Int[side, side], its own tokens.
-            rng: Decides whether the context is mixed, how much of it, and where.
+            rng: Decides whether the context is mixed, from which resolution, how much of it, and where.
         """
         if rng.random() >= self.share:
             return tokens
@@ -57,4 +56,5 @@ class RescaledContext:
         blocks = -(-side // BLOCK)
         chosen: NDArray[np.bool_] = rng.random((blocks, blocks)) < rng.random()
         mask = torch.from_numpy(np.kron(chosen, np.ones((BLOCK, BLOCK), dtype=np.bool_))[:side, :side])
-        return torch.where(mask, self.rescaled_tokens(tokenizer, item, side), tokens)
+        other = self.sides[int(rng.integers(len(self.sides)))]
+        return torch.where(mask, self.rescaled_tokens(tokenizer, item, side, other), tokens)

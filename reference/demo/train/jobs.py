@@ -20,10 +20,10 @@ from reference.transformer import TransformerConfig
 from reference.weights import load_tokenizer, load_transformer, save_weights
 
 DATA = "procedural scenes of reference.demo.scenes, drawn anew for every step (training split)"
-STEPS = {"tokenizer": 4200, "drafter": 500, "target": 1700}
-BATCH = {"drafter": 32, "target": 16}
-GRID = {"drafter": 16, "target": 32}
-MATRIX_RATE = {"drafter": 0.01, "target": 0.005}
+STEPS = {"tokenizer": 4200, "drafter_2": 500, "drafter_1": 500, "target": 1700}
+BATCH = {"drafter_2": 64, "drafter_1": 32, "target": 16}
+GRID = {"drafter_2": 8, "drafter_1": 16, "target": 32}
+MATRIX_RATE = {"drafter_2": 0.01, "drafter_1": 0.01, "target": 0.005}
 
 
 def job(arguments: argparse.Namespace) -> dict[str, str | int | float | None]:
@@ -70,7 +70,7 @@ def train_tokenizer(arguments: argparse.Namespace) -> None:
 
 
 def train_transformer(arguments: argparse.Namespace, workers: Workers) -> None:
-    """Train drafter or target as one of several workers; the leader scores it and writes weights and card."""
+    """Train a drafter or the target as one of several workers; the leader scores it and writes weights and card."""
     tokenizer = load_tokenizer(arguments.tokenizer)
     side, batch = GRID[arguments.model], arguments.batch or BATCH[arguments.model]
     config = TransformerConfig(
@@ -80,9 +80,7 @@ def train_transformer(arguments: argparse.Namespace, workers: Workers) -> None:
         prefix_length=PREFIX_LENGTH,
         prefix_vocabulary=PREFIX_VOCABULARY,
     )
-    context = RescaledContext(
-        arguments.rescaled_share, GRID["target"] // GRID["drafter"], is_target=arguments.model == "target"
-    )
+    context = RescaledContext(arguments.rescaled_share, tuple(other for other in GRID.values() if other != side))
     rate = arguments.rate or MATRIX_RATE[arguments.model]
     trainee = AutoregressiveTrainee(
         config, tokenizer, arguments.seed, batch, rate, workers, arguments.object_weight, context, arguments.compile

@@ -52,7 +52,7 @@ def _conditions(scenes: Sequence[Scene]) -> Tensor:
 def autoregressive_scores(model: Transformer, tokenizer: Tokenizer, per_task: int) -> dict[str, float]:
     """Decode `per_task` held-out prompts a task autoregressively, as recommended, and return the scores."""
     scenes = list(held_out_scenes(per_task))
-    number = 0 if model.config.grid_height == 32 else 1
+    number = {32: 0, 16: 1, 8: 2}[model.config.grid_height]
     images: list[NDArray[np.uint8]] = []
     batches = range(0, len(scenes), SCORE_BATCH)
     for first in track(batches, description="scoring"):
