@@ -1,58 +1,21 @@
-"""The decoding loop: MODE-AR and MODE-SERIAL."""
+"""The decoding loop of all modes: rows of a grid are drafted one grid below, verified, and resampled."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from reference.codebook import accept, neighbours, pooled_probs
-from reference.grid import expand, raster_positions
-from reference.scaling import down_sample, up_sample
+from reference.codebook import neighbours
+from reference.exact import verify_exactly
+from reference.execute import execute
+from reference.models import Condition, Models
+from reference.schedule import Schedule
 from reference.settings import Settings
 from reference.state import ModelState
-from reference.tokenizer import Tokenizer
-from reference.trace import Cycle, Trace
-from reference.transformer import Transformer
+from reference.trace import Cycle, Proposal, Trace
+from reference.verify import verify_locally
 
-
-@dataclass(frozen=True)
-class Models:
-    """The models of a decode; target and drafter share the tokenizer."""
-
-    target: Transformer
-    drafter: Transformer
-    tokenizer: Tokenizer
-
-    def __post_init__(self) -> None:
-        """Check that both grids have the same scale ratio in both directions (GRID-1).
-
-        Raises:
-            ValueError: they have not.
-        """
-        high, low = self.target.config, self.drafter.config
-        ratio = high.grid_height // low.grid_height
-        if (low.grid_height * ratio, low.grid_width * ratio) != (high.grid_height, high.grid_width):
-            raise ValueError(
-                f"grids: expected the target's to be a whole multiple of the drafter's, got "
-                f"{high.grid_height} x {high.grid_width} and {low.grid_height} x {low.grid_width}"
-            )
-
-    @property
-    def scale_ratio(self) -> int:
-        """Target rows for each drafter row (GRID-1)."""
-        return self.target.config.grid_height // self.drafter.config.grid_height
-
-
-@dataclass(frozen=True)
-class Condition:
-    """The prefix of a decode and its null counterpart, Int[P, fields] each."""
-
-    cond: Tensor
-    uncond: Tensor
-
-    def prefixes(self, guidance_scale: float) -> Tensor:
-        """Return Int[B, P, fields]: both with guidance, the conditional one alone without."""
-        return self.cond[None] if guidance_scale == 1 else torch.stack([self.cond, self.uncond])
+__all__ = ["Condition", "Decoded", "Models", "decode"]
 
 
 @dataclass(frozen=True)
@@ -74,105 +37,101 @@ class Decoded:
 
     @property
     def nfe_drafter(self) -> int:
-        """Passes of the drafter, its prefill included."""
-        return self.trace.nfe(1)
+        """Passes of all drafters, their prefills included."""
+        return len(self.trace.passes) - self.nfe_target
 
 
-def resample(state: ModelState, steps: list[list[int]], first_log_probs: Tensor, verify_pass: int) -> None:
-    """Resample cells step by step; the first step uses the verification's distributions (SCHED-4).
+class _Decoder:
+    """The models of one decode by level: level 0 is the target, the last level the coarsest drafter (CASCADE-1)."""
 
-    Args:
-        state: The target; mutated.
-        steps: Sets of cells; in MODE-SERIAL one cell each, in raster order.
-        first_log_probs: Float[n, V] of the first step's cells.
-        verify_pass: The pass that `first_log_probs` come from.
-    """
-    for index, cells in enumerate(steps):
-        if index == 0:
-            tokens = state.sample(cells, first_log_probs, verify_pass)
+    def __init__(
+        self, models: Models, condition: Condition, settings: Settings, seed: int, record_logits: bool
+    ) -> None:
+        self.models, self.settings, self.trace = models, settings, Trace()
+        prefixes = condition.prefixes(settings.guidance_scale)
+        self.states = [
+            ModelState(models.transformer(number), number, prefixes, settings, seed, self.trace, record_logits)
+            for number in settings.model_numbers
+        ]
+        self.refresh_from = [0] * len(self.states)
+        if len(self.states) > 1:
+            codebook = torch.nn.functional.normalize(models.tokenizer.codebook, dim=-1)
+            self.near = neighbours(codebook, settings.neighbours)
+
+    def scale_ratio(self, level: int) -> int:
+        """Return how many rows of `level` there are for each row of the level below."""
+        return self.models.scale_ratio(self.states[level].number, self.states[level + 1].number)
+
+    def decide_rows(self, level: int, first_row: int, last_row: int, given: Tensor | None) -> None:
+        """Decide rows of a level's grid: draft them one level below, or at the last level sample them."""
+        state, settings = self.states[level], self.settings
+        if level == len(self.states) - 1:
+            self._sample_rows(state, first_row, last_row, given)
+            return
+        proposal = self._propose(level, first_row, last_row, given)
+        if settings.mode == "exact" and level == 0:
+            verdict = verify_exactly(state, proposal)
         else:
-            tokens = state.sample(cells, state.log_probs(state.query(cells)))
-        state.decide(cells, tokens)
+            in_parallel = settings.mode == "parallel"
+            window = settings.island_window if in_parallel else None
+            by_island = in_parallel and settings.islands
+            refreshed = range(self.refresh_from[level] * state.width, first_row * state.width)
+            also_feed = refreshed if settings.refresh else range(0)
+            verdict = verify_locally(state, proposal, self.near, window, by_island, also_feed)
+        self.refresh_from[level] = first_row
+        down_sampled = self._down_sample(first_row, last_row) if level == 0 and last_row < state.height else None
+        tokens = state.rows(first_row, last_row)
+        self.trace.cycles.append(Cycle(**vars(proposal), **vars(verdict), tokens=tokens, down_sampled=down_sampled))
 
+    def _sample_rows(self, state: ModelState, first_row: int, last_row: int, given: Tensor | None) -> None:
+        """Sample whole rows by a schedule (DRAFT-1, MODE-AR, MODE-ZIPAR), or take them from `given`."""
+        settings = self.settings
+        cells = range(first_row * state.width, last_row * state.width)
+        if given is not None:
+            state.propose(cells, given.flatten()[cells.start : cells.stop])
+            return
+        windows = {"zipar": settings.window, "parallel": settings.draft_window}
+        mask = torch.zeros(state.height, state.width, dtype=torch.bool)
+        mask[first_row:last_row] = True
+        schedule = Schedule(mask, windows.get(settings.mode), by_island=False)
+        execute(state, schedule, adaptive_window=settings.mode == "zipar" and settings.adaptive_window)
 
-def raster_steps(mask: Tensor) -> list[list[int]]:
-    """Return one cell a step, in raster order (SCHED-1 with an infinite window, no islands)."""
-    return [[cell] for cell in raster_positions(mask).tolist()]
+    def _propose(self, level: int, first_row: int, last_row: int, given: Tensor | None) -> Proposal:
+        """Draft one level below and up-sample: the proposal for rows of `level` (DRAFT-1, SCALE-1)."""
+        state, low, ratio = self.states[level], self.states[level + 1], self.scale_ratio(level)
+        low_first = first_row // ratio
+        low_last = min(-(-last_row // ratio) + self.settings.look_ahead, low.height)
+        self.decide_rows(level + 1, low_first, low_last, given)
+        known = low.rows(0, low_last)
+        # What was drafted ahead is context only: it leaves the pending set when it is drafted again.
+        for lower in range(level + 1, len(self.states)):
+            self._forget_pending(lower, last_row, level)
+        proposal = self.models.up_sample(self.settings.up_sampler, known, ratio)[first_row:last_row]
+        state.propose(range(first_row * state.width, last_row * state.width), proposal.flatten())
+        return Proposal(state.number, low.number, first_row, last_row, low_first, known[low_first:], proposal)
 
+    def _forget_pending(self, lower: int, last_row: int, level: int) -> None:
+        for above in range(level, lower):
+            last_row //= self.scale_ratio(above)
+        state = self.states[lower]
+        state.pending.difference_update(range(last_row * state.width, len(state.grid)))
 
-def _draft(drafter: ModelState, first_row: int, last_row: int, given: Tensor | None) -> Tensor:
-    """Draft low-resolution rows (DRAFT-1), or take them from `given`; return Int[last_row, w], all rows known."""
-    width = drafter.model.config.grid_width
-    cells = range(first_row * width, last_row * width)
-    if given is not None:
-        drafter.propose(cells, given.flatten()[cells.start : cells.stop])
-    else:
-        for cell in cells:
-            tokens = drafter.sample([cell], drafter.log_probs(drafter.query([cell])))
-            drafter.decide([cell], tokens)
-    # A copy: the down-sampled rows take the place of the drafted ones in the grid.
-    return drafter.grid[: last_row * width].reshape(last_row, width).clone()
+    def _down_sample(self, first_row: int, last_row: int) -> Tensor:
+        """Replace the drafts of all levels by what D_r makes of the target's decided rows (SCALE-2).
 
-
-def _cycle(
-    models: Models,
-    target: ModelState,
-    drafter: ModelState,
-    near: Tensor,
-    low_row: int,
-    given: Tensor | None,
-    refresh_from: int,
-) -> Cycle:
-    """Run one cycle whose window starts at low-resolution row `low_row`."""
-    settings, ratio = target.settings, models.scale_ratio
-    height, width = target.model.config.grid_height, target.model.config.grid_width
-    low_height = drafter.model.config.grid_height
-    low_last = min(low_row + settings.draft_rows, low_height)
-    first_row, last_row = low_row * ratio, low_last * ratio
-    window = range(first_row * width, last_row * width)
-
-    known = _draft(drafter, low_row, min(low_last + settings.look_ahead, low_height), given)
-    # What was drafted ahead is context only: it leaves the drafter's pending set when it is drafted again.
-    drafter.pending.difference_update(range(low_last * drafter.model.config.grid_width, len(drafter.grid)))
-    proposal = up_sample(models.tokenizer, known, ratio)[first_row:last_row]
-    target.propose(window, proposal.flatten())
-
-    also_feed = range(refresh_from * width, first_row * width) if settings.refresh else ()
-    logits = target.query(window, also_feed)
-    verify_pass = len(target.trace.passes) - 1
-    log_probs = target.log_probs(logits)
-    judged = log_probs if settings.accept_on == "processed" else target.log_probs(logits, raw=True)
-    pooled = pooled_probs(judged.exp(), proposal.flatten(), near)
-    kept = accept(pooled, settings.tau)
-
-    rejected = torch.zeros(height, width, dtype=torch.bool)
-    rejected[first_row:last_row] = ~kept.reshape(-1, width)
-    resampled = expand(rejected, settings.radius, first_row, last_row)
-    target.keep([cell for cell in window if not resampled.view(-1)[cell]])
-    steps = raster_steps(resampled)
-    if steps:
-        first = torch.tensor(steps[0]) - window.start
-        resample(target, steps, log_probs[first], verify_pass)
-
-    tokens = target.grid.reshape(height, width)
-    down_sampled = None
-    if last_row < height:
-        down_sampled = down_sample(models.tokenizer, tokens[:last_row], ratio)[low_row:low_last]
-        low_width = drafter.model.config.grid_width
-        drafter.decide(range(low_row * low_width, low_last * low_width), down_sampled.flatten())
-    return Cycle(
-        first_row=first_row,
-        last_row=last_row,
-        draft_first_row=low_row,
-        draft_tokens=known[low_row:],
-        up_sampled=proposal,
-        pooled_probs=pooled.reshape(-1, width),
-        kept=kept.reshape(-1, width),
-        resampled=resampled[first_row:last_row],
-        tokens=tokens[first_row:last_row].clone(),
-        down_sampled=down_sampled,
-        verify_pass=verify_pass,
-    )
+        Returns:
+            Int[rows, w], the new rows of the first drafter.
+        """
+        replaced = []
+        for upper in range(len(self.states) - 1):
+            ratio, high, low = self.scale_ratio(upper), self.states[upper], self.states[upper + 1]
+            first_row, last_row = first_row // ratio, last_row // ratio
+            if last_row > 0:
+                known = high.rows(0, last_row * ratio)
+                rows = self.models.down_sample(self.settings.down_sampler, known, ratio)[first_row:]
+                low.decide(range(first_row * low.width, last_row * low.width), rows.flatten())
+                replaced.append(rows)
+        return replaced[0]
 
 
 @torch.inference_mode()
@@ -187,38 +146,27 @@ def decode(
     """Decode one image.
 
     Args:
-        models: Target, drafter and tokenizer.
+        models: Target, drafters and tokenizer.
         condition: The prefix.
         settings: How to decode.
         seed: 0..2^64 - 1, the only randomness (RNG-1).
-        draft: Int[h, w], low-resolution tokens to take instead of the drafter's (an oracle draft, say).
+        draft: Int[h, w], tokens to take instead of the coarsest drafter's (an oracle draft, say).
         record_logits: Keep the logits of every pass in the trace.
 
     Returns:
         The tokens and the trace; the same for the same arguments.
 
     Raises:
-        ValueError: the draft has another shape than the drafter's grid.
+        ValueError: the draft has another shape than that drafter's grid, or a model or up-sampler that the
+            settings name is not there.
     """
-    trace = Trace()
-    prefixes = condition.prefixes(settings.guidance_scale)
-    target = ModelState(models.target, 0, prefixes, settings, seed, trace, record_logits)
-    config = models.target.config
-    shape = (config.grid_height, config.grid_width)
-    if settings.mode == "ar":
-        for cell in range(config.grid_height * config.grid_width):
-            target.decide([cell], target.sample([cell], target.log_probs(target.query([cell]))))
-        return Decoded(target.grid.reshape(shape), trace)
-
-    low = models.drafter.config
-    if draft is not None and draft.shape != (low.grid_height, low.grid_width):
-        raise ValueError(f"draft: expected {low.grid_height} x {low.grid_width} tokens, got {tuple(draft.shape)}")
-    drafter = ModelState(models.drafter, 1, prefixes, settings, seed, trace, record_logits)
-    codebook = torch.nn.functional.normalize(models.tokenizer.codebook, dim=-1)
-    near = neighbours(codebook, settings.neighbours)
-    refresh_from = 0
-    for low_row in range(0, low.grid_height, settings.draft_rows):
-        cycle = _cycle(models, target, drafter, near, low_row, draft, refresh_from)
-        trace.cycles.append(cycle)
-        refresh_from = cycle.first_row
-    return Decoded(target.grid.reshape(shape), trace)
+    decoder = _Decoder(models, condition, settings, seed, record_logits)
+    target, coarsest = decoder.states[0], decoder.states[-1]
+    if draft is not None and draft.shape != (coarsest.height, coarsest.width):
+        raise ValueError(f"draft: expected {coarsest.height} x {coarsest.width} tokens, got {tuple(draft.shape)}")
+    chunk = target.height
+    if settings.mode in ("serial", "exact"):
+        chunk = settings.draft_rows * decoder.scale_ratio(0)
+    for first_row in range(0, target.height, chunk):
+        decoder.decide_rows(0, first_row, min(first_row + chunk, target.height), draft)
+    return Decoded(target.grid.reshape(target.height, target.width), decoder.trace)

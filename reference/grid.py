@@ -9,12 +9,13 @@ def raster_positions(mask: Tensor) -> Tensor:
     return mask.flatten().nonzero().flatten()
 
 
-def expand(rejected: Tensor, radius: int, first_row: int = 0, last_row: int | None = None) -> Tensor:
+def expand(rejected: Tensor, radius: int | Tensor, first_row: int = 0, last_row: int | None = None) -> Tensor:
     """Return R_X, the cells to resample: neighbourhoods of rejected cells, none before the first of them (LOCAL-1).
 
     Args:
         rejected: Bool[H, W], R_T.
-        radius: How many rows and columns away a rejected cell reaches (the paper's l); 0 adds nothing.
+        radius: How many rows and columns away a rejected cell reaches (the paper's l); 0 adds nothing. Int[H, W]
+            gives each cell its own (LOCAL-3).
         first_row: First row of the window.
         last_row: Row after the window's last; None is H. Cells outside the window are never resampled.
 
@@ -22,19 +23,21 @@ def expand(rejected: Tensor, radius: int, first_row: int = 0, last_row: int | No
         Bool[H, W]; all False where nothing is rejected.
 
     Raises:
-        ValueError: radius is negative, or the rows are not in 0 <= first_row <= last_row <= H.
+        ValueError: a radius is negative, or the rows are not in 0 <= first_row <= last_row <= H.
     """
     height, width = rejected.shape
     last_row = height if last_row is None else last_row
-    if radius < 0:
-        raise ValueError(f"radius: expected at least 0, got {radius}")
+    radii = torch.full((height, width), radius) if isinstance(radius, int) else radius
+    if int(radii.min()) < 0:
+        raise ValueError(f"radius: expected at least 0, got {int(radii.min())}")
     if not 0 <= first_row <= last_row <= height:
         raise ValueError(f"window rows: expected 0 <= first <= last <= {height}, got {first_row} and {last_row}")
     expanded = torch.zeros(height, width, dtype=torch.bool)
     cells = rejected.nonzero().tolist()
     for row, column in cells:
-        rows = slice(max(first_row, row - radius), min(last_row, row + radius + 1))
-        columns = slice(max(0, column - radius), column + radius + 1)
+        reach = int(radii[row, column])
+        rows = slice(max(first_row, row - reach), min(last_row, row + reach + 1))
+        columns = slice(max(0, column - reach), column + reach + 1)
         expanded[rows, columns] = True
     if cells:
         first = cells[0][0] * width + cells[0][1]

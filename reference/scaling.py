@@ -13,7 +13,7 @@ def resize(images: Tensor, scale: int, up: bool) -> Tensor:
     return F.avg_pool2d(images, scale)
 
 
-def up_sample(tokenizer: Tokenizer, tokens: Tensor, scale_ratio: int) -> Tensor:
+def up_sample(tokenizer: Tokenizer, tokens: Tensor, scale_ratio: int, resize_filter: str = "") -> Tensor:
     """Return U_r of the low-resolution rows known so far (SCALE-1).
 
     The result of a row depends on the rows next to it: the last rows that come out see an edge where later
@@ -31,7 +31,7 @@ def up_sample(tokenizer: Tokenizer, tokens: Tensor, scale_ratio: int) -> Tensor:
     return tokenizer.tokens_from_images(resize(images, scale_ratio, up=True))[0]
 
 
-def down_sample(tokenizer: Tokenizer, tokens: Tensor, scale_ratio: int) -> Tensor:
+def down_sample(tokenizer: Tokenizer, tokens: Tensor, scale_ratio: int, resize_filter: str = "") -> Tensor:
     """Return D_r of the verified high-resolution rows (SCALE-2).
 
     Args:

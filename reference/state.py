@@ -1,6 +1,6 @@
 """One model in the middle of a decode: its grid, its cache, and what the cache does not hold yet."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -14,11 +14,12 @@ from reference.transformer import Transformer
 
 
 class ModelState:
-    """The state of model number `number` (0 target, 1 drafter) while one image is decoded.
+    """The state of model number `number` (0 target, 1 drafts for it, ...) while one image is decoded.
 
     Attributes:
         grid: Int[N], the tokens as they stand; -1 where there is none yet.
         pending: Grid positions decided since the last pass; the next pass feeds them (KV-3).
+        unfed: Grid positions whose draft token no pass has fed.
     """
 
     def __init__(
@@ -35,7 +36,8 @@ class ModelState:
         self.model, self.number, self.settings, self.seed = model, number, settings, seed
         self.trace, self.record_logits = trace, record_logits
         config = model.config
-        self.grid = torch.full((config.grid_height * config.grid_width,), -1, dtype=torch.long)
+        self.height, self.width = config.grid_height, config.grid_width
+        self.grid = torch.full((self.height * self.width,), -1, dtype=torch.long)
         self.pending: set[int] = set()
         self.unfed: set[int] = set()
         self.cache = KVCache(config, len(prefixes), model.output.weight.dtype)
@@ -50,16 +52,21 @@ class ModelState:
         kept = logits.clone() if self.record_logits else None
         self.trace.passes.append(Pass(self.number, positions, tokens, kept))
 
+    def rows(self, first_row: int, last_row: int) -> Tensor:
+        """Return a copy of rows first_row..last_row (exclusive) of the grid, Int[rows, W]."""
+        return self.grid[first_row * self.width : last_row * self.width].reshape(-1, self.width).clone()
+
     def propose(self, cells: Sequence[int], tokens: Tensor) -> None:
         """Put draft tokens into the grid; they enter the cache when a pass needs them."""
         self.grid[list(cells)] = tokens
         self.unfed.update(cells)
         self.pending.difference_update(cells)
 
-    def keep(self, cells: Sequence[int]) -> None:
+    def keep(self, cells: Iterable[int]) -> None:
         """Decide that draft tokens stay: those that no pass has fed yet are pending now (KV-3)."""
-        self.pending.update(self.unfed.intersection(cells))
-        self.unfed.difference_update(cells)
+        kept = self.unfed.intersection(cells)
+        self.pending.update(kept)
+        self.unfed.difference_update(kept)
 
     def decide(self, cells: Sequence[int], tokens: Tensor) -> None:
         """Put decided tokens into the grid; whatever the cache held for these cells is stale (KV-3)."""
@@ -67,16 +74,29 @@ class ModelState:
         self.pending.update(cells)
         self.unfed.difference_update(cells)
 
+    def is_open(self, cell: int) -> bool:
+        """Whether the token before a cell does not exist yet, so that a stand-in is fed for it (SCHED-3)."""
+        return cell > 0 and int(self.grid[cell - 1]) < 0
+
+    def _fed_token(self, cell: int) -> int:
+        """Return the token of a cell, or its stand-in: the rightmost token that its row holds (SCHED-3)."""
+        row_start = cell // self.width * self.width
+        while int(self.grid[cell]) < 0:
+            cell -= 1
+            if cell < row_start:
+                raise ValueError(f"row {row_start // self.width}: expected a token to stand in for its last, got none")
+        return int(self.grid[cell])
+
     def query(self, cells: Sequence[int], also_feed: Sequence[int] = ()) -> Tensor:
         """Run one pass and return the logits of `cells`, Float[B, n, V].
 
-        The pass feeds every cell's predecessor, everything pending, and `also_feed` (KV-1, KV-3). Cell 0 takes
-        its logits from the prefill; where there is nothing to feed, no pass is made.
+        The pass feeds every cell's predecessor or its stand-in, everything pending, and `also_feed` (KV-1, KV-3,
+        SCHED-3). Cell 0 takes its logits from the prefill; where there is nothing to feed, no pass is made.
         """
         fed = sorted({cell - 1 for cell in cells if cell > 0} | self.pending | set(also_feed))
         if not fed:
             return self.first_logits
-        tokens = self.grid[fed]
+        tokens = torch.tensor([self._fed_token(cell) for cell in fed])
         positions = torch.tensor(fed) + self.model.config.prefix_length
         embeddings = self.model.token_embeddings(tokens)[None].expand(len(self.first_logits), -1, -1)
         logits = feed(self.model, self.cache, embeddings, positions)
@@ -97,6 +117,17 @@ class ModelState:
             logits[0], uncond, settings.guidance_scale, settings.temperature, settings.top_k, settings.top_p
         )
 
+    def draw(self, cells: Sequence[int], log_probs: Tensor, attempt: int = 0) -> Tensor:
+        """Sample a token for every cell from its row of Float[n, V] with its own noise (RNG-1), Int[n]."""
+        noise = gumbel_noise(self.seed, sample_stream(self.number), cells, log_probs.shape[-1], attempt)
+        return sample(log_probs, noise)
+
+    def origin(self, cell: int, source_pass: int | None = None) -> tuple[Pass, int]:
+        """Return the pass and its row that a cell's logits come from; None is the last pass."""
+        index = len(self.trace.passes) - 1 if source_pass is None else source_pass
+        source = self.trace.passes[index if cell > 0 else self.first_pass]
+        return source, int((source.positions == self.model.config.prefix_length + cell - 1).nonzero())
+
     def sample(self, cells: Sequence[int], log_probs: Tensor, source_pass: int | None = None) -> Tensor:
         """Sample a token for every cell from its row of Float[n, V] (RNG-1) and note it in the trace.
 
@@ -105,12 +136,8 @@ class ModelState:
             log_probs: Float[n, V].
             source_pass: The pass whose logits these are; None is the last one.
         """
-        noise = gumbel_noise(self.seed, sample_stream(self.number), cells, log_probs.shape[-1])
-        tokens = sample(log_probs, noise)
-        source = self.trace.passes[-1 if source_pass is None else source_pass]
-        prefix = self.model.config.prefix_length
+        tokens = self.draw(cells, log_probs)
         for cell, token in zip(cells, tokens.tolist(), strict=True):
-            origin = source if cell > 0 else self.trace.passes[self.first_pass]
-            row = int((origin.positions == prefix + cell - 1).nonzero())
+            origin, row = self.origin(cell, source_pass)
             origin.sampled.append((row, cell, token))
         return tokens

@@ -5,16 +5,39 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 
+@dataclass(frozen=True)
+class Reprediction:
+    """A second or later prediction of a row's first token under the adaptive window (SCHED-5).
+
+    Attributes:
+        row: Of the pass whose logits it used.
+        cell: Grid position.
+        attempt: 1 for the second prediction.
+        held_token: The token predicted before.
+        kept: Whether it was accepted.
+        token: What is held now: the same token if accepted, else a new one.
+    """
+
+    row: int
+    cell: int
+    attempt: int
+    held_token: int
+    kept: bool
+    token: int
+
+
 @dataclass
 class Pass:
     """One pass of one model: the (position, token) pairs fed (KV-1) and what was sampled from its logits.
 
     Attributes:
-        model: 0 is the target, 1 its drafter.
+        model: 0 is the target, 1 drafts for it, 2 for 1 (RNG-2).
         positions: Int[T], sequence positions, ascending (prefix first, GRID-2).
         tokens: Int[T]; -1 stands for a prefix token.
         logits: Float[B, T, V], conditional first, where the decode recorded them; B is 1 without guidance.
         sampled: (row of the pass, grid position, token) of every token sampled from this pass.
+        residuals: The same for tokens drawn without the rejected draft token (MODE-EXACT).
+        repredicted: SCHED-5.
     """
 
     model: int
@@ -22,42 +45,68 @@ class Pass:
     tokens: Tensor
     logits: Tensor | None = None
     sampled: list[tuple[int, int, int]] = field(default_factory=list)
+    residuals: list[tuple[int, int, int]] = field(default_factory=list)
+    repredicted: list[Reprediction] = field(default_factory=list)
 
 
-@dataclass
-class Cycle:
-    """One cycle of MODE-SERIAL over target rows first_row..last_row (exclusive).
+@dataclass(frozen=True)
+class Proposal:
+    """Rows first_row..last_row (exclusive) of a model's grid, drafted by another.
 
     Attributes:
-        first_row: First target row of the window.
-        last_row: Target row after the window.
+        model: The model that verifies.
+        draft_model: The model that drafted for it.
+        first_row: First row of the window.
+        last_row: Row after the window.
         draft_first_row: Low-resolution row at which `draft_tokens` start.
         draft_tokens: Int[rows, w], drafted, look-ahead rows included.
         up_sampled: Int[last_row - first_row, W], the proposal.
-        verify_pass: Which pass of the trace verified it.
-        pooled_probs: Float[rows, W].
-        kept: Bool[rows, W].
-        resampled: Bool[rows, W], R_X.
-        tokens: Int[rows, W], as the cycle left them.
-        down_sampled: Int[rows / r, w], the window's new low-resolution rows, or None after the last cycle.
     """
 
+    model: int
+    draft_model: int
     first_row: int
     last_row: int
     draft_first_row: int
     draft_tokens: Tensor
     up_sampled: Tensor
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What verification found.
+
+    Attributes:
+        verify_pass: Which pass of the trace verified; in MODE-EXACT the first of them.
+        pooled_probs: Float[rows, W]; in MODE-EXACT p of the draft token alone, when it was decided.
+        kept: Bool[rows, W].
+        radii: Int[rows, W], how far a rejection would spread (LOCAL-1, LOCAL-3); 0 in MODE-EXACT.
+        resampled: Bool[rows, W], R_X; in MODE-EXACT the rejected cells.
+    """
+
+    verify_pass: int
     pooled_probs: Tensor
     kept: Tensor
+    radii: Tensor
     resampled: Tensor
+
+
+@dataclass(frozen=True)
+class Cycle(Verdict, Proposal):
+    """One cycle: a proposal, its verdict, and what was decided.
+
+    Attributes:
+        tokens: Int[rows, W], as the cycle left them.
+        down_sampled: Int[rows / r, w], the window's new low-resolution rows; None where no further rows are drafted.
+    """
+
     tokens: Tensor
     down_sampled: Tensor | None
-    verify_pass: int
 
 
 @dataclass
 class Trace:
-    """All passes and all cycles of one decode."""
+    """All passes and all cycles of one decode; a drafter's own cycle stands before the one that uses its draft."""
 
     passes: list[Pass] = field(default_factory=list)
     cycles: list[Cycle] = field(default_factory=list)
@@ -66,9 +115,13 @@ class Trace:
         """Return the number of passes of a model, its prefill included."""
         return sum(item.model == model for item in self.passes)
 
+    def cycles_of(self, model: int) -> list[Cycle]:
+        """Return the cycles in which a model verified."""
+        return [cycle for cycle in self.cycles if cycle.model == model]
+
     @property
     def acceptance_rate(self) -> float:
-        """Share of draft tokens kept by ACCEPT-1 (before local expansion); 1 where nothing was drafted."""
-        drafted = sum(cycle.kept.numel() for cycle in self.cycles)
-        kept = sum(int(cycle.kept.sum()) for cycle in self.cycles)
+        """Share of the target's draft tokens kept by ACCEPT-1 (before expansion); 1 where nothing was drafted."""
+        drafted = sum(cycle.kept.numel() for cycle in self.cycles_of(0))
+        kept = sum(int(cycle.kept.sum()) for cycle in self.cycles_of(0))
         return kept / drafted if drafted else 1.0

@@ -7,8 +7,8 @@ import torch
 
 from engines.prompts import Plan, make_plan, null_prefix, parse, prefix_from_plan
 from engines.prompts.plan import check_plan
-from reference.decode import Condition, Models
 from reference.demo.weights import SHIPPED
+from reference.models import Condition, Models
 from reference.settings import Settings
 from reference.weights import WeightsError, load_tokenizer, load_transformer
 
@@ -45,7 +45,7 @@ def load() -> Models:
     check_hashes()
     return Models(
         target=load_transformer(SHIPPED / "target.safetensors"),
-        drafter=load_transformer(SHIPPED / "drafter_1.safetensors"),
+        drafters=(load_transformer(SHIPPED / "drafter_1.safetensors"),),
         tokenizer=load_tokenizer(SHIPPED / "tokenizer.safetensors"),
     )
 

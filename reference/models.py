@@ -1,0 +1,109 @@
+"""What a decode runs on: models of several grids, one tokenizer, and the condition."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from reference.latent import LatentDownSampler, LatentUpSampler
+from reference.scaling import down_sample, up_sample
+from reference.settings import DownSampler, UpSampler
+from reference.tokenizer import Tokenizer
+from reference.transformer import Transformer
+
+Scaler = TypeVar("Scaler", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Models:
+    """The models of a decode; all share the tokenizer.
+
+    Attributes:
+        target: Model 0.
+        drafters: Models 1, 2 and so on, each with a coarser grid than the one before (CASCADE-1).
+        tokenizer: From images to tokens and back.
+        latent_up_samplers: By scale ratio; where there is none, `up_sampler = "latent"` is an error.
+        latent_down_samplers: By scale ratio.
+    """
+
+    target: Transformer
+    drafters: tuple[Transformer, ...]
+    tokenizer: Tokenizer
+    latent_up_samplers: Mapping[int, "LatentUpSampler"] = field(default_factory=dict)
+    latent_down_samplers: Mapping[int, "LatentDownSampler"] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check that every two grids have the same scale ratio in both directions (GRID-1).
+
+        Raises:
+            ValueError: they have not.
+        """
+        for number in range(1, len(self.drafters) + 1):
+            self.scale_ratio(number - 1, number)
+
+    def transformer(self, number: int) -> Transformer:
+        """Return model number `number`: 0 is the target (RNG-2).
+
+        Raises:
+            ValueError: there is no such model.
+        """
+        if not 0 <= number <= len(self.drafters):
+            raise ValueError(f"drafters: expected models in 1..{len(self.drafters)}, got {number}")
+        return self.drafters[number - 1] if number else self.target
+
+    def scale_ratio(self, number: int, draft_number: int) -> int:
+        """Return how many rows of model `number` there are for each row of the coarser `draft_number` (GRID-1).
+
+        Raises:
+            ValueError: the grids do not fit, or there is no such model.
+        """
+        high, low = self.transformer(number).config, self.transformer(draft_number).config
+        ratio = high.grid_height // low.grid_height
+        if (low.grid_height * ratio, low.grid_width * ratio) != (high.grid_height, high.grid_width):
+            raise ValueError(
+                f"grids: expected the target's to be a whole multiple of the drafter's, got "
+                f"{high.grid_height} x {high.grid_width} and {low.grid_height} x {low.grid_width}"
+            )
+        return ratio
+
+    def up_sample(self, name: UpSampler, tokens: Tensor, scale_ratio: int) -> Tensor:
+        """Return U_r of low-resolution rows, Int[rows, w] -> Int[rows * r, w * r] (SCALE-1).
+
+        Raises:
+            ValueError: there is no latent up-sampler of that ratio.
+        """
+        if name == "latent":
+            return _of_ratio(self.latent_up_samplers, scale_ratio, "up_sampler").tokens_from_tokens(tokens)
+        return up_sample(self.tokenizer, tokens, scale_ratio, name)
+
+    def down_sample(self, name: DownSampler, tokens: Tensor, scale_ratio: int) -> Tensor:
+        """Return D_r of high-resolution rows, Int[rows, W] -> Int[rows / r, W / r] (SCALE-2).
+
+        Raises:
+            ValueError: there is no latent down-sampler of that ratio.
+        """
+        if name == "latent":
+            return _of_ratio(self.latent_down_samplers, scale_ratio, "down_sampler").tokens_from_tokens(tokens)
+        return down_sample(self.tokenizer, tokens, scale_ratio, name)
+
+
+def _of_ratio(scalers: Mapping[int, Scaler], scale_ratio: int, setting: str) -> Scaler:
+    if scale_ratio not in scalers:
+        there = ", ".join(map(str, sorted(scalers))) or "none"
+        raise ValueError(f"{setting}: expected a latent one of ratio {scale_ratio}, got {there}; choose a filter")
+    return scalers[scale_ratio]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """The prefix of a decode and its null counterpart, Int[P, fields] each."""
+
+    cond: Tensor
+    uncond: Tensor
+
+    def prefixes(self, guidance_scale: float) -> Tensor:
+        """Return Int[B, P, fields]: both with guidance, the conditional one alone without."""
+        return self.cond[None] if guidance_scale == 1 else torch.stack([self.cond, self.uncond])

@@ -1,0 +1,47 @@
+"""Local verification: judge a proposal in one pass, resample around what is rejected (VERIFY-1 to SCHED-4)."""
+
+import torch
+from torch import Tensor
+
+from reference.codebook import accept, pooled_probs
+from reference.execute import Verified, execute
+from reference.grid import expand
+from reference.radius import adaptive_radii, entropy
+from reference.schedule import Schedule
+from reference.state import ModelState
+from reference.trace import Proposal, Verdict
+
+
+def verify_locally(
+    state: ModelState, proposal: Proposal, near: Tensor, window: int | None, by_island: bool, also_feed: range
+) -> Verdict:
+    """Verify a proposal, keep what is accepted and far from rejections, resample the rest.
+
+    Costs one pass and one for each step of resampling but the first.
+
+    Args:
+        state: The model that verifies; the proposal stands in its grid. Mutated.
+        proposal: Of whole rows.
+        near: Int[V, k], POOL-1.
+        window: SCHED-1, of resampling.
+        by_island: SCHED-2.
+        also_feed: Cells to feed again (KV-4).
+    """
+    settings, width = state.settings, state.width
+    first_row, last_row = proposal.first_row, proposal.last_row
+    cells = range(first_row * width, last_row * width)
+    logits = state.query(cells, also_feed)
+    verify_pass = len(state.trace.passes) - 1
+    log_probs = state.log_probs(logits)
+    judged = log_probs if settings.accept_on == "processed" else state.log_probs(logits, raw=True)
+    pooled = pooled_probs(judged.exp(), proposal.up_sampled.flatten(), near).reshape(-1, width)
+    kept = accept(pooled, settings.tau)
+    rejected = torch.zeros(state.height, width, dtype=torch.bool)
+    rejected[first_row:last_row] = ~kept
+    radii = torch.zeros(state.height, width, dtype=torch.long)
+    entropies = entropy(log_probs).reshape(-1, width)
+    radii[first_row:last_row] = adaptive_radii(entropies, settings.radius, settings.radius_nats)
+    resampled = expand(rejected, radii, first_row, last_row)
+    state.keep([cell for cell in cells if not resampled.view(-1)[cell]])
+    execute(state, Schedule(resampled, window, by_island), Verified(log_probs, cells.start, verify_pass))
+    return Verdict(verify_pass, pooled, kept, radii[first_row:last_row], resampled[first_row:last_row])
