@@ -1,17 +1,20 @@
-"""The speculative loop over a backend: MODE-AR and MODE-SERIAL; the engines' twin of `reference.decode`."""
+"""The decoding loop of all modes over a backend; the engines' twin of `reference.decode`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from engines.backends.base import Backend
 from engines.bundle import Bundle
-from engines.grid import expand
+from engines.bundle.manifest import down_sampler_graph, up_sampler_graph
+from engines.exact import verify_exactly
+from engines.execute import execute
+from engines.schedule import Schedule
 from engines.settings import Settings
-from engines.state import ModelState, Tokens, distribution_inputs
-from engines.trace import Cycle, Trace
+from engines.state import ModelState, Tokens
+from engines.trace import Cycle, Proposal, Trace
+from engines.verify import verify_locally
 
 # (cells of the image decided, cells of the image)
 Progress = Callable[[int, int], None]
@@ -25,15 +28,8 @@ class Decoded:
     trace: Trace
 
 
-def accept(pooled: NDArray[np.float32], tau: float) -> NDArray[np.bool_]:
-    """Return which draft tokens are kept: pooled >= tau; none where tau > 1 (ACCEPT-1)."""
-    if tau > 1:  # a pooled probability may exceed 1 by rounding
-        return np.zeros(pooled.shape, dtype=np.bool_)
-    return np.asarray(pooled >= np.float32(tau))
-
-
 class Decoder:
-    """Decodes one image."""
+    """Decodes one image. Level 0 is the target, the last level the coarsest drafter (CASCADE-1)."""
 
     def __init__(
         self,
@@ -51,126 +47,124 @@ class Decoder:
             bundle: Opened and checked.
             backend: Runs its graphs.
             prefix_ids: Int[2, P, fields], the condition and the null condition.
-            settings: How to decode.
+            settings: How to decode, from `Pipeline.settings`, which holds them against the bundle.
             seed: 0..2^64 - 1.
             progress: Told after every step of the target.
             record_logits: Keep the logits of every pass in the trace.
         """
-        self.bundle, self.backend, self.settings, self.seed = bundle, backend, settings, seed
-        self.progress, self.record_logits = progress, record_logits
-        self.prefix_ids = prefix_ids if settings.guidance_scale != 1 else prefix_ids[:1]
+        self.backend, self.settings, self.progress = backend, settings, progress
+        prefix_ids = prefix_ids if settings.guidance_scale != 1 else prefix_ids[:1]
         self.trace = Trace()
         self.neighbours = np.ascontiguousarray(bundle.neighbours[:, : settings.neighbours])
-        entry = bundle.manifest.target
-        self.shape = (entry.grid_height, entry.grid_width)
-        self.target = self._state(0)
+        self.states = [
+            ModelState(
+                backend, bundle.manifest.models[number], number, prefix_ids, settings, seed, self.trace, record_logits
+            )
+            for number in settings.model_numbers
+        ]
+        self.refresh_from = [0] * len(self.states)
+        self.done = 0
 
-    def _state(self, number: int) -> ModelState:
-        manifest = self.bundle.manifest
-        entry = manifest.drafter if number else manifest.target
-        return ModelState(
-            self.backend, entry, number, self.prefix_ids, self.settings, self.seed, self.trace, self.record_logits
-        )
+    def scale_ratio(self, level: int) -> int:
+        """Return how many rows of `level` there are for each row of the level below (GRID-1)."""
+        return self.states[level].height // self.states[level + 1].height
 
-    def decode_ar(self) -> Decoded:
-        """MODE-AR: one token a pass."""
-        total = len(self.target.grid)
-        for cell in range(total):
-            self.target.decide([cell], self.target.sample([cell], self.target.query([cell])))
-            self.progress(cell + 1, total)
-        return Decoded(self.target.grid.reshape(self.shape), self.trace)
-
-    def decode_serial(self, draft: Tokens | None = None) -> Decoded:
-        """MODE-SERIAL: draft, up-sample, verify, resample, down-sample, window by window.
+    def decode(self, draft: Tokens | None = None) -> Decoded:
+        """Decode.
 
         Args:
-            draft: Int[h, w], low-resolution tokens to take instead of the drafter's (an oracle draft, say).
+            draft: Int[h, w], tokens to take instead of the coarsest drafter's (an oracle draft, say).
+
+        Raises:
+            ValueError: the draft has another shape than that drafter's grid.
         """
-        drafter = self._state(1)
-        low = drafter.entry
-        if draft is not None and draft.shape != (low.grid_height, low.grid_width):
-            raise ValueError(f"draft: expected {low.grid_height} x {low.grid_width} tokens, got {draft.shape}")
-        refresh_from = 0
-        for low_row in range(0, low.grid_height, self.settings.draft_rows):
-            cycle = self._cycle(drafter, low_row, draft, refresh_from)
-            self.trace.cycles.append(cycle)
-            refresh_from = cycle.first_row
-        return Decoded(self.target.grid.reshape(self.shape), self.trace)
+        target, coarsest, settings = self.states[0], self.states[-1], self.settings
+        if draft is not None and draft.shape != (coarsest.height, coarsest.width):
+            raise ValueError(f"draft: expected {coarsest.height} x {coarsest.width} tokens, got {draft.shape}")
+        chunk = target.height
+        if settings.mode in ("serial", "exact"):
+            chunk = settings.draft_rows * self.scale_ratio(0)
+        for first_row in range(0, target.height, chunk):
+            self._decide_rows(0, first_row, min(first_row + chunk, target.height), draft)
+        return Decoded(target.rows(0, target.height), self.trace)
 
-    def _draft(self, drafter: ModelState, first_row: int, last_row: int, given: Tokens | None) -> Tokens:
-        """Draft low-resolution rows (DRAFT-1), or take them from `given`; return Int[last_row, w], all rows known."""
-        width = drafter.entry.grid_width
-        cells = range(first_row * width, last_row * width)
-        if given is not None:
-            drafter.propose(cells, given.ravel()[cells.start : cells.stop])
+    def _advance(self, level: int) -> Callable[[int], None]:
+        """Return what a level tells of cells decided: only the target's make progress."""
+
+        def advance(count: int) -> None:
+            self.done += count
+            self.progress(self.done, len(self.states[0].grid))
+
+        return advance if level == 0 else lambda count: None
+
+    def _decide_rows(self, level: int, first_row: int, last_row: int, given: Tokens | None) -> None:
+        """Decide rows of a level's grid: draft them one level below, or at the last level sample them."""
+        state, settings, advance = self.states[level], self.settings, self._advance(level)
+        if level == len(self.states) - 1:
+            self._sample_rows(level, first_row, last_row, given)
+            return
+        proposal = self._propose(level, first_row, last_row, given)
+        if settings.mode == "exact" and level == 0:
+            verdict = verify_exactly(state, proposal, self.neighbours, advance)
         else:
-            for cell in cells:
-                drafter.decide([cell], drafter.sample([cell], drafter.query([cell])))
-        # A copy: the down-sampled rows take the place of the drafted ones in the grid.
-        return drafter.grid[: last_row * width].reshape(last_row, width).copy()
+            in_parallel = settings.mode == "parallel"
+            window = settings.island_window if in_parallel else None
+            by_island = in_parallel and settings.islands
+            refreshed = range(self.refresh_from[level] * state.width, first_row * state.width)
+            also_feed = refreshed if settings.refresh else range(0)
+            verdict = verify_locally(state, proposal, self.neighbours, window, by_island, also_feed, advance)
+        self.refresh_from[level] = first_row
+        down_sampled = self._down_sample(first_row, last_row) if level == 0 and last_row < state.height else None
+        tokens = state.rows(first_row, last_row)
+        self.trace.cycles.append(Cycle(**vars(proposal), **vars(verdict), tokens=tokens, down_sampled=down_sampled))
 
-    def _verify(
-        self, window: range, proposal: Tokens, also_feed: range
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Score a proposal in one pass (VERIFY-1); return pooled probabilities, Float32[n], and Float32[B, n, V]."""
-        self.target.propose(window, proposal.ravel())
-        logits = self.target.query(window, also_feed)
-        inputs = distribution_inputs(logits, self.settings, raw=self.settings.accept_on == "raw")
-        inputs |= {"draft_tokens": proposal.ravel(), "neighbours": self.neighbours}
-        return self.backend.run("acceptance", inputs)["pooled_probs"], logits
+    def _sample_rows(self, level: int, first_row: int, last_row: int, given: Tokens | None) -> None:
+        """Sample whole rows by a schedule (DRAFT-1, MODE-AR, MODE-ZIPAR), or take them from `given`."""
+        state, settings = self.states[level], self.settings
+        cells = range(first_row * state.width, last_row * state.width)
+        if given is not None:
+            state.propose(cells, given.ravel()[cells.start : cells.stop])
+            return
+        windows = {"zipar": settings.window, "parallel": settings.draft_window}
+        mask = np.zeros((state.height, state.width), dtype=np.bool_)
+        mask[first_row:last_row] = True
+        schedule = Schedule(mask, windows.get(settings.mode), by_island=False)
+        adaptive = settings.mode == "zipar" and settings.adaptive_window
+        execute(state, schedule, adaptive_window=adaptive, progress=self._advance(level))
 
-    def _resample(self, cells: Tokens, window: range, logits: NDArray[np.float32], verify_pass: int) -> None:
-        """Resample cells in raster order; the first from the verification's own distribution (SCHED-4)."""
-        total = len(self.target.grid)
-        for index, cell in enumerate(cells.tolist()):
-            if index == 0:
-                offset = cell - window.start
-                tokens = self.target.sample([cell], logits[:, offset : offset + 1], verify_pass)
-            else:
-                tokens = self.target.sample([cell], self.target.query([cell]))
-            self.target.decide([cell], tokens)
-            self.progress(cell + 1, total)
+    def _propose(self, level: int, first_row: int, last_row: int, given: Tokens | None) -> Proposal:
+        """Draft one level below and up-sample: the proposal for rows of `level` (DRAFT-1, SCALE-1)."""
+        state, low, ratio = self.states[level], self.states[level + 1], self.scale_ratio(level)
+        low_first = first_row // ratio
+        low_last = min(-(-last_row // ratio) + self.settings.look_ahead, low.height)
+        self._decide_rows(level + 1, low_first, low_last, given)
+        known = low.rows(0, low_last)
+        # What was drafted ahead is context only: it leaves the pending set when it is drafted again.
+        drafted = last_row
+        for upper in range(level, len(self.states) - 1):
+            drafted //= self.scale_ratio(upper)
+            lower = self.states[upper + 1]
+            lower.pending.difference_update(range(drafted * lower.width, len(lower.grid)))
+        graph = up_sampler_graph(ratio, self.settings.up_sampler)
+        high_tokens = self.backend.run(graph, {"low_tokens": known})["high_tokens"]
+        proposal: Tokens = high_tokens[first_row:last_row]
+        state.propose(range(first_row * state.width, last_row * state.width), proposal.ravel())
+        return Proposal(state.number, low.number, first_row, last_row, low_first, known[low_first:], proposal)
 
-    def _cycle(self, drafter: ModelState, low_row: int, given: Tokens | None, refresh_from: int) -> Cycle:
-        settings, ratio = self.settings, self.bundle.manifest.scale_ratio
-        (height, width), low = self.shape, drafter.entry
-        low_last = min(low_row + settings.draft_rows, low.grid_height)
-        first_row, last_row = low_row * ratio, low_last * ratio
-        window = range(first_row * width, last_row * width)
+    def _down_sample(self, first_row: int, last_row: int) -> Tokens:
+        """Replace the drafts of all levels by what D_r makes of the target's decided rows (SCALE-2).
 
-        known = self._draft(drafter, low_row, min(low_last + settings.look_ahead, low.grid_height), given)
-        # What was drafted ahead is context only: it leaves the drafter's pending set when it is drafted again.
-        drafter.pending.difference_update(range(low_last * low.grid_width, len(drafter.grid)))
-        up_sampled = self.backend.run("up_sampler", {"low_tokens": known})["high_tokens"]
-        proposal: Tokens = up_sampled[first_row:last_row]
-
-        also_feed = range(refresh_from * width, first_row * width) if settings.refresh else range(0)
-        pooled, logits = self._verify(window, proposal, also_feed)
-        verify_pass = len(self.trace.passes) - 1
-        kept = accept(pooled, settings.tau).reshape(-1, width)
-        rejected = np.zeros(self.shape, dtype=np.bool_)
-        rejected[first_row:last_row] = ~kept
-        resampled = expand(rejected, settings.radius, first_row, last_row)
-        self.target.keep([cell for cell in window if not resampled.flat[cell]])
-        self._resample(np.flatnonzero(resampled), window, logits, verify_pass)
-
-        tokens = self.target.grid.reshape(self.shape)
-        down_sampled = None
-        if last_row < height:
-            low_tokens = self.backend.run("down_sampler", {"high_tokens": tokens[:last_row]})["low_tokens"]
-            down_sampled = low_tokens[low_row:low_last]
-            drafter.decide(range(low_row * low.grid_width, low_last * low.grid_width), down_sampled.ravel())
-        self.progress(window.stop, len(self.target.grid))
-        return Cycle(
-            first_row=first_row,
-            last_row=last_row,
-            draft_first_row=low_row,
-            draft_tokens=known[low_row:],
-            up_sampled=proposal,
-            pooled_probs=pooled.reshape(-1, width),
-            kept=kept,
-            resampled=resampled[first_row:last_row],
-            tokens=tokens[first_row:last_row].copy(),
-            down_sampled=down_sampled,
-            verify_pass=verify_pass,
-        )
+        Returns:
+            Int[rows, w], the new rows of the first drafter.
+        """
+        replaced = []
+        for upper in range(len(self.states) - 1):
+            ratio, high, low = self.scale_ratio(upper), self.states[upper], self.states[upper + 1]
+            first_row, last_row = first_row // ratio, last_row // ratio
+            if last_row > 0:
+                graph = down_sampler_graph(ratio, self.settings.down_sampler)
+                low_tokens = self.backend.run(graph, {"high_tokens": high.rows(0, last_row * ratio)})["low_tokens"]
+                rows: Tokens = low_tokens[first_row:]
+                low.decide(range(first_row * low.width, last_row * low.width), rows.ravel())
+                replaced.append(rows)
+        return replaced[0]

@@ -17,7 +17,8 @@ from engines.demo_bundle import build_demo_bundle, demo_bundle_path
 from engines.overlay import draw_overlay
 from engines.pipeline import Pipeline, Result, load
 from engines.prompts import PlanError, PromptError, load_plan, make_plan, parse, save_plan
-from engines.settings import MODES, SettingsError
+from engines.setting_arguments import add_setting_arguments, settings_from_arguments
+from engines.settings import MODES, UNDRAFTED_MODES, SettingsError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
@@ -32,15 +33,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="image to write (PNG, JPEG or WebP)")
     parser.add_argument("--mode", choices=MODES, help="default: the bundle's")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--tau", type=float, help="acceptance threshold; above 1 rejects everything")
-    parser.add_argument("--radius", type=int, help="how far a rejection spreads, in cells")
-    parser.add_argument("--neighbours", type=int, help="codes to pool the probability over")
-    parser.add_argument("--guidance", type=float, help="guidance scale; 1 is none")
-    parser.add_argument("--temperature", type=float, help="0 is greedy")
-    parser.add_argument("--top-k", type=int, help="sample from the k most likely codes; 0 is all")
-    parser.add_argument("--top-p", type=float, help="sample from the most likely codes that sum to this; 1 is all")
-    parser.add_argument("--draft-rows", type=int, help="low-resolution rows a cycle")
-    parser.add_argument("--look-ahead", type=int, help="further rows drafted as context")
+    add_setting_arguments(parser)
     parser.add_argument("--bundle", type=Path, help="default: the demo bundle, built first if there is none")
     parser.add_argument("--backend", choices=BACKENDS, default="ort")
     parser.add_argument("--threads", type=int, help="of the CPU; default: the runtime's choice")
@@ -107,15 +100,7 @@ def _generate(arguments: argparse.Namespace, console: Console) -> Result:
             mode=arguments.mode,
             plan=plan,
             progress=lambda done, total: progress.update(bar, completed=done, total=total),
-            tau=arguments.tau,
-            radius=arguments.radius,
-            neighbours=arguments.neighbours,
-            guidance_scale=arguments.guidance,
-            temperature=arguments.temperature,
-            top_k=arguments.top_k,
-            top_p=arguments.top_p,
-            draft_rows=arguments.draft_rows,
-            look_ahead=arguments.look_ahead,
+            **settings_from_arguments(arguments),
         )
 
 
@@ -154,7 +139,7 @@ def main() -> int:
     stats, settings = result.stats, result.settings
     print(f"{arguments.out}: {result.image.width} x {result.image.height} pixels, mode {settings.mode}")
     print(f"  passes (NFE): target {stats.nfe_target}, drafter {stats.nfe_drafter}")
-    if settings.mode != "ar":
+    if settings.mode not in UNDRAFTED_MODES:
         print(f"  draft tokens accepted: {stats.acceptance_rate:.1%}, resampled: {stats.resampled_rate:.1%}")
     print(f"  time: {stats.seconds:.2f} s")
     return 0

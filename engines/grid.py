@@ -6,13 +6,13 @@ from scipy import ndimage
 
 
 def expand(
-    rejected: NDArray[np.bool_], radius: int, first_row: int = 0, last_row: int | None = None
+    rejected: NDArray[np.bool_], radii: NDArray[np.int64], first_row: int = 0, last_row: int | None = None
 ) -> NDArray[np.bool_]:
-    """Return R_X, Bool[H, W]: cells within `radius` of a rejected cell, none before the first (LOCAL-1).
+    """Return R_X, Bool[H, W]: cells within the radius of a rejected cell, none before the first (LOCAL-1, LOCAL-3).
 
     Args:
         rejected: Bool[H, W], R_T.
-        radius: In cells.
+        radii: Int[H, W], how many rows and columns away each cell reaches if it is rejected.
         first_row: First row of the window.
         last_row: Row after the window's last; None is H.
     """
@@ -21,8 +21,10 @@ def expand(
     if not flat.any():
         return expanded
     window = slice(first_row, last_row)
-    near = ndimage.maximum_filter(rejected, size=2 * radius + 1, mode="constant", cval=0)
-    expanded[window] = near[window]
+    for radius in np.unique(radii[rejected]):
+        reaching = rejected & (radii == radius)
+        near = ndimage.maximum_filter(reaching, size=2 * int(radius) + 1, mode="constant", cval=0)
+        expanded[window] |= near[window]
     expanded.ravel()[: int(flat.argmax())] = False
     return expanded
 

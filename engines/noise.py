@@ -15,19 +15,24 @@ def sample_stream(model: int) -> int:
     return 2 * model
 
 
-def gumbel_noise(
-    seed: int, stream: int, positions: NDArray[np.int64], vocabulary: int, attempt: int = 0
-) -> NDArray[np.float32]:
-    """Return Gumbel noise, Float32[n, vocabulary] (RNG-1).
+def acceptance_stream(model: int) -> int:
+    """Return the stream from which model number `model` draws acceptances (RNG-2)."""
+    return 2 * model + 1
+
+
+def uniform_noise(
+    seed: int, stream: int, positions: NDArray[np.int64], count: int = 1, attempt: int = 0
+) -> NDArray[np.float64]:
+    """Return uniform noise in (0, 1), Float64[n, count] (RNG-1).
 
     Args:
         seed: 0..2^64 - 1.
         stream: RNG-2.
         positions: Int[n], raster positions.
-        vocabulary: How many codes.
+        count: How many a position.
         attempt: 0 but where a rule re-predicts a token.
     """
-    shape = (len(positions), -(-vocabulary // 4))
+    shape = (len(positions), -(-count // 4))
     c0 = np.broadcast_to(np.arange(shape[1], dtype=np.uint64), shape)
     c1 = np.broadcast_to(positions.astype(np.uint64)[:, None], shape)
     c2 = np.full(shape, stream, dtype=np.uint64)
@@ -42,8 +47,16 @@ def gumbel_noise(
             product_0 & _LOW,
         )
         key_0, key_1 = (key_0 + _KEY_STEP_0) % 2**32, (key_1 + _KEY_STEP_1) % 2**32
-    words = np.stack([c0, c1, c2, c3], axis=-1).reshape(len(positions), -1)[:, :vocabulary]
-    uniform = (words.astype(np.float64) + 0.5) / 2.0**32
+    words = np.stack([c0, c1, c2, c3], axis=-1).reshape(len(positions), -1)[:, :count]
+    uniform: NDArray[np.float64] = (words.astype(np.float64) + 0.5) / 2.0**32
+    return uniform
+
+
+def gumbel_noise(
+    seed: int, stream: int, positions: NDArray[np.int64], vocabulary: int, attempt: int = 0
+) -> NDArray[np.float32]:
+    """Return Gumbel noise for sampling, Float32[n, vocabulary]; arguments as for `uniform_noise` (RNG-1)."""
+    uniform = uniform_noise(seed, stream, positions, vocabulary, attempt)
     gumbel: NDArray[np.float32] = (-np.log(-np.log(uniform))).astype(np.float32)
     return gumbel
 

@@ -24,7 +24,8 @@ class Stats:
     """Figures of one decode; passes include the prefills."""
 
     nfe_target: int
-    nfe_drafter: int
+    nfe_drafter: int  # of all drafters together
+    cycles: int
     acceptance_rate: float
     resampled_rate: float
     seconds: float
@@ -72,12 +73,20 @@ class Pipeline:
         """Return the bundle's settings with some changed; None leaves one as it is.
 
         Raises:
-            SettingsError: a setting is unknown or out of its range.
+            SettingsError: a setting is unknown, out of its range, or asks for what the bundle does not hold.
         """
-        settings = self.bundle.manifest.settings.changed(**changes)
-        limit = self.bundle.manifest.max_neighbours
+        manifest = self.bundle.manifest
+        settings = manifest.settings.changed(**changes)
+        limit, last = manifest.max_neighbours, len(manifest.models) - 1
         if settings.neighbours > limit:
             raise SettingsError(f"neighbours: expected at most {limit}, as the bundle holds, got {settings.neighbours}")
+        if settings.model_numbers[-1] > last:
+            raise SettingsError(f"drafters: expected models in 1..{last}, got {settings.model_numbers[-1]}")
+        for graph, name in manifest.graphs_of(settings).items():
+            if graph not in manifest.graphs:
+                prefix = graph.removesuffix(getattr(settings, name))
+                there = ", ".join(other.removeprefix(prefix) for other in manifest.graphs if other.startswith(prefix))
+                raise SettingsError(f"{name}: expected one of {there or 'none'}, got {getattr(settings, name)!r}")
         return settings
 
     def generate(
@@ -96,9 +105,9 @@ class Pipeline:
         Args:
             prompt: Plain English in the demo's grammar.
             seed: 0..2^64 - 1; of the plan, where none is given, and of every sample.
-            mode: "ar" or "serial"; None takes the bundle's.
+            mode: "ar", "zipar", "serial", "parallel" or "exact"; None takes the bundle's.
             plan: Where the objects go.
-            draft: Int[h, w], low-resolution tokens to take instead of the drafter's.
+            draft: Int[h, w], tokens to take instead of the coarsest drafter's.
             progress: Called with the cells decided and the cells of the image.
             record_logits: Keep the logits of every pass in the trace.
             changes: Other settings, by name.
@@ -122,7 +131,8 @@ class Pipeline:
         trace = decoded.trace
         stats = Stats(
             nfe_target=trace.nfe(0),
-            nfe_drafter=trace.nfe(1),
+            nfe_drafter=len(trace.passes) - trace.nfe(0),
+            cycles=len(trace.cycles_of(0)),
             acceptance_rate=trace.acceptance_rate,
             resampled_rate=trace.resampled_rate,
             seconds=time.perf_counter() - started,
@@ -140,7 +150,7 @@ class Pipeline:
     ) -> Decoded:
         """Decode a condition, Int[2, P, fields], to tokens."""
         decoder = Decoder(self.bundle, self.backend, prefix_ids, settings, seed, progress, record_logits)
-        return decoder.decode_ar() if settings.mode == "ar" else decoder.decode_serial(draft)
+        return decoder.decode(draft)
 
     def image_from_tokens(self, tokens: Tokens) -> Image.Image:
         """Decode tokens, Int[H, W], to an RGB image."""

@@ -1,6 +1,6 @@
 """One model in the middle of a decode: its grid, its cache, and what the cache does not hold yet."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ def distribution_inputs(logits: NDArray[np.float32], settings: Settings, raw: bo
 
 
 class ModelState:
-    """The state of model number `number` (0 target, 1 drafter) while one image is decoded.
+    """The state of model number `number` (0 target, 1 drafts for it, ...) while one image is decoded.
 
     Attributes:
         grid: Int[N], the tokens as they stand; -1 where there is none yet.
@@ -51,7 +51,8 @@ class ModelState:
         """Feed the prefix (PREFILL)."""
         self.backend, self.entry, self.number = backend, entry, number
         self.settings, self.trace, self.record_logits = settings, trace, record_logits
-        cells = entry.grid_height * entry.grid_width
+        self.seed, self.height, self.width = seed, entry.grid_height, entry.grid_width
+        cells = self.height * self.width
         self.grid = np.full(cells, -1, dtype=np.int64)
         self.pending: set[int] = set()
         self.unfed: set[int] = set()
@@ -67,16 +68,21 @@ class ModelState:
     def _record(self, positions: Tokens, tokens: Tokens, logits: NDArray[np.float32]) -> None:
         self.trace.passes.append(Pass(self.number, positions, tokens, logits if self.record_logits else None))
 
+    def rows(self, first_row: int, last_row: int) -> Tokens:
+        """Return a copy of rows first_row..last_row (exclusive) of the grid, Int[rows, W]."""
+        return self.grid[first_row * self.width : last_row * self.width].reshape(-1, self.width).copy()
+
     def propose(self, cells: Sequence[int], tokens: Tokens) -> None:
         """Put draft tokens into the grid; they enter the cache when a pass needs them."""
         self.grid[list(cells)] = tokens
         self.unfed.update(cells)
         self.pending.difference_update(cells)
 
-    def keep(self, cells: Sequence[int]) -> None:
+    def keep(self, cells: Iterable[int]) -> None:
         """Decide that draft tokens stay: those that no pass has fed yet are pending now (KV-3)."""
-        self.pending.update(self.unfed.intersection(cells))
-        self.unfed.difference_update(cells)
+        kept = self.unfed.intersection(cells)
+        self.pending.update(kept)
+        self.unfed.difference_update(kept)
 
     def decide(self, cells: Sequence[int], tokens: Tokens) -> None:
         """Put decided tokens into the grid; whatever the cache held for these cells is stale (KV-3)."""
@@ -84,11 +90,23 @@ class ModelState:
         self.pending.update(cells)
         self.unfed.difference_update(cells)
 
+    def is_open(self, cell: int) -> bool:
+        """Whether the token before a cell does not exist yet, so that a stand-in is fed for it (SCHED-3)."""
+        return cell > 0 and int(self.grid[cell - 1]) < 0
+
+    def _stand_in(self, cell: int) -> int:
+        """Return the rightmost token that a cell's row holds (SCHED-3)."""
+        row = self.grid[cell // self.width * self.width : cell]
+        held = np.flatnonzero(row >= 0)
+        if not len(held):
+            raise ValueError(f"row {cell // self.width}: expected a token to stand in for its last, got none")
+        return int(row[held[-1]])
+
     def query(self, cells: Sequence[int], also_feed: Sequence[int] = ()) -> NDArray[np.float32]:
         """Run one pass and return the logits of `cells`, Float32[B, n, V].
 
-        The pass feeds every cell's predecessor, everything pending, and `also_feed` (KV-1, KV-3). Cell 0 takes
-        its logits from the prefill; where there is nothing to feed, no pass is made.
+        The pass feeds every cell's predecessor or its stand-in, everything pending, and `also_feed` (KV-1, KV-3,
+        SCHED-3). Cell 0 takes its logits from the prefill; where there is nothing to feed, no pass is made.
         """
         wanted = {cell - 1 for cell in cells if cell > 0} | self.pending
         wanted.update(also_feed)
@@ -96,6 +114,8 @@ class ModelState:
             return self.first_logits
         fed = np.array(sorted(wanted), dtype=np.int64)
         tokens = self.grid[fed]
+        for missing in np.flatnonzero(tokens < 0):
+            tokens[missing] = self._stand_in(int(fed[missing]))
         logits = self.session.feed(fed, tokens)
         self._record(fed + self.entry.prefix_length, tokens, logits)
         self.pending.clear()
@@ -106,19 +126,32 @@ class ModelState:
             return rows
         return np.concatenate([self.first_logits, rows], axis=1)  # cell 0 comes first in raster order
 
-    def sample(self, cells: Sequence[int], logits: NDArray[np.float32], source_pass: int | None = None) -> Tokens:
-        """Sample a token for every cell from its logits, Float32[B, n, V] (RNG-1), and note it in the trace.
+    def draw(self, logits: NDArray[np.float32], noise: NDArray[np.float32]) -> tuple[Tokens, NDArray[np.float32]]:
+        """Sample one token a row of Float32[B, n, V] by its noise, Float32[n, V]; return log p beside (RNG-1)."""
+        outputs = self.backend.run("sampler", distribution_inputs(logits, self.settings) | {"noise": noise})
+        return outputs["tokens"], outputs["log_probs"]
+
+    def origin(self, cell: int, source_pass: int | None = None) -> tuple[Pass, int]:
+        """Return the pass and its row that a cell's logits come from; None is the last pass."""
+        index = len(self.trace.passes) - 1 if source_pass is None else source_pass
+        source = self.trace.passes[index if cell > 0 else self.first_pass]
+        return source, int(np.searchsorted(source.positions, self.entry.prefix_length + cell - 1))
+
+    def sample(
+        self, cells: Sequence[int], logits: NDArray[np.float32], source_pass: int | None = None
+    ) -> tuple[Tokens, NDArray[np.float32]]:
+        """Sample a token for every cell from its logits (RNG-1), and note it in the trace.
 
         Args:
             cells: Grid positions, n of them, ascending.
-            logits: One row a cell.
+            logits: Float32[B, n, V].
             source_pass: The pass that they come from; None is the last one.
+
+        Returns:
+            Int[n], and log p, Float32[n, V].
         """
-        inputs = distribution_inputs(logits, self.settings) | {"noise": self.noise.rows(list(cells))}
-        tokens: Tokens = self.backend.run("sampler", inputs)["tokens"]
-        source = self.trace.passes[-1 if source_pass is None else source_pass]
+        tokens, log_probs = self.draw(logits, self.noise.rows(list(cells)))
         for cell, token in zip(cells, tokens.tolist(), strict=True):
-            origin = source if cell > 0 else self.trace.passes[self.first_pass]
-            row = int(np.searchsorted(origin.positions, self.entry.prefix_length + cell - 1))
+            origin, row = self.origin(cell, source_pass)
             origin.sampled.append((row, cell, token))
-        return tokens
+        return tokens, log_probs

@@ -10,16 +10,30 @@ Tokens = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 
+@dataclass(frozen=True)
+class Reprediction:
+    """A second or later prediction of a row's first token (SCHED-5); fields as in `reference.trace`."""
+
+    row: int
+    cell: int
+    attempt: int
+    held_token: int
+    kept: bool
+    token: int
+
+
 @dataclass
 class Pass:
     """One pass of one model: the (position, token) pairs fed (KV-1) and what was sampled from its logits.
 
     Attributes:
-        model: 0 is the target, 1 its drafter.
+        model: 0 is the target, 1 drafts for it, 2 for 1 (RNG-2).
         positions: Int[T], sequence positions, ascending (prefix first, GRID-2).
         tokens: Int[T]; -1 stands for a prefix token.
         logits: Float32[B, T, V], conditional first, where the decode recorded them.
         sampled: (row of the pass, grid position, token) of every token sampled from this pass.
+        residuals: The same for tokens drawn without the rejected draft token (MODE-EXACT).
+        repredicted: SCHED-5.
     """
 
     model: int
@@ -27,23 +41,40 @@ class Pass:
     tokens: Tokens
     logits: NDArray[np.float32] | None = None
     sampled: list[tuple[int, int, int]] = field(default_factory=list)
+    residuals: list[tuple[int, int, int]] = field(default_factory=list)
+    repredicted: list[Reprediction] = field(default_factory=list)
 
 
-@dataclass
-class Cycle:
-    """One cycle of MODE-SERIAL over target rows first_row..last_row (exclusive); fields as in `reference.trace`."""
+@dataclass(frozen=True)
+class Proposal:
+    """Rows first_row..last_row (exclusive) of a model's grid, drafted by another; fields as in `reference.trace`."""
 
+    model: int
+    draft_model: int
     first_row: int
     last_row: int
     draft_first_row: int
     draft_tokens: Tokens
     up_sampled: Tokens
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What verification found; fields as in `reference.trace`."""
+
+    verify_pass: int
     pooled_probs: NDArray[np.float32]
     kept: Mask
+    radii: Tokens
     resampled: Mask
+
+
+@dataclass(frozen=True)
+class Cycle(Verdict, Proposal):
+    """One cycle: a proposal, its verdict, and what was decided; fields as in `reference.trace`."""
+
     tokens: Tokens
     down_sampled: Tokens | None
-    verify_pass: int
 
 
 def _plain(value: Any) -> Any:
@@ -54,7 +85,7 @@ def _plain(value: Any) -> Any:
 
 @dataclass
 class Trace:
-    """All passes and all cycles of one decode."""
+    """All passes and all cycles of one decode; a drafter's own cycle stands before the one that uses its draft."""
 
     passes: list[Pass] = field(default_factory=list)
     cycles: list[Cycle] = field(default_factory=list)
@@ -63,17 +94,21 @@ class Trace:
         """Return the number of passes of a model, its prefill included."""
         return sum(item.model == model for item in self.passes)
 
+    def cycles_of(self, model: int) -> list[Cycle]:
+        """Return the cycles in which a model verified."""
+        return [cycle for cycle in self.cycles if cycle.model == model]
+
     @property
     def acceptance_rate(self) -> float:
-        """Share of draft tokens kept by ACCEPT-1 (before local expansion); 1 where nothing was drafted."""
-        drafted = sum(cycle.kept.size for cycle in self.cycles)
-        return sum(int(cycle.kept.sum()) for cycle in self.cycles) / drafted if drafted else 1.0
+        """Share of the target's draft tokens kept by ACCEPT-1 (before expansion); 1 where nothing was drafted."""
+        drafted = sum(cycle.kept.size for cycle in self.cycles_of(0))
+        return sum(int(cycle.kept.sum()) for cycle in self.cycles_of(0)) / drafted if drafted else 1.0
 
     @property
     def resampled_rate(self) -> float:
-        """Share of draft tokens resampled, rejected or not (R_X); 0 where nothing was drafted."""
-        drafted = sum(cycle.kept.size for cycle in self.cycles)
-        return sum(int(cycle.resampled.sum()) for cycle in self.cycles) / drafted if drafted else 0.0
+        """Share of the target's draft tokens resampled, rejected or not (R_X); 0 where nothing was drafted."""
+        drafted = sum(cycle.kept.size for cycle in self.cycles_of(0))
+        return sum(int(cycle.resampled.sum()) for cycle in self.cycles_of(0)) / drafted if drafted else 0.0
 
     def to_json(self) -> dict[str, Any]:
         """Return plain lists and numbers; logits are left out."""
@@ -83,6 +118,8 @@ class Trace:
                 "positions": _plain(item.positions),
                 "tokens": _plain(item.tokens),
                 "sampled": [list(entry) for entry in item.sampled],
+                "residuals": [list(entry) for entry in item.residuals],
+                "repredicted": [vars(entry) for entry in item.repredicted],
             }
             for item in self.passes
         ]

@@ -28,9 +28,9 @@ from export.manifest import file_entry, tensor_entries, tool_versions, transform
 from export.onnx_from_torch import onnx_from_torch
 from export.plans import PlanBackend, build_plan
 from export.precision import TORCH_DTYPES, Precision
-from export.specification import GraphSpecification, specifications
+from export.specification import GraphSpecification, model_names, specifications
 from reference.codebook import neighbours
-from reference.decode import Models
+from reference.models import Models
 from reference.weights import weights_sha256
 
 MAX_NEIGHBOURS = 64
@@ -136,7 +136,10 @@ def _progress(console: Console, total: int) -> Any:
 
 def _cast(models: Models, dtype: torch.dtype) -> Models:
     cast = copy.deepcopy(models)
-    return Models(cast.target.to(dtype), cast.drafter.to(dtype), cast.tokenizer.to(dtype))
+    latent = (*cast.latent_up_samplers.values(), *cast.latent_down_samplers.values())
+    for module in (cast.target, *cast.drafters, cast.tokenizer, *latent):
+        module.to(dtype)
+    return cast
 
 
 def _put_in_place(built: Path, out: Path, force: bool) -> None:
@@ -205,10 +208,11 @@ def build_bundle(
             precision=precision,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             tools=tool_versions(),
-            scale_ratio=models.scale_ratio,
             token_pixels=models.tokenizer.config.factor,
-            target=transformer_entry("target", models.target, FIELDS),
-            drafter=transformer_entry("drafter", models.drafter, FIELDS),
+            models=tuple(
+                transformer_entry(graph, models.transformer(number), FIELDS)
+                for number, graph in enumerate(model_names(models))
+            ),
             tokenizer_sha256=weights_sha256(models.tokenizer),
             graphs=graphs,
             neighbours=file_entry(folder, table),

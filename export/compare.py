@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
+from typing import cast
 
 import numpy as np
 import torch
@@ -19,10 +21,11 @@ from export.precision import (
 )
 from export.specification import GraphSpecification, Kind, slot_count
 from reference.codebook import pooled_probs
-from reference.decode import Condition, Models, decode
+from reference.decode import decode
+from reference.models import Condition, Models
+from reference.radius import entropy
 from reference.sampling import target_log_probs
-from reference.scaling import down_sample, up_sample
-from reference.settings import Settings
+from reference.settings import DownSampler, Settings, UpSampler
 from reference.trace import Pass
 from reference.transformer import Transformer
 
@@ -35,7 +38,7 @@ ERROR_OF: dict[Kind, str] = {
     "embeddings": "largest absolute difference of a prefix embedding",
     "pixels": "largest absolute difference of a pixel, 0..255",
     "codes": "share of codes chosen differently",
-    "probabilities": "largest absolute difference of a log-probability or pooled probability",
+    "probabilities": "largest absolute difference of a log-probability, pooled probability or entropy",
 }
 
 
@@ -51,26 +54,24 @@ class Evidence:
         models: The float32 reference.
         condition: The prefix decoded.
         passes: The first passes of each model, with logits.
-        low_tokens: Int[h, w] of a real scene.
-        high_tokens: Int[H, W] of the same scene.
+        tokens: Of a real scene, on the grid of each model, Int[h, w].
         neighbours: Int[V, k].
     """
 
     models: Models
     condition: Condition
-    passes: tuple[list[Pass], list[Pass]]
-    low_tokens: Tensor
-    high_tokens: Tensor
+    passes: tuple[list[Pass], ...]
+    tokens: tuple[Tensor, ...]
     neighbours: Tensor
 
 
-def gather_evidence(
-    models: Models, condition: Condition, low_tokens: Tensor, high_tokens: Tensor, neighbours: Tensor
-) -> Evidence:
-    """Decode one image with the reference and keep its first passes."""
-    trace = decode(models, condition, Settings(tau=0.3, radius=1), seed=1, record_logits=True).trace
-    passes = [[item for item in trace.passes if item.model == number][:COMPARED_PASSES] for number in (0, 1)]
-    return Evidence(models, condition, (passes[0], passes[1]), low_tokens, high_tokens, neighbours)
+def gather_evidence(models: Models, condition: Condition, tokens: tuple[Tensor, ...], neighbours: Tensor) -> Evidence:
+    """Decode one image with the reference, every model in its turn, and keep each one's first passes."""
+    numbers = range(len(models.drafters) + 1)
+    settings = Settings(drafters=tuple(numbers[1:]), tau=0.3, radius=1)
+    trace = decode(models, condition, settings, seed=1, record_logits=True).trace
+    passes = [[item for item in trace.passes if item.model == number][:COMPARED_PASSES] for number in numbers]
+    return Evidence(models, condition, tuple(passes), tokens, neighbours)
 
 
 def tolerance_of(kind: Kind, precision: Precision) -> float:
@@ -163,21 +164,28 @@ def _compare_sampling(run: Runner, specification: GraphSpecification, evidence: 
             outputs = run(inputs | {"draft_tokens": tokens, "neighbours": evidence.neighbours})
             pooled = pooled_probs(expected.exp(), tokens, evidence.neighbours)
             worst = max(worst, _largest(outputs["pooled_probs"] - pooled))
+            worst = max(worst, _largest(outputs["entropies"] - entropy(expected)))
     return worst
 
 
 def _compare_scaling(run: Runner, specification: GraphSpecification, evidence: Evidence) -> float:
-    models, low, high = evidence.models, evidence.low_tokens, evidence.high_tokens
-    ratio, wrong, total = models.scale_ratio, 0, 0
-    for rows in {1, 5, len(low)}:
-        if specification.name == "up_sampler":
-            inputs = {"low_tokens": low[:rows]}
-            expected = up_sample(models.tokenizer, low[:rows], ratio)
-        else:
-            inputs = {"high_tokens": high[: rows * ratio]}
-            expected = down_sample(models.tokenizer, high[: rows * ratio], ratio)
-        wrong += int((run(inputs)[specification.compared] != expected).sum())
-        total += expected.numel()
+    models, wrong, total = evidence.models, 0, 0
+    direction, ratio_text, method = specification.name.rsplit("_", 2)
+    ratio = int(ratio_text)
+    for number, draft_number in combinations(range(len(models.drafters) + 1), 2):
+        if models.scale_ratio(number, draft_number) != ratio:
+            continue
+        high, low = evidence.tokens[number], evidence.tokens[draft_number]
+        for rows in sorted({1, len(low) // 2 + 1, len(low)}):
+            if direction == "up_sampler":
+                given = low[:rows]
+                expected = models.up_sample(cast(UpSampler, method), given, ratio)
+            else:
+                given = high[: rows * ratio]
+                expected = models.down_sample(cast(DownSampler, method), given, ratio)
+            found = run({specification.input_names[0]: given.contiguous()})[specification.compared]
+            wrong += int((found != expected).sum())
+            total += expected.numel()
     return wrong / total
 
 
@@ -185,17 +193,17 @@ def _compare_scaling(run: Runner, specification: GraphSpecification, evidence: E
 def measure_error(run: Runner, specification: GraphSpecification, evidence: Evidence) -> float:
     """Return a graph's error, of the kind that its specification names."""
     models, name = evidence.models, specification.name
-    number = 1 if name.startswith("drafter") else 0
-    model = models.drafter if number else models.target
+    number = int(name.split("_")[1]) if name.startswith("drafter") else 0
+    model = models.transformer(number)
     ids = torch.stack([evidence.condition.cond, evidence.condition.uncond])
     if specification.kind == "logits":
         return _replay(run, specification, model, model.prefix_embeddings(ids), evidence.passes[number])
     if specification.kind == "embeddings":
         return _largest(run({"ids": ids})["prefix"] - model.prefix_embeddings(ids))
     if specification.kind == "pixels":
-        image = models.tokenizer.images_from_tokens(evidence.high_tokens[None])[0]
+        image = models.tokenizer.images_from_tokens(evidence.tokens[0][None])[0]
         expected = ((image + 1) * 127.5).clamp(0, 255).permute(1, 2, 0)
-        return _largest(run({"tokens": evidence.high_tokens})["image"] - expected)
+        return _largest(run({"tokens": evidence.tokens[0]})["image"] - expected)
     if specification.kind == "codes":
         return _compare_scaling(run, specification, evidence)
     return _compare_sampling(run, specification, evidence)

@@ -4,9 +4,9 @@ import torch
 
 from export.compare import Evidence, gather_evidence
 from reference import demo
-from reference.decode import Models
 from reference.demo.scenes import HELD_OUT_SPLIT, scene
 from reference.images import images_from_pixels
+from reference.models import Models
 
 PROMPT = "a red circle left of a blue square"
 
@@ -15,7 +15,7 @@ PROMPT = "a red circle left of a blue square"
 def demo_evidence(models: Models, neighbours: torch.Tensor) -> Evidence:
     """Decode a prompt and tokenise a held-out scene with the float32 reference."""
     tokens = []
-    for config in (models.drafter.config, models.target.config):
+    for config in (model.config for model in (models.target, *models.drafters)):
         pixels = scene(0, HELD_OUT_SPLIT).render(config.grid_height * models.tokenizer.config.factor)
         tokens.append(models.tokenizer.tokens_from_images(images_from_pixels(torch.from_numpy(pixels)[None]))[0])
-    return gather_evidence(models, demo.condition(PROMPT), tokens[0], tokens[1], neighbours)
+    return gather_evidence(models, demo.condition(PROMPT), tuple(tokens), neighbours)

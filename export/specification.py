@@ -2,16 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from itertools import combinations
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
+from engines.bundle.manifest import down_sampler_graph, up_sampler_graph
 from export.graphs.sampling import AcceptanceGraph, SamplerGraph
 from export.graphs.scaling import DecoderGraph, DownSamplerGraph, UpSamplerGraph
 from export.graphs.transformer import ConditionGraph, TransformerGraph
-from reference.decode import Models
-from reference.tokenizer import Tokenizer
+from reference.models import Models
+from reference.settings import DownSampler, UpSampler
 from reference.transformer import Transformer
 
 Range = tuple[int, int, int]  # smallest, usual, largest
@@ -21,6 +23,8 @@ Kind = Literal["logits", "embeddings", "pixels", "codes", "probabilities"]
 BATCH: Range = (1, 2, 2)
 # Slots beyond the sequence, for tokens that are fed again before the cache is compacted.
 SPARE_SLOTS = 256
+UP_SAMPLERS: tuple[UpSampler, ...] = get_args(UpSampler)
+DOWN_SAMPLERS: tuple[DownSampler, ...] = get_args(DownSampler)
 
 
 @dataclass(frozen=True)
@@ -115,35 +119,62 @@ def _condition(name: str, model: Transformer, fields: int) -> GraphSpecification
     )
 
 
-def _scaling(models: Models, tokenizer: Tokenizer) -> list[GraphSpecification]:
-    low, high, ratio = models.drafter.config, models.target.config, models.scale_ratio
-    rows = {"rows": (1, low.grid_height, low.grid_height)}
-    up = GraphSpecification(
-        name="up_sampler",
-        module=UpSamplerGraph(tokenizer, ratio),
-        example={"low_tokens": torch.zeros(5, low.grid_width, dtype=torch.long)},
-        dynamic={"low_tokens": {0: "rows"}},
-        input_names=("low_tokens",),
-        output_names=("high_tokens",),
-        ranges=rows,
-        kind="codes",
-        compared="high_tokens",
-    )
-    # Traced with a named number of high-resolution rows, of which a multiple of the ratio makes sense.
-    down = GraphSpecification(
-        name="down_sampler",
-        module=DownSamplerGraph(tokenizer, ratio),
-        example={"high_tokens": torch.zeros(5 * ratio, high.grid_width, dtype=torch.long)},
-        dynamic={"high_tokens": {0: "high_rows"}},
-        input_names=("high_tokens",),
-        output_names=("low_tokens",),
-        ranges={"high_rows": (ratio, high.grid_height, high.grid_height)},
-        kind="codes",
-        compared="low_tokens",
-    )
-    decoder = GraphSpecification(
+def _ratios(models: Models) -> dict[int, tuple[Transformer, Transformer]]:
+    """Return every scale ratio between two models, with the finest pair that has it (high, low)."""
+    pairs: dict[int, tuple[Transformer, Transformer]] = {}
+    for number, draft_number in combinations(range(len(models.drafters) + 1), 2):
+        pair = (models.transformer(number), models.transformer(draft_number))
+        pairs.setdefault(models.scale_ratio(number, draft_number), pair)
+    return pairs
+
+
+def _samplers(models: Models) -> list[GraphSpecification]:
+    """Return U_r and D_r of every ratio, by every resize filter and the latent ones that are there."""
+    found = []
+    for ratio, (high, low) in _ratios(models).items():
+        rows, columns = low.config.grid_height, low.config.grid_width
+        for up_sampler in UP_SAMPLERS:
+            if up_sampler == "latent" and ratio not in models.latent_up_samplers:
+                continue
+            found.append(
+                GraphSpecification(
+                    name=up_sampler_graph(ratio, up_sampler),
+                    module=UpSamplerGraph(models, ratio, up_sampler),
+                    example={"low_tokens": torch.zeros(5, columns + 1, dtype=torch.long)},
+                    dynamic={"low_tokens": {0: "rows", 1: "columns"}},
+                    input_names=("low_tokens",),
+                    output_names=("high_tokens",),
+                    ranges={"rows": (1, rows, rows), "columns": (1, columns, columns)},
+                    kind="codes",
+                    compared="high_tokens",
+                )
+            )
+        rows, columns = high.config.grid_height, high.config.grid_width
+        for down_sampler in DOWN_SAMPLERS:
+            if down_sampler == "latent" and ratio not in models.latent_down_samplers:
+                continue
+            # Traced with names for high-resolution rows and columns, of which multiples of the ratio make sense.
+            found.append(
+                GraphSpecification(
+                    name=down_sampler_graph(ratio, down_sampler),
+                    module=DownSamplerGraph(models, ratio, down_sampler),
+                    example={"high_tokens": torch.zeros(3 * ratio, columns + ratio, dtype=torch.long)},
+                    dynamic={"high_tokens": {0: "high_rows", 1: "high_columns"}},
+                    input_names=("high_tokens",),
+                    output_names=("low_tokens",),
+                    ranges={"high_rows": (ratio, rows, rows), "high_columns": (ratio, columns, columns)},
+                    kind="codes",
+                    compared="low_tokens",
+                )
+            )
+    return found
+
+
+def _decoder(models: Models) -> GraphSpecification:
+    high = models.target.config
+    return GraphSpecification(
         name="decoder",
-        module=DecoderGraph(tokenizer),
+        module=DecoderGraph(models.tokenizer),
         example={"tokens": torch.zeros(high.grid_height, high.grid_width, dtype=torch.long)},
         dynamic={"tokens": {0: "rows"}},
         input_names=("tokens",),
@@ -152,7 +183,6 @@ def _scaling(models: Models, tokenizer: Tokenizer) -> list[GraphSpecification]:
         kind="pixels",
         compared="image",
     )
-    return [up, down, decoder]
 
 
 def _sampling(models: Models) -> list[GraphSpecification]:
@@ -191,7 +221,7 @@ def _sampling(models: Models) -> list[GraphSpecification]:
             example=acceptance,
             dynamic={**shared, "draft_tokens": by_row, "neighbours": {1: "near"}},
             input_names=tuple(acceptance),
-            output_names=("pooled_probs", "log_probs"),
+            output_names=("pooled_probs", "log_probs", "entropies"),
             ranges={"rows": (1, cells // 4, cells), "near": (1, 16, min(codes, 64))},
             kind="probabilities",
             compared="pooled_probs",
@@ -207,11 +237,13 @@ def specifications(models: Models, dtype: torch.dtype, fields: int) -> list[Grap
         dtype: The bundle's precision; sampling and acceptance are float32 in every bundle.
         fields: Ids a prefix token.
     """
-    return [
-        _transformer("target", models.target, dtype),
-        _transformer("drafter", models.drafter, dtype),
-        _condition("target_condition", models.target, fields),
-        _condition("drafter_condition", models.drafter, fields),
-        *_scaling(models, models.tokenizer),
-        *_sampling(models),
-    ]
+    transformers = []
+    for number, name in enumerate(model_names(models)):
+        model = models.transformer(number)
+        transformers += [_transformer(name, model, dtype), _condition(f"{name}_condition", model, fields)]
+    return [*transformers, *_samplers(models), _decoder(models), *_sampling(models)]
+
+
+def model_names(models: Models) -> list[str]:
+    """Return the graph name of each model, the target's first."""
+    return ["target", *(f"drafter_{number}" for number in range(1, len(models.drafters) + 1))]

@@ -104,17 +104,14 @@ class _Decoder:
         self.decide_rows(level + 1, low_first, low_last, given)
         known = low.rows(0, low_last)
         # What was drafted ahead is context only: it leaves the pending set when it is drafted again.
-        for lower in range(level + 1, len(self.states)):
-            self._forget_pending(lower, last_row, level)
+        drafted = last_row
+        for upper in range(level, len(self.states) - 1):
+            drafted //= self.scale_ratio(upper)
+            lower = self.states[upper + 1]
+            lower.pending.difference_update(range(drafted * lower.width, len(lower.grid)))
         proposal = self.models.up_sample(self.settings.up_sampler, known, ratio)[first_row:last_row]
         state.propose(range(first_row * state.width, last_row * state.width), proposal.flatten())
         return Proposal(state.number, low.number, first_row, last_row, low_first, known[low_first:], proposal)
-
-    def _forget_pending(self, lower: int, last_row: int, level: int) -> None:
-        for above in range(level, lower):
-            last_row //= self.scale_ratio(above)
-        state = self.states[lower]
-        state.pending.difference_update(range(last_row * state.width, len(state.grid)))
 
     def _down_sample(self, first_row: int, last_row: int) -> Tensor:
         """Replace the drafts of all levels by what D_r makes of the target's decided rows (SCALE-2).

@@ -1,13 +1,14 @@
 """The manifest's schema: everything that a bundle holds, by name, shape, type, size and hash."""
 
+from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from engines.settings import Settings
+from engines.settings import MAX_DRAFTERS, Settings
 
-SCHEMA_VERSION: Literal[1] = 1
+SCHEMA_VERSION: Literal[2] = 2
 MANIFEST_NAME = "manifest.json"
 MAX_MANIFEST_BYTES = 4 * 2**20
 Precision = Literal["fp32", "fp16", "bf16"]
@@ -82,7 +83,7 @@ class GraphEntry(_Entry):
 
 
 class TransformerEntry(_Entry):
-    """What the loop needs to know of target or drafter."""
+    """What the loop needs to know of the target or of a drafter."""
 
     graph: str
     condition_graph: str
@@ -99,18 +100,26 @@ class TransformerEntry(_Entry):
     weights_sha256: Sha256
 
 
+def up_sampler_graph(scale_ratio: int, up_sampler: str) -> str:
+    """Return the name of the graph that is U_r (SCALE-1)."""
+    return f"up_sampler_{scale_ratio}_{up_sampler}"
+
+
+def down_sampler_graph(scale_ratio: int, down_sampler: str) -> str:
+    """Return the name of the graph that is D_r (SCALE-2)."""
+    return f"down_sampler_{scale_ratio}_{down_sampler}"
+
+
 class Manifest(_Entry):
     """A bundle's manifest."""
 
-    schema_version: Literal[1]
+    schema_version: Literal[2]
     name: str
     precision: Precision
     created: str
     tools: dict[str, str]
-    scale_ratio: Positive
     token_pixels: Positive
-    target: TransformerEntry
-    drafter: TransformerEntry
+    models: Annotated[tuple[TransformerEntry, ...], Field(min_length=1, max_length=1 + MAX_DRAFTERS)]
     tokenizer_sha256: Sha256
     graphs: dict[str, GraphEntry]
     neighbours: FileEntry
@@ -120,8 +129,8 @@ class Manifest(_Entry):
 
     @model_validator(mode="after")
     def _caches_fit(self) -> Self:
-        """Hold target and drafter against the keys and values of their graphs, which a cache is made from."""
-        for entry in (self.target, self.drafter):
+        """Hold every model against the keys and values of its graph, which a cache is made from."""
+        for entry in self.models:
             if entry.graph not in self.graphs:
                 continue  # opening the bundle names every graph that is missing
             caches = self.graphs[entry.graph].cache_inputs
@@ -133,6 +142,37 @@ class Manifest(_Entry):
                     + ", ".join(f"{item.name} {list(item.shape)}" for item in caches[:4])
                 )
         return self
+
+    @model_validator(mode="after")
+    def _grids_fit(self) -> Self:
+        """Check that every grid is a whole multiple of the next (GRID-1)."""
+        for number, (high, low) in enumerate(pairwise(self.models), start=1):
+            ratio = high.grid_height // low.grid_height
+            if (low.grid_height * ratio, low.grid_width * ratio) != (high.grid_height, high.grid_width):
+                raise ValueError(
+                    f"models.{number}: expected a grid of which {high.grid_height} x {high.grid_width} is a whole "
+                    f"multiple, got {low.grid_height} x {low.grid_width}"
+                )
+        return self
+
+    @property
+    def target(self) -> TransformerEntry:
+        """Model 0."""
+        return self.models[0]
+
+    def scale_ratio(self, number: int, draft_number: int) -> int:
+        """Return how many rows of model `number` there are for each row of the coarser `draft_number` (GRID-1)."""
+        return self.models[number].grid_height // self.models[draft_number].grid_height
+
+    def graphs_of(self, settings: Settings) -> dict[str, str]:
+        """Return the graphs that settings need beside the models' own, each with the setting that asks for it."""
+        needed = {}
+        for number, draft_number in pairwise(settings.model_numbers):
+            ratio = self.scale_ratio(number, draft_number)
+            needed[up_sampler_graph(ratio, settings.up_sampler)] = "up_sampler"
+            if settings.mode in ("serial", "exact"):
+                needed[down_sampler_graph(ratio, settings.down_sampler)] = "down_sampler"
+        return needed
 
     def files(self) -> list[FileEntry]:
         """Return every file that the bundle must hold, the manifest aside."""

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from engines.bundle.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, SCHEMA_VERSION, BundleError, FileEntry, Manifest
 
-_GRAPHS = ("up_sampler", "down_sampler", "decoder", "sampler", "acceptance")
+_GRAPHS = ("decoder", "sampler", "acceptance")
 REBUILD = "build the bundle again with `python -m export.build --force`"
 
 
@@ -102,9 +102,14 @@ def open_bundle(path: Path | str) -> Bundle:
     """
     folder = Path(path)
     manifest = _read_manifest(folder / MANIFEST_NAME)
-    needed = {*_GRAPHS} | {
-        name for model in (manifest.target, manifest.drafter) for name in (model.graph, model.condition_graph)
-    }
+    unknown = [number for number in manifest.settings.drafters if number >= len(manifest.models)]
+    if unknown:
+        raise BundleError(
+            f"{folder / MANIFEST_NAME}: settings.drafters: expected models in 1..{len(manifest.models) - 1}, "
+            f"got {unknown[0]}; {REBUILD}"
+        )
+    needed = {*_GRAPHS, *manifest.graphs_of(manifest.settings)}
+    needed |= {name for model in manifest.models for name in (model.graph, model.condition_graph)}
     missing = sorted(needed - manifest.graphs.keys())
     if missing:
         raise BundleError(f"{folder / MANIFEST_NAME}: graphs: missing {', '.join(missing)}; {REBUILD}")

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from reference.radius import entropy
+
 
 def _log_probs(
     cond_logits: Tensor,
@@ -66,10 +68,11 @@ class SamplerGraph(nn.Module):
 
 
 class AcceptanceGraph(nn.Module):
-    """Logits and draft tokens to pooled probabilities (POOL-1).
+    """Logits and draft tokens to pooled probabilities (POOL-1) and entropies (LOCAL-3).
 
     Inputs: cond_logits, uncond_logits Float32[T, V]; guidance_scale, temperature, top_k, top_p as for the
-    sampler; draft_tokens Int[T]; neighbours Int[V, k]. Outputs: pooled_probs Float32[T], log_probs Float32[T, V].
+    sampler; draft_tokens Int[T]; neighbours Int[V, k]. Outputs: pooled_probs Float32[T], log_probs Float32[T, V],
+    entropies Float32[T] in nats.
     """
 
     def forward(
@@ -82,8 +85,8 @@ class AcceptanceGraph(nn.Module):
         top_p: Tensor,
         draft_tokens: Tensor,
         neighbours: Tensor,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Pool the target's probability around every draft token."""
         log_probs = _log_probs(cond_logits, uncond_logits, guidance_scale, temperature, top_k, top_p)
         near = log_probs.exp().gather(1, F.embedding(draft_tokens, neighbours))
-        return near.sum(dim=-1), log_probs
+        return near.sum(dim=-1), log_probs, entropy(log_probs)

@@ -12,7 +12,7 @@ from reference.models import Condition, Models
 from reference.settings import Settings
 from reference.weights import WeightsError, load_tokenizer, load_transformer
 
-MODEL_NAMES = ("target", "drafter_1", "tokenizer")
+MODEL_NAMES = ("target", "drafter_1", "drafter_2", "tokenizer")
 # The settings that docs/demo.md measures best; the bundle's defaults.
 RECOMMENDED = Settings(guidance_scale=1.2, top_p=0.95, tau=0.2, radius=3, neighbours=16)
 
@@ -37,7 +37,7 @@ def check_hashes() -> dict[str, str]:
 
 
 def load() -> Models:
-    """Load the shipped target, drafter and tokenizer in float32.
+    """Load the shipped target, drafters and tokenizer in float32.
 
     Raises:
         WeightsError: a file is missing or differs from its card.
@@ -45,7 +45,7 @@ def load() -> Models:
     check_hashes()
     return Models(
         target=load_transformer(SHIPPED / "target.safetensors"),
-        drafters=(load_transformer(SHIPPED / "drafter_1.safetensors"),),
+        drafters=tuple(load_transformer(SHIPPED / f"drafter_{number}.safetensors") for number in (1, 2)),
         tokenizer=load_tokenizer(SHIPPED / "tokenizer.safetensors"),
     )
 

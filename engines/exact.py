@@ -1,0 +1,66 @@
+"""Exact verification: the output's distribution is the target's (MODE-EXACT); twin of `reference.exact`."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.noise import acceptance_stream, uniform_noise
+from engines.state import ModelState, Tokens
+from engines.trace import Proposal, Verdict
+from engines.verify import judge
+
+
+def verify_exactly(
+    state: ModelState, proposal: Proposal, neighbours: Tokens, progress: Callable[[int], None]
+) -> Verdict:
+    """Decide the proposal's window in raster order so that each token has the target's own distribution.
+
+    Args:
+        state: The target; the proposal stands in its grid. Mutated.
+        proposal: Of whole rows.
+        neighbours: Int[V, k], of which each code itself is the first.
+        progress: Told how many cells each pass decided.
+    """
+    settings, width = state.settings, state.width
+    cells = range(proposal.first_row * width, proposal.last_row * width)
+    draft = proposal.up_sampled.ravel()
+    own = np.ascontiguousarray(neighbours[:, :1])
+    probs, kept = np.zeros(len(cells), dtype=np.float32), np.zeros(len(cells), dtype=np.bool_)
+    verify_pass = len(state.trace.passes)
+    cell = cells.start
+    while cell < cells.stop:
+        scored = range(cell, min(cell + (settings.exact_window or len(cells)), cells.stop))
+        places = slice(cell - cells.start, scored.stop - cells.start)
+        logits = state.query(scored)
+        found, _ = judge(state, logits, draft[places], own)
+        draws = uniform_noise(state.seed, acceptance_stream(state.number), np.array(scored))[:, 0]
+        accepted = draws < found
+        count = len(scored) if accepted.all() else int(accepted.argmin())
+        # Only what is decided now is noted: later cells are scored again.
+        decided = slice(places.start, places.start + count)
+        probs[decided], kept[decided] = found[:count], True
+        state.keep(range(cell, cell + count))
+        cell += count
+        if cell < scored.stop:
+            place = cell - cells.start
+            probs[place] = found[count]
+            kept[place] = not _replace(state, cell, logits[:, count : count + 1], int(draft[place]))
+            count, cell = count + 1, cell + 1
+        progress(count)
+    kept, probs = kept.reshape(-1, width), probs.reshape(-1, width)
+    return Verdict(verify_pass, probs, kept, np.zeros(kept.shape, dtype=np.int64), ~kept)
+
+
+def _replace(state: ModelState, cell: int, logits: NDArray[np.float32], token: int) -> bool:
+    """Draw another token than the rejected one; return False where there is none, and the draft token stays."""
+    noise = state.noise.rows([cell])
+    noise[:, token] = -np.inf  # p without the token, renormalised, by Gumbel-max
+    tokens, log_probs = state.draw(logits, noise)
+    if np.isneginf(np.delete(log_probs[0], token)).all():
+        state.keep([cell])
+        return False
+    origin, row = state.origin(cell)
+    origin.residuals.append((row, cell, int(tokens[0])))
+    state.decide([cell], tokens)
+    return True

@@ -1,0 +1,103 @@
+"""The executor: it decides the cells of a schedule, step by step; the engines' twin of `reference.execute`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.noise import acceptance_stream, gumbel_noise, sample_stream, uniform_noise
+from engines.schedule import Schedule
+from engines.state import ModelState, Tokens
+from engines.trace import Reprediction
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A verification's own logits, from which a resampling schedule takes its first step (SCHED-4).
+
+    Attributes:
+        logits: Float32[B, n, V], of n cells from `first_cell` on.
+        first_cell: Grid position.
+        source_pass: The pass of the trace that they come from.
+    """
+
+    logits: NDArray[np.float32]
+    first_cell: int
+    source_pass: int
+
+
+def execute(
+    state: ModelState,
+    schedule: Schedule,
+    verified: Verified | None = None,
+    adaptive_window: bool = False,
+    progress: Callable[[int], None] = lambda decided: None,
+) -> None:
+    """Decide all cells of a schedule; each step is one pass.
+
+    Args:
+        state: The model; mutated.
+        schedule: Mutated until nothing is left.
+        verified: For resampling: the first step needs no pass (SCHED-4).
+        adaptive_window: SCHED-5.
+        progress: Told after each step how many cells it decided.
+    """
+    openings = Openings(state)
+    while cells := schedule.ready():
+        source_pass = None
+        if verified is not None:
+            logits = verified.logits[:, np.array(cells) - verified.first_cell]
+            source_pass, verified = verified.source_pass, None
+        else:
+            logits = state.query(cells)
+        if adaptive_window:
+            cells, tokens = openings.sample(cells, logits)
+        else:
+            tokens, _ = state.sample(cells, logits, source_pass)
+        state.decide(cells, tokens)
+        schedule.decide(cells)
+        progress(len(cells))
+
+
+class Openings:
+    """The first tokens of rows whose upper row is unfinished, predicted again as it grows (SCHED-5)."""
+
+    def __init__(self, state: ModelState) -> None:
+        self.state = state
+        self.held: dict[int, tuple[int, NDArray[np.float32], int]] = {}  # cell -> token, its log p, attempts made
+
+    def sample(self, cells: list[int], logits: NDArray[np.float32]) -> tuple[list[int], Tokens]:
+        """Sample the cells of a step, Float32[B, n, V]; return those that are decided and their tokens."""
+        decided, tokens = [], []
+        for index, cell in enumerate(cells):
+            row = logits[:, index : index + 1]
+            is_open = self.state.is_open(cell)
+            if cell in self.held:
+                token, log_probs, kept = self._predict_again(cell, row)
+            else:
+                sampled, all_log_probs = self.state.sample([cell], row)
+                token, log_probs, kept = int(sampled[0]), all_log_probs[0], not is_open
+            if kept or not is_open:
+                decided.append(cell)
+                tokens.append(token)
+            else:
+                self.held[cell] = (token, log_probs, self.held[cell][2] + 1 if cell in self.held else 1)
+        return decided, np.array(tokens, dtype=np.int64)
+
+    def _predict_again(self, cell: int, logits: NDArray[np.float32]) -> tuple[int, NDArray[np.float32], bool]:
+        state, positions = self.state, np.array([cell])
+        held_token, held_log_probs, attempt = self.held[cell]
+        noise = gumbel_noise(state.seed, sample_stream(state.number), positions, state.entry.vocabulary, attempt)
+        _, all_log_probs = state.draw(logits, noise)
+        log_probs = all_log_probs[0]
+        new, old = np.exp(log_probs), np.exp(held_log_probs)
+        draw = float(uniform_noise(state.seed, acceptance_stream(state.number), positions, attempt=attempt)[0, 0])
+        kept = draw * float(old[held_token]) < float(new[held_token])
+        token = held_token
+        if not kept:
+            with np.errstate(divide="ignore"):  # log 0 is -inf: never drawn
+                token = int((np.log(np.maximum(new - old, 0)) + noise[0]).argmax())
+        origin, row = state.origin(cell)
+        origin.repredicted.append(Reprediction(row, cell, attempt, held_token, kept, token))
+        return token, log_probs, kept

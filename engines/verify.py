@@ -1,0 +1,72 @@
+"""Local verification: judge a proposal in one pass, resample around what is rejected (VERIFY-1 to SCHED-4)."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.execute import Verified, execute
+from engines.grid import expand
+from engines.radius import adaptive_radii
+from engines.schedule import Schedule
+from engines.state import ModelState, Tokens, distribution_inputs
+from engines.trace import Proposal, Verdict
+
+
+def accept(pooled: NDArray[np.float32], tau: float) -> NDArray[np.bool_]:
+    """Return which draft tokens are kept: pooled >= tau; none where tau > 1 (ACCEPT-1)."""
+    if tau > 1:  # a pooled probability may exceed 1 by rounding
+        return np.zeros(pooled.shape, dtype=np.bool_)
+    return np.asarray(pooled >= np.float32(tau))
+
+
+def judge(
+    state: ModelState, logits: NDArray[np.float32], draft_tokens: Tokens, neighbours: Tokens, raw: bool = False
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return pooled probabilities of draft tokens and the entropies of p, Float32[n] each (POOL-1, LOCAL-3)."""
+    inputs = distribution_inputs(logits, state.settings, raw)
+    outputs = state.backend.run("acceptance", inputs | {"draft_tokens": draft_tokens, "neighbours": neighbours})
+    return outputs["pooled_probs"], outputs["entropies"]
+
+
+def verify_locally(
+    state: ModelState,
+    proposal: Proposal,
+    neighbours: Tokens,
+    window: int | None,
+    by_island: bool,
+    also_feed: range,
+    progress: Callable[[int], None],
+) -> Verdict:
+    """Verify a proposal, keep what is accepted and far from rejections, resample the rest.
+
+    Args:
+        state: The model that verifies; the proposal stands in its grid. Mutated.
+        proposal: Of whole rows.
+        neighbours: Int[V, k], POOL-1.
+        window: SCHED-1, of resampling.
+        by_island: SCHED-2.
+        also_feed: Cells to feed again (KV-4).
+        progress: Told how many cells each step decided.
+    """
+    settings, width = state.settings, state.width
+    first_row, last_row = proposal.first_row, proposal.last_row
+    cells = range(first_row * width, last_row * width)
+    logits = state.query(cells, also_feed)
+    verify_pass = len(state.trace.passes) - 1
+    draft = proposal.up_sampled.ravel()
+    pooled, entropies = judge(state, logits, draft, neighbours)
+    if settings.accept_on == "raw":
+        pooled, _ = judge(state, logits, draft, neighbours, raw=True)
+    kept = accept(pooled, settings.tau).reshape(-1, width)
+    rejected = np.zeros((state.height, width), dtype=np.bool_)
+    rejected[first_row:last_row] = ~kept
+    radii = np.zeros((state.height, width), dtype=np.int64)
+    radii[first_row:last_row] = adaptive_radii(entropies.reshape(-1, width), settings.radius, settings.radius_nats)
+    resampled = expand(rejected, radii, first_row, last_row)
+    in_window = resampled[first_row:last_row]
+    state.keep((np.flatnonzero(~in_window) + cells.start).tolist())
+    progress(int((~in_window).sum()))
+    verified = Verified(logits, cells.start, verify_pass)
+    execute(state, Schedule(resampled, window, by_island), verified, progress=progress)
+    return Verdict(verify_pass, pooled.reshape(-1, width), kept, radii[first_row:last_row], in_window)
