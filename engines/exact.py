@@ -48,8 +48,9 @@ def verify_exactly(
             kept[place] = not _replace(state, cell, logits[:, count : count + 1], int(draft[place]))
             count, cell = count + 1, cell + 1
         progress(count)
-    kept, probs = kept.reshape(-1, width), probs.reshape(-1, width)
-    return Verdict(verify_pass, probs, kept, np.zeros(kept.shape, dtype=np.int64), ~kept)
+    kept_rows = kept.reshape(-1, width)
+    radii = np.zeros(kept_rows.shape, dtype=np.int64)
+    return Verdict(verify_pass, probs.reshape(-1, width), kept_rows, radii, ~kept_rows)
 
 
 def _replace(state: ModelState, cell: int, logits: NDArray[np.float32], token: int) -> bool:
