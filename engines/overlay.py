@@ -18,7 +18,7 @@ def draw_overlay(image: Image.Image, trace: Trace) -> Image.Image:
     """
     pixels = np.asarray(image).repeat(MAGNIFY, axis=0).repeat(MAGNIFY, axis=1).astype(np.float64)
     counts = {"kept": 0, "rejected": 0, "expanded": 0}
-    for cycle in trace.cycles:
+    for cycle in trace.cycles_of(0):
         cell = pixels.shape[1] // cycle.kept.shape[1]
         masks = {
             "kept": (cycle.kept & ~cycle.resampled, KEPT_RGB),
