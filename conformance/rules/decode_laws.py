@@ -130,10 +130,10 @@ def serial_order(case: Case, decoded: Decoded) -> None:
     toy, settings = case.toy, case.settings
     step = settings.draft_rows * toy.scale_ratio
     edges = [*range(0, toy.target_height, step), toy.target_height]
-    assert [(cycle.first_row, cycle.last_row) for cycle in decoded.trace.cycles] == list(pairwise(edges))
+    assert [(cycle.first_row, cycle.last_row) for cycle in decoded.trace.cycles_of(0)] == list(pairwise(edges))
     passes = decoded.trace.passes
     target = [index for index, item in enumerate(passes) if item.model == 0]
-    for cycle in decoded.trace.cycles:
+    for cycle in decoded.trace.cycles_of(0):
         assert torch.equal(decoded.tokens[cycle.first_row : cycle.last_row], cycle.tokens)
         assert torch.equal(cycle.tokens[~cycle.resampled], cycle.up_sampled[~cycle.resampled])
         place = target.index(cycle.verify_pass)
@@ -152,9 +152,9 @@ def passes_are_counted(case: Case, decoded: Decoded) -> None:
     if case.settings.mode == "ar":
         assert (decoded.nfe_target, decoded.nfe_drafter) == (toy.target_cells, 0)
         return
-    resampled = [int(cycle.resampled.sum()) for cycle in decoded.trace.cycles]
+    resampled = [int(cycle.resampled.sum()) for cycle in decoded.trace.cycles_of(0)]
     assert decoded.nfe_target == 1 + sum(1 + max(0, count - 1) for count in resampled)
-    drafted = sum(cycle.draft_tokens.numel() for cycle in decoded.trace.cycles)
+    drafted = sum(cycle.draft_tokens.numel() for cycle in decoded.trace.cycles_of(0))
     assert decoded.nfe_drafter == (drafted if case.draft is None else 1)  # cell 0 comes from the prefill
     reach("a cycle without rejection", 0 in resampled)
     reach("a cycle with rejection", any(resampled))
@@ -164,7 +164,7 @@ def whole_rows_are_drafted(case: Case, decoded: Decoded) -> None:
     """DRAFT-1: each cycle samples its rows and the look-ahead's, all cells in raster order, or takes those given."""
     toy, settings = case.toy, case.settings
     sampled = [token for item in passes_of(decoded, 1) for token in item.sampled]
-    for index, cycle in enumerate(decoded.trace.cycles):
+    for index, cycle in enumerate(decoded.trace.cycles_of(0)):
         first = index * settings.draft_rows
         last = min(first + settings.draft_rows + settings.look_ahead, toy.height)
         tokens = cycle.draft_tokens.flatten().tolist()
@@ -186,7 +186,7 @@ def verification_judges(case: Case, decoded: Decoded) -> None:
     codes = torch.nn.functional.normalize(case.world.models.tokenizer.codebook, dim=-1).tolist()
     near = [oracles.neighbourhood(codes, code, settings.neighbours) for code in range(CODES)]
     prefill, passes = passes_of(decoded, 0)[0], decoded.trace.passes
-    for cycle in decoded.trace.cycles:
+    for cycle in decoded.trace.cycles_of(0):
         verified = passes[cycle.verify_pass]
         assert verified.model == 0
         row_of = {cell: row for row, cell in enumerate((verified.positions - toy.prefix_length).tolist())}
@@ -205,7 +205,7 @@ def verification_judges(case: Case, decoded: Decoded) -> None:
 def rejections_grow(case: Case, decoded: Decoded) -> None:
     """LOCAL-1: R_X of each cycle follows from its rejections."""
     width = case.toy.target_width
-    for cycle in decoded.trace.cycles:
+    for cycle in decoded.trace.cycles_of(0):
         window = range(cycle.first_row * width, cycle.last_row * width)
         rejected = {cell for cell, kept in zip(window, cycle.kept.flatten().tolist(), strict=True) if not kept}
         expected = oracles.resampled(rejected, case.settings.radius, width, window)
@@ -218,7 +218,7 @@ def scaling_uses_known_rows(case: Case, decoded: Decoded) -> None:
     """SCALE-1, SCALE-2: U_r of the rows known so far gives the window; D_r of the verified rows gives its new rows."""
     toy, tokenizer = case.toy, case.world.models.tokenizer
     verified_low = torch.empty(0, toy.width, dtype=torch.long)
-    for cycle in decoded.trace.cycles:
+    for cycle in decoded.trace.cycles_of(0):
         known = torch.cat([verified_low, cycle.draft_tokens])
         expected, margin = rescaled_tokens(tokenizer, known, toy.scale_ratio, up=True)
         window = slice(cycle.first_row, cycle.last_row)

@@ -87,7 +87,7 @@ def target_moments(case: Case, decoded: Decoded) -> list[Moment]:
     width = case.toy.target_width
     replay = Replay(passes_of(decoded, 0))
     before = range(0)
-    for cycle in decoded.trace.cycles:
+    for cycle in decoded.trace.cycles_of(0):
         window = range(cycle.first_row * width, cycle.last_row * width)
         tokens = dict(zip(window, cycle.tokens.flatten().tolist(), strict=True))
         replay.put(window, cycle.up_sampled.flatten().tolist())
@@ -107,7 +107,7 @@ def drafter_moments(case: Case, decoded: Decoded) -> list[Moment]:
     """Tell the drafter's part of MODE-SERIAL: one pass for each drafted cell, except cell 0 of the first cycle."""
     width = case.toy.width
     replay = Replay(passes_of(decoded, 1))
-    for cycle in decoded.trace.cycles:
+    for cycle in decoded.trace.cycles_of(0):
         drafted = cycle.draft_tokens.flatten().tolist()
         for cell, token in enumerate(drafted if case.draft is None else [], start=cycle.draft_first_row * width):
             replay.step([cell])

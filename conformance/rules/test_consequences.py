@@ -36,7 +36,7 @@ def test_rejecting_everything_is_autoregressive(case: Case) -> None:
     serial = changed(case, tau=2.0).run()
     autoregressive = changed(case, mode="ar").run()
     assert torch.equal(serial.tokens, autoregressive.tokens)
-    cycles = serial.trace.cycles
+    cycles = serial.trace.cycles_of(0)
     assert all(bool(cycle.resampled.all()) for cycle in cycles)
     assert serial.nfe_target == autoregressive.nfe_target + 1
     reach("several cycles", len(cycles) > 1)
@@ -53,7 +53,7 @@ def test_rejecting_everything_is_autoregressive(case: Case) -> None:
 def test_accepting_everything_is_the_draft(case: Case, tau: float) -> None:
     """ACCEPT-1: With tau <= 0 each window is its own up-sampled draft, for one pass a cycle."""
     decoded = changed(case, tau=tau).run()
-    cycles = decoded.trace.cycles
+    cycles = decoded.trace.cycles_of(0)
     assert all(torch.equal(cycle.tokens, cycle.up_sampled) for cycle in cycles)
     assert torch.equal(decoded.tokens, torch.cat([cycle.up_sampled for cycle in cycles]))
     assert decoded.nfe_target == 1 + len(cycles)
@@ -112,10 +112,10 @@ def test_monotony(
 def test_monotony_in_a_decode(case: Case, more_tau: float, more_radius: int, more_k: int) -> None:
     """LOCAL-1: The first cycle has the same draft and p whatever tau, radius and k: raising them acts as stated."""
     settings = case.settings
-    first = case.run().trace.cycles[0].resampled
-    strict = changed(case, tau=settings.tau + more_tau).run().trace.cycles[0].resampled
-    wide = changed(case, radius=settings.radius + more_radius).run().trace.cycles[0].resampled
-    lenient = changed(case, neighbours=min(11, settings.neighbours + more_k)).run().trace.cycles[0].resampled
+    first = case.run().trace.cycles_of(0)[0].resampled
+    strict = changed(case, tau=settings.tau + more_tau).run().trace.cycles_of(0)[0].resampled
+    wide = changed(case, radius=settings.radius + more_radius).run().trace.cycles_of(0)[0].resampled
+    lenient = changed(case, neighbours=min(11, settings.neighbours + more_k)).run().trace.cycles_of(0)[0].resampled
     assert within(first, strict)
     assert within(first, wide)
     assert within(lenient, first)
@@ -133,7 +133,7 @@ def test_monotony_in_a_decode(case: Case, more_tau: float, more_radius: int, mor
 def test_large_radius_is_raster_scan_rejection(case: Case) -> None:
     """LOCAL-1: With radius >= max(H, W), R_X is everything of the window from the first rejection on."""
     decoded = changed(case, radius=max(case.toy.target_height, case.toy.target_width)).run()
-    for cycle in decoded.trace.cycles:
+    for cycle in decoded.trace.cycles_of(0):
         kept = cycle.kept.flatten().tolist()
         first = kept.index(False) if False in kept else len(kept)
         assert cycle.resampled.flatten().tolist() == [index >= first for index in range(len(kept))]
@@ -146,7 +146,7 @@ def distance_from_scratch(case: Case) -> float:
     decoded = case.run(record_logits=True)
     width, prefix, furthest = case.toy.target_width, case.toy.prefix_length, 0.0
     done: list[int] = []
-    for cycle in decoded.trace.cycles:
+    for cycle in decoded.trace.cycles_of(0):
         tokens = done + cycle.up_sampled.flatten().tolist()
         verified = decoded.trace.passes[cycle.verify_pass]
         row_of = {cell: row for row, cell in enumerate((verified.positions - prefix).tolist())}
@@ -199,4 +199,4 @@ def test_numbers_of_passes(case: Case) -> None:
     decode_laws.passes_are_counted(case, decoded)
     longest = replace(case.settings, draft_rows=case.toy.height)
     if case.settings.mode == "serial":
-        assert len(case._replace(settings=longest).run().trace.cycles) == 1
+        assert len(case._replace(settings=longest).run().trace.cycles_of(0)) == 1

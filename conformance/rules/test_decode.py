@@ -51,7 +51,7 @@ def test_rows_drafted_ahead_are_forgotten(case: Case) -> None:
     decode_laws.whole_rows_are_drafted(case, decoded)
     width, prefix = case.toy.width, case.toy.prefix_length
     passes = iter(passes_of(decoded, 1)[1:])
-    for cycle in decoded.trace.cycles:
+    for cycle in decoded.trace.cycles_of(0):
         first = cycle.draft_first_row * width
         for cell in range(max(first, 1), first + cycle.draft_tokens.numel()):
             assert int(next(passes).positions.max()) == prefix + cell - 1
@@ -106,7 +106,7 @@ def test_first_step(case: Case) -> None:
     decoded = case.run(record_logits=True)
     width, prefix = case.toy.target_width, case.toy.prefix_length
     oracle = DictionaryModel(case.world.models.target, case.world.condition.cond)
-    cycle_of = {cycle.verify_pass: cycle for cycle in decoded.trace.cycles}
+    cycle_of = {cycle.verify_pass: cycle for cycle in decoded.trace.cycles_of(0)}
     for index, item in enumerate(decoded.trace.passes):
         if item.model != 0:
             continue

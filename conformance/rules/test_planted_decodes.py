@@ -10,8 +10,11 @@ from torch import Tensor
 from conformance.rules import decode_laws as laws
 from conformance.strategies.decodes import ACCEPTED, AHEAD, AUTOREGRESSIVE, FILTERED, GIVEN, MIXED, REFRESHED, Case
 from reference import decode as decoding
+from reference import models as scaling
 from reference import state as states
+from reference import verify as verifying
 from reference.cache import KVCache
+from reference.schedule import Schedule
 from reference.state import ModelState
 
 Patch = Callable[[pytest.MonkeyPatch], None]
@@ -83,10 +86,17 @@ def off_by_one(right: Callable[..., Tensor], state: ModelState, cells: Sequence[
     return right(state, cells, *rest).roll(1, dims=1)
 
 
-def first_step_takes_a_pass(right: Callable[..., None], state: ModelState, steps: list[list[int]], *rest: Any) -> None:
+def first_step_takes_a_pass(right: Callable[..., None], state: ModelState, schedule: Schedule, *rest: Any) -> None:
     """Forget SCHED-4."""
-    for cells in steps:
-        state.decide(cells, state.sample(cells, state.log_probs(state.query(cells))))
+    right(state, schedule)
+
+
+def right_to_left(right: Callable[..., None], state: ModelState, schedule: Schedule, *rest: Any) -> None:
+    """Resample each row from its end."""
+    for region in schedule.regions:
+        for columns in region.left.values():
+            columns.reverse()
+    right(state, schedule, *rest)
 
 
 def forgets_earlier_passes(right: Callable[..., Any], cache: KVCache, positions: Tensor) -> Any:
@@ -95,14 +105,14 @@ def forgets_earlier_passes(right: Callable[..., Any], cache: KVCache, positions:
     return right(cache, positions)
 
 
-def forgets_rows(right: Callable[..., Tensor], tokenizer: Any, tokens: Tensor, ratio: int) -> Tensor:
+def forgets_rows(right: Callable[..., Tensor], tokenizer: Any, tokens: Tensor, *rest: Any) -> Tensor:
     """Up-sample without the rows before the last one."""
-    return right(tokenizer, torch.cat([torch.zeros_like(tokens[:-1]), tokens[-1:]]), ratio)
+    return right(tokenizer, torch.cat([torch.zeros_like(tokens[:-1]), tokens[-1:]]), *rest)
 
 
-def first_rows(right: Callable[..., Tensor], tokenizer: Any, tokens: Tensor, ratio: int) -> Tensor:
+def first_rows(right: Callable[..., Tensor], tokenizer: Any, tokens: Tensor, *rest: Any) -> Tensor:
     """Take the low-resolution rows from the top."""
-    return right(tokenizer, tokens, ratio).flip(0)
+    return right(tokenizer, tokens, *rest).flip(0)
 
 
 def no_neighbours(right: Callable[..., Tensor], codebook: Tensor, k: int) -> Tensor:
@@ -135,7 +145,7 @@ PLANTED = {
         around(states, "sample_stream", lambda right, model: right(0)), laws.samples_follow_from_logits, MIXED
     ),
     "noise of another attempt": Planted(
-        around(states, "gumbel_noise", lambda right, *arguments: right(*arguments, attempt=1)),
+        around(states, "gumbel_noise", lambda right, *arguments: right(*arguments[:-1], arguments[-1] + 1)),
         laws.samples_follow_from_logits,
         AUTOREGRESSIVE,
     ),
@@ -143,46 +153,44 @@ PLANTED = {
     "a second verification": Planted(around(ModelState, "query", verified_twice), laws.passes_are_counted, ACCEPTED),
     "logits of the wrong rows": Planted(around(ModelState, "query", off_by_one), laws.verification_judges, MIXED),
     "the first step takes a pass": Planted(
-        around(decoding, "resample", first_step_takes_a_pass), laws.passes_are_counted, MIXED
+        around(verifying, "execute", first_step_takes_a_pass), laws.passes_are_counted, MIXED
     ),
     "the first step takes a pass, by source": Planted(
-        around(decoding, "resample", first_step_takes_a_pass), laws.serial_order, MIXED
+        around(verifying, "execute", first_step_takes_a_pass), laws.serial_order, MIXED
     ),
-    "backwards": Planted(
-        around(decoding, "raster_steps", lambda right, mask: right(mask)[::-1]), laws.serial_order, MIXED
-    ),
+    "backwards": Planted(around(verifying, "execute", right_to_left), laws.serial_order, MIXED),
     "earlier passes are forgotten": Planted(
         around(KVCache, "attend", forgets_earlier_passes), laws.logits_follow_from_passes, MIXED
     ),
     "a larger radius": Planted(
-        around(decoding, "expand", lambda right, mask, radius, *rows: right(mask, radius + 1, *rows)),
+        around(verifying, "expand", lambda right, mask, radius, *rows: right(mask, radius + 1, *rows)),
         laws.rejections_grow,
         AHEAD,
     ),
     "t0 is forgotten": Planted(
-        around(decoding, "expand", lambda right, mask, *rest: right(mask, *rest) | right(mask.flip(1), *rest)),
+        around(verifying, "expand", lambda right, mask, *rest: right(mask, *rest) | right(mask.flip(1), *rest)),
         laws.rejections_grow,
         AHEAD,
     ),
     "fewer neighbours": Planted(around(decoding, "neighbours", no_neighbours), laws.verification_judges, MIXED),
     "tau itself is rejected": Planted(
-        around(decoding, "accept", lambda right, pooled, tau: pooled > max(tau, float(pooled.min()))),
+        around(verifying, "accept", lambda right, pooled, tau: pooled > max(tau, float(pooled.min()))),
         laws.verification_judges,
         ACCEPTED,
     ),
     "up-sampling forgets rows": Planted(
-        around(decoding, "up_sample", forgets_rows), laws.scaling_uses_known_rows, MIXED
+        around(scaling, "up_sample", forgets_rows), laws.scaling_uses_known_rows, MIXED
     ),
     "the wrong rows come down": Planted(
-        around(decoding, "down_sample", first_rows), laws.scaling_uses_known_rows, MIXED
+        around(scaling, "down_sample", first_rows), laws.scaling_uses_known_rows, MIXED
     ),
     "a given draft is not taken": Planted(
-        around(decoding, "_draft", lambda right, drafter, first, last, given: right(drafter, first, last, None)),
+        around(decoding._Decoder, "_sample_rows", lambda right, *arguments: right(*arguments[:-1], None)),
         laws.whole_rows_are_drafted,
         GIVEN,
     ),
     "a row too many is drafted": Planted(
-        around(decoding, "_draft", lambda right, drafter, first, last, given: right(drafter, first, 3, given)),
+        around(decoding._Decoder, "_sample_rows", lambda right, *some: right(*some[:-2], 3, some[-1])),
         laws.whole_rows_are_drafted,
         ACCEPTED._replace(settings=FILTERED.settings),
     ),

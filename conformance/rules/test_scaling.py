@@ -49,7 +49,7 @@ def test_later_rows_are_nothing_to_a_window(case: tuple[Case, int, tuple[int, ..
     """SCALE-1: The window depends on nothing after the last known row."""
     one, row, changed = case
     settings, other = one.settings, one._replace(draft=changed)
-    for cycle, same in zip(one.run().trace.cycles, other.run().trace.cycles, strict=True):
+    for cycle, same in zip(one.run().trace.cycles_of(0), other.run().trace.cycles_of(0), strict=True):
         window_end = cycle.last_row // one.toy.scale_ratio
         unchanged = torch.equal(cycle.up_sampled, same.up_sampled)
         if window_end + settings.look_ahead <= row:

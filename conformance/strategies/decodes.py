@@ -8,7 +8,7 @@ from torch import Tensor
 
 from conformance.strategies.toys import CODES, Toy, World, build, toys
 from reference.decode import Decoded, decode
-from reference.settings import Mode, Settings
+from reference.settings import UNDRAFTED_MODES, Mode, Settings
 
 
 class Case(NamedTuple):
@@ -25,8 +25,8 @@ class Case(NamedTuple):
 
     @property
     def draft_tensor(self) -> Tensor | None:
-        """Int[h, w]."""
-        if self.draft is None:
+        """Int[h, w]; None where the target alone decodes."""
+        if self.draft is None or self.settings.mode in UNDRAFTED_MODES:
             return None
         return torch.tensor(self.draft).reshape(self.toy.height, self.toy.width)
 

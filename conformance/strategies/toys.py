@@ -64,7 +64,7 @@ class World(NamedTuple):
 
     def transformer(self, model: int) -> Transformer:
         """Return the target (0) or its drafter (1)."""
-        return self.models.drafter if model else self.models.target
+        return self.models.transformer(model)
 
 
 @st.composite
@@ -125,4 +125,4 @@ def build(toy: Toy) -> World:
     fields = (toy.prefix_length, 2)
     cond = torch.randint(0, PREFIX_VOCABULARY, fields, generator=generator)
     uncond = torch.randint(0, PREFIX_VOCABULARY, fields, generator=generator)
-    return World(Models(target, drafter, tokenizer), Condition(cond, uncond))
+    return World(Models(target, (drafter,), tokenizer), Condition(cond, uncond))
