@@ -220,3 +220,27 @@ def resizing_is_separable(images: Array, scale: int, up: bool, resize: Callable[
     np.testing.assert_allclose(result, resized(images, scale, up), rtol=0, atol=TOLERANCE)
     reach("enlarged", up and scale > 1)
     reach("shrunk", not up and scale > 1)
+
+
+def cells_run_in_their_earliest_step(
+    mask: Mask, window: int | None, by_island: bool, steps: Callable[[Tensor, int | None, bool], list[Tensor]]
+) -> None:
+    """SCHED-1, SCHED-2: every cell once, in the earliest step that its waits allow; each step ascending."""
+    expected = oracles.earliest_steps(set(mask.cells), math.inf if window is None else window, mask.width, by_island)
+    result = [step.tolist() for step in steps(mask.tensor, window, by_island)]
+    assert result == [
+        sorted(cell for cell, number in expected.items() if number == step)
+        for step in range(max(expected.values(), default=-1) + 1)
+    ]
+    reach("several cells in a step", any(len(step) > 1 for step in result))
+    reach("a cell waits for the row above", window is not None and waits_across_rows(expected, mask.width))
+    together = oracles.earliest_steps(set(mask.cells), math.inf if window is None else window, mask.width, False)
+    reach("islands advance at the same time", by_island and expected != together)
+
+
+def waits_across_rows(step_of: Mapping[int, int], width: int) -> bool:
+    """Return whether the cells of some row run later than their places in the row alone would have it."""
+    rows: dict[int, list[int]] = {}
+    for cell in sorted(step_of):
+        rows.setdefault(cell // width, []).append(step_of[cell])
+    return any(found != list(range(len(found))) for found in rows.values())

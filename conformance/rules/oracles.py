@@ -135,3 +135,20 @@ def components(cells: set[int], width: int) -> list[list[int]]:
             if merged:
                 break
     return sorted(sorted(group) for group in groups)
+
+
+def earliest_steps(cells: set[int], window: float, width: int, by_island: bool) -> dict[int, int]:
+    """SCHED-1, SCHED-2: each cell's earliest step, the longest chain of cells that wait for each other up to it."""
+    island_of = {cell: index for index, island in enumerate(components(cells, width)) for cell in island}
+
+    def waits(cell: int, other: int) -> bool:
+        (row, column), (other_row, other_column) = divmod(cell, width), divmod(other, width)
+        if by_island and island_of[cell] != island_of[other]:
+            return False
+        left = row == other_row and other_column < column
+        return left or (other_row < row and other_column < column + window)
+
+    step_of: dict[int, int] = {}
+    for cell in sorted(cells):  # nothing waits for a later raster position
+        step_of[cell] = max((step_of[other] + 1 for other in step_of if waits(cell, other)), default=0)
+    return step_of

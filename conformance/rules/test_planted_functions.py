@@ -22,6 +22,7 @@ from reference.grid import expand, islands, raster_positions
 from reference.noise import gumbel_noise, random_words
 from reference.sampling import guided_logits, keep_top_k, keep_top_p, sample, target_probs
 from reference.scaling import resize
+from reference.schedule import steps
 from reference.transformer import Transformer
 
 
@@ -194,7 +195,34 @@ def nearest_pixels(images: Tensor, scale: int, up: bool) -> Tensor:
     return images[:, :, ::scale, ::scale]
 
 
+def steps_of_a_narrower_window(cells: Tensor, window: int | None, by_island: bool) -> list[Tensor]:
+    """Wait for columns < j + window - 1."""
+    return steps(cells, None if window is None else max(1, window - 1), by_island)
+
+
+def steps_one_island_at_a_time(cells: Tensor, window: int | None, by_island: bool) -> list[Tensor]:
+    """Go through the islands one after the other."""
+    found = []
+    for island in islands(cells):
+        alone = torch.zeros_like(cells)
+        alone.view(-1)[island] = True
+        found += steps(alone, window, by_island=True)
+    return found
+
+
+def steps_not_ascending(cells: Tensor, window: int | None, by_island: bool) -> list[Tensor]:
+    """List the lower rows first."""
+    return [step.flip(0) for step in steps(cells, window, by_island)]
+
+
+def steps_late(cells: Tensor, window: int | None, by_island: bool) -> list[Tensor]:
+    """Decide one cell of each step a step later."""
+    return [part for step in steps(cells, window, by_island) for part in (step[:1], step[1:]) if len(part)]
+
+
 WINDOW = Window(Mask(4, 4, frozenset({5, 8})), 1, 3, 1)
+WHOLE = Mask(3, 4, frozenset(range(12)))
+APART = Mask(3, 5, frozenset({0, 1, 5, 3, 4, 9, 14}))
 DIAGONAL = Mask(3, 3, frozenset({1, 3, 8}))
 ROW_END = Mask(2, 4, frozenset({3, 4}))
 EQUAL_CODES = Codebook(((1,), (1,), (0,), (2,), (0,)))
@@ -228,6 +256,11 @@ PLANTED: list[tuple[Check, Callable[..., Any], Callable[..., Any]]] = [
     (over(laws.rejections_reach_their_neighbourhood, WINDOW), expand, expand_beyond_window),
     (over(laws.islands_are_components, DIAGONAL), islands, islands_of_four),
     (over(laws.islands_are_components, ROW_END), islands, islands_over_row_ends),
+    (over(laws.cells_run_in_their_earliest_step, WHOLE, 2, False), steps, steps_of_a_narrower_window),
+    (over(laws.cells_run_in_their_earliest_step, APART, 2, True), steps, steps_one_island_at_a_time),
+    (over(laws.cells_run_in_their_earliest_step, APART, 2, True), steps, lambda cells, w, _: steps(cells, w, False)),
+    (over(laws.cells_run_in_their_earliest_step, WHOLE, 2, False), steps, steps_not_ascending),
+    (over(laws.cells_run_in_their_earliest_step, WHOLE, 2, False), steps, steps_late),
     (over(laws.neighbours_are_nearest, EQUAL_CODES, 2), neighbours, nearest_without_self),
     (over(laws.neighbours_are_nearest, EQUAL_CODES, 3), neighbours, ties_to_higher),
     (over(laws.pooling_adds_in_order, JUDGEMENT, 3), pooled_probs, pooled_backwards),
