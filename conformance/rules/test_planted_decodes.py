@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from conformance.rules import cycle_laws
 from conformance.rules import decode_laws as laws
 from conformance.strategies.decodes import ACCEPTED, AHEAD, AUTOREGRESSIVE, FILTERED, GIVEN, MIXED, REFRESHED, Case
 from reference import decode as decoding
@@ -135,9 +136,11 @@ PLANTED = {
     ),
     "no guidance": Planted(around(ModelState, "log_probs", without_guidance), laws.samples_follow_from_logits, MIXED),
     "no guidance in the verification": Planted(
-        around(ModelState, "log_probs", without_guidance), laws.verification_judges, MIXED
+        around(ModelState, "log_probs", without_guidance), cycle_laws.verification_judges, MIXED
     ),
-    "accept_on is ignored": Planted(around(ModelState, "log_probs", never_raw), laws.verification_judges, FILTERED),
+    "accept_on is ignored": Planted(
+        around(ModelState, "log_probs", never_raw), cycle_laws.verification_judges, FILTERED
+    ),
     "filters are ignored": Planted(
         around(ModelState, "log_probs", always_raw), laws.samples_follow_from_logits, AUTOREGRESSIVE
     ),
@@ -151,47 +154,47 @@ PLANTED = {
     ),
     "refresh is ignored": Planted(around(ModelState, "query", not_refreshed), laws.passes_feed_exactly, REFRESHED),
     "a second verification": Planted(around(ModelState, "query", verified_twice), laws.passes_are_counted, ACCEPTED),
-    "logits of the wrong rows": Planted(around(ModelState, "query", off_by_one), laws.verification_judges, MIXED),
+    "logits of the wrong rows": Planted(around(ModelState, "query", off_by_one), cycle_laws.verification_judges, MIXED),
     "the first step takes a pass": Planted(
         around(verifying, "execute", first_step_takes_a_pass), laws.passes_are_counted, MIXED
     ),
     "the first step takes a pass, by source": Planted(
-        around(verifying, "execute", first_step_takes_a_pass), laws.serial_order, MIXED
+        around(verifying, "execute", first_step_takes_a_pass), cycle_laws.cycles_in_order, MIXED
     ),
-    "backwards": Planted(around(verifying, "execute", right_to_left), laws.serial_order, MIXED),
+    "backwards": Planted(around(verifying, "execute", right_to_left), cycle_laws.cycles_in_order, MIXED),
     "earlier passes are forgotten": Planted(
         around(KVCache, "attend", forgets_earlier_passes), laws.logits_follow_from_passes, MIXED
     ),
     "a larger radius": Planted(
         around(verifying, "expand", lambda right, mask, radius, *rows: right(mask, radius + 1, *rows)),
-        laws.rejections_grow,
+        cycle_laws.rejections_grow,
         AHEAD,
     ),
     "t0 is forgotten": Planted(
         around(verifying, "expand", lambda right, mask, *rest: right(mask, *rest) | right(mask.flip(1), *rest)),
-        laws.rejections_grow,
+        cycle_laws.rejections_grow,
         AHEAD,
     ),
-    "fewer neighbours": Planted(around(decoding, "neighbours", no_neighbours), laws.verification_judges, MIXED),
+    "fewer neighbours": Planted(around(decoding, "neighbours", no_neighbours), cycle_laws.verification_judges, MIXED),
     "tau itself is rejected": Planted(
         around(verifying, "accept", lambda right, pooled, tau: pooled > max(tau, float(pooled.min()))),
-        laws.verification_judges,
+        cycle_laws.verification_judges,
         ACCEPTED,
     ),
     "up-sampling forgets rows": Planted(
-        around(scaling, "up_sample", forgets_rows), laws.scaling_uses_known_rows, MIXED
+        around(scaling, "up_sample", forgets_rows), cycle_laws.scaling_uses_known_rows, MIXED
     ),
     "the wrong rows come down": Planted(
-        around(scaling, "down_sample", first_rows), laws.scaling_uses_known_rows, MIXED
+        around(scaling, "down_sample", first_rows), cycle_laws.scaling_uses_known_rows, MIXED
     ),
     "a given draft is not taken": Planted(
         around(decoding._Decoder, "_sample_rows", lambda right, *arguments: right(*arguments[:-1], None)),
-        laws.whole_rows_are_drafted,
+        cycle_laws.whole_rows_are_drafted,
         GIVEN,
     ),
     "a row too many is drafted": Planted(
         around(decoding._Decoder, "_sample_rows", lambda right, *some: right(*some[:-2], 3, some[-1])),
-        laws.whole_rows_are_drafted,
+        cycle_laws.whole_rows_are_drafted,
         ACCEPTED._replace(settings=FILTERED.settings),
     ),
     "the condition is fed twice": Planted(

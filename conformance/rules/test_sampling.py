@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import example, given
 
-from conformance.rules import decode_laws, function_laws
+from conformance.rules import cycle_laws, decode_laws, function_laws
 from conformance.rules.branches import must_reach, share_of_examples
 from conformance.strategies.decodes import FILTERED, MIXED, Case, cases
 from conformance.strategies.logits import Logits, logits
@@ -47,4 +47,4 @@ def test_one_distribution(case: Case) -> None:
     """
     decoded = case.run(record_logits=True)
     decode_laws.samples_follow_from_logits(case, decoded)
-    decode_laws.verification_judges(case, decoded)
+    cycle_laws.verification_judges(case, decoded)

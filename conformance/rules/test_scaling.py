@@ -1,13 +1,15 @@
 """SCALE-1 and SCALE-2."""
 
+from dataclasses import replace
+
 import hypothesis.strategies as st
 import numpy as np
 import torch
 from hypothesis import example, given
 
-from conformance.rules import decode_laws, function_laws
+from conformance.rules import cycle_laws, function_laws
 from conformance.rules.branches import must_reach, reach, share_of_examples
-from conformance.strategies.decodes import FILTERED, GIVEN, MIXED, Case, cases, drafts_of
+from conformance.strategies.decodes import FILTERED, GIVEN, MIXED, SEEDS, Case, cases, drafts_of, settings_of
 from conformance.strategies.toys import CODES, Toy, build, toys
 from reference.scaling import down_sample, resize, up_sample
 
@@ -23,14 +25,15 @@ def test_scaling_in_a_decode(case: Case) -> None:
 
     SCALE-2: D_r maps the verified high-resolution rows to low-resolution rows; only the new window's are taken.
     """
-    decode_laws.scaling_uses_known_rows(case, case.run())
+    cycle_laws.scaling_uses_known_rows(case, case.run())
 
 
 @st.composite
 def two_drafts(draw: st.DrawFn) -> tuple[Case, int, tuple[int, ...]]:
     """Decodes of a given draft, a row of it, and another draft that differs from that row on."""
     toy = draw(toys())
-    case = draw(cases())._replace(toy=toy, draft=draw(drafts_of(toy)))
+    settings = replace(draw(settings_of(toy)), drafters=(1,))
+    case = Case(toy, settings, draw(SEEDS), draw(drafts_of(toy)))
     row = draw(st.integers(0, toy.height - 1))
     shifts = draw(st.lists(st.integers(1, CODES - 1), min_size=1, max_size=toy.width * (toy.height - row)))
     assert case.draft is not None
