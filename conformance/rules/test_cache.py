@@ -63,7 +63,7 @@ def test_one_pass_in_any_order(case: tuple[Toy, dict[int, int]]) -> None:
 @example(AHEAD)
 @example(FILTERED)
 @share_of_examples(2)
-@given(cases(own_draft=True))
+@given(cases(ALL_MODES, own_draft=True))
 def test_passes_attend_as_told(case: Case) -> None:
     """KV-1, KV-2: Each pass of a decode reads the grid as it stood before the step.
 
@@ -104,7 +104,7 @@ def test_refresh(case: Case) -> None:
 @example(MIXED)
 @example(AUTOREGRESSIVE)
 @share_of_examples(2)
-@given(cases() | cases(modes=("ar",)))
+@given(cases(ALL_MODES))
 def test_prefill(case: Case) -> None:
     """PREFILL: The condition is one pass for each model, counted in its NFE, and gives p_0."""
     decode_laws.prefill_comes_first(case, case.run(record_logits=True))

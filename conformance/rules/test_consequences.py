@@ -12,7 +12,18 @@ from conformance.rules import decode_laws
 from conformance.rules.branches import must_reach, reach, share_of_examples
 from conformance.rules.oracle_model import from_scratch
 from conformance.strategies.codebooks import Codebook, Judgement, judgements
-from conformance.strategies.decodes import ACCEPTED, AHEAD, FILTERED, GIVEN, MIXED, REFRESHED, Case, cases
+from conformance.strategies.decodes import (
+    ACCEPTED,
+    AHEAD,
+    ALL_MODES,
+    FILTERED,
+    GIVEN,
+    LOCAL_MODES,
+    MIXED,
+    REFRESHED,
+    Case,
+    cases,
+)
 from reference.codebook import accept, neighbours, pooled_probs
 from reference.grid import expand
 
@@ -49,7 +60,7 @@ def test_rejecting_everything_is_autoregressive(case: Case) -> None:
 @example(MIXED, 0.0)
 @example(FILTERED, -1.0)
 @share_of_examples(2)
-@given(cases(own_draft=True), st.just(0.0) | st.floats(-100, 0))
+@given(cases(LOCAL_MODES, own_draft=True), st.just(0.0) | st.floats(-100, 0))
 def test_accepting_everything_is_the_draft(case: Case, tau: float) -> None:
     """ACCEPT-1: With tau <= 0 each window is its own up-sampled draft, for one pass a cycle."""
     decoded = changed(case, tau=tau).run()
@@ -108,7 +119,7 @@ def test_monotony(
 @must_reach("tau matters", "radius matters", "k matters")
 @example(changed(MIXED, tau=0.1, neighbours=5, radius=0), 0.4, 2, 3)
 @share_of_examples(4)
-@given(cases(), st.floats(0, 2), st.integers(1, 4), st.integers(1, 10))
+@given(cases(LOCAL_MODES), st.floats(0, 2), st.integers(1, 4), st.integers(1, 10))
 def test_monotony_in_a_decode(case: Case, more_tau: float, more_radius: int, more_k: int) -> None:
     """LOCAL-1: The first cycle has the same draft and p whatever tau, radius and k: raising them acts as stated."""
     settings = case.settings
@@ -129,7 +140,7 @@ def test_monotony_in_a_decode(case: Case, more_tau: float, more_radius: int, mor
 @example(AHEAD)
 @example(ACCEPTED)
 @share_of_examples(2)
-@given(cases(own_draft=True))
+@given(cases(LOCAL_MODES, own_draft=True))
 def test_large_radius_is_raster_scan_rejection(case: Case) -> None:
     """LOCAL-1: With radius >= max(H, W), R_X is everything of the window from the first rejection on."""
     decoded = changed(case, radius=max(case.toy.target_height, case.toy.target_width), radius_nats=0.0).run()
@@ -172,7 +183,7 @@ def test_refresh_recomputes(case: Case) -> None:
 @must_reach("another seed, another image")
 @example(MIXED)
 @share_of_examples(4)
-@given(cases(own_draft=True) | cases(modes=("ar",)))
+@given(cases(ALL_MODES, own_draft=True))
 def test_same_seed_same_image(case: Case) -> None:
     """CONF-5: The same seed and settings give the same image and the same passes in every run."""
     one, two = case.run(), case.run(record_logits=True)
@@ -189,7 +200,7 @@ def test_same_seed_same_image(case: Case) -> None:
 @example(MIXED)
 @example(ACCEPTED)
 @share_of_examples(2)
-@given(cases(own_draft=True) | cases(modes=("ar",)))
+@given(cases(ALL_MODES, own_draft=True))
 def test_numbers_of_passes(case: Case) -> None:
     """MODE-AR, MODE-SERIAL: N tokens take N passes; serial: one prefill, then for each cycle 1 + max(0, |R_X| - 1).
 

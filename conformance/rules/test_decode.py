@@ -16,8 +16,10 @@ from conformance.strategies.decodes import (
     ACCEPTED,
     AHEAD,
     AUTOREGRESSIVE,
+    DRAFTED_MODES,
     FILTERED,
     GIVEN,
+    LOCAL_MODES,
     MIXED,
     REFRESHED,
     Case,
@@ -33,7 +35,7 @@ from reference.settings import Settings
 @example(FILTERED)
 @example(GIVEN)
 @share_of_examples(2)
-@given(cases(own_draft=True))
+@given(cases(DRAFTED_MODES, own_draft=True))
 def test_drafting(case: Case) -> None:
     """DRAFT-1: The drafter samples whole rows, `draft_rows` a cycle, and `look_ahead` further rows as far as there are.
 
@@ -64,7 +66,7 @@ def test_rows_drafted_ahead_are_forgotten(case: Case) -> None:
 @example(MIXED)
 @example(FILTERED)
 @share_of_examples(2)
-@given(cases(own_draft=True))
+@given(cases(LOCAL_MODES, own_draft=True))
 def test_verification(case: Case) -> None:
     """VERIFY-1: One pass of the target scores every position of the window; pooled over B_k it is held against tau."""
     decoded = case.run(record_logits=True)
@@ -76,7 +78,7 @@ def test_verification(case: Case) -> None:
 @example(MIXED)
 @example(AHEAD)
 @share_of_examples(2)
-@given(cases(own_draft=True))
+@given(cases(LOCAL_MODES, own_draft=True))
 def test_rejections_in_a_decode(case: Case) -> None:
     """LOCAL-1: Each cycle resamples R_X of the window's rejections, and no other cell."""
     cycle_laws.rejections_grow(case, case.run())
@@ -103,7 +105,7 @@ def test_serial(case: Case) -> None:
 @example(MIXED)
 @example(MIXED._replace(settings=Settings(tau=2.0, draft_rows=3, neighbours=3)))
 @share_of_examples(2)
-@given(cases())
+@given(cases(LOCAL_MODES))
 def test_first_step(case: Case) -> None:
     """SCHED-4: What the verification says of the first resampled cell is what a pass of its own would say."""
     decoded = case.run(record_logits=True)

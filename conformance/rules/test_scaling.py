@@ -9,7 +9,17 @@ from hypothesis import example, given
 
 from conformance.rules import cycle_laws, function_laws
 from conformance.rules.branches import must_reach, reach, share_of_examples
-from conformance.strategies.decodes import FILTERED, GIVEN, MIXED, SEEDS, Case, cases, drafts_of, settings_of
+from conformance.strategies.decodes import (
+    DRAFTED_MODES,
+    FILTERED,
+    GIVEN,
+    MIXED,
+    SEEDS,
+    Case,
+    cases,
+    drafts_of,
+    settings_of,
+)
 from conformance.strategies.toys import CODES, Toy, build, toys
 from reference.scaling import down_sample, resize, up_sample
 
@@ -19,7 +29,7 @@ from reference.scaling import down_sample, resize, up_sample
 @example(GIVEN)
 @example(FILTERED)
 @share_of_examples(2)
-@given(cases(own_draft=True))
+@given(cases(DRAFTED_MODES, own_draft=True))
 def test_scaling_in_a_decode(case: Case) -> None:
     """SCALE-1: U_r maps the low-resolution rows known so far, look-ahead included, to the window's rows.
 

@@ -39,6 +39,7 @@ class Case(NamedTuple):
 
 SEEDS = st.integers(0, 2**64 - 1) | st.sampled_from((0, 2**32, 2**64 - 1))
 ALL_MODES: tuple[Mode, ...] = ("serial", "parallel", "zipar", "exact", "ar")
+DRAFTED_MODES: tuple[Mode, ...] = ("serial", "parallel", "exact")
 LOCAL_MODES: tuple[Mode, ...] = ("serial", "parallel")  # those that pool and resample around rejections
 WINDOWS = st.sampled_from((2, 1, 3, None, 4, 9))
 # In the middle, about a toy's pooled probabilities: some tokens are kept, some rejected.
