@@ -170,3 +170,29 @@ def passes_are_counted(case: Case, decoded: Decoded) -> None:
     needed = sum(step != [0] for steps in drafted for step in steps)  # cell 0 comes from the prefill
     assert decoded.trace.nfe(coarsest) == 1 + (needed if case.draft is None else 0)
     assert decoded.nfe_drafter == sum(decoded.trace.nfe(number) for number in models_of(case)[1:])
+
+
+def repredictions_follow(case: Case, decoded: Decoded) -> None:
+    """SCHED-5: a held token is accepted with probability min(1, p_new / p_old), else drawn from what p_new has more."""
+    held: dict[int, tuple[int, list[float], int]] = {}  # cell -> token, its p, attempts
+    for item in passes_of(decoded, 0):
+        for row, cell, token in item.sampled:
+            held[cell] = (token, processed(case, recorded(item)[:, row]), 0)
+        for again in item.repredicted:
+            assert int(item.positions[again.row]) == case.toy.prefix_length + again.cell - 1
+            token, old, attempts = held[again.cell]
+            assert (again.held_token, again.attempt) == (token, attempts + 1)
+            new = processed(case, recorded(item)[:, again.row])
+            draw = (oracles.word(case.seed, 1, again.cell, 0, again.attempt) + 0.5) / oracles.WORD
+            assert again.kept == (draw * old[token] < new[token])
+            if not again.kept:
+                noise = [oracles.gumbel(case.seed, 0, again.cell, code, again.attempt) for code in range(CODES)]
+                token = oracles.sampled(
+                    [max(0.0, after - before) for before, after in zip(old, new, strict=True)], noise
+                )
+            assert again.token == token
+            held[again.cell] = (token, new, again.attempt)
+            reach("an opening token is kept", again.kept)
+            reach("an opening token is drawn anew", not again.kept)
+            reach("an opening token is predicted a third time", again.attempt > 1)
+    assert decoded.tokens.flatten().tolist() == [held[cell][0] for cell in range(case.toy.target_cells)]

@@ -111,3 +111,5 @@ REFRESHED = Case(
 )
 GIVEN = Case(Toy(3, 2, 2, 1, 1, 3.0, 15), Settings(tau=0.1, neighbours=3, draft_rows=1), 9, (0, 10, 3, 3, 7, 1))
 AUTOREGRESSIVE = Case(Toy(2, 3, 2, 2, 2, 3.0, 16), Settings(mode="ar", temperature=0.5, top_p=0.9), 3)
+ZIPPED = Case(Toy(2, 3, 2, 2, 2, 3.0, 17), Settings(mode="zipar", window=2), 4)
+ADAPTIVE = Case(Toy(2, 3, 2, 1, 1, 3.0, 18), Settings(mode="zipar", window=1, adaptive_window=True), 6)
