@@ -241,3 +241,24 @@ def waits_across_rows(step_of: Mapping[int, int], width: int) -> bool:
     for cell in sorted(step_of):
         rows.setdefault(cell // width, []).append(step_of[cell])
     return any(found != list(range(len(found))) for found in rows.values())
+
+
+def bonus_is_a_cosine(
+    codebook: Codebook,
+    draft_tokens: Sequence[int],
+    strength: float,
+    first_cell: int,
+    cells: Sequence[int],
+    bonus: Callable[[float, Tensor, Tensor, int, Sequence[int]], Tensor],
+) -> None:
+    """ANCHOR-1: strength * cosine(code, the draft's code), for every code."""
+    vectors = torch.nn.functional.normalize(codebook.tensor, dim=-1)
+    result = bonus(strength, vectors, torch.tensor(draft_tokens), first_cell, cells)
+    near = [
+        [oracles.cosine(code, codebook.rows[draft_tokens[cell - first_cell]]) for code in codebook.rows]
+        for cell in cells
+    ]
+    np.testing.assert_allclose(result.numpy(), np.array(near) * strength, rtol=1e-6, atol=1e-12)
+    reach("a code opposite to the draft", strength > 0 and any(min(row) < -0.99 for row in near))
+    reach("cells in the middle", cells[0] > first_cell > 0)
+    reach("nothing", strength == 0)

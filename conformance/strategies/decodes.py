@@ -113,3 +113,7 @@ GIVEN = Case(Toy(3, 2, 2, 1, 1, 3.0, 15), Settings(tau=0.1, neighbours=3, draft_
 AUTOREGRESSIVE = Case(Toy(2, 3, 2, 2, 2, 3.0, 16), Settings(mode="ar", temperature=0.5, top_p=0.9), 3)
 ZIPPED = Case(Toy(2, 3, 2, 2, 2, 3.0, 17), Settings(mode="zipar", window=2), 4)
 ADAPTIVE = Case(Toy(2, 3, 2, 1, 1, 3.0, 18), Settings(mode="zipar", window=1, adaptive_window=True), 6)
+PARALLEL = Case(Toy(2, 3, 2, 2, 2, 1.5, 19), Settings(mode="parallel", tau=0.3, neighbours=3, draft_window=1), 8)
+ISLANDS = PARALLEL._replace(settings=Settings(mode="parallel", tau=0.1, neighbours=3, radius=0, island_window=1))
+ANCHORED = MIXED._replace(settings=Settings(tau=0.2, neighbours=3, draft_rows=1, anchor=4.0))
+EXACT = Case(Toy(2, 3, 2, 2, 2, 1.5, 20), Settings(mode="exact", neighbours=3, draft_rows=1, exact_window=3), 10)
