@@ -175,3 +175,23 @@ def differs(cycle: Cycle) -> bool:
     """Return whether D_r gave other tokens than the drafter had."""
     assert cycle.down_sampled is not None
     return not torch.equal(cycle.down_sampled, cycle.draft_tokens[: len(cycle.down_sampled)])
+
+
+def radii_follow(case: Case, decoded: Decoded) -> None:
+    """LOCAL-3: a rejection's radius follows from the entropy of p (as sampled from, DIST-2) around it in the window."""
+    settings = case.settings
+    for cycle in decoded.trace.cycles:
+        verified, prefill = decoded.trace.passes[cycle.verify_pass], passes_of(decoded, cycle.model)[0]
+        positions, (rows, width) = (verified.positions - case.toy.prefix_length).tolist(), cycle.radii.shape
+        entropies: list[list[float]] = [[] for _ in range(rows)]
+        for index in range(rows * width):
+            cell = cycle.first_row * width + index
+            logits = recorded(verified)[:, positions.index(cell - 1)] if cell else recorded(prefill)[:, -1]
+            entropies[index // width].append(oracles.entropy(processed(case, logits)))
+        for index, radius in enumerate(cycle.radii.flatten().tolist()):
+            near = float(oracles.mean_near(entropies, *divmod(index, width), settings.radius))
+            bought = near / settings.radius_nats if settings.radius_nats else settings.radius
+            # A mean that buys a whole number of cells, but for rounding, may be rounded either way.
+            assert radius in {min(settings.radius, math.floor(max(0.0, bought + by))) for by in (-TOLERANCE, TOLERANCE)}
+        reach("radii differ", len(set(cycle.radii.flatten().tolist())) > 1)
+        reach("a radius is below the largest", int(cycle.radii.min()) < settings.radius)

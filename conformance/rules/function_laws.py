@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 
 import numpy as np
 import torch
@@ -262,3 +263,45 @@ def bonus_is_a_cosine(
     reach("a code opposite to the draft", strength > 0 and any(min(row) < -0.99 for row in near))
     reach("cells in the middle", cells[0] > first_cell > 0)
     reach("nothing", strength == 0)
+
+
+def radii_follow_entropies(
+    quarters: Sequence[Sequence[int]],
+    radius: int,
+    radius_nats: float,
+    adaptive_radii: Callable[[Tensor, int, float], Tensor],
+) -> None:
+    """LOCAL-3: the mean entropy nearby, divided by `radius_nats` and rounded down, at most `radius`; in quarters."""
+    result = adaptive_radii(torch.tensor(quarters, dtype=torch.float64) / 4, radius, radius_nats).tolist()
+    exact = [[Fraction(value, 4) for value in line] for line in quarters]
+    expected = [[radius] * len(line) for line in quarters]
+    if radius_nats:
+        bought = Fraction(radius_nats)
+        expected = [
+            [
+                min(radius, math.floor(oracles.mean_near(exact, row, column, radius) / bought))
+                for column in range(len(line))
+            ]
+            for row, line in enumerate(quarters)
+        ]
+    assert result == expected
+    found = {value for line in expected for value in line}
+    reach("radii differ", len(found) > 1)
+    reach("the largest bounds it", radius_nats > 0 and radius in found)
+    reach("the same everywhere", radius_nats == 0)
+
+
+def rejections_reach_as_far_as_their_own(
+    window: Window, radii: Sequence[int], expand: Callable[[Tensor, Tensor, int, int], Tensor]
+) -> None:
+    """LOCAL-3: R_X where each cell has a radius of its own; `radii` is repeated over the grid."""
+    mask = window.rejected
+    cells = [radii[u % len(radii)] for u in range(mask.height * mask.width)]
+    result = expand(
+        mask.tensor, torch.tensor(cells).reshape(mask.height, mask.width), window.first_row, window.last_row
+    )
+    expected = oracles.resampled({u: cells[u] for u in mask.cells}, mask.width, window.cells)
+    assert set(result.flatten().nonzero().flatten().tolist()) == expected
+    alone = oracles.resampled({u: min(radii) for u in mask.cells}, mask.width, window.cells)
+    most = oracles.resampled({u: max(radii) for u in mask.cells}, mask.width, window.cells)
+    reach("between the smallest and the largest radius", alone < expected < most)

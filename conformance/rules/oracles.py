@@ -168,3 +168,15 @@ def cosine(one: Sequence[float], other: Sequence[float]) -> float:
     """The cosine of the angle between two vectors."""
     lengths = math.sqrt(math.fsum(a * a for a in one) * math.fsum(b * b for b in other))
     return math.fsum(a * b for a, b in zip(one, other, strict=True)) / lengths
+
+
+def entropy(target_probs: Sequence[float]) -> float:
+    """The entropy of a distribution, in nats."""
+    return math.fsum(-prob * math.log(prob) for prob in target_probs if prob > 0)
+
+
+def mean_near(values: Sequence[Sequence[Fraction | float]], row: int, column: int, radius: int) -> Fraction | float:
+    """The mean of the numbers of a window that lie within `radius` rows and columns of one of its cells."""
+    rows = values[max(0, row - radius) : row + radius + 1]
+    near = [value for line in rows for value in line[max(0, column - radius) : column + radius + 1]]
+    return sum(near) / len(near)
