@@ -305,3 +305,30 @@ def rejections_reach_as_far_as_their_own(
     alone = oracles.resampled({u: min(radii) for u in mask.cells}, mask.width, window.cells)
     most = oracles.resampled({u: max(radii) for u in mask.cells}, mask.width, window.cells)
     reach("between the smallest and the largest radius", alone < expected < most)
+
+
+def predicting_again_gives_the_new_law(
+    old_probs: Sequence[float],
+    new_probs: Sequence[float],
+    outcome: Callable[[Tensor, Tensor, int, float], Tensor | None],
+) -> None:
+    """SCHED-5: a token of law p_old is predicted again, and then has the law p_new.
+
+    `outcome` takes p_old, p_new, the token and the acceptance draw U, and returns what a new token is drawn from,
+    not normalised, or None where the token is kept. U is tried just below and just above p_new / p_old.
+    """
+    old, new = torch.tensor(old_probs, dtype=torch.float64), torch.tensor(new_probs, dtype=torch.float64)
+    law = torch.zeros_like(new)
+    for token in old.nonzero().flatten().tolist():
+        accepted = min(1.0, float(new[token] / old[token]))
+        below, above = accepted - 1e-9, accepted + 1e-9
+        assert below < 0 or outcome(old, new, token, min(below, 1 - 1e-9)) is None
+        law[token] += old[token] * accepted
+        if above < 1:
+            residual = outcome(old, new, token, above)
+            assert residual is not None
+            law += old[token] * (1 - accepted) * residual / residual.sum()
+        reach("never rejected", accepted == 1)
+        reach("sometimes rejected", 0 < accepted < 1)
+        reach("always rejected", accepted == 0)
+    np.testing.assert_allclose(law.numpy(), new.numpy(), rtol=0, atol=1e-12)

@@ -10,7 +10,16 @@ from hypothesis import example, given
 from conformance.rules import cycle_laws, decode_laws
 from conformance.rules.branches import must_reach, reach, share_of_examples
 from conformance.rules.replay import cycles_together
-from conformance.strategies.decodes import CASCADE, CASCADE_PARALLEL, LOCAL_MODES, MIXED, SEEDS, Case, settings_of
+from conformance.strategies.decodes import (
+    CASCADE,
+    CASCADE_PARALLEL,
+    LOCAL_MODES,
+    MIXED,
+    SEEDS,
+    WIDE_CASCADE,
+    Case,
+    settings_of,
+)
 from conformance.strategies.toys import Toy
 from reference.settings import Mode, Settings
 
@@ -27,6 +36,7 @@ def cascades(draw: st.DrawFn, modes: tuple[Mode, ...] = ("serial", "parallel", "
 
 @must_reach("a draft is drafted", "rows are drafted ahead", "a row is drafted for half of what lies over it")
 @example(CASCADE)
+@example(WIDE_CASCADE)
 @example(CASCADE_PARALLEL)
 @share_of_examples(2)
 @given(cascades())
@@ -44,6 +54,7 @@ def test_bookkeeping(case: Case) -> None:
 
 @must_reach("a drafter resamples", "several cells in a step")
 @example(CASCADE)
+@example(WIDE_CASCADE)
 @example(CASCADE_PARALLEL)
 @share_of_examples(2)
 @given(cascades(LOCAL_MODES))
@@ -59,6 +70,7 @@ def test_drafters_verify(case: Case) -> None:
 
 @must_reach("a pass replaces the token of a position", "a verification feeds a window again")
 @example(CASCADE)
+@example(WIDE_CASCADE)
 @example(CASCADE._replace(settings=replace(CASCADE.settings, refresh=True)))
 @share_of_examples(2)
 @given(cascades())
@@ -72,6 +84,7 @@ def test_caches_of_all_levels(case: Case) -> None:
 
 @must_reach("verified rows differ from the draft", "the nearest code is clear")
 @example(CASCADE)
+@example(WIDE_CASCADE)
 @share_of_examples(2)
 @given(cascades())
 def test_scaling_of_all_levels(case: Case) -> None:
@@ -81,6 +94,7 @@ def test_scaling_of_all_levels(case: Case) -> None:
 
 @must_reach("several cycles", "the draft was another")
 @example(CASCADE)
+@example(WIDE_CASCADE)
 @share_of_examples(2)
 @given(cascades(LOCAL_MODES))
 def test_rejecting_everything_is_autoregressive(case: Case) -> None:
@@ -96,6 +110,7 @@ def test_rejecting_everything_is_autoregressive(case: Case) -> None:
 
 @must_reach("several cycles")
 @example(CASCADE)
+@example(WIDE_CASCADE)
 @share_of_examples(4)
 @given(cascades())
 def test_a_model_left_out_takes_no_part(case: Case) -> None:

@@ -4,13 +4,12 @@ from dataclasses import dataclass, field, replace
 from typing import cast
 
 import hypothesis.strategies as st
-import numpy as np
 import pytest
 import torch
 from hypothesis import example, given
 from torch import Tensor
 
-from conformance.rules import decode_laws
+from conformance.rules import decode_laws, function_laws
 from conformance.rules.branches import must_reach, reach, share_of_examples
 from conformance.strategies.codebooks import distributions
 from conformance.strategies.decodes import ADAPTIVE, ZIPPED, Case, cases
@@ -101,13 +100,14 @@ class OpenRow:
         return Pass(0, torch.tensor([0]), torch.tensor([0])), 0
 
 
-def outcome(old: Tensor, new: Tensor, token: int, draw: float, monkeypatch: pytest.MonkeyPatch) -> Tensor | None:
+def outcome(old: Tensor, new: Tensor, token: int, draw: float) -> Tensor | None:
     """Predict a held token again with a given acceptance draw; return what a new one is drawn from, None if kept."""
-    monkeypatch.setattr(execute, "uniform_noise", lambda *_, **__: torch.tensor([[draw]], dtype=torch.float64))
     state = OpenRow(token=token)
     openings = execute.Openings(cast(ModelState, state))
-    assert openings.sample([1], old.log()[None])[0] == []  # held back
-    decided, tokens = openings.sample([1], new.log()[None])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(execute, "uniform_noise", lambda *_, **__: torch.tensor([[draw]], dtype=torch.float64))
+        assert openings.sample([1], old.log()[None])[0] == []  # held back
+        decided, tokens = openings.sample([1], new.log()[None])
     assert (decided, tokens.tolist()) == (([], []) if state.drawn_from else ([1], [token]))
     return state.drawn_from[0].exp() if state.drawn_from else None
 
@@ -117,19 +117,4 @@ def outcome(old: Tensor, new: Tensor, token: int, draw: float, monkeypatch: pyte
 @given(st.integers(1, 4).flatmap(lambda codes: st.tuples(distributions(codes), distributions(codes))))
 def test_opening_tokens_have_the_new_law(pair: tuple[tuple[float, ...], tuple[float, ...]]) -> None:
     """SCHED-5: A token drawn from p_old and predicted again has the law p_new; by enumeration of what may happen."""
-    old, new = (torch.tensor(row, dtype=torch.float64) for row in pair)
-    law = torch.zeros_like(new)
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        for token in old.nonzero().flatten().tolist():
-            accepted = min(1.0, float(new[token] / old[token]))
-            below, above = accepted - 1e-9, accepted + 1e-9
-            assert below < 0 or outcome(old, new, token, below, monkeypatch) is None
-            residual = outcome(old, new, token, above, monkeypatch) if above < 1 else None
-            assert (residual is None) == (above >= 1)
-            law[token] += old[token] * accepted
-            if residual is not None:
-                law += old[token] * (1 - accepted) * residual / residual.sum()
-            reach("never rejected", accepted == 1)
-            reach("sometimes rejected", 0 < accepted < 1)
-            reach("always rejected", accepted == 0)
-    np.testing.assert_allclose(law.numpy(), new.numpy(), rtol=0, atol=1e-12)
+    function_laws.predicting_again_gives_the_new_law(*pair, outcome)

@@ -117,7 +117,7 @@ PARALLEL = Case(Toy(2, 3, 2, 2, 2, 1.5, 19), Settings(mode="parallel", tau=0.3, 
 ISLANDS = PARALLEL._replace(settings=Settings(mode="parallel", tau=0.1, neighbours=3, radius=0, island_window=1))
 ANCHORED = MIXED._replace(settings=Settings(tau=0.2, neighbours=3, draft_rows=1, anchor=4.0))
 EXACT = Case(Toy(2, 3, 2, 2, 2, 1.5, 20), Settings(mode="exact", neighbours=3, draft_rows=1, exact_window=3), 10)
-UNEVEN = MIXED._replace(settings=Settings(tau=0.2, neighbours=3, draft_rows=2, radius=2, radius_nats=0.7))
+UNEVEN = MIXED._replace(settings=Settings(tau=0.05, neighbours=3, draft_rows=2, radius=2, radius_nats=1.4))
 CASCADE = Case(
     Toy(4, 2, 2, 1, 1, 1.5, 21, coarse_ratio=2),
     Settings(drafters=(1, 2), tau=0.2, neighbours=3, draft_rows=1, look_ahead=1),
@@ -128,3 +128,4 @@ CASCADE_PARALLEL = Case(
     Settings(mode="parallel", drafters=(1, 2), tau=0.2, neighbours=3, draft_window=1, island_window=1, radius=0),
     12,
 )
+WIDE_CASCADE = CASCADE._replace(toy=Toy(4, 4, 1, 1, 1, 1.5, 21, coarse_ratio=2))
