@@ -4,29 +4,27 @@ The tests apply them to the reference; tests of planted defects show that each c
 """
 
 from collections.abc import Callable
-from itertools import pairwise
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from conformance.rules import oracles
 from conformance.rules.branches import reach
-from conformance.rules.oracle_model import Array, DictionaryModel, from_scratch, rescaled_tokens
-from conformance.rules.replay import PREFILL, moments_of, passes_of, resampled_cells
+from conformance.rules.oracle_model import Array, DictionaryModel, from_scratch
+from conformance.rules.replay import PREFILL, draft_steps, moments_of, passes_of, resampling_steps
 from conformance.strategies.decodes import Case
 from conformance.strategies.toys import CODES
 from reference.decode import Decoded
-from reference.trace import Cycle, Pass
+from reference.settings import UNDRAFTED_MODES
+from reference.trace import Pass
 
 Law = Callable[[Case, Decoded], None]
 TOLERANCE = 1e-9  # between two computations in float64
-NEAR_TIE = 1e-5  # between two codes: features are compared in float32
 
 
-def models_of(case: Case) -> range:
+def models_of(case: Case) -> tuple[int, ...]:
     """Return the numbers of the models that take part in a decode."""
-    return range(1 if case.settings.mode == "ar" else 2)
+    return case.settings.model_numbers
 
 
 def conditions(case: Case) -> list[Tensor]:
@@ -81,20 +79,30 @@ def passes_feed_exactly(case: Case, decoded: Decoded) -> None:
 
 
 def nothing_seen_is_gone(case: Case, decoded: Decoded) -> None:
-    """KV-1, KV-3, GRID-2: a pass reads the grid as it stands, and no query sees a token that the grid has not."""
+    """KV-1, KV-3, GRID-2, SCHED-3: a pass reads the grid as it stands; no query sees a token that the grid has not.
+
+    The end of a row that is not there yet is the exception: there a stand-in is seen.
+    """
     prefix = case.toy.prefix_length
     for number in models_of(case):
         held: dict[int, int] = {}
+        stand_ins: set[int] = set()  # places whose key and value are those of a token that stands in
+        width = case.toy.grid(number)[1]
         for moment in moments_of(case, decoded, number):
             fed = moment.fed(prefix)
-            assert fed == {cell: moment.grid[cell] for cell in fed}
+            assert fed == {cell: moment.token(cell, width) for cell in fed}
             replaced = any(held.get(cell, token) != token for cell, token in fed.items())
             reach("a pass replaces the token of a position", replaced)
+            reach("a pass feeds a stand-in", any(cell not in moment.grid for cell in fed))
+            reach("a true token takes a stand-in's place", bool(stand_ins & fed.keys() & moment.grid.keys()))
             held.update(fed)
+            stand_ins = {cell for cell in stand_ins | fed.keys() if cell not in moment.grid}
             last_query = max(fed)
-            seen = {cell: token for cell, token in held.items() if cell <= last_query}
-            assert seen == {cell: moment.grid[cell] for cell in seen}
-            assert set(range(last_query + 1)) <= held.keys()
+            existing = {cell: token for cell, token in moment.grid.items() if cell <= last_query}
+            assert {
+                cell: token for cell, token in held.items() if cell <= last_query and cell not in stand_ins
+            } == existing
+            assert all((cell + 1) % width == 0 for cell in stand_ins)
             assert all(cell - 1 in fed for cell in moment.cells if cell > 0)
 
 
@@ -109,138 +117,82 @@ def logits_follow_from_passes(case: Case, decoded: Decoded) -> None:
                 np.testing.assert_allclose(recorded(item)[row].numpy(), expected, rtol=0, atol=TOLERANCE)
 
 
+def anchor_bonus(case: Case, decoded: Decoded, number: int, index: int, cell: int) -> list[float]:
+    """ANCHOR-1: what is added to the noise of a token sampled from pass `index`; nothing where nothing is resampled."""
+    cycles = decoded.trace.cycles_of(number)
+    if not cycles or not case.settings.anchor:
+        return [0.0] * CODES
+    cycle = [item for item in cycles if item.verify_pass <= index or item is cycles[0]][-1]
+    codes = case.world.models.tokenizer.codebook.tolist()
+    draft = codes[int(cycle.up_sampled.flatten()[cell - cycle.first_row * cycle.up_sampled.shape[1]])]
+    return [oracles.float32(case.settings.anchor * oracles.cosine(code, draft)) for code in codes]
+
+
 def samples_follow_from_logits(case: Case, decoded: Decoded) -> None:
-    """GRID-2, DIST-2, RNG-1, RNG-2: each sampled token is the Gumbel-max of its p, with its stream's noise."""
-    for number in models_of(case):
-        drawn: list[int] = []
-        for item in passes_of(decoded, number):
-            for row, cell, token in item.sampled:
-                assert int(item.positions[row]) == case.toy.prefix_length + cell - 1
-                noise = [oracles.gumbel(case.seed, 2 * number, cell, code) for code in range(CODES)]
-                assert token == oracles.sampled(processed(case, recorded(item)[:, row]), noise)
-                drawn.append(cell)
-        if number == 0:
-            assert len(drawn) == len(set(drawn)), "the target drew the same noise twice"
-        else:
-            reach("the drafter draws the same noise again", len(drawn) > len(set(drawn)))
-
-
-def serial_order(case: Case, decoded: Decoded) -> None:
-    """MODE-SERIAL, SCHED-4: windows of whole rows in order; R_X in raster order, its first cell without a pass."""
-    toy, settings = case.toy, case.settings
-    step = settings.draft_rows * toy.scale_ratio
-    edges = [*range(0, toy.target_height, step), toy.target_height]
-    assert [(cycle.first_row, cycle.last_row) for cycle in decoded.trace.cycles] == list(pairwise(edges))
-    passes = decoded.trace.passes
-    target = [index for index, item in enumerate(passes) if item.model == 0]
-    for cycle in decoded.trace.cycles:
-        assert torch.equal(decoded.tokens[cycle.first_row : cycle.last_row], cycle.tokens)
-        assert torch.equal(cycle.tokens[~cycle.resampled], cycle.up_sampled[~cycle.resampled])
-        place = target.index(cycle.verify_pass)
-        sources = [cycle.verify_pass, *target[place + 1 :]]
-        for source, cell in zip(sources, resampled_cells(cycle, toy.target_width), strict=False):
-            samples = {where: token for _, where, token in passes[source if cell else target[0]].sampled}
-            row, column = divmod(cell, toy.target_width)
-            assert samples.get(cell) == int(decoded.tokens[row, column])
-            assert len(samples) == 1
-        reach("two cells or more are resampled", int(cycle.resampled.sum()) > 1)
+    """GRID-2, DIST-2, RNG-1, RNG-2, ANCHOR-1: each sample is the Gumbel-max of its p, with its stream's noise."""
+    drawn: dict[int, list[int]] = {number: [] for number in models_of(case)}
+    for index, item in enumerate(decoded.trace.passes):
+        for row, cell, token in item.sampled:
+            assert int(item.positions[row]) == case.toy.prefix_length + cell - 1
+            noise = [oracles.gumbel(case.seed, 2 * item.model, cell, code) for code in range(CODES)]
+            bonus = anchor_bonus(case, decoded, item.model, index, cell)
+            likely = processed(case, recorded(item)[:, row])
+            drawn_towards = [oracles.float32(a + b) for a, b in zip(noise, bonus, strict=True)]
+            assert token == oracles.sampled(likely, drawn_towards)
+            reach("the anchor changes a token", token != oracles.sampled(likely, noise))
+            drawn[item.model].append(cell)
+    assert len(drawn[0]) == len(set(drawn[0])), "the target drew the same noise twice"
+    reach("the drafter draws the same noise again", any(len(cells) > len(set(cells)) for cells in drawn.values()))
 
 
 def passes_are_counted(case: Case, decoded: Decoded) -> None:
-    """PREFILL, MODE-AR, MODE-SERIAL: NFE of both models."""
-    toy = case.toy
-    if case.settings.mode == "ar":
-        assert (decoded.nfe_target, decoded.nfe_drafter) == (toy.target_cells, 0)
+    """PREFILL, MODE-AR, MODE-ZIPAR, MODE-SERIAL, MODE-PARALLEL: NFE of each model that takes part."""
+    settings = case.settings
+    if settings.mode in UNDRAFTED_MODES:
+        height, width = case.toy.grid(0)
+        window = width if settings.mode == "ar" or settings.window is None else min(settings.window, width)
+        shortest = width + (height - 1) * window
+        adaptive = settings.mode == "zipar" and settings.adaptive_window
+        assert decoded.nfe_target == shortest or (adaptive and shortest <= decoded.nfe_target <= height * width)
+        assert decoded.nfe_drafter == 0
         return
-    resampled = [int(cycle.resampled.sum()) for cycle in decoded.trace.cycles]
-    assert decoded.nfe_target == 1 + sum(1 + max(0, count - 1) for count in resampled)
-    drafted = sum(cycle.draft_tokens.numel() for cycle in decoded.trace.cycles)
-    assert decoded.nfe_drafter == (drafted if case.draft is None else 1)  # cell 0 comes from the prefill
-    reach("a cycle without rejection", 0 in resampled)
-    reach("a cycle with rejection", any(resampled))
+    *verifying, coarsest = models_of(case)
+    for number in verifying:
+        resampled = [
+            len(resampling_steps(settings, cycle, case.toy.grid(number)[1]))
+            for cycle in decoded.trace.cycles_of(number)
+        ]
+        assert settings.mode == "exact" or decoded.trace.nfe(number) == 1 + sum(max(1, count) for count in resampled)
+        reach("a cycle without rejection", 0 in resampled)
+        reach("a cycle with rejection", any(resampled))
+    drafts = [cycle for cycle in decoded.trace.cycles if cycle.draft_model == coarsest]
+    drafted = [draft_steps(case, cycle) for cycle in drafts]
+    needed = sum(step != [0] for steps in drafted for step in steps)  # cell 0 comes from the prefill
+    assert decoded.trace.nfe(coarsest) == 1 + (needed if case.draft is None else 0)
+    assert decoded.nfe_drafter == sum(decoded.trace.nfe(number) for number in models_of(case)[1:])
 
 
-def whole_rows_are_drafted(case: Case, decoded: Decoded) -> None:
-    """DRAFT-1: each cycle samples its rows and the look-ahead's, all cells in raster order, or takes those given."""
-    toy, settings = case.toy, case.settings
-    sampled = [token for item in passes_of(decoded, 1) for token in item.sampled]
-    for index, cycle in enumerate(decoded.trace.cycles):
-        first = index * settings.draft_rows
-        last = min(first + settings.draft_rows + settings.look_ahead, toy.height)
-        tokens = cycle.draft_tokens.flatten().tolist()
-        assert cycle.draft_first_row == first
-        assert cycle.draft_tokens.shape == (last - first, toy.width)
-        if case.draft is None:
-            here, sampled = sampled[: len(tokens)], sampled[len(tokens) :]
-            assert [(cell, token) for _, cell, token in here] == list(enumerate(tokens, start=first * toy.width))
-        else:
-            assert tokens == list(case.draft[first * toy.width : last * toy.width])
-        reach("rows are drafted ahead", last > first + settings.draft_rows)
-        reach("the last rows are fewer", first + settings.draft_rows > toy.height)
-    assert not sampled
-
-
-def verification_judges(case: Case, decoded: Decoded) -> None:
-    """VERIFY-1, POOL-1, ACCEPT-1, DIST-2: one pass scores every position; p pooled over B_k is held against tau."""
-    toy, settings = case.toy, case.settings
-    codes = torch.nn.functional.normalize(case.world.models.tokenizer.codebook, dim=-1).tolist()
-    near = [oracles.neighbourhood(codes, code, settings.neighbours) for code in range(CODES)]
-    prefill, passes = passes_of(decoded, 0)[0], decoded.trace.passes
-    for cycle in decoded.trace.cycles:
-        verified = passes[cycle.verify_pass]
-        assert verified.model == 0
-        row_of = {cell: row for row, cell in enumerate((verified.positions - toy.prefix_length).tolist())}
-        pooled = cycle.pooled_probs.flatten().tolist()
-        for index, token in enumerate(cycle.up_sampled.flatten().tolist()):
-            cell = cycle.first_row * toy.target_width + index
-            logits = recorded(verified)[:, row_of[cell - 1]] if cell else recorded(prefill)[:, -1]
-            used, other = judged(case, logits), processed(case, logits)
-            assert abs(pooled[index] - oracles.pooled(used, near[token])) < TOLERANCE
-            reach("what acceptance looks at is not what is sampled from", used != other)
-        expected = [value >= settings.tau and settings.tau <= 1 for value in pooled]
-        assert cycle.kept.flatten().tolist() == expected
-        reach("some kept, some rejected", len(set(expected)) == 2)
-
-
-def rejections_grow(case: Case, decoded: Decoded) -> None:
-    """LOCAL-1: R_X of each cycle follows from its rejections."""
-    width = case.toy.target_width
-    for cycle in decoded.trace.cycles:
-        window = range(cycle.first_row * width, cycle.last_row * width)
-        rejected = {cell for cell, kept in zip(window, cycle.kept.flatten().tolist(), strict=True) if not kept}
-        expected = oracles.resampled(rejected, case.settings.radius, width, window)
-        assert resampled_cells(cycle, width) == sorted(expected)
-        reach("R_X is more than the rejected cells", expected > rejected)
-        reach("R_X is not the whole rest", bool(rejected) and len(expected) < window.stop - min(rejected))
-
-
-def scaling_uses_known_rows(case: Case, decoded: Decoded) -> None:
-    """SCALE-1, SCALE-2: U_r of the rows known so far gives the window; D_r of the verified rows gives its new rows."""
-    toy, tokenizer = case.toy, case.world.models.tokenizer
-    verified_low = torch.empty(0, toy.width, dtype=torch.long)
-    for cycle in decoded.trace.cycles:
-        known = torch.cat([verified_low, cycle.draft_tokens])
-        expected, margin = rescaled_tokens(tokenizer, known, toy.scale_ratio, up=True)
-        window = slice(cycle.first_row, cycle.last_row)
-        agree(cycle.up_sampled, expected[window], margin[window])
-        if cycle.down_sampled is None:
-            assert cycle.last_row == toy.target_height
-            continue
-        new = slice(cycle.draft_first_row, cycle.last_row // toy.scale_ratio)
-        expected, margin = rescaled_tokens(tokenizer, decoded.tokens[: cycle.last_row], toy.scale_ratio, up=False)
-        agree(cycle.down_sampled, expected[new], margin[new])
-        reach("verified rows differ from the draft", differs(cycle))
-        verified_low = torch.cat([verified_low, cycle.down_sampled])
-
-
-def agree(tokens: Tensor, expected: np.typing.NDArray[np.int64], margin: Array) -> None:
-    """Assert that tokens are the nearest codes, wherever the nearest is clear."""
-    assert tokens.shape == expected.shape
-    assert ((tokens.numpy() == expected) | (margin < NEAR_TIE)).all()
-    reach("the nearest code is clear", bool((margin >= NEAR_TIE).any()))
-
-
-def differs(cycle: Cycle) -> bool:
-    """Return whether D_r gave other tokens than the drafter had."""
-    assert cycle.down_sampled is not None
-    return not torch.equal(cycle.down_sampled, cycle.draft_tokens[: len(cycle.down_sampled)])
+def repredictions_follow(case: Case, decoded: Decoded) -> None:
+    """SCHED-5: a held token is accepted with probability min(1, p_new / p_old), else drawn from what p_new has more."""
+    held: dict[int, tuple[int, list[float], int]] = {}  # cell -> token, its p, attempts
+    for item in passes_of(decoded, 0):
+        for row, cell, token in item.sampled:
+            held[cell] = (token, processed(case, recorded(item)[:, row]), 0)
+        for again in item.repredicted:
+            assert int(item.positions[again.row]) == case.toy.prefix_length + again.cell - 1
+            token, old, attempts = held[again.cell]
+            assert (again.held_token, again.attempt) == (token, attempts + 1)
+            new = processed(case, recorded(item)[:, again.row])
+            draw = (oracles.word(case.seed, 1, again.cell, 0, again.attempt) + 0.5) / oracles.WORD
+            assert again.kept == (draw * old[token] < new[token])
+            if not again.kept:
+                noise = [oracles.gumbel(case.seed, 0, again.cell, code, again.attempt) for code in range(CODES)]
+                token = oracles.sampled(
+                    [max(0.0, after - before) for before, after in zip(old, new, strict=True)], noise
+                )
+            assert again.token == token
+            held[again.cell] = (token, new, again.attempt)
+            reach("an opening token is kept", again.kept)
+            reach("an opening token is drawn anew", not again.kept)
+            reach("an opening token is predicted a third time", again.attempt > 1)
+    assert decoded.tokens.flatten().tolist() == [held[cell][0] for cell in range(case.toy.target_cells)]

@@ -2,7 +2,7 @@
 
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 WORD = 2**32
@@ -105,14 +105,16 @@ def pooled(target_probs: Sequence[float], near: Sequence[int]) -> float:
     return total
 
 
-def resampled(rejected: set[int], radius: int, width: int, window: range) -> set[int]:
-    """LOCAL-1's R_X, read off its definition."""
+def resampled(radii: Mapping[int, int], width: int, window: range) -> set[int]:
+    """LOCAL-1's and LOCAL-3's R_X, read off the definition; `radii` holds each rejected cell's."""
     return {
         u
         for u in window
-        if rejected
-        and u >= min(rejected)
-        and any(abs(u // width - t // width) <= radius and abs(u % width - t % width) <= radius for t in rejected)
+        if radii
+        and u >= min(radii)
+        and any(
+            abs(u // width - t // width) <= reach and abs(u % width - t % width) <= reach for t, reach in radii.items()
+        )
     }
 
 
@@ -135,3 +137,46 @@ def components(cells: set[int], width: int) -> list[list[int]]:
             if merged:
                 break
     return sorted(sorted(group) for group in groups)
+
+
+def waits(cell: int, other: int, window: float, width: int) -> bool:
+    """SCHED-1: whether a cell waits for another of its set."""
+    (row, column), (other_row, other_column) = divmod(cell, width), divmod(other, width)
+    return (row == other_row and other_column < column) or (other_row < row and other_column < column + window)
+
+
+def earliest_steps(cells: set[int], window: float, width: int, by_island: bool) -> dict[int, int]:
+    """SCHED-1, SCHED-2: each cell's earliest step, the longest chain of cells that wait for each other up to it."""
+    step_of: dict[int, int] = {}
+    for region in components(cells, width) if by_island else [sorted(cells)]:
+        for place, cell in enumerate(region):  # nothing waits for a later raster position
+            before = [step_of[other] for other in region[:place] if waits(cell, other, window, width)]
+            step_of[cell] = max(before, default=-1) + 1
+    return step_of
+
+
+def schedule(cells: set[int], window: int | None, width: int, by_island: bool) -> list[list[int]]:
+    """The cells of each step, ascending; None is an infinite window."""
+    step_of = earliest_steps(cells, math.inf if window is None else window, width, by_island)
+    found: list[list[int]] = [[] for _ in range(max(step_of.values(), default=-1) + 1)]
+    for cell in sorted(cells):
+        found[step_of[cell]].append(cell)
+    return found
+
+
+def cosine(one: Sequence[float], other: Sequence[float]) -> float:
+    """The cosine of the angle between two vectors."""
+    lengths = math.sqrt(math.fsum(a * a for a in one) * math.fsum(b * b for b in other))
+    return math.fsum(a * b for a, b in zip(one, other, strict=True)) / lengths
+
+
+def entropy(target_probs: Sequence[float]) -> float:
+    """The entropy of a distribution, in nats."""
+    return math.fsum(-prob * math.log(prob) for prob in target_probs if prob > 0)
+
+
+def mean_near(values: Sequence[Sequence[Fraction | float]], row: int, column: int, radius: int) -> Fraction | float:
+    """The mean of the numbers of a window that lie within `radius` rows and columns of one of its cells."""
+    rows = values[max(0, row - radius) : row + radius + 1]
+    near = [value for line in rows for value in line[max(0, column - radius) : column + radius + 1]]
+    return sum(near) / len(near)

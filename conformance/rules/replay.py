@@ -1,9 +1,16 @@
 """A decode told again from its trace: what the grid held before each pass, and which cells were then decided."""
 
+import math
+from itertools import pairwise
 from typing import NamedTuple
 
+import torch
+from torch import Tensor
+
+from conformance.rules import oracles
 from conformance.strategies.decodes import Case
 from reference.decode import Decoded
+from reference.settings import UNDRAFTED_MODES, Settings
 from reference.trace import Cycle, Pass
 
 PREFILL = -1  # stands for a prefix token in a pass
@@ -14,7 +21,7 @@ class Moment(NamedTuple):
 
     Attributes:
         made: The pass.
-        grid: {cell: token} just before it.
+        grid: {cell: token} just before it, draft tokens included.
         cells: The cells whose distributions are taken from it, ascending.
         decided: Cells decided since the model's previous pass that no pass has fed since (KV-3).
         also: Further cells that KV-4 has it feed.
@@ -25,6 +32,11 @@ class Moment(NamedTuple):
     cells: list[int]
     decided: set[int]
     also: set[int]
+
+    def token(self, cell: int, width: int) -> int:
+        """Return the token of a cell, or where there is none the rightmost that its row holds (SCHED-3)."""
+        row = cell // width
+        return next(self.grid[u] for u in range(cell, row * width - 1, -1) if u in self.grid)
 
     def fed(self, prefix_length: int) -> dict[int, int]:
         """Return {cell: token} of what the pass feeds."""
@@ -51,7 +63,7 @@ class Replay:
 
     def step(self, cells: list[int], also: set[int] | None = None) -> None:
         """Take the next pass as the one that serves these cells; cell 0 alone is served by the prefill."""
-        if cells == [0]:
+        if cells == [0] and not self.decided:
             return
         assert self.left, f"expected a pass for cells {cells}, but the trace has no further one"
         self.moments.append(Moment(self.left.pop(0), dict(self.grid), cells, self.decided, also or set()))
@@ -73,54 +85,154 @@ def resampled_cells(cycle: Cycle, width: int) -> list[int]:
     return [cycle.first_row * width + cell for cell in cells]
 
 
-def autoregressive_moments(case: Case, decoded: Decoded) -> list[Moment]:
-    """Tell MODE-AR: one cell a pass."""
-    replay = Replay(passes_of(decoded, 0))
-    for cell, token in enumerate(decoded.tokens.flatten().tolist()):
-        replay.step([cell])
-        replay.decide(cell, token)
-    return replay.finish()
+class Told:
+    """One model's part of a decode, told from the trace."""
 
+    def __init__(self, case: Case, decoded: Decoded, model: int) -> None:
+        self.case, self.decoded, self.model, self.settings = case, decoded, model, case.settings
+        self.height, self.width = case.toy.grid(model)
+        self.replay = Replay(passes_of(decoded, model))
+        self.before = 0  # first row of the model's previous window
 
-def target_moments(case: Case, decoded: Decoded) -> list[Moment]:
-    """Tell the target's part of MODE-SERIAL: in a cycle a verification, then a pass for each resampled cell but one."""
-    width = case.toy.target_width
-    replay = Replay(passes_of(decoded, 0))
-    before = range(0)
-    for cycle in decoded.trace.cycles:
-        window = range(cycle.first_row * width, cycle.last_row * width)
+    def moments(self) -> list[Moment]:
+        """Tell all of it."""
+        if self.settings.mode in UNDRAFTED_MODES:
+            self._undrafted()
+            return self.replay.finish()
+        replaced = replaced_rows(self.case, self.decoded, self.model) if self.model else []
+        for index, group in enumerate(cycles_together(self.decoded)):
+            for cycle in group:
+                if cycle.model == self.model:
+                    self._verify(cycle)
+                elif cycle.draft_model == self.model and self.model == self.settings.model_numbers[-1]:
+                    self._draft(cycle)
+            if self.model:  # what was drafted ahead is no decision, and D_r replaces the rest
+                self.replay.decided.clear()
+                first_row, rows = replaced[index]
+                for cell, token in enumerate(rows.flatten().tolist(), start=first_row * self.width):
+                    self.replay.decide(cell, token)
+        return self.replay.finish()
+
+    def _undrafted(self) -> None:
+        settings, tokens = self.settings, self.decoded.tokens.flatten().tolist()
+        if settings.mode == "zipar" and settings.adaptive_window:
+            self._sample_adaptively(dict(enumerate(tokens)))
+            return
+        window = settings.window if settings.mode == "zipar" else None
+        for cells in oracles.schedule(set(range(len(tokens))), window, self.width, by_island=False):
+            self._sample(cells, {cell: tokens[cell] for cell in cells})
+
+    def _sample(self, cells: list[int], tokens: dict[int, int], with_pass: bool = True) -> None:
+        if with_pass:
+            self.replay.step(cells)
+        for cell in cells:
+            self.replay.decide(cell, tokens[cell])
+
+    def _sample_adaptively(self, tokens: dict[int, int]) -> None:
+        """Tell SCHED-5: an open row's first token is decided once a second prediction accepts it."""
+        undecided, window = set(tokens), math.inf if self.settings.window is None else self.settings.window
+        while undecided:
+            ready = [
+                cell
+                for cell in sorted(undecided)
+                if not any(oracles.waits(cell, other, window, self.width) for other in undecided if other < cell)
+            ]
+            self.replay.step(ready)
+            made = self.replay.moments[-1].made.repredicted if self.replay.moments else []
+            accepted = {item.cell for item in made if item.kept}
+            decided = [cell for cell in ready if cell == 0 or cell - 1 in self.replay.grid or cell in accepted]
+            for cell in decided:
+                self.replay.decide(cell, tokens[cell])
+            undecided.difference_update(decided)
+
+    def _draft(self, cycle: Cycle) -> None:
+        """Tell DRAFT-1, from the cycle that the rows are drafted for."""
+        cells = range(
+            cycle.draft_first_row * self.width, cycle.draft_first_row * self.width + cycle.draft_tokens.numel()
+        )
+        tokens = dict(zip(cells, cycle.draft_tokens.flatten().tolist(), strict=True))
+        if self.case.draft is None:
+            for step in draft_steps(self.case, cycle):
+                self._sample(step, tokens)
+
+    def _verify(self, cycle: Cycle) -> None:
+        window = range(cycle.first_row * self.width, cycle.last_row * self.width)
         tokens = dict(zip(window, cycle.tokens.flatten().tolist(), strict=True))
-        replay.put(window, cycle.up_sampled.flatten().tolist())
-        replay.step(list(window), set(before) if case.settings.refresh else set())
-        resampled = resampled_cells(cycle, width)
+        self.replay.put(window, cycle.up_sampled.flatten().tolist())
+        if self.settings.mode == "exact" and self.model == 0:
+            self._verify_exactly(window, cycle.kept.flatten().tolist(), tokens)
+            return
+        also = range(self.before * self.width, window.start) if self.settings.refresh else range(0)
+        self.replay.step(list(window), set(also))
+        self.before = cycle.first_row
+        resampled = resampled_cells(cycle, self.width)
         if window[-1] not in resampled:
-            replay.decided.add(window[-1])  # the only kept draft token that the verification had no need to feed
-        for index, cell in enumerate(resampled):
-            if index > 0:
-                replay.step([cell])
-            replay.decide(cell, tokens[cell])
-        before = window
-    return replay.finish()
+            self.replay.decided.add(window[-1])  # the only kept draft token that the verification had no need to feed
+        for index, step in enumerate(resampling_steps(self.settings, cycle, self.width)):
+            self._sample(step, tokens, with_pass=index > 0)
+
+    def _verify_exactly(self, window: range, kept: list[bool], tokens: dict[int, int]) -> None:
+        """Tell MODE-EXACT: each pass scores what is left, and serves up to the first rejection."""
+        cell, most = window.start, self.settings.exact_window or len(window)
+        while cell < window.stop:
+            scored = range(cell, min(cell + most, window.stop))
+            self.replay.step(list(scored))
+            rejected = next((u for u in scored if not kept[u - window.start]), None)
+            if rejected is None:
+                self.replay.decided.add(scored[-1])
+            else:
+                self.replay.decide(rejected, tokens[rejected])
+            cell = (scored[-1] if rejected is None else rejected) + 1
 
 
-def drafter_moments(case: Case, decoded: Decoded) -> list[Moment]:
-    """Tell the drafter's part of MODE-SERIAL: one pass for each drafted cell, except cell 0 of the first cycle."""
-    width = case.toy.width
-    replay = Replay(passes_of(decoded, 1))
+def draft_steps(case: Case, cycle: Cycle) -> list[list[int]]:
+    """Return the steps in which the coarsest drafter samples the rows of a cycle that it drafts for (DRAFT-1)."""
+    width = cycle.draft_tokens.shape[1]
+    start = cycle.draft_first_row * width
+    window = case.settings.draft_window if case.settings.mode == "parallel" else None
+    return oracles.schedule(set(range(start, start + cycle.draft_tokens.numel())), window, width, by_island=False)
+
+
+def resampling_steps(settings: Settings, cycle: Cycle, width: int) -> list[list[int]]:
+    """Return the steps in which R_X of a cycle is resampled (MODE-SERIAL, MODE-PARALLEL)."""
+    in_parallel = settings.mode == "parallel"
+    window = settings.island_window if in_parallel else None
+    return oracles.schedule(set(resampled_cells(cycle, width)), window, width, in_parallel and settings.islands)
+
+
+def cycles_together(decoded: Decoded) -> list[list[Cycle]]:
+    """Return each cycle of the target after the drafters' cycles that it uses, the coarsest one's first."""
+    groups: list[list[Cycle]] = [[]]
     for cycle in decoded.trace.cycles:
-        drafted = cycle.draft_tokens.flatten().tolist()
-        for cell, token in enumerate(drafted if case.draft is None else [], start=cycle.draft_first_row * width):
-            replay.step([cell])
-            replay.decide(cell, token)
-        replay.decided.clear()
-        if cycle.down_sampled is not None:
-            for cell, token in enumerate(cycle.down_sampled.flatten().tolist(), start=cycle.draft_first_row * width):
-                replay.decide(cell, token)
-    return replay.finish()
+        groups[-1].append(cycle)
+        if cycle.model == 0:
+            groups.append([])
+    assert not groups.pop(), "a drafter's cycle that no cycle of the target uses"
+    return groups
+
+
+def replaced_rows(case: Case, decoded: Decoded, model: int) -> list[tuple[int, Tensor]]:
+    """Return the rows of a drafter that D_r replaces after each cycle of the target: the first and Int[rows, w].
+
+    The first drafter's stand in the trace; those of coarser ones are D_r of the rows above them.
+    """
+    models, numbers = case.world.models, case.settings.model_numbers
+    known = torch.empty(0, case.toy.grid(numbers[1])[1], dtype=torch.long)
+    found = []
+    for cycle in decoded.trace.cycles_of(0):
+        if cycle.down_sampled is None:
+            found.append((0, torch.empty(0, dtype=torch.long)))
+            continue
+        known = torch.cat([known, cycle.down_sampled])
+        rows, first_row = known, len(known) - len(cycle.down_sampled)
+        for upper, lower in pairwise(numbers[1 : numbers.index(model) + 1]):
+            ratio = models.scale_ratio(upper, lower)
+            first_row, rows = first_row // ratio, rows[: len(rows) // ratio * ratio]
+            rows = models.down_sample(case.settings.down_sampler, rows, ratio) if len(rows) else rows[:, ::ratio]
+        found.append((first_row, rows[first_row:]))
+    return found
 
 
 def moments_of(case: Case, decoded: Decoded, model: int) -> list[Moment]:
     """Tell a model's part of a decode."""
-    if case.settings.mode == "ar":
-        return autoregressive_moments(case, decoded)
-    return drafter_moments(case, decoded) if model else target_moments(case, decoded)
+    return Told(case, decoded, model).moments()

@@ -8,7 +8,7 @@ from conformance.rules import decode_laws, function_laws
 from conformance.rules.branches import must_reach, reach, share_of_examples
 from conformance.rules.oracle_model import from_scratch
 from conformance.rules.replay import passes_of
-from conformance.strategies.decodes import AHEAD, AUTOREGRESSIVE, FILTERED, MIXED, REFRESHED, Case, cases
+from conformance.strategies.decodes import AHEAD, ALL_MODES, AUTOREGRESSIVE, FILTERED, MIXED, REFRESHED, Case, cases
 from conformance.strategies.toys import CODES, Toy, toys
 from reference.cache import feed
 
@@ -63,7 +63,7 @@ def test_one_pass_in_any_order(case: tuple[Toy, dict[int, int]]) -> None:
 @example(AHEAD)
 @example(FILTERED)
 @share_of_examples(2)
-@given(cases(own_draft=True))
+@given(cases(ALL_MODES, own_draft=True))
 def test_passes_attend_as_told(case: Case) -> None:
     """KV-1, KV-2: Each pass of a decode reads the grid as it stood before the step.
 
@@ -79,7 +79,7 @@ def test_passes_attend_as_told(case: Case) -> None:
 @example(AHEAD)
 @example(FILTERED)
 @share_of_examples(1)
-@given(cases(own_draft=True) | cases(mode="ar"))
+@given(cases(ALL_MODES, own_draft=True))
 def test_nothing_seen_is_gone(case: Case) -> None:
     """KV-3: No query sees the key or value of a token that the grid no longer holds.
 
@@ -104,7 +104,7 @@ def test_refresh(case: Case) -> None:
 @example(MIXED)
 @example(AUTOREGRESSIVE)
 @share_of_examples(2)
-@given(cases() | cases(mode="ar"))
+@given(cases(ALL_MODES))
 def test_prefill(case: Case) -> None:
     """PREFILL: The condition is one pass for each model, counted in its NFE, and gives p_0."""
     decode_laws.prefill_comes_first(case, case.run(record_logits=True))
@@ -113,7 +113,7 @@ def test_prefill(case: Case) -> None:
 @must_reach("a longer prefix")
 @example(AUTOREGRESSIVE)
 @share_of_examples(2)
-@given(cases(mode="ar"))
+@given(cases(modes=("ar",)))
 def test_predecessors_give_logits(case: Case) -> None:
     """GRID-2: Token u stands at position P + u after the P >= 1 prefix tokens; its logits come from its predecessor.
 

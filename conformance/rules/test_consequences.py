@@ -12,7 +12,18 @@ from conformance.rules import decode_laws
 from conformance.rules.branches import must_reach, reach, share_of_examples
 from conformance.rules.oracle_model import from_scratch
 from conformance.strategies.codebooks import Codebook, Judgement, judgements
-from conformance.strategies.decodes import ACCEPTED, AHEAD, FILTERED, GIVEN, MIXED, REFRESHED, Case, cases
+from conformance.strategies.decodes import (
+    ACCEPTED,
+    AHEAD,
+    ALL_MODES,
+    FILTERED,
+    GIVEN,
+    LOCAL_MODES,
+    MIXED,
+    REFRESHED,
+    Case,
+    cases,
+)
 from reference.codebook import accept, neighbours, pooled_probs
 from reference.grid import expand
 
@@ -29,14 +40,14 @@ def changed(case: Case, **fields: Any) -> Case:
 @share_of_examples(2)
 @given(cases(own_draft=True))
 def test_rejecting_everything_is_autoregressive(case: Case) -> None:
-    """MODE-SERIAL: With tau = 2 it equals MODE-AR token for token at the same seed.
+    """MODE-SERIAL: With tau = 2 and no anchor it equals MODE-AR token for token at the same seed.
 
-    This holds for any draft, draft_rows, look_ahead and refresh.
+    This holds for any draft, drafters, draft_rows, look_ahead and refresh.
     """
-    serial = changed(case, tau=2.0).run()
+    serial = changed(case, tau=2.0, anchor=0.0).run()
     autoregressive = changed(case, mode="ar").run()
     assert torch.equal(serial.tokens, autoregressive.tokens)
-    cycles = serial.trace.cycles
+    cycles = serial.trace.cycles_of(0)
     assert all(bool(cycle.resampled.all()) for cycle in cycles)
     assert serial.nfe_target == autoregressive.nfe_target + 1
     reach("several cycles", len(cycles) > 1)
@@ -49,11 +60,11 @@ def test_rejecting_everything_is_autoregressive(case: Case) -> None:
 @example(MIXED, 0.0)
 @example(FILTERED, -1.0)
 @share_of_examples(2)
-@given(cases(own_draft=True), st.just(0.0) | st.floats(-100, 0))
+@given(cases(LOCAL_MODES, own_draft=True), st.just(0.0) | st.floats(-100, 0))
 def test_accepting_everything_is_the_draft(case: Case, tau: float) -> None:
     """ACCEPT-1: With tau <= 0 each window is its own up-sampled draft, for one pass a cycle."""
     decoded = changed(case, tau=tau).run()
-    cycles = decoded.trace.cycles
+    cycles = decoded.trace.cycles_of(0)
     assert all(torch.equal(cycle.tokens, cycle.up_sampled) for cycle in cycles)
     assert torch.equal(decoded.tokens, torch.cat([cycle.up_sampled for cycle in cycles]))
     assert decoded.nfe_target == 1 + len(cycles)
@@ -108,14 +119,14 @@ def test_monotony(
 @must_reach("tau matters", "radius matters", "k matters")
 @example(changed(MIXED, tau=0.1, neighbours=5, radius=0), 0.4, 2, 3)
 @share_of_examples(4)
-@given(cases(), st.floats(0, 2), st.integers(1, 4), st.integers(1, 10))
+@given(cases(LOCAL_MODES), st.floats(0, 2), st.integers(1, 4), st.integers(1, 10))
 def test_monotony_in_a_decode(case: Case, more_tau: float, more_radius: int, more_k: int) -> None:
     """LOCAL-1: The first cycle has the same draft and p whatever tau, radius and k: raising them acts as stated."""
     settings = case.settings
-    first = case.run().trace.cycles[0].resampled
-    strict = changed(case, tau=settings.tau + more_tau).run().trace.cycles[0].resampled
-    wide = changed(case, radius=settings.radius + more_radius).run().trace.cycles[0].resampled
-    lenient = changed(case, neighbours=min(11, settings.neighbours + more_k)).run().trace.cycles[0].resampled
+    first = case.run().trace.cycles_of(0)[0].resampled
+    strict = changed(case, tau=settings.tau + more_tau).run().trace.cycles_of(0)[0].resampled
+    wide = changed(case, radius=settings.radius + more_radius).run().trace.cycles_of(0)[0].resampled
+    lenient = changed(case, neighbours=min(11, settings.neighbours + more_k)).run().trace.cycles_of(0)[0].resampled
     assert within(first, strict)
     assert within(first, wide)
     assert within(lenient, first)
@@ -129,11 +140,11 @@ def test_monotony_in_a_decode(case: Case, more_tau: float, more_radius: int, mor
 @example(AHEAD)
 @example(ACCEPTED)
 @share_of_examples(2)
-@given(cases(own_draft=True))
+@given(cases(LOCAL_MODES, own_draft=True))
 def test_large_radius_is_raster_scan_rejection(case: Case) -> None:
     """LOCAL-1: With radius >= max(H, W), R_X is everything of the window from the first rejection on."""
-    decoded = changed(case, radius=max(case.toy.target_height, case.toy.target_width)).run()
-    for cycle in decoded.trace.cycles:
+    decoded = changed(case, radius=max(case.toy.target_height, case.toy.target_width), radius_nats=0.0).run()
+    for cycle in decoded.trace.cycles_of(0):
         kept = cycle.kept.flatten().tolist()
         first = kept.index(False) if False in kept else len(kept)
         assert cycle.resampled.flatten().tolist() == [index >= first for index in range(len(kept))]
@@ -146,7 +157,7 @@ def distance_from_scratch(case: Case) -> float:
     decoded = case.run(record_logits=True)
     width, prefix, furthest = case.toy.target_width, case.toy.prefix_length, 0.0
     done: list[int] = []
-    for cycle in decoded.trace.cycles:
+    for cycle in decoded.trace.cycles_of(0):
         tokens = done + cycle.up_sampled.flatten().tolist()
         verified = decoded.trace.passes[cycle.verify_pass]
         row_of = {cell: row for row, cell in enumerate((verified.positions - prefix).tolist())}
@@ -172,7 +183,7 @@ def test_refresh_recomputes(case: Case) -> None:
 @must_reach("another seed, another image")
 @example(MIXED)
 @share_of_examples(4)
-@given(cases(own_draft=True) | cases(mode="ar"))
+@given(cases(ALL_MODES, own_draft=True))
 def test_same_seed_same_image(case: Case) -> None:
     """CONF-5: The same seed and settings give the same image and the same passes in every run."""
     one, two = case.run(), case.run(record_logits=True)
@@ -189,7 +200,7 @@ def test_same_seed_same_image(case: Case) -> None:
 @example(MIXED)
 @example(ACCEPTED)
 @share_of_examples(2)
-@given(cases(own_draft=True) | cases(mode="ar"))
+@given(cases(ALL_MODES, own_draft=True))
 def test_numbers_of_passes(case: Case) -> None:
     """MODE-AR, MODE-SERIAL: N tokens take N passes; serial: one prefill, then for each cycle 1 + max(0, |R_X| - 1).
 
@@ -199,4 +210,4 @@ def test_numbers_of_passes(case: Case) -> None:
     decode_laws.passes_are_counted(case, decoded)
     longest = replace(case.settings, draft_rows=case.toy.height)
     if case.settings.mode == "serial":
-        assert len(case._replace(settings=longest).run().trace.cycles) == 1
+        assert len(case._replace(settings=longest).run().trace.cycles_of(0)) == 1

@@ -1,12 +1,14 @@
 """DRAFT-1, VERIFY-1, SCHED-4, MODE-AR and MODE-SERIAL."""
 
+from dataclasses import replace
+
 import hypothesis.strategies as st
 import numpy as np
 import pytest
 import torch
 from hypothesis import example, given
 
-from conformance.rules import decode_laws, oracles
+from conformance.rules import cycle_laws, decode_laws, oracles
 from conformance.rules.branches import must_reach, reach, share_of_examples
 from conformance.rules.oracle_model import DictionaryModel, from_scratch
 from conformance.rules.replay import PREFILL, passes_of, resampled_cells
@@ -14,8 +16,10 @@ from conformance.strategies.decodes import (
     ACCEPTED,
     AHEAD,
     AUTOREGRESSIVE,
+    DRAFTED_MODES,
     FILTERED,
     GIVEN,
+    LOCAL_MODES,
     MIXED,
     REFRESHED,
     Case,
@@ -31,13 +35,13 @@ from reference.settings import Settings
 @example(FILTERED)
 @example(GIVEN)
 @share_of_examples(2)
-@given(cases(own_draft=True))
+@given(cases(DRAFTED_MODES, own_draft=True))
 def test_drafting(case: Case) -> None:
     """DRAFT-1: The drafter samples whole rows, `draft_rows` a cycle, and `look_ahead` further rows as far as there are.
 
     The further rows are context of the up-sampler only, and are drafted again in the next cycle.
     """
-    decode_laws.whole_rows_are_drafted(case, case.run())
+    cycle_laws.whole_rows_are_drafted(case, case.run())
 
 
 @must_reach("rows are drafted ahead")
@@ -47,11 +51,12 @@ def test_drafting(case: Case) -> None:
 @given(cases())
 def test_rows_drafted_ahead_are_forgotten(case: Case) -> None:
     """DRAFT-1: What was drafted ahead is no decision: no pass of the next cycle feeds it before it is drafted again."""
+    case = case._replace(settings=replace(case.settings, drafters=(1,)))
     decoded = case.run()
-    decode_laws.whole_rows_are_drafted(case, decoded)
+    cycle_laws.whole_rows_are_drafted(case, decoded)
     width, prefix = case.toy.width, case.toy.prefix_length
     passes = iter(passes_of(decoded, 1)[1:])
-    for cycle in decoded.trace.cycles:
+    for cycle in decoded.trace.cycles_of(0):
         first = cycle.draft_first_row * width
         for cell in range(max(first, 1), first + cycle.draft_tokens.numel()):
             assert int(next(passes).positions.max()) == prefix + cell - 1
@@ -61,11 +66,11 @@ def test_rows_drafted_ahead_are_forgotten(case: Case) -> None:
 @example(MIXED)
 @example(FILTERED)
 @share_of_examples(2)
-@given(cases(own_draft=True))
+@given(cases(LOCAL_MODES, own_draft=True))
 def test_verification(case: Case) -> None:
     """VERIFY-1: One pass of the target scores every position of the window; pooled over B_k it is held against tau."""
     decoded = case.run(record_logits=True)
-    decode_laws.verification_judges(case, decoded)
+    cycle_laws.verification_judges(case, decoded)
     decode_laws.passes_are_counted(case, decoded)
 
 
@@ -73,10 +78,10 @@ def test_verification(case: Case) -> None:
 @example(MIXED)
 @example(AHEAD)
 @share_of_examples(2)
-@given(cases(own_draft=True))
+@given(cases(LOCAL_MODES, own_draft=True))
 def test_rejections_in_a_decode(case: Case) -> None:
     """LOCAL-1: Each cycle resamples R_X of the window's rejections, and no other cell."""
-    decode_laws.rejections_grow(case, case.run())
+    cycle_laws.rejections_grow(case, case.run())
 
 
 @must_reach("two cells or more are resampled", "a cycle without rejection", "a cycle with rejection")
@@ -92,7 +97,7 @@ def test_serial(case: Case) -> None:
     without a pass; each later one from the one pass before it.
     """
     decoded = case.run()
-    decode_laws.serial_order(case, decoded)
+    cycle_laws.cycles_in_order(case, decoded)
     decode_laws.passes_are_counted(case, decoded)
 
 
@@ -100,13 +105,13 @@ def test_serial(case: Case) -> None:
 @example(MIXED)
 @example(MIXED._replace(settings=Settings(tau=2.0, draft_rows=3, neighbours=3)))
 @share_of_examples(2)
-@given(cases())
+@given(cases(LOCAL_MODES))
 def test_first_step(case: Case) -> None:
     """SCHED-4: What the verification says of the first resampled cell is what a pass of its own would say."""
     decoded = case.run(record_logits=True)
     width, prefix = case.toy.target_width, case.toy.prefix_length
     oracle = DictionaryModel(case.world.models.target, case.world.condition.cond)
-    cycle_of = {cycle.verify_pass: cycle for cycle in decoded.trace.cycles}
+    cycle_of = {cycle.verify_pass: cycle for cycle in decoded.trace.cycles_of(0)}
     for index, item in enumerate(decoded.trace.passes):
         if item.model != 0:
             continue
@@ -127,7 +132,7 @@ def test_first_step(case: Case) -> None:
 @must_reach("sampled against the odds")
 @example(AUTOREGRESSIVE)
 @share_of_examples(4)
-@given(cases(mode="ar", most_cells=20))
+@given(cases(modes=("ar",), most_cells=20))
 def test_autoregressive(case: Case) -> None:
     """MODE-AR: Every cell is sampled in raster order, given all before it: N passes for N tokens, no drafter."""
     decoded = case.run()

@@ -24,10 +24,10 @@ def test_raster_positions(mask: Mask) -> None:
 def test_scale_ratio(toy: Toy) -> None:
     """GRID-1: The target's grid is `scale_ratio` times the drafter's, in both directions."""
     models = build(toy).models
-    target, drafter = models.target.config, models.drafter.config
-    assert models.scale_ratio == toy.scale_ratio
-    assert target.grid_height == models.scale_ratio * drafter.grid_height
-    assert target.grid_width == models.scale_ratio * drafter.grid_width
+    target, drafter = models.target.config, models.drafters[0].config
+    assert models.scale_ratio(0, 1) == toy.scale_ratio
+    assert target.grid_height == toy.scale_ratio * drafter.grid_height
+    assert target.grid_width == toy.scale_ratio * drafter.grid_width
     reach("enlarged", toy.scale_ratio > 1)
 
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from hypothesis import example, given
 
-from conformance.rules import decode_laws, function_laws
+from conformance.rules import cycle_laws, decode_laws, function_laws
 from conformance.rules.branches import must_reach, share_of_examples
-from conformance.strategies.decodes import FILTERED, MIXED, Case, cases
+from conformance.strategies.decodes import FILTERED, LOCAL_MODES, MIXED, Case, cases
 from conformance.strategies.logits import Logits, logits
 from reference.sampling import target_probs
 
@@ -39,7 +39,7 @@ def test_distribution(logits: Logits, dtype: torch.dtype) -> None:
 @example(MIXED)
 @example(FILTERED)
 @share_of_examples(2)
-@given(cases())
+@given(cases(LOCAL_MODES))
 def test_one_distribution(case: Case) -> None:
     """DIST-2: Sampling and acceptance use the same p; with `accept_on` = raw, acceptance takes the guided softmax.
 
@@ -47,4 +47,4 @@ def test_one_distribution(case: Case) -> None:
     """
     decoded = case.run(record_logits=True)
     decode_laws.samples_follow_from_logits(case, decoded)
-    decode_laws.verification_judges(case, decoded)
+    cycle_laws.verification_judges(case, decoded)

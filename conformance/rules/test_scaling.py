@@ -1,13 +1,25 @@
 """SCALE-1 and SCALE-2."""
 
+from dataclasses import replace
+
 import hypothesis.strategies as st
 import numpy as np
 import torch
 from hypothesis import example, given
 
-from conformance.rules import decode_laws, function_laws
+from conformance.rules import cycle_laws, function_laws
 from conformance.rules.branches import must_reach, reach, share_of_examples
-from conformance.strategies.decodes import FILTERED, GIVEN, MIXED, Case, cases, drafts_of
+from conformance.strategies.decodes import (
+    DRAFTED_MODES,
+    FILTERED,
+    GIVEN,
+    MIXED,
+    SEEDS,
+    Case,
+    cases,
+    drafts_of,
+    settings_of,
+)
 from conformance.strategies.toys import CODES, Toy, build, toys
 from reference.scaling import down_sample, resize, up_sample
 
@@ -17,20 +29,21 @@ from reference.scaling import down_sample, resize, up_sample
 @example(GIVEN)
 @example(FILTERED)
 @share_of_examples(2)
-@given(cases(own_draft=True))
+@given(cases(DRAFTED_MODES, own_draft=True))
 def test_scaling_in_a_decode(case: Case) -> None:
     """SCALE-1: U_r maps the low-resolution rows known so far, look-ahead included, to the window's rows.
 
     SCALE-2: D_r maps the verified high-resolution rows to low-resolution rows; only the new window's are taken.
     """
-    decode_laws.scaling_uses_known_rows(case, case.run())
+    cycle_laws.scaling_uses_known_rows(case, case.run())
 
 
 @st.composite
 def two_drafts(draw: st.DrawFn) -> tuple[Case, int, tuple[int, ...]]:
     """Decodes of a given draft, a row of it, and another draft that differs from that row on."""
     toy = draw(toys())
-    case = draw(cases())._replace(toy=toy, draft=draw(drafts_of(toy)))
+    settings = replace(draw(settings_of(toy)), drafters=(1,))
+    case = Case(toy, settings, draw(SEEDS), draw(drafts_of(toy)))
     row = draw(st.integers(0, toy.height - 1))
     shifts = draw(st.lists(st.integers(1, CODES - 1), min_size=1, max_size=toy.width * (toy.height - row)))
     assert case.draft is not None
@@ -49,7 +62,7 @@ def test_later_rows_are_nothing_to_a_window(case: tuple[Case, int, tuple[int, ..
     """SCALE-1: The window depends on nothing after the last known row."""
     one, row, changed = case
     settings, other = one.settings, one._replace(draft=changed)
-    for cycle, same in zip(one.run().trace.cycles, other.run().trace.cycles, strict=True):
+    for cycle, same in zip(one.run().trace.cycles_of(0), other.run().trace.cycles_of(0), strict=True):
         window_end = cycle.last_row // one.toy.scale_ratio
         unchanged = torch.equal(cycle.up_sampled, same.up_sampled)
         if window_end + settings.look_ahead <= row:

@@ -1,5 +1,6 @@
 """Whole decodes: toy models, settings and a seed."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import hypothesis.strategies as st
@@ -8,11 +9,11 @@ from torch import Tensor
 
 from conformance.strategies.toys import CODES, Toy, World, build, toys
 from reference.decode import Decoded, decode
-from reference.settings import Mode, Settings
+from reference.settings import UNDRAFTED_MODES, Mode, Settings
 
 
 class Case(NamedTuple):
-    """Everything that a decode depends on; `draft` holds low-resolution tokens to take instead of the drafter's."""
+    """Everything that a decode depends on; `draft` holds tokens to take instead of the coarsest drafter's."""
 
     toy: Toy
     settings: Settings
@@ -25,10 +26,10 @@ class Case(NamedTuple):
 
     @property
     def draft_tensor(self) -> Tensor | None:
-        """Int[h, w]."""
-        if self.draft is None:
+        """Int[h, w]; None where the target alone decodes."""
+        if self.draft is None or self.settings.mode in UNDRAFTED_MODES:
             return None
-        return torch.tensor(self.draft).reshape(self.toy.height, self.toy.width)
+        return torch.tensor(self.draft).reshape(self.toy.grid(self.settings.model_numbers[-1]))
 
     def run(self, record_logits: bool = False) -> Decoded:
         """Decode."""
@@ -37,6 +38,10 @@ class Case(NamedTuple):
 
 
 SEEDS = st.integers(0, 2**64 - 1) | st.sampled_from((0, 2**32, 2**64 - 1))
+ALL_MODES: tuple[Mode, ...] = ("serial", "parallel", "zipar", "exact", "ar")
+DRAFTED_MODES: tuple[Mode, ...] = ("serial", "parallel", "exact")
+LOCAL_MODES: tuple[Mode, ...] = ("serial", "parallel")  # those that pool and resample around rejections
+WINDOWS = st.sampled_from((2, 1, 3, None, 4, 9))
 # In the middle, about a toy's pooled probabilities: some tokens are kept, some rejected.
 TAUS = st.sampled_from((0.2, 0.1, 0.05, 0.4)) | st.floats(0, 1) | st.sampled_from((-1.0, 0.0, 1.0, 1.5))
 
@@ -44,35 +49,48 @@ TAUS = st.sampled_from((0.2, 0.1, 0.05, 0.4)) | st.floats(0, 1) | st.sampled_fro
 @st.composite
 def settings_of(draw: st.DrawFn, toy: Toy, mode: Mode = "serial") -> Settings:
     """Settings that a toy can be decoded with, in any mix."""
+    drafters = st.sampled_from(((1, 2), (1,), (2,))) if toy.coarse_ratio else st.just((1,))
     return Settings(
         mode=mode,
         guidance_scale=draw(st.sampled_from((1.5, 1.0, 3.0, 0.0))),
         temperature=draw(st.sampled_from((1.0, 0.5, 2.0, 0.0))),
         top_k=draw(st.sampled_from((0, 7, 3, 50))),
         top_p=draw(st.sampled_from((1.0, 0.95, 0.6))),
+        drafters=draw(drafters),
         tau=draw(TAUS),
         radius=draw(st.integers(0, 3)),
+        radius_nats=draw(st.sampled_from((0.0, 0.5, 1.0, 2.0))),
+        anchor=draw(st.sampled_from((0.0, 1.0, 4.0))),
         neighbours=draw(st.integers(1, 5) | st.integers(1, CODES)),
         draft_rows=draw(st.integers(1, toy.height + 1)),
         look_ahead=draw(st.integers(0, 2)),
         refresh=draw(st.booleans()),
-        accept_on=draw(st.sampled_from(("processed", "raw"))),
+        accept_on="processed" if mode == "exact" else draw(st.sampled_from(("processed", "raw"))),
+        window=draw(WINDOWS),
+        adaptive_window=draw(st.booleans()),
+        draft_window=draw(WINDOWS),
+        islands=draw(st.booleans()),
+        island_window=draw(WINDOWS),
+        exact_window=draw(WINDOWS),
     )
 
 
 @st.composite
-def drafts_of(draw: st.DrawFn, toy: Toy) -> tuple[int, ...]:
-    """Low-resolution tokens for a whole grid."""
-    cells = toy.height * toy.width
+def drafts_of(draw: st.DrawFn, toy: Toy, model: int = 1) -> tuple[int, ...]:
+    """Tokens for a drafter's whole grid."""
+    height, width = toy.grid(model)
+    cells = height * width
     return tuple(draw(st.lists(st.integers(0, CODES - 1), min_size=cells, max_size=cells)))
 
 
 @st.composite
-def cases(draw: st.DrawFn, mode: Mode = "serial", most_cells: int = 48, own_draft: bool = False) -> Case:
-    """Decodes in a mode; with `own_draft` the drafter's tokens are now and then given."""
+def cases(draw: st.DrawFn, modes: Sequence[Mode] = ("serial",), most_cells: int = 48, own_draft: bool = False) -> Case:
+    """Decodes in some mode; with `own_draft` the coarsest drafter's tokens are now and then given."""
     toy = draw(toys(most_cells))
-    draft = draw(st.none() | drafts_of(toy)) if own_draft else None
-    return Case(toy, draw(settings_of(toy, mode)), draw(SEEDS), draft)
+    settings = draw(settings_of(toy, draw(st.sampled_from(modes))))
+    drafted = own_draft and settings.mode not in UNDRAFTED_MODES
+    draft = draw(st.none() | drafts_of(toy, settings.model_numbers[-1])) if drafted else None
+    return Case(toy, settings, draw(SEEDS), draft)
 
 
 # Examples that the random ones may miss; the properties name the branches that these reach.
@@ -93,3 +111,21 @@ REFRESHED = Case(
 )
 GIVEN = Case(Toy(3, 2, 2, 1, 1, 3.0, 15), Settings(tau=0.1, neighbours=3, draft_rows=1), 9, (0, 10, 3, 3, 7, 1))
 AUTOREGRESSIVE = Case(Toy(2, 3, 2, 2, 2, 3.0, 16), Settings(mode="ar", temperature=0.5, top_p=0.9), 3)
+ZIPPED = Case(Toy(2, 3, 2, 2, 2, 3.0, 17), Settings(mode="zipar", window=2), 4)
+ADAPTIVE = Case(Toy(2, 3, 2, 1, 1, 3.0, 18), Settings(mode="zipar", window=1, adaptive_window=True), 6)
+PARALLEL = Case(Toy(2, 3, 2, 2, 2, 1.5, 19), Settings(mode="parallel", tau=0.3, neighbours=3, draft_window=1), 8)
+ISLANDS = PARALLEL._replace(settings=Settings(mode="parallel", tau=0.1, neighbours=3, radius=0, island_window=1))
+ANCHORED = MIXED._replace(settings=Settings(tau=0.2, neighbours=3, draft_rows=1, anchor=4.0))
+EXACT = Case(Toy(2, 3, 2, 2, 2, 1.5, 20), Settings(mode="exact", neighbours=3, draft_rows=1, exact_window=3), 10)
+UNEVEN = MIXED._replace(settings=Settings(tau=0.05, neighbours=3, draft_rows=2, radius=2, radius_nats=1.4))
+CASCADE = Case(
+    Toy(4, 2, 2, 1, 1, 1.5, 21, coarse_ratio=2),
+    Settings(drafters=(1, 2), tau=0.2, neighbours=3, draft_rows=1, look_ahead=1),
+    11,
+)
+CASCADE_PARALLEL = Case(
+    Toy(2, 4, 2, 2, 1, 1.5, 22, coarse_ratio=2),
+    Settings(mode="parallel", drafters=(1, 2), tau=0.2, neighbours=3, draft_window=1, island_window=1, radius=0),
+    12,
+)
+WIDE_CASCADE = CASCADE._replace(toy=Toy(4, 4, 1, 1, 1, 1.5, 21, coarse_ratio=2))

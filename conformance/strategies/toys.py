@@ -18,7 +18,8 @@ PREFIX_VOCABULARY = 6
 class Toy(NamedTuple):
     """What the toy models are made from; `build` turns it into weights.
 
-    `height` and `width` are the drafter's grid; `sharpness` is about the standard deviation of the logits.
+    `height` and `width` are the grid of the target's drafter, and `coarse_ratio` times that of a drafter for the
+    drafter; 0 is no such model. `sharpness` is about the standard deviation of the logits.
     """
 
     height: int
@@ -28,6 +29,7 @@ class Toy(NamedTuple):
     layers: int
     sharpness: float
     weights_seed: int
+    coarse_ratio: int = 0
 
     @property
     def target_height(self) -> int:
@@ -41,12 +43,18 @@ class Toy(NamedTuple):
     def target_cells(self) -> int:
         return self.target_height * self.target_width
 
+    def grid(self, model: int) -> tuple[int, int]:
+        """Return a model's rows and columns."""
+        if model == 2:
+            return self.height // self.coarse_ratio, self.width // self.coarse_ratio
+        return (self.height, self.width) if model else (self.target_height, self.target_width)
+
     def transformer_config(self, model: int) -> TransformerConfig:
-        """Return the configuration of the target (0) or its drafter (1)."""
-        ratio = 1 if model else self.scale_ratio
+        """Return the configuration of the target (0), its drafter (1) or the drafter's (2)."""
+        height, width = self.grid(model)
         return TransformerConfig(
-            grid_height=self.height * ratio,
-            grid_width=self.width * ratio,
+            grid_height=height,
+            grid_width=width,
             vocabulary=CODES,
             layers=self.layers,
             heads=2,
@@ -63,15 +71,16 @@ class World(NamedTuple):
     condition: Condition
 
     def transformer(self, model: int) -> Transformer:
-        """Return the target (0) or its drafter (1)."""
-        return self.models.drafter if model else self.models.target
+        """Return the target (0) or a drafter."""
+        return self.models.transformer(model)
 
 
 @st.composite
 def toys(draw: st.DrawFn, most_cells: int = 48) -> Toy:
     """Toys whose target has at most `most_cells` cells, two or more in a row; grids need not be square.
 
-    (A window of nothing but cell 0 would be verified by the prefill: no pass, and nothing to learn.)
+    (A window of nothing but cell 0 would be verified by the prefill: no pass, and nothing to learn.) Where the
+    drafter's grid can be halved, and still has two columns, half of the toys have a third model.
     """
     shapes = [
         (height, width, ratio)
@@ -81,6 +90,7 @@ def toys(draw: st.DrawFn, most_cells: int = 48) -> Toy:
         if width * ratio > 1 and height * width * ratio**2 <= most_cells
     ]
     height, width, ratio = draw(st.sampled_from(shapes))
+    halved = height % 2 == 0 and width % 2 == 0
     return Toy(
         height=height,
         width=width,
@@ -89,6 +99,7 @@ def toys(draw: st.DrawFn, most_cells: int = 48) -> Toy:
         layers=draw(st.integers(1, 2)),
         sharpness=draw(st.sampled_from((1.5, 3.0, 0.5))),
         weights_seed=draw(st.integers(0, 2**32 - 1)),
+        coarse_ratio=draw(st.sampled_from((2, 0))) if halved else 0,
     )
 
 
@@ -120,9 +131,10 @@ def build(toy: Toy) -> World:
         tokenizer = Tokenizer(
             TokenizerConfig(codes=CODES, code_dim=4, width=8, encoder_blocks=1, decoder_blocks=1, factor=2)
         ).double()
-    for module in (target, drafter, tokenizer):
+        coarse = [Transformer(toy.transformer_config(2)).double()] if toy.coarse_ratio else []
+    for module in (target, drafter, tokenizer, *coarse):
         fill(module, generator, toy.sharpness)
     fields = (toy.prefix_length, 2)
     cond = torch.randint(0, PREFIX_VOCABULARY, fields, generator=generator)
     uncond = torch.randint(0, PREFIX_VOCABULARY, fields, generator=generator)
-    return World(Models(target, drafter, tokenizer), Condition(cond, uncond))
+    return World(Models(target, (drafter, *coarse), tokenizer), Condition(cond, uncond))
