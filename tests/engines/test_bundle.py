@@ -127,15 +127,15 @@ def test_garbage(copy: Path, content: bytes) -> None:
 @pytest.mark.parametrize("content", ["[]", "null", "3", '"text"', "{}", '{"schema_version": null}'])
 def test_json_that_is_no_manifest(copy: Path, content: str) -> None:
     (copy / "manifest.json").write_text(content)
-    assert refusal(copy).startswith(f"{copy / 'manifest.json'}: expected schema version 1, got None")
+    assert refusal(copy).startswith(f"{copy / 'manifest.json'}: expected schema version 2, got None")
 
 
-@pytest.mark.parametrize("version", [2, 0, "1", [1]])
+@pytest.mark.parametrize("version", [1, 3, 0, "2", [2]])
 def test_other_schema_version(copy: Path, version: object) -> None:
     """Said before anything else, since the rest may be anything."""
     (copy / "manifest.json").write_text(json.dumps({"schema_version": version, "new": "field"}))
     message = refusal(copy)
-    assert message.startswith(f"{copy / 'manifest.json'}: expected schema version 1, got {version!r}")
+    assert message.startswith(f"{copy / 'manifest.json'}: expected schema version 2, got {version!r}")
     assert "update mulo-sd" in message
 
 
@@ -169,12 +169,24 @@ def test_paths_stay_inside(copy: Path, field: str, path: str) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda manifest: manifest.pop("target"), "target: "),
+        (lambda manifest: manifest.pop("models"), "models: "),
+        (lambda manifest: manifest.update(models=[]), "models: "),
+        (lambda manifest: manifest.update(models=9 * manifest["models"][:1] + manifest["models"]), "models: "),
         (lambda manifest: manifest.update(more=1), "more: "),
-        (lambda manifest: manifest["target"].update(slots=0), "target.slots: "),
-        (lambda manifest: manifest["target"].update(heads="four"), "target.heads: "),
-        (lambda manifest: manifest["target"].update(slots=14), "graphs.target: expected 2 keys and values of "),
-        (lambda manifest: manifest["drafter"].update(layers=2), "graphs.drafter: expected 4 keys and values of "),
+        (lambda manifest: manifest["models"][1].update(grid_width=3), "models.1: expected a grid of which 2 x 4 is"),
+        (lambda manifest: manifest["models"][1].update(grid_height=3), "a whole multiple, got 3 x 2"),
+        (lambda manifest: manifest["models"].reverse(), "models.1: expected a grid of which 1 x 2 is a whole"),
+        (lambda manifest: manifest["settings"].update(drafters=[2]), "settings.drafters: expected models in 1..1, got 2"),
+        (lambda manifest: manifest["settings"].update(drafters=[2, 1]), "settings.drafters: "),
+        (lambda manifest: manifest["settings"].update(mode="exact", accept_on="raw"), "settings: "),
+        (lambda manifest: manifest["settings"].update(up_sampler="latent"), "graphs: missing up_sampler_2_latent"),
+        (lambda manifest: manifest["settings"].update(down_sampler="bicubic"), "graphs: missing down_sampler_2_bicubic"),
+        (lambda manifest: manifest["graphs"].pop("up_sampler_2_bicubic"), "graphs: missing up_sampler_2_bicubic"),
+        (lambda manifest: manifest["graphs"].pop("drafter_1_condition"), "graphs: missing drafter_1_condition"),
+        (lambda manifest: manifest["models"][0].update(slots=0), "models.0.slots: "),
+        (lambda manifest: manifest["models"][0].update(heads="four"), "models.0.heads: "),
+        (lambda manifest: manifest["models"][0].update(slots=14), "graphs.target: expected 2 keys and values of "),
+        (lambda manifest: manifest["models"][1].update(layers=2), "graphs.drafter_1: expected 4 keys and values of "),
         (lambda manifest: manifest["graphs"]["target"]["inputs"].pop(), "got key_0 ['batch', 2, 13, 4]; "),
         (lambda manifest: manifest.update({"two\nlines": 1}), "two lines: "),
         (lambda manifest: manifest["neighbours"].update(sha256="0"), "neighbours.sha256: "),
@@ -183,7 +195,7 @@ def test_paths_stay_inside(copy: Path, field: str, path: str) -> None:
         (lambda manifest: manifest["graphs"].update(target=[]), "graphs.target: "),
         (lambda manifest: manifest["graphs"]["target"]["inputs"][0].update(dtype="int4"), "inputs.0.dtype: "),
         (lambda manifest: manifest["graphs"].pop("acceptance"), "graphs: missing acceptance"),
-        (lambda manifest: manifest["drafter"].update(condition_graph="none"), "graphs: missing none"),
+        (lambda manifest: manifest["models"][1].update(condition_graph="none"), "graphs: missing none"),
     ],
 )
 def test_wrong_manifest(copy: Path, change: Callable[[dict[str, Any]], object], said: str) -> None:
