@@ -65,8 +65,12 @@ def test_json(trace: Trace) -> None:
     content = trace.to_json()
     assert json.loads(json.dumps(content, allow_nan=False)) == content
     assert content["passes"][0] == {
-        **{"model": 0, "positions": [0, 1], "tokens": [-1, -1]},
-        **{"sampled": [[1, 0, 7]], "residuals": [], "repredicted": []},
+        "model": 0,
+        "positions": [0, 1],
+        "tokens": [-1, -1],
+        "sampled": [[1, 0, 7]],
+        "residuals": [],
+        "repredicted": [],
     }
     assert content["passes"][4]["positions"] == [2, 5]
     assert content["passes"][4]["residuals"] == [[1, 5, 2]]
