@@ -40,6 +40,15 @@ def test_entropy_buys_cells(radius_nats: float, expected: int) -> None:
     assert (adaptive_radii(entropies, 2, radius_nats) == expected).all()
 
 
+def test_nothing_uncertain_after_much() -> None:
+    """LOCAL-3: A cell without entropy around it has radius 0, whatever lies beside: no rounding makes it negative."""
+    entropies = np.random.default_rng(2).exponential(1.0, (32, 32)).astype(np.float32)
+    entropies[:, 8:] = 0
+    radii = adaptive_radii(entropies, 3, 1e-3)
+    assert (radii[:, 11:] == 0).all()
+    assert (radii[:, :11] == 3).all()
+
+
 def test_cells_outside_the_window_do_not_count() -> None:
     """LOCAL-3: The mean of a corner is over what the window holds around it."""
     entropies = np.array([[4.0, 0.0, 0.0], [0.0, 0.0, 0.0]], dtype=np.float32)
