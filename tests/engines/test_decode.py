@@ -176,14 +176,14 @@ def assert_equal(theirs: Decoded, ours: Any) -> None:
         assert mine.residuals == other.residuals
         assert [vars(item) for item in mine.repredicted] == [vars(item) for item in other.repredicted]
     assert len(ours.trace.cycles) == len(theirs.trace.cycles)
-    for mine, other in zip(ours.trace.cycles, theirs.trace.cycles, strict=True):
-        for name, value in vars(other).items():
+    for cycle, expected in zip(ours.trace.cycles, theirs.trace.cycles, strict=True):
+        for name, value in vars(expected).items():
             if name == "pooled_probs":
-                np.testing.assert_allclose(mine.pooled_probs, value.numpy(), atol=1e-5)
+                np.testing.assert_allclose(cycle.pooled_probs, value.numpy(), atol=1e-5)
             elif isinstance(value, torch.Tensor):
-                np.testing.assert_array_equal(getattr(mine, name), value.numpy(), err_msg=name)
+                np.testing.assert_array_equal(getattr(cycle, name), value.numpy(), err_msg=name)
             else:
-                assert getattr(mine, name) == value, name
+                assert getattr(cycle, name) == value, name
 
 
 @given(all_settings, st.integers(0, 2**64 - 1))

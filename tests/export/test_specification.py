@@ -55,6 +55,29 @@ def test_latent_scalers_where_there_are_some(toy_models: Models) -> None:
     assert names(both) - names(toy_models) == {"up_sampler_2_latent", "down_sampler_4_latent"}
 
 
+def test_ranges_cover_a_decode(toy_models: Models) -> None:
+    """Every dynamic dimension reaches from one to what the largest step, pass or grid asks for."""
+    listed = {item.name: item for item in specifications(toy_models, torch.float32, FIELDS)}
+    largest = {
+        "target": {"fed": 34},  # the prefix and 8 x 4 cells
+        "drafter_2": {"fed": 4},
+        "sampler": {"rows": 32},  # islands of one cell each, in one step
+        "acceptance": {"rows": 32, "near": 16},
+        "up_sampler_2_bicubic": {"rows": 4, "columns": 2},
+        "up_sampler_4_nearest": {"rows": 2, "columns": 1},
+        "down_sampler_2_area": {"high_rows": 8, "high_columns": 4},
+        "down_sampler_4_bicubic": {"high_rows": 8, "high_columns": 4},
+    }
+    for name, expected in largest.items():
+        ranges = listed[name].ranges
+        assert {dimension: ranges[dimension][2] for dimension in expected} == expected
+        for smallest, usual, most in ranges.values():
+            assert smallest <= usual <= most
+            assert smallest == 1 or name.startswith("down_sampler")
+    assert listed["down_sampler_2_area"].ranges["high_rows"][0] == 2
+    assert listed["down_sampler_4_area"].ranges["high_columns"][0] == 4
+
+
 @pytest.fixture(scope="module")
 def evidence(toy_models: Models) -> Evidence:
     """What a decode of untrained models did."""
