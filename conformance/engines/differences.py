@@ -81,8 +81,9 @@ class Differences:
                     return self.explained
         for index in range(max(len(self.theirs.cycles), len(self.ours.cycles))):
             ours, theirs = self._cycles(index)
-            for name in ("tokens", "kept", "radii", "resampled"):
-                same = np.array_equal(getattr(ours, name), array(getattr(theirs, name)))
+            for name in ("tokens", "kept", "radii", "resampled", "down_sampled"):
+                mine, other = getattr(ours, name), getattr(theirs, name)
+                same = (mine is None) == (other is None) and (mine is None or np.array_equal(mine, array(other)))
                 assert same, f"cycle {index}: {name} differ, and no decision does"
         return []
 

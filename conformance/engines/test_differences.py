@@ -130,6 +130,21 @@ def feed_elsewhere(trace: Trace) -> None:
     trace.passes[-1].positions[0] -= 1
 
 
+def down_sample_otherwise(is_fed: bool) -> Callable[[Trace], None]:
+    """Return a change of a code of D_r after the target's first cycle, and of the passes that feed it."""
+
+    def change(trace: Trace) -> None:
+        cycle = trace.cycles_of(0)[0]
+        assert cycle.down_sampled is not None
+        old, new, rows = int(cycle.down_sampled[0, 0]), (int(cycle.down_sampled[0, 0]) + 1) % 1024, cycle.down_sampled
+        rows[0, 0] = new
+        position = len(next(item for item in trace.passes if item.model == 1).positions)  # of cell 0
+        for made in trace.passes[cycle.verify_pass :] if is_fed else ():
+            made.tokens[(made.positions == position) & (made.tokens == old) & (made.model == 1)] = new
+
+    return change
+
+
 @pytest.mark.parametrize("name", ["serial-cascade", "parallel-cascade", "zipar-adaptive", "exact-cascade"])
 def test_equal_traces(compared: Callable[[str], Compared], name: str) -> None:
     """Nothing is found where nothing differs."""
@@ -159,6 +174,8 @@ def test_equal_traces(compared: Callable[[str], Compared], name: str) -> None:
             r"pass \d+ of model 0: feeds other tokens at cells .*no decision",
         ),
         ("serial-cascade", feed_another_token(1, 2), r"pass \d+ of model 1: feeds other tokens at cells .*no decision"),
+        ("serial-cascade", down_sample_otherwise(True), r"pass \d+ of model 1: .*: D_r at cell 0, .*: no near-tie"),
+        ("serial-cascade", down_sample_otherwise(False), r"cycle \d: down_sampled differ, and no decision does"),
         ("serial-cascade", feed_elsewhere, r"pass \d+ of model 0: feeds other positions, and no decision differed"),
         (
             "serial-cascade",
