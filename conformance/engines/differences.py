@@ -190,7 +190,7 @@ class Differences:
         if different:
             bounds = [
                 adaptive_radii(torch.from_numpy(bound.reshape(shape)), settings.radius, settings.radius_nats).flatten()
-                for bound in self._known(theirs.verify_pass, cells).entropies()
+                for bound in np.maximum(self._known(theirs.verify_pass, cells).entropies(), 0)
             ]
             for place in different:
                 radius, expected = int(ours.radii.flat[place]), int(theirs.radii.flatten()[place])

@@ -165,6 +165,11 @@ def test_equal_traces(compared: Callable[[str], Compared], name: str) -> None:
             change_cycle(1, "radii", 5, 9),
             r"pass \d+, cell 5: radius 9, the reference \d: no near-tie",
         ),
+        (
+            "serial-cascade",
+            change_cycle(1, "radii", 5, -1),
+            r"pass \d+, cell 5: radius -1, the reference \d: no near-tie",
+        ),
         ("serial-cascade", change_cycle(3, "up_sampled", 7, 1023), r"cycle 3: U_r at row 12, column 7.*: no near-tie"),
         ("serial-cascade", change_cycle(1, "draft_tokens", 7, 1023), r"cycle 1: the drafts differ"),
         ("serial-cascade", change_cycle(1, "tokens", 3, 1023), r"cycle 1: tokens differ, and no decision does"),

@@ -242,7 +242,7 @@ def test_radii(replayed: Replayed) -> None:
         off = np.abs(entropies - exact)
         low, high = (
             reference_radii(torch.from_numpy(bound.reshape(shape)), settings.radius, settings.radius_nats).numpy()
-            for bound in margins.rounded(exact - off, exact + off)
+            for bound in np.maximum(margins.rounded(exact - off, exact + off), 0)
         )
         for place, cell in enumerate(cells):
             what = f"pass {cycle.verify_pass}, cell {cell}: radius {radii.flat[place]}"
