@@ -14,7 +14,7 @@ from engines.schedule import Schedule
 from engines.settings import Settings
 from engines.state import ModelState, Tokens
 from engines.trace import Cycle, Proposal, Trace
-from engines.verify import verify_locally
+from engines.verify import Codes, verify_locally
 
 # (cells of the image decided, cells of the image)
 Progress = Callable[[int, int], None]
@@ -55,7 +55,7 @@ class Decoder:
         self.backend, self.settings, self.progress = backend, settings, progress
         prefix_ids = prefix_ids if settings.guidance_scale != 1 else prefix_ids[:1]
         self.trace = Trace()
-        self.neighbours = np.ascontiguousarray(bundle.neighbours[:, : settings.neighbours])
+        self.codes = Codes(bundle.codes, np.ascontiguousarray(bundle.neighbours[:, : settings.neighbours]))
         self.states = [
             ModelState(
                 backend, bundle.manifest.models[number], number, prefix_ids, settings, seed, self.trace, record_logits
@@ -105,14 +105,14 @@ class Decoder:
             return
         proposal = self._propose(level, first_row, last_row, given)
         if settings.mode == "exact" and level == 0:
-            verdict = verify_exactly(state, proposal, self.neighbours, advance)
+            verdict = verify_exactly(state, proposal, self.codes.neighbours, advance)
         else:
             in_parallel = settings.mode == "parallel"
             window = settings.island_window if in_parallel else None
             by_island = in_parallel and settings.islands
             refreshed = range(self.refresh_from[level] * state.width, first_row * state.width)
             also_feed = refreshed if settings.refresh else range(0)
-            verdict = verify_locally(state, proposal, self.neighbours, window, by_island, also_feed, advance)
+            verdict = verify_locally(state, proposal, self.codes, window, by_island, also_feed, advance)
         self.refresh_from[level] = first_row
         down_sampled = self._down_sample(first_row, last_row) if level == 0 and last_row < state.height else None
         tokens = state.rows(first_row, last_row)

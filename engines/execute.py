@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.anchor import Anchor
 from engines.noise import acceptance_stream, gumbel_noise, sample_stream, uniform_noise
 from engines.schedule import Schedule
 from engines.state import ModelState, Tokens
@@ -14,17 +15,19 @@ from engines.trace import Reprediction
 
 @dataclass(frozen=True)
 class Verified:
-    """A verification's own logits, from which a resampling schedule takes its first step (SCHED-4).
+    """What a verification leaves to resampling: the logits of its first step (SCHED-4), and the anchor.
 
     Attributes:
         logits: Float32[B, n, V], of n cells from `first_cell` on.
         first_cell: Grid position.
         source_pass: The pass of the trace that they come from.
+        anchor: ANCHOR-1; None draws from p alone.
     """
 
     logits: NDArray[np.float32]
     first_cell: int
     source_pass: int
+    anchor: Anchor | None
 
 
 def execute(
@@ -44,6 +47,7 @@ def execute(
         progress: Told after each step how many cells it decided.
     """
     openings = Openings(state)
+    anchor = None if verified is None else verified.anchor
     while cells := schedule.ready():
         source_pass = None
         if verified is not None:
@@ -54,7 +58,7 @@ def execute(
         if adaptive_window:
             cells, tokens = openings.sample(cells, logits)
         else:
-            tokens, _ = state.sample(cells, logits, source_pass)
+            tokens, _ = state.sample(cells, logits, source_pass, anchor)
         state.decide(cells, tokens)
         schedule.decide(cells)
         progress(len(cells))

@@ -19,6 +19,7 @@ from engines.pipeline import Pipeline, Result, load
 from engines.prompts import PlanError, PromptError, load_plan, make_plan, parse, save_plan
 from engines.setting_arguments import add_setting_arguments, settings_from_arguments
 from engines.settings import MODES, UNDRAFTED_MODES, SettingsError
+from engines.storyboard import draw_storyboard
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
@@ -40,6 +41,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--plan", type=Path, help="JSON file that places the objects")
     parser.add_argument("--save-plan", type=Path, help="write the plan that was drawn, to edit it")
     parser.add_argument("--overlay", type=Path, help="PNG of what became of every draft token")
+    parser.add_argument(
+        "--storyboard", type=Path, help="PNG of the decode step by step: draft, verified, islands, result"
+    )
     parser.add_argument("--trace", type=Path, help="JSON of every pass and decision")
     return parser.parse_args()
 
@@ -78,9 +82,10 @@ def _open(arguments: argparse.Namespace, console: Console) -> Pipeline:
     return load(path, arguments.backend, arguments.threads)
 
 
-def _generate(arguments: argparse.Namespace, console: Console) -> Result:
+def _generate(arguments: argparse.Namespace, console: Console) -> tuple[Pipeline, Result]:
     _check_output(arguments.out, IMAGE_SUFFIXES)
     _check_output(arguments.overlay, (".png",))
+    _check_output(arguments.storyboard, (".png",))
     _check_output(arguments.trace, (".json",))
     _check_output(arguments.save_plan, (".json",))
     if arguments.threads is not None and arguments.threads < 1:
@@ -94,7 +99,7 @@ def _generate(arguments: argparse.Namespace, console: Console) -> Result:
     columns = (TextColumn("decoding"), BarColumn(), TextColumn("{task.percentage:.0f}%"), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task("")
-        return pipeline.generate(
+        result = pipeline.generate(
             arguments.prompt,
             seed=arguments.seed,
             mode=arguments.mode,
@@ -102,12 +107,16 @@ def _generate(arguments: argparse.Namespace, console: Console) -> Result:
             progress=lambda done, total: progress.update(bar, completed=done, total=total),
             **settings_from_arguments(arguments),
         )
+    return pipeline, result
 
 
-def _save(arguments: argparse.Namespace, result: Result) -> None:
+def _save(arguments: argparse.Namespace, pipeline: Pipeline, result: Result) -> None:
     _write(arguments.out, result.image.save)
     if arguments.overlay:
         _write(arguments.overlay, draw_overlay(result.image, result.trace).save)
+    if arguments.storyboard:
+        storyboard = draw_storyboard(result.trace, result.tokens, pipeline.image_from_tokens)
+        _write(arguments.storyboard, storyboard.save)
     if arguments.trace:
         content = {
             "prompt": arguments.prompt,
@@ -128,8 +137,8 @@ def main() -> int:
     arguments = _arguments()
     console = Console(stderr=True)
     try:
-        result = _generate(arguments, console)
-        _save(arguments, result)
+        pipeline, result = _generate(arguments, console)
+        _save(arguments, pipeline, result)
     except (PromptError, PlanError, SettingsError, BundleError, BackendError, OutputError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -11,6 +11,7 @@ _HELP = {
     "tau": (float, "acceptance threshold; above 1 rejects everything"),
     "radius": (int, "how far a rejection spreads, in cells"),
     "radius-nats": (float, "nats of the target's entropy for each cell of radius; 0 is the same radius everywhere"),
+    "anchor": (float, "how strongly resampled tokens are drawn towards their draft, in nats; 0 is not at all"),
     "neighbours": (int, "codes to pool the probability over"),
     "temperature": (float, "0 is greedy"),
     "top-k": (int, "sample from the k most likely codes; 0 is all"),

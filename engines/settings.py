@@ -39,6 +39,7 @@ class Settings(BaseModel):
     tau: Annotated[float, Field(ge=-1e9, le=1e9)] = 0.1
     radius: Annotated[int, Field(ge=0, le=MAX_RADIUS)] = 1
     radius_nats: Annotated[float, Field(ge=0, le=1e9)] = 0.0
+    anchor: Annotated[float, Field(ge=0, le=1e3)] = 0.0
     neighbours: Annotated[int, Field(ge=1, le=MAX_COUNT)] = 16
     draft_rows: Annotated[int, Field(ge=1, le=MAX_COUNT)] = 4
     look_ahead: Annotated[int, Field(ge=0, le=MAX_COUNT)] = 1

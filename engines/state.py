@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.anchor import Anchor
 from engines.backends.base import Backend
 from engines.bundle.manifest import TransformerEntry
 from engines.noise import NoiseSource, sample_stream
@@ -138,7 +139,11 @@ class ModelState:
         return source, int(np.searchsorted(source.positions, self.entry.prefix_length + cell - 1))
 
     def sample(
-        self, cells: Sequence[int], logits: NDArray[np.float32], source_pass: int | None = None
+        self,
+        cells: Sequence[int],
+        logits: NDArray[np.float32],
+        source_pass: int | None = None,
+        anchor: Anchor | None = None,
     ) -> tuple[Tokens, NDArray[np.float32]]:
         """Sample a token for every cell from its logits (RNG-1), and note it in the trace.
 
@@ -146,11 +151,13 @@ class ModelState:
             cells: Grid positions, n of them, ascending.
             logits: Float32[B, n, V].
             source_pass: The pass that they come from; None is the last one.
+            anchor: Of cells that are resampled (ANCHOR-1).
 
         Returns:
             Int[n], and log p, Float32[n, V].
         """
-        tokens, log_probs = self.draw(logits, self.noise.rows(list(cells)))
+        noise = self.noise.rows(list(cells))
+        tokens, log_probs = self.draw(logits, noise if anchor is None else noise + anchor.bonus(cells))
         for cell, token in zip(cells, tokens.tolist(), strict=True):
             origin, row = self.origin(cell, source_pass)
             origin.sampled.append((row, cell, token))

@@ -1,16 +1,31 @@
 """Local verification: judge a proposal in one pass, resample around what is rejected (VERIFY-1 to SCHED-4)."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.anchor import Anchor
 from engines.execute import Verified, execute
 from engines.grid import expand
 from engines.radius import adaptive_radii
 from engines.schedule import Schedule
 from engines.state import ModelState, Tokens, distribution_inputs
 from engines.trace import Proposal, Verdict
+
+
+@dataclass(frozen=True)
+class Codes:
+    """The codebook as a decode uses it.
+
+    Attributes:
+        vectors: Float32[V, d], as the quantiser compares them.
+        neighbours: Int[V, k], POOL-1.
+    """
+
+    vectors: NDArray[np.float32]
+    neighbours: Tokens
 
 
 def accept(pooled: NDArray[np.float32], tau: float) -> NDArray[np.bool_]:
@@ -32,7 +47,7 @@ def judge(
 def verify_locally(
     state: ModelState,
     proposal: Proposal,
-    neighbours: Tokens,
+    codes: Codes,
     window: int | None,
     by_island: bool,
     also_feed: range,
@@ -43,7 +58,7 @@ def verify_locally(
     Args:
         state: The model that verifies; the proposal stands in its grid. Mutated.
         proposal: Of whole rows.
-        neighbours: Int[V, k], POOL-1.
+        codes: The codebook.
         window: SCHED-1, of resampling.
         by_island: SCHED-2.
         also_feed: Cells to feed again (KV-4).
@@ -55,9 +70,9 @@ def verify_locally(
     logits = state.query(cells, also_feed)
     verify_pass = len(state.trace.passes) - 1
     draft = proposal.up_sampled.ravel()
-    pooled, entropies = judge(state, logits, draft, neighbours)
+    pooled, entropies = judge(state, logits, draft, codes.neighbours)
     if settings.accept_on == "raw":
-        pooled, _ = judge(state, logits, draft, neighbours, raw=True)
+        pooled, _ = judge(state, logits, draft, codes.neighbours, raw=True)
     kept = accept(pooled, settings.tau).reshape(-1, width)
     rejected = np.zeros((state.height, width), dtype=np.bool_)
     rejected[first_row:last_row] = ~kept
@@ -67,6 +82,7 @@ def verify_locally(
     in_window = resampled[first_row:last_row]
     state.keep((np.flatnonzero(~in_window) + cells.start).tolist())
     progress(int((~in_window).sum()))
-    verified = Verified(logits, cells.start, verify_pass)
+    anchor = Anchor(settings.anchor, codes.vectors, draft, cells.start) if settings.anchor else None
+    verified = Verified(logits, cells.start, verify_pass, anchor)
     execute(state, Schedule(resampled, window, by_island), verified, progress=progress)
     return Verdict(verify_pass, pooled.reshape(-1, width), kept, radii[first_row:last_row], in_window)

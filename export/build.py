@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from types import FrameType
 
+import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -72,6 +73,8 @@ def main() -> int:
     arguments = _arguments()
     for stop in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a background job starts with it ignored
         signal.signal(stop, _interrupt)
+    # Nothing here computes for long, and idle threads that spin slow the exporter down where cores are shared.
+    torch.set_num_threads(1)
     console = Console(width=None if sys.stdout.isatty() else 120)
     out = arguments.out or demo_bundle_path(arguments.precision)
     try:

@@ -200,6 +200,8 @@ def build_bundle(
                 progress.advance(bar)
         table = folder / "neighbours.npy"
         np.save(table, evidence.neighbours.numpy().astype(np.int64), allow_pickle=False)
+        codes = folder / "codes.npy"
+        np.save(codes, F.normalize(models.tokenizer.codebook, dim=-1).numpy(), allow_pickle=False)
         grammar = folder / "prompt_grammar.json"
         grammar.write_text(json.dumps(grammar_description(), indent=1) + "\n", encoding="utf-8")
         manifest = Manifest(
@@ -215,6 +217,8 @@ def build_bundle(
             ),
             tokenizer_sha256=weights_sha256(models.tokenizer),
             graphs=graphs,
+            codes=file_entry(folder, codes),
+            code_dim=models.tokenizer.config.code_dim,
             neighbours=file_entry(folder, table),
             max_neighbours=evidence.neighbours.shape[1],
             prompt_grammar=file_entry(folder, grammar),

@@ -175,11 +175,11 @@ def _decoder(models: Models) -> GraphSpecification:
     return GraphSpecification(
         name="decoder",
         module=DecoderGraph(models.tokenizer),
-        example={"tokens": torch.zeros(high.grid_height, high.grid_width, dtype=torch.long)},
-        dynamic={"tokens": {0: "rows"}},
+        example={"tokens": torch.zeros(high.grid_height, high.grid_width + 1, dtype=torch.long)},
+        dynamic={"tokens": {0: "rows", 1: "columns"}},
         input_names=("tokens",),
         output_names=("image",),
-        ranges={"rows": (1, high.grid_height, high.grid_height)},
+        ranges={"rows": (1, high.grid_height, high.grid_height), "columns": (1, high.grid_width, high.grid_width)},
         kind="pixels",
         compared="image",
     )

@@ -1,5 +1,7 @@
 """Codebook neighbourhoods and the probability pooled over them (POOL-1)."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -28,6 +30,19 @@ def neighbours(codebook: Tensor, k: int) -> Tensor:
         squared[code] = -1.0  # the code itself comes first, equal codes elsewhere notwithstanding
         order[code] = squared.argsort(stable=True)[:k]
     return order
+
+
+@dataclass(frozen=True)
+class Codes:
+    """The codebook as a decode uses it.
+
+    Attributes:
+        vectors: Float[V, d], as the quantiser compares them.
+        neighbours: Int[V, k], POOL-1.
+    """
+
+    vectors: Tensor
+    neighbours: Tensor
 
 
 def pooled_probs(target_probs: Tensor, draft_tokens: Tensor, neighbours: Tensor) -> Tensor:

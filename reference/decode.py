@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from reference.codebook import neighbours
+from reference.codebook import Codes, neighbours
 from reference.exact import verify_exactly
 from reference.execute import execute
 from reference.models import Condition, Models
@@ -55,8 +55,8 @@ class _Decoder:
         ]
         self.refresh_from = [0] * len(self.states)
         if len(self.states) > 1:
-            codebook = torch.nn.functional.normalize(models.tokenizer.codebook, dim=-1)
-            self.near = neighbours(codebook, settings.neighbours)
+            vectors = torch.nn.functional.normalize(models.tokenizer.codebook, dim=-1)
+            self.codes = Codes(vectors, neighbours(vectors, settings.neighbours))
 
     def scale_ratio(self, level: int) -> int:
         """Return how many rows of `level` there are for each row of the level below."""
@@ -77,7 +77,7 @@ class _Decoder:
             by_island = in_parallel and settings.islands
             refreshed = range(self.refresh_from[level] * state.width, first_row * state.width)
             also_feed = refreshed if settings.refresh else range(0)
-            verdict = verify_locally(state, proposal, self.near, window, by_island, also_feed)
+            verdict = verify_locally(state, proposal, self.codes, window, by_island, also_feed)
         self.refresh_from[level] = first_row
         down_sampled = self._down_sample(first_row, last_row) if level == 0 and last_row < state.height else None
         tokens = state.rows(first_row, last_row)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from reference.anchor import Anchor
 from reference.noise import acceptance_stream, uniform_noise
 from reference.schedule import Schedule
 from reference.state import ModelState
@@ -13,17 +14,19 @@ from reference.trace import Reprediction
 
 @dataclass(frozen=True)
 class Verified:
-    """A verification's own distributions, from which a resampling schedule takes its first step (SCHED-4).
+    """What a verification leaves to resampling: the distributions of its first step (SCHED-4), and the anchor.
 
     Attributes:
         log_probs: Float[n, V], of n cells from `first_cell` on.
         first_cell: Grid position.
         source_pass: The pass of the trace that they come from.
+        anchor: ANCHOR-1; None draws from p alone.
     """
 
     log_probs: Tensor
     first_cell: int
     source_pass: int
+    anchor: Anchor | None
 
 
 def execute(
@@ -40,6 +43,7 @@ def execute(
         adaptive_window: SCHED-5.
     """
     openings = Openings(state)
+    anchor = None if verified is None else verified.anchor
     while cells := schedule.ready():
         if verified is not None:
             log_probs = verified.log_probs[torch.tensor(cells) - verified.first_cell]
@@ -49,7 +53,7 @@ def execute(
         if adaptive_window:
             cells, tokens = openings.sample(cells, log_probs)
         else:
-            tokens = state.sample(cells, log_probs, source_pass)
+            tokens = state.sample(cells, log_probs, source_pass, anchor)
         state.decide(cells, tokens)
         schedule.decide(cells)
 

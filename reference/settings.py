@@ -28,6 +28,7 @@ class Settings:
         tau: ACCEPT-1, the acceptance threshold.
         radius: LOCAL-1, in cells.
         radius_nats: LOCAL-3, nats of mean entropy for each cell of radius; 0 is the same radius everywhere.
+        anchor: ANCHOR-1, how strongly resampled tokens are drawn towards their draft, in nats; 0 is the paper's rule.
         neighbours: POOL-1, the k of B_k, the token itself included.
         draft_rows: DRAFT-1, rows of the first drafter a cycle (serial, exact).
         look_ahead: DRAFT-1, further low-resolution rows drafted as context of the up-sampler only (serial, exact).
@@ -52,6 +53,7 @@ class Settings:
     tau: float = 0.1
     radius: int = 1
     radius_nats: float = 0.0
+    anchor: float = 0.0
     neighbours: int = 16
     draft_rows: int = 4
     look_ahead: int = 1
@@ -84,6 +86,7 @@ class Settings:
             ("tau", abs(self.tau) <= 1e9, "a finite number"),
             ("radius", self.radius >= 0, "at least 0"),
             ("radius_nats", 0 <= self.radius_nats <= 1e9, "a finite number from 0 on"),
+            ("anchor", 0 <= self.anchor <= 1e3, "a number in 0..1000"),
             ("neighbours", self.neighbours >= 1, "at least 1"),
             ("draft_rows", self.draft_rows >= 1, "at least 1"),
             ("look_ahead", self.look_ahead >= 0, "at least 0"),

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
+from reference.anchor import Anchor
 from reference.cache import KVCache, feed
 from reference.noise import gumbel_noise, sample_stream
 from reference.sampling import sample, target_log_probs
@@ -117,10 +118,10 @@ class ModelState:
             logits[0], uncond, settings.guidance_scale, settings.temperature, settings.top_k, settings.top_p
         )
 
-    def draw(self, cells: Sequence[int], log_probs: Tensor, attempt: int = 0) -> Tensor:
-        """Sample a token for every cell from its row of Float[n, V] with its own noise (RNG-1), Int[n]."""
+    def draw(self, cells: Sequence[int], log_probs: Tensor, attempt: int = 0, anchor: Anchor | None = None) -> Tensor:
+        """Sample a token for every cell from its row of Float[n, V] with its own noise (RNG-1, ANCHOR-1), Int[n]."""
         noise = gumbel_noise(self.seed, sample_stream(self.number), cells, log_probs.shape[-1], attempt)
-        return sample(log_probs, noise)
+        return sample(log_probs, noise if anchor is None else noise + anchor.bonus(cells))
 
     def origin(self, cell: int, source_pass: int | None = None) -> tuple[Pass, int]:
         """Return the pass and its row that a cell's logits come from; None is the last pass."""
@@ -128,15 +129,18 @@ class ModelState:
         source = self.trace.passes[index if cell > 0 else self.first_pass]
         return source, int((source.positions == self.model.config.prefix_length + cell - 1).nonzero())
 
-    def sample(self, cells: Sequence[int], log_probs: Tensor, source_pass: int | None = None) -> Tensor:
+    def sample(
+        self, cells: Sequence[int], log_probs: Tensor, source_pass: int | None = None, anchor: Anchor | None = None
+    ) -> Tensor:
         """Sample a token for every cell from its row of Float[n, V] (RNG-1) and note it in the trace.
 
         Args:
             cells: Grid positions, n of them.
             log_probs: Float[n, V].
             source_pass: The pass whose logits these are; None is the last one.
+            anchor: Of cells that are resampled (ANCHOR-1).
         """
-        tokens = self.draw(cells, log_probs)
+        tokens = self.draw(cells, log_probs, anchor=anchor)
         for cell, token in zip(cells, tokens.tolist(), strict=True):
             origin, row = self.origin(cell, source_pass)
             origin.sampled.append((row, cell, token))

@@ -1,9 +1,9 @@
 """Local verification: judge a proposal in one pass, resample around what is rejected (VERIFY-1 to SCHED-4)."""
 
 import torch
-from torch import Tensor
 
-from reference.codebook import accept, pooled_probs
+from reference.anchor import Anchor
+from reference.codebook import Codes, accept, pooled_probs
 from reference.execute import Verified, execute
 from reference.grid import expand
 from reference.radius import adaptive_radii, entropy
@@ -13,7 +13,7 @@ from reference.trace import Proposal, Verdict
 
 
 def verify_locally(
-    state: ModelState, proposal: Proposal, near: Tensor, window: int | None, by_island: bool, also_feed: range
+    state: ModelState, proposal: Proposal, codes: Codes, window: int | None, by_island: bool, also_feed: range
 ) -> Verdict:
     """Verify a proposal, keep what is accepted and far from rejections, resample the rest.
 
@@ -22,7 +22,7 @@ def verify_locally(
     Args:
         state: The model that verifies; the proposal stands in its grid. Mutated.
         proposal: Of whole rows.
-        near: Int[V, k], POOL-1.
+        codes: The codebook.
         window: SCHED-1, of resampling.
         by_island: SCHED-2.
         also_feed: Cells to feed again (KV-4).
@@ -34,7 +34,7 @@ def verify_locally(
     verify_pass = len(state.trace.passes) - 1
     log_probs = state.log_probs(logits)
     judged = log_probs if settings.accept_on == "processed" else state.log_probs(logits, raw=True)
-    pooled = pooled_probs(judged.exp(), proposal.up_sampled.flatten(), near).reshape(-1, width)
+    pooled = pooled_probs(judged.exp(), proposal.up_sampled.flatten(), codes.neighbours).reshape(-1, width)
     kept = accept(pooled, settings.tau)
     rejected = torch.zeros(state.height, width, dtype=torch.bool)
     rejected[first_row:last_row] = ~kept
@@ -43,5 +43,9 @@ def verify_locally(
     radii[first_row:last_row] = adaptive_radii(entropies, settings.radius, settings.radius_nats)
     resampled = expand(rejected, radii, first_row, last_row)
     state.keep([cell for cell in cells if not resampled.view(-1)[cell]])
-    execute(state, Schedule(resampled, window, by_island), Verified(log_probs, cells.start, verify_pass))
+    anchor = None
+    if settings.anchor:
+        anchor = Anchor(settings.anchor, codes.vectors, proposal.up_sampled.flatten(), cells.start)
+    verified = Verified(log_probs, cells.start, verify_pass, anchor)
+    execute(state, Schedule(resampled, window, by_island), verified)
     return Verdict(verify_pass, pooled, kept, radii[first_row:last_row], resampled[first_row:last_row])

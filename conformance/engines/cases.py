@@ -45,7 +45,7 @@ CASES = (
         5,
     ),
     Case("serial", {"mode": "serial"}, 3),
-    Case("serial-coarse", {"mode": "serial", "drafters": (2,), "refresh": True, "tau": 0.05, "radius": 1}, 2),
+    Case("serial-coarse", {"mode": "serial", "drafters": (2,), "refresh": True, "tau": 0.05, "anchor": 0.0}, 2),
     Case("serial-cascade", {"mode": "serial", "drafters": (1, 2), "radius_nats": 0.5, "draft_rows": 6}, 2),
     Case("parallel", {"mode": "parallel"}, 4),
     Case("parallel-coarse", {"mode": "parallel", "drafters": (2,), "accept_on": "raw", "islands": False}, 3),

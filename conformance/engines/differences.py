@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 import engines
 from conformance.engines import margins
-from conformance.engines.drafts import down_samplings, drafted_rows
+from conformance.engines.drafts import down_samplings, drafted_rows, resampling_cycle
 from conformance.engines.margins import Uncertain
 from conformance.engines.replay import array, exact_decisions, reference_logits, source
 from engines.trace import Reprediction, Trace
+from reference.anchor import Anchor
 from reference.decode import Decoded
 from reference.models import Models
 from reference.noise import acceptance_stream, gumbel_noise, sample_stream, uniform_noise
@@ -224,7 +226,9 @@ class Differences:
             for cell, token in ours.items():
                 if token != theirs[cell]:
                     noise = gumbel_noise(self.seed, sample_stream(model), [cell], self.manifest.target.vocabulary)
-                    if kind == "residuals":
+                    if kind == "sampled":
+                        noise += self._anchor_bonus(model, number, cell)
+                    else:
                         noise[:, self._rejected_token(number, cell)] = -torch.inf
                     may_differ = bool(self._known(number, [cell]).tokens(noise.numpy())[0, token])
                     what = f"pass {number}, cell {cell}: {kind} {token}, the reference {theirs[cell]}"
@@ -237,6 +241,15 @@ class Differences:
         for cell, again in mine.items():
             if again != other[cell]:
                 self._compare_repredictions(number, again, other[cell])
+
+    def _anchor_bonus(self, model: int, number: int, cell: int) -> Tensor:
+        """Return what ANCHOR-1 adds to log p of a cell, Float32[1, V]."""
+        cycle = resampling_cycle(self.theirs.cycles, model, number, cell)
+        if cycle is None:
+            return torch.zeros(1, self.manifest.target.vocabulary)
+        codes = torch.nn.functional.normalize(self.models.tokenizer.codebook, dim=-1)
+        first = cycle.first_row * cycle.kept.shape[1]
+        return Anchor(self.settings.anchor, codes, cycle.up_sampled.flatten(), first).bonus([cell])
 
     def _draws(self, trace: Any, number: int, index: int | None, kind: str) -> dict[int, int]:
         """Return the tokens drawn from a pass, by cell.

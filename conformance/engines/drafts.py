@@ -45,6 +45,16 @@ def down_samplings(models: Models, settings: Settings, finished: Sequence[Cycle]
         rows, number = low, draft_number
 
 
+def resampling_cycle(cycles: Sequence[Cycle], model: int, number: int, cell: int) -> Cycle | None:
+    """Return the cycle in which a verifying model drew a cell from pass `number`; None where it drafts by itself.
+
+    The prefill's logits, from which cell 0 is drawn, stand in an earlier pass than the verification.
+    """
+    own = [cycle for cycle in cycles if cycle.model == model]
+    begun = own[:1] if cell == 0 else [cycle for cycle in own if cycle.verify_pass <= number]
+    return begun[-1] if begun else None
+
+
 def drafted_rows(models: Models, settings: Settings, cycles: Sequence[Cycle], index: int) -> Tensor:
     """Return the low-resolution rows that cycle `index` up-sampled, Int[rows, w] (SCALE-1)."""
     cycle, finished = cycles[index], [cycle for cycle in cycles[:index] if cycle.model == 0]

@@ -68,7 +68,7 @@ def test_tau_above_one_is_autoregressive(
     fp32_pipeline: engines.Pipeline, drawn: Drawn, changes: dict[str, object]
 ) -> None:
     """MODE-SERIAL, MODE-PARALLEL: tau = 2 in raster order equals MODE-AR token for token (near-ties: none here)."""
-    drafted = fp32_pipeline.generate(PROMPTS[0], seed=SEED, tau=2.0, **changes)  # type: ignore[arg-type]  # by name
+    drafted = fp32_pipeline.generate(PROMPTS[0], seed=SEED, tau=2.0, anchor=0.0, **changes)  # type: ignore[arg-type]  # by name
     ar = drawn("fp32", RASTER, PROMPTS[0])
     assert np.array_equal(drafted.tokens, ar.tokens)
     assert drafted.stats.acceptance_rate == 0

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from conformance.engines import margins
 from conformance.engines.cases import SEED
 from conformance.engines.differences import prediction_before
-from conformance.engines.drafts import down_samplings, drafted_rows
+from conformance.engines.drafts import down_samplings, drafted_rows, resampling_cycle
 from conformance.engines.reference_side import ReferenceSide
 from conformance.engines.replay import Logits, Replayed, exact_decisions
+from engines.anchor import Anchor
 from engines.bundle.manifest import down_sampler_graph, up_sampler_graph
 from engines.execute import predict_again
 from engines.grid import expand
@@ -93,6 +94,19 @@ def test_logits(replayed: Replayed) -> None:
     assert {made.model for made in passes} == set(replayed.settings.model_numbers)
 
 
+def anchor_bonus(replayed: Replayed, model: int, number: int, cells: list[int]) -> NDArray[np.float32]:
+    """Return what the engine's ANCHOR-1 adds to log p of cells drawn from a pass, Float32[n, V]."""
+    cycles, rows = replayed.decoded.trace.cycles, []
+    for cell in cells:
+        cycle, codes = resampling_cycle(cycles, model, number, cell), replayed.pipeline.bundle.codes
+        if cycle is None or not replayed.settings.anchor:
+            rows.append(np.zeros((1, len(codes)), dtype=np.float32))
+        else:
+            draft, first = cycle.up_sampled.numpy().ravel(), replayed.cycle_cells(cycle).start
+            rows.append(Anchor(replayed.settings.anchor, codes, draft, first).bonus([cell]))
+    return np.concatenate(rows)
+
+
 def test_sampled_tokens(replayed: Replayed) -> None:
     """CONF-2: every token sampled and every code kept by top-p is the reference's, near-ties aside."""
     tally = Tally(replayed)
@@ -102,6 +116,7 @@ def test_sampled_tokens(replayed: Replayed) -> None:
         cells = [cell for _, cell, _ in made.sampled]
         ours, theirs, errors = replayed.rows(number, cells)
         noise = gumbel_noise(SEED, sample_stream(made.model), np.array(cells), ours.shape[-1])
+        noise += anchor_bonus(replayed, made.model, number, cells)
         tokens, log_probs = sample(replayed, ours, noise)
         known = margins.uncertain(theirs, errors, replayed.settings)
         may_be = known.tokens(noise)

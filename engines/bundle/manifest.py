@@ -122,6 +122,8 @@ class Manifest(_Entry):
     models: Annotated[tuple[TransformerEntry, ...], Field(min_length=1, max_length=1 + MAX_DRAFTERS)]
     tokenizer_sha256: Sha256
     graphs: dict[str, GraphEntry]
+    codes: FileEntry
+    code_dim: Positive
     neighbours: FileEntry
     max_neighbours: Positive
     prompt_grammar: FileEntry
@@ -176,7 +178,7 @@ class Manifest(_Entry):
 
     def files(self) -> list[FileEntry]:
         """Return every file that the bundle must hold, the manifest aside."""
-        files = [self.neighbours, self.prompt_grammar]
+        files = [self.codes, self.neighbours, self.prompt_grammar]
         for graph in self.graphs.values():
             files += [graph.onnx, *(plan.file for plan in graph.plans)]
         return files

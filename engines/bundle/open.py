@@ -4,6 +4,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,11 +24,13 @@ class Bundle:
         path: Its folder.
         manifest: What it holds.
         neighbours: Int[V, max_neighbours], POOL-1.
+        codes: Float32[V, d], as the quantiser compares them.
     """
 
     path: Path
     manifest: Manifest
     neighbours: NDArray[np.int64]
+    codes: NDArray[np.float32]
 
     def file(self, entry: FileEntry) -> Path:
         """Return the path of one of its files."""
@@ -77,21 +80,33 @@ def _check_file(folder: Path, entry: FileEntry) -> None:
         raise BundleError(f"{path}: expected sha256 {entry.sha256[:16]}..., got {digest[:16]}...; {REBUILD}")
 
 
-def _read_neighbours(folder: Path, manifest: Manifest) -> NDArray[np.int64]:
-    path = folder / manifest.neighbours.path
-    shape = (manifest.target.vocabulary, manifest.max_neighbours)
+def _read_array(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
     try:
         table = np.load(path, allow_pickle=False)
     except Exception as error:  # numpy raises half a dozen classes for a file that is no array
         raise BundleError(f"{path}: expected a numpy array, got: {type(error).__name__}; {REBUILD}") from None
     if not isinstance(table, np.ndarray):
         raise BundleError(f"{path}: expected one numpy array, got an archive; {REBUILD}")
-    if table.shape != shape or table.dtype != np.int64:
-        raise BundleError(f"{path}: expected int64 {shape}, got {table.dtype} {table.shape}; {REBUILD}")
-    if table.min() < 0 or table.max() >= shape[0]:
+    if table.shape != shape or table.dtype != dtype:
+        raise BundleError(f"{path}: expected {np.dtype(dtype)} {shape}, got {table.dtype} {table.shape}; {REBUILD}")
+    return table
+
+
+def _read_neighbours(folder: Path, manifest: Manifest) -> NDArray[np.int64]:
+    path = folder / manifest.neighbours.path
+    shape = (manifest.target.vocabulary, manifest.max_neighbours)
+    neighbours = _read_array(path, shape, np.int64)
+    if neighbours.min() < 0 or neighbours.max() >= shape[0]:
         raise BundleError(f"{path}: expected codes in 0..{shape[0] - 1}; {REBUILD}")
-    neighbours: NDArray[np.int64] = table
     return neighbours
+
+
+def _read_codes(folder: Path, manifest: Manifest) -> NDArray[np.float32]:
+    path = folder / manifest.codes.path
+    codes = _read_array(path, (manifest.target.vocabulary, manifest.code_dim), np.float32)
+    if not np.isfinite(codes).all():
+        raise BundleError(f"{path}: expected finite numbers; {REBUILD}")
+    return codes
 
 
 def open_bundle(path: Path | str) -> Bundle:
@@ -115,4 +130,4 @@ def open_bundle(path: Path | str) -> Bundle:
         raise BundleError(f"{folder / MANIFEST_NAME}: graphs: missing {', '.join(missing)}; {REBUILD}")
     for entry in manifest.files():
         _check_file(folder, entry)
-    return Bundle(folder, manifest, _read_neighbours(folder, manifest))
+    return Bundle(folder, manifest, _read_neighbours(folder, manifest), _read_codes(folder, manifest))

@@ -14,7 +14,17 @@ from reference.weights import WeightsError, load_tokenizer, load_transformer
 
 MODEL_NAMES = ("target", "drafter_1", "drafter_2", "tokenizer")
 # The settings that docs/demo.md measures best; the bundle's defaults.
-RECOMMENDED = Settings(guidance_scale=1.2, top_p=0.95, tau=0.2, radius=3, neighbours=16)
+RECOMMENDED = Settings(
+    mode="parallel",
+    guidance_scale=1.2,
+    top_p=0.95,
+    tau=0.2,
+    radius=2,
+    anchor=8.0,
+    neighbours=16,
+    draft_window=4,
+    island_window=4,
+)
 
 
 def check_hashes() -> dict[str, str]:

@@ -14,6 +14,7 @@ from engines.prompts.prefix import grammar_description
 from engines.settings import Settings
 
 VOCABULARY, DIM, HEADS, HEAD_DIM, PREFIX, FIELDS = 12, 8, 2, 4, 2, 3
+CODE_DIM = 4
 SLOTS = 13  # three more than the target has positions
 GRIDS = {"target": (2, 4), "drafter_1": (1, 2)}
 LARGEST_CELLS = 8
@@ -166,6 +167,7 @@ def _write_bundle(folder: Path, precision: str) -> Path:
     models["sampler"] = _model(SAMPLER)
     neighbours: NDArray[np.int64] = np.tile(np.arange(VOCABULARY)[:, None], 3)
     np.save(folder / "neighbours.npy", neighbours)
+    np.save(folder / "codes.npy", np.random.default_rng(6).standard_normal((VOCABULARY, CODE_DIM), dtype=np.float32))
     grammar = json.dumps(grammar_description()).encode()
     manifest = {
         "schema_version": 2,
@@ -177,6 +179,8 @@ def _write_bundle(folder: Path, precision: str) -> Path:
         "models": [_transformer_entry(name) for name in GRIDS],
         "tokenizer_sha256": "0" * 64,
         "graphs": {name: _graph_entry(folder, name, model) for name, model in models.items()},
+        "codes": _file_entry(folder, "codes.npy", (folder / "codes.npy").read_bytes()),
+        "code_dim": CODE_DIM,
         "neighbours": _file_entry(folder, "neighbours.npy", (folder / "neighbours.npy").read_bytes()),
         "max_neighbours": 3,
         "prompt_grammar": _file_entry(folder, "prompt_grammar.json", grammar),

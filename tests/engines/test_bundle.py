@@ -14,7 +14,7 @@ import pytest
 from engines.bundle import BundleError, open_bundle
 from engines.bundle.manifest import MAX_MANIFEST_BYTES
 
-FILES = ("onnx/target.onnx", "plans/trt-rtx/decoder.plan", "neighbours.npy", "prompt_grammar.json")
+FILES = ("onnx/target.onnx", "plans/trt-rtx/decoder.plan", "neighbours.npy", "codes.npy", "prompt_grammar.json")
 each_file = pytest.mark.parametrize("file", FILES)
 
 
@@ -41,11 +41,11 @@ def change_manifest(folder: Path, change: Callable[[dict[str, Any]], object]) ->
     path.write_text(json.dumps(content))
 
 
-def replace_neighbours(folder: Path, content: bytes) -> None:
-    """Replace the table's file and enter it in the manifest, as a wrong build would."""
-    (folder / "neighbours.npy").write_bytes(content)
-    entry = {"path": "neighbours.npy", "sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}
-    change_manifest(folder, lambda manifest: manifest.update(neighbours=entry))
+def replace_array(folder: Path, name: str, content: bytes) -> None:
+    """Replace an array's file and enter it in the manifest, as a wrong build would."""
+    (folder / f"{name}.npy").write_bytes(content)
+    entry = {"path": f"{name}.npy", "sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}
+    change_manifest(folder, lambda manifest: manifest.update({name: entry}))
 
 
 def npy(table: Any, allow_pickle: bool = False) -> bytes:
@@ -57,7 +57,8 @@ def npy(table: Any, allow_pickle: bool = False) -> bytes:
 def test_whole_bundle(copy: Path) -> None:
     bundle = open_bundle(copy)
     assert bundle.neighbours.shape == (12, 3)
-    assert len(bundle.manifest.files()) == 2 + 2 * 9
+    assert bundle.codes.shape == (12, 4)
+    assert len(bundle.manifest.files()) == 3 + 2 * 9
     assert all(bundle.file(entry).is_file() for entry in bundle.manifest.files())
     assert open_bundle(str(copy)).manifest == bundle.manifest
 
@@ -150,7 +151,7 @@ def test_oversized_manifest(copy: Path) -> None:
     "path",
     ["../x", "onnx/../../x", "/etc/hostname", "..", ".", "", "..\\x", "C:/x", "C:\\x", "\\\\host\\x", "onnx/.."],
 )
-@pytest.mark.parametrize("field", ["neighbours", "prompt_grammar", "onnx", "plan"])
+@pytest.mark.parametrize("field", ["neighbours", "codes", "prompt_grammar", "onnx", "plan"])
 def test_paths_stay_inside(copy: Path, field: str, path: str) -> None:
     """A manifest cannot make a reader open a file outside the bundle, even one that is there and has the right hash."""
 
@@ -235,7 +236,27 @@ RIGHT = np.tile(np.arange(12)[:, None], 3)
 )
 def test_wrong_neighbours(copy: Path, content: bytes, said: str) -> None:
     """A table that is not what the manifest says, though its hash is; a pickle is not loaded."""
-    replace_neighbours(copy, content)
+    replace_array(copy, "neighbours", content)
     message = refusal(copy)
     assert message.startswith(f"{copy / 'neighbours.npy'}: ")
+    assert said in message
+
+
+CODES = np.ones((12, 4), dtype=np.float32)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (npy(CODES[:, :3]), r"expected float32 (12, 4), got float32 (12, 3)"),
+        (npy(CODES.astype(np.float64)), r"expected float32 (12, 4), got float64 (12, 4)"),
+        (npy(CODES * np.float32("nan")), r"expected finite numbers"),
+        (b"garbage", r"expected a numpy array"),
+    ],
+)
+def test_wrong_codes(copy: Path, content: bytes, said: str) -> None:
+    """The codebook's vectors, likewise."""
+    replace_array(copy, "codes", content)
+    message = refusal(copy)
+    assert message.startswith(f"{copy / 'codes.npy'}: ")
     assert said in message

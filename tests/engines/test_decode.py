@@ -108,11 +108,13 @@ def toy(toy_models: Models) -> Toy:
             "tokenizer_sha256": "0" * 64,
             "graphs": {},
             "neighbours": nothing,
+            "codes": nothing,
+            "code_dim": 4,
             "max_neighbours": CODES,
             "prompt_grammar": nothing,
         }
     )
-    bundle = Bundle(Path(), manifest, neighbours(codebook, CODES).numpy())
+    bundle = Bundle(Path(), manifest, neighbours(codebook, CODES).numpy(), codebook.numpy())
     return Toy(toy_models, Condition(ids[0], ids[1]), bundle, TorchBackend(toy_models))
 
 
@@ -136,6 +138,7 @@ all_settings = st.builds(
     tau=st.sampled_from([0.0, 0.1, 0.3, 2.0]),
     radius=st.integers(0, 3),
     radius_nats=st.sampled_from([0.0, 0.7]),
+    anchor=st.sampled_from([0.0, 2.0]),
     neighbours=st.sampled_from([1, 3]),
     draft_rows=st.integers(1, 4),
     look_ahead=st.integers(0, 2),

@@ -20,6 +20,7 @@ GIVEN: dict[str, tuple[list[str], object]] = {
     "tau": (["--tau", "-0.5"], -0.5),
     "radius": (["--radius", "5"], 5),
     "radius_nats": (["--radius-nats", "0.75"], 0.75),
+    "anchor": (["--anchor", "2.5"], 2.5),
     "neighbours": (["--neighbours", "3"], 3),
     "draft_rows": (["--draft-rows", "2"], 2),
     "look_ahead": (["--look-ahead", "0"], 0),
