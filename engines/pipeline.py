@@ -16,7 +16,7 @@ from engines.likelihood import token_log_probs
 from engines.prompts import Plan, make_plan, null_prefix, parse, prefix_from_plan
 from engines.prompts.plan import check_plan
 from engines.prompts.prefix import grammar_description
-from engines.settings import Mode, Settings, SettingsError
+from engines.settings import UNDRAFTED_MODES, Mode, Settings, SettingsError
 from engines.state import Tokens
 from engines.trace import Trace
 
@@ -82,6 +82,9 @@ class Pipeline:
         limit, last = manifest.max_neighbours, len(manifest.models) - 1
         if settings.neighbours > limit:
             raise SettingsError(f"neighbours: expected at most {limit}, as the bundle holds, got {settings.neighbours}")
+        if last == 0 and settings.mode not in UNDRAFTED_MODES:
+            expected = " or ".join(UNDRAFTED_MODES)
+            raise SettingsError(f"mode: expected {expected}, since the bundle holds no drafter, got {settings.mode!r}")
         if settings.model_numbers[-1] > last:
             raise SettingsError(f"drafters: expected models in 1..{last}, got {settings.model_numbers[-1]}")
         for graph, name in manifest.graphs_of(settings).items():
