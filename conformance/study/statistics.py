@@ -1,0 +1,136 @@
+"""The study's statistics: intervals of shares and of paired differences, and Frechet distances between features."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Z_95 = 1.959963984540054
+Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number and its 95% interval."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def excludes_zero(self) -> bool:
+        return self.low > 0 or self.high < 0
+
+
+def wilson(successes: int, trials: int) -> Estimate:
+    """Return a share with Wilson's score interval (JASA 1927).
+
+    Raises:
+        ValueError: there are no trials, or more successes than trials.
+    """
+    if not 0 <= successes <= trials or trials == 0:
+        raise ValueError(f"successes: expected 0..trials of at least one trial, got {successes} of {trials}")
+    share, z2 = successes / trials, Z_95**2
+    middle = (share + z2 / (2 * trials)) / (1 + z2 / trials)
+    half = Z_95 / (1 + z2 / trials) * math.sqrt(share * (1 - share) / trials + z2 / (4 * trials**2))
+    # At no and at all successes one end is exactly 0 or 1; rounding must not carry it beyond.
+    return Estimate(share, max(0.0, middle - half), min(1.0, middle + half))
+
+
+def paired_difference(first: Sequence[bool], second: Sequence[bool]) -> Estimate:
+    """Return the share of `first` less that of `second` over the same prompts, with Bonett and Price's interval.
+
+    The interval (Statistics in Medicine 31, 2012) is Wald's with one prompt more on which only the first
+    holds and one on which only the second does, so that it has a width where no prompt differs.
+
+    Raises:
+        ValueError: the two have different lengths, or none.
+    """
+    if len(first) != len(second) or not first:
+        raise ValueError(f"pairs: expected two lists of the same length, got {len(first)} and {len(second)}")
+    count = len(first)
+    only_first = sum(a and not b for a, b in zip(first, second, strict=True))
+    only_second = sum(b and not a for a, b in zip(first, second, strict=True))
+    gain, loss = (only_first + 1) / (count + 2), (only_second + 1) / (count + 2)
+    half = Z_95 * math.sqrt((gain + loss - (gain - loss) ** 2) / (count + 2))
+    middle = gain - loss
+    return Estimate((only_first - only_second) / count, max(-1.0, middle - half), min(1.0, middle + half))
+
+
+def _moments(features: Matrix) -> tuple[Matrix, Matrix]:
+    """Return mean and covariance (divided by n - 1) of Float[n, d]."""
+    mean = features.mean(axis=0)
+    centred = features - mean
+    return mean, centred.T @ centred / (len(features) - 1)
+
+
+def _square_root(covariance: Matrix) -> Matrix:
+    values, vectors = np.linalg.eigh(covariance)
+    root: Matrix = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
+    return root
+
+
+class FrechetTo:
+    """Frechet distances of Gaussians fitted to features, to a fixed set of features, Float[n, d]."""
+
+    def __init__(self, features: Matrix) -> None:
+        """Fit the fixed set.
+
+        Raises:
+            ValueError: there are fewer than two.
+        """
+        if len(features) < 2:
+            raise ValueError(f"features: expected those of at least 2 images, got {len(features)}")
+        self._mean, self._covariance = _moments(features)
+        self._root = _square_root(self._covariance)
+
+    def distance(self, features: Matrix) -> float:
+        """Return |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)).
+
+        The eigenvalues of C1 C2 are those of the symmetric C1^(1/2) C2 C1^(1/2).
+        """
+        mean, covariance = _moments(features)
+        values = np.linalg.eigvalsh(self._root @ covariance @ self._root)
+        spread = np.trace(self._covariance) + np.trace(covariance) - 2 * np.sqrt(values.clip(min=0)).sum()
+        return float(max(0.0, ((self._mean - mean) ** 2).sum() + spread))
+
+
+def resampled_indices(count: int, resamples: int, seed: int) -> NDArray[np.int64]:
+    """Return prompts drawn with replacement, Int[resamples, count]; the same for everything of `count` prompts."""
+    return np.random.default_rng([0x465244, seed, count]).integers(count, size=(resamples, count))
+
+
+def bootstrap_frechet(
+    fixed: Matrix, others: Sequence[Matrix], resamples: int, seed: int
+) -> tuple[Matrix, NDArray[np.float64]]:
+    """Return the Frechet distance of each set to the fixed one, and its resamples.
+
+    Args:
+        fixed: Float[n, d], one row a prompt.
+        others: Float[n, d] each, of the same prompts in the same order.
+        resamples: How often prompts are resampled, the same ones for all sets.
+        seed: Of the resampling.
+
+    Returns:
+        Float[sets] and Float[resamples, sets].
+
+    Raises:
+        ValueError: the sets are not of the same prompts, or of fewer than two.
+    """
+    if any(other.shape != fixed.shape for other in others):
+        raise ValueError(f"features: expected sets of shape {fixed.shape}, got {[other.shape for other in others]}")
+    whole = FrechetTo(fixed)
+    values = np.array([whole.distance(other) for other in others])
+    drawn = []
+    for indices in resampled_indices(len(fixed), resamples, seed):
+        part = FrechetTo(fixed[indices])
+        drawn.append([part.distance(other[indices]) for other in others])
+    return values, np.array(drawn)
+
+
+def bootstrap_interval(value: float, drawn: NDArray[np.float64]) -> Estimate:
+    """Return a value with the 2.5% and 97.5% percentiles of its resamples, Float[resamples]."""
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return Estimate(float(value), float(low), float(high))
