@@ -67,7 +67,8 @@ def plan_jobs(
         timing_per_task: So many of them are decoded one by one in mode "ar", too; the rest in batches.
         done: Keys of the rows that are there.
     """
-    single, waiting = [], []
+    single: list[Job] = []
+    waiting: list[Job] = []
     for index in range(per_task):
         for task_number in range(len(TASKS)):
             for name, item in listed:
@@ -122,9 +123,7 @@ class Worker:
         # The first run of each graph prepares it; no image should pay for that.
         graphs = (settings.mode, settings.drafters, settings.up_sampler)
         for _ in range(1 if graphs in self.warm else 2):
-            result = self.pipeline.generate(
-                drawn.prompt.text, seed=seed, plan=drawn.plan, draft=draft, **item.settings
-            )
+            result = self.pipeline.generate(drawn.prompt.text, seed=seed, plan=drawn.plan, draft=draft, **item.settings)
         self.warm.add(graphs)
         holds = prompt_holds(drawn.prompt, np.asarray(result.image))
         height, width = result.tokens.shape

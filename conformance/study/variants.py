@@ -161,9 +161,7 @@ def _exact(section: str) -> list[Variant]:
 
 
 def _anchor(section: str) -> list[Variant]:
-    return [
-        Variant(f"anchor {anchor:g}, radius 2", section, {"radius": 2, "anchor": anchor}) for anchor in ANCHORS
-    ]
+    return [Variant(f"anchor {anchor:g}, radius 2", section, {"radius": 2, "anchor": anchor}) for anchor in ANCHORS]
 
 
 SECTIONS: Mapping[str, Callable[[str], list[Variant]]] = {

@@ -1,0 +1,59 @@
+"""Pictures of a section: score and distance to AR against total passes."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import matplotlib
+from matplotlib import pyplot
+from matplotlib.axes import Axes
+
+from conformance.study.statistics import Estimate
+from conformance.study.summary import Line
+
+matplotlib.use("Agg")
+
+MARKERS = "osD^vP*X"
+
+
+def _points(axes: Axes, lines: Sequence[Line], estimate_of: Callable[[Line], Estimate | None], scale: float) -> None:
+    """Draw a numbered point with its interval for each line; the legend of the figure names the numbers."""
+    colours = pyplot.get_cmap("turbo")
+    for number, line in enumerate(lines):
+        estimate = estimate_of(line)
+        if estimate is None:
+            continue
+        value, low, high = (scale * part for part in (estimate.value, estimate.low, estimate.high))
+        axes.errorbar(
+            line.nfe,
+            value,
+            yerr=[[max(0.0, value - low)], [max(0.0, high - value)]],
+            fmt=MARKERS[number % len(MARKERS)],
+            color=colours((number + 0.5) / len(lines)),
+            markersize=7,
+            elinewidth=0.8,
+            capsize=2,
+            label=f"{number + 1}  {line.variant}",
+        )
+        axes.annotate(
+            str(number + 1), (line.nfe, value), xytext=(5, 5), textcoords="offset points", fontsize=9, weight="bold"
+        )
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.set_xlabel("passes of target and drafters (log scale)")
+    axes.grid(alpha=0.3)
+
+
+def draw_section(lines: Sequence[Line], path: Path) -> None:
+    """Write a section's picture, PNG: left the score, right encoder_frechet, both with 95% intervals."""
+    columns = 1 + (len(lines) - 1) // 20
+    figure, axes = pyplot.subplots(1, 2, figsize=(13 + 3 * columns, 6.5))
+    _points(axes[0], lines, lambda line: line.score, 100)
+    _points(axes[1], lines, lambda line: line.encoder_frechet, 1)
+    axes[0].set(title="score", ylabel="prompts that hold, %")
+    axes[1].set(title="distance to AR's images of the same prompts", ylabel="encoder_frechet (no FID), lower is nearer")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.suptitle(f"{lines[0].section}: {lines[0].images} prompts, 95% intervals")
+    figure.legend(handles, labels, loc="center right", fontsize=9, ncol=columns)
+    figure.tight_layout(rect=(0, 0, 1 - 3.1 * columns / (13 + 3 * columns), 1))
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
