@@ -5,16 +5,17 @@ convolution), mean and standard deviation over the cells. A distance between suc
 variants of this study with each other. It is no FID: neither Inception's features nor comparable numbers.
 """
 
-import os
-import tempfile
+import io
 from collections.abc import Sequence
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.progress import track
 
+from conformance.study.files import write_whole
 from conformance.study.rows import Row
 from reference.tokenizer import Tokenizer
 
@@ -42,19 +43,14 @@ def _read(path: Path) -> dict[str, NDArray[np.float32]]:
     try:
         with np.load(path, allow_pickle=False) as content:
             return dict(zip(content["names"].tolist(), content["features"], strict=True))
-    except (OSError, ValueError, KeyError, EOFError):
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         return {}
 
 
 def _write(path: Path, features: dict[str, NDArray[np.float32]]) -> None:
-    """Write the cache beside its place and move it there, so that it is whole or not there."""
-    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, names=np.array(list(features)), features=np.stack(list(features.values())))
-        Path(name).replace(path)
-    finally:
-        Path(name).unlink(missing_ok=True)
+    content = io.BytesIO()
+    np.savez(content, names=np.array(list(features)), features=np.stack(list(features.values())))
+    write_whole(path, content.getvalue())
 
 
 def features_of(rows: Sequence[Row], tokenizer: Tokenizer, folder: Path) -> Features:

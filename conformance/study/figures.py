@@ -1,7 +1,7 @@
 """Pictures of a section: score and distance to AR against total passes."""
 
+import io
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import matplotlib
 from matplotlib import pyplot
@@ -43,8 +43,8 @@ def _points(axes: Axes, lines: Sequence[Line], estimate_of: Callable[[Line], Est
     axes.grid(alpha=0.3)
 
 
-def draw_section(lines: Sequence[Line], path: Path) -> None:
-    """Write a section's picture, PNG: left the score, right encoder_frechet, both with 95% intervals."""
+def draw_section(lines: Sequence[Line]) -> bytes:
+    """Return a section's picture, PNG: left the score, right encoder_frechet, both with 95% intervals."""
     columns = 1 + (len(lines) - 1) // 20
     figure, axes = pyplot.subplots(1, 2, figsize=(13 + 3 * columns, 6.5))
     _points(axes[0], lines, lambda line: line.score, 100)
@@ -55,5 +55,7 @@ def draw_section(lines: Sequence[Line], path: Path) -> None:
     figure.suptitle(f"{lines[0].section}: {lines[0].images} prompts, 95% intervals")
     figure.legend(handles, labels, loc="center right", fontsize=9, ncol=columns)
     figure.tight_layout(rect=(0, 0, 1 - 3.1 * columns / (13 + 3 * columns), 1))
-    figure.savefig(path, dpi=110)
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=110)
     pyplot.close(figure)
+    return content.getvalue()

@@ -2,13 +2,12 @@
 
 import csv
 import io
-import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from conformance.study.claims import Claim, claims_of
 from conformance.study.figures import draw_section
+from conformance.study.files import write_whole
 from conformance.study.statistics import Estimate
 from conformance.study.summary import Line, Results, lines_of_section
 from conformance.study.variants import SECTIONS, Variant
@@ -27,18 +26,6 @@ COLUMNS = (
     "s an image",
     "speed-up",
 )
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file beside its place and move it there, so that it is whole or not there."""
-    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    finally:
-        Path(name).unlink(missing_ok=True)
 
 
 def _estimate_fields(name: str, estimate: Estimate | None) -> dict[str, float | None]:
@@ -140,7 +127,7 @@ def write_report(listed: Sequence[Variant], results: Results, missing: Sequence[
         every_line += lines
         tables.append(table_text(lines) + ("\n" + per_task_text(lines) if section == "controls" else ""))
         written.append(folder / f"{section}.png")
-        draw_section(lines, written[-1])
+        write_whole(written[-1], draw_section(lines))
     intro = (
         "# Tables\n\nIn brackets: 95% intervals, and with speed-ups the number of prompts timed for both. "
         "`encoder_frechet` is the distance to AR's images of the same prompts; it is no FID.\n"
@@ -153,6 +140,6 @@ def write_report(listed: Sequence[Variant], results: Results, missing: Sequence[
         "claims.md": claims_text(claims_of(results)),
     }
     for name, text in texts.items():
-        write_text(folder / name, text)
+        write_whole(folder / name, text.encode())
         written.append(folder / name)
     return written

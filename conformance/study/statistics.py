@@ -35,8 +35,10 @@ def wilson(successes: int, trials: int) -> Estimate:
     share, z2 = successes / trials, Z_95**2
     middle = (share + z2 / (2 * trials)) / (1 + z2 / trials)
     half = Z_95 / (1 + z2 / trials) * math.sqrt(share * (1 - share) / trials + z2 / (4 * trials**2))
-    # At no and at all successes one end is exactly 0 or 1; rounding must not carry it beyond.
-    return Estimate(share, max(0.0, middle - half), min(1.0, middle + half))
+    # At no and at all successes one end is exactly 0 or 1, which rounding may miss.
+    low = middle - half if successes else 0.0
+    high = middle + half if successes < trials else 1.0
+    return Estimate(share, low, high)
 
 
 def paired_difference(first: Sequence[bool], second: Sequence[bool]) -> Estimate:
