@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 import engines
+from conformance.study.distances import Distances
 from conformance.study.draw import check_weights, draw_jobs, plan_jobs
 from conformance.study.features import features_of
 from conformance.study.report import write_report
@@ -113,7 +114,7 @@ def _results(arguments: argparse.Namespace, identities: dict[tuple[str, str], st
         by_identity.setdefault(row.identity, {})[row.scene] = row
     torch.set_num_threads(1)
     features = features_of(rows, demo.load().tokenizer, arguments.out)
-    return Results(by_identity, features, identities, arguments.resamples)
+    return Results(by_identity, Distances(features, arguments.resamples), identities)
 
 
 def main() -> int:

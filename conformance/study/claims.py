@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Literal
 
 from conformance.study.rows import Row, Scene
-from conformance.study.statistics import Estimate, bootstrap_frechet, bootstrap_interval, paired_difference
+from conformance.study.statistics import Estimate, bootstrap_interval, paired_difference
 from conformance.study.summary import Results, common_scenes
 from conformance.study.variants import (
     ACCEPTED,
@@ -14,6 +14,7 @@ from conformance.study.variants import (
     DEFAULT,
     ORACLE_ACCEPTED,
     ORACLE_DEFAULT,
+    OTHER_SEEDS,
     ZIPAR_WINDOWS,
     Variant,
     chain_name,
@@ -45,6 +46,7 @@ class Comparison:
     images: int
     score: Estimate
     frechet: Estimate
+    unpaired: Estimate | None
     nfe: tuple[float, float]
 
     @property
@@ -53,13 +55,19 @@ class Comparison:
         return self.score.low > 0 or self.frechet.high < 0
 
     def facts(self) -> tuple[str, ...]:
-        return (
+        facts = (
             f"{self.images} prompts",
             f"total passes: {self.nfe[0]:.1f} against {self.nfe[1]:.1f}",
             f"score difference: {_points(self.score)}",
-            f"encoder_frechet difference (below 0 is nearer to AR): {self.frechet.value:+.4f} "
-            f"({self.frechet.low:+.4f} to {self.frechet.high:+.4f})",
+            f"encoder_frechet difference (below 0 is nearer to AR): {_distance(self.frechet)}",
         )
+        if self.unpaired is None:
+            return facts
+        return (*facts, f"the same, unpaired (not part of the verdict): {_distance(self.unpaired)}")
+
+
+def _distance(estimate: Estimate) -> str:
+    return f"{estimate.value:+.4f} ({estimate.low:+.4f} to {estimate.high:+.4f})"
 
 
 def _points(estimate: Estimate) -> str:
@@ -73,18 +81,26 @@ def _verdict(holds: bool) -> Verdict:
 
 def compare(first: Group, second: Group, results: Results) -> Comparison | None:
     """Compare two variants; None where they and AR have fewer than two prompts in common."""
-    ar = results.control(AR)
+    ar, other = results.control(AR), results.control(OTHER_SEEDS)
     scenes = common_scenes([first, second, ar])
     if len(scenes) < 2:
         return None
-    sets = [results.matrix(first, scenes), results.matrix(second, scenes)]
-    values, drawn = bootstrap_frechet(results.matrix(ar, scenes), sets, results.resamples, results.seed)
     return Comparison(
         images=len(scenes),
         score=_score_difference(first, second, scenes),
-        frechet=bootstrap_interval(float(values[0] - values[1]), drawn[:, 0] - drawn[:, 1]),
+        frechet=_frechet_difference(first, second, ar, scenes, results),
+        unpaired=_frechet_difference(first, second, other, scenes, results) if set(scenes) <= set(other) else None,
         nfe=(fmean(first[where].nfe for where in scenes), fmean(second[where].nfe for where in scenes)),
     )
+
+
+def _frechet_difference(
+    first: Group, second: Group, fixed: Group, scenes: Sequence[Scene], results: Results
+) -> Estimate:
+    """Return the first's distance to a fixed variant less the second's, paired in its resamples."""
+    value, drawn = results.distances.between(fixed, first, scenes)
+    other_value, other_drawn = results.distances.between(fixed, second, scenes)
+    return bootstrap_interval(value - other_value, drawn - other_drawn)
 
 
 def _score_difference(first: Group, second: Group, scenes: Sequence[Scene]) -> Estimate:

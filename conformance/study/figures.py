@@ -13,6 +13,8 @@ from conformance.study.summary import Line
 matplotlib.use("Agg")
 
 MARKERS = "osD^vP*X"
+# Of a point's number beside it, in points: neighbours in a table are often neighbours in the picture.
+PLACES = ((8, 6), (-8, 6), (8, -12), (-8, -12))
 
 
 def _points(axes: Axes, lines: Sequence[Line], estimate_of: Callable[[Line], Estimate | None], scale: float) -> None:
@@ -35,7 +37,13 @@ def _points(axes: Axes, lines: Sequence[Line], estimate_of: Callable[[Line], Est
             label=f"{number + 1}  {line.variant}",
         )
         axes.annotate(
-            str(number + 1), (line.nfe, value), xytext=(5, 5), textcoords="offset points", fontsize=9, weight="bold"
+            str(number + 1),
+            (line.nfe, value),
+            xytext=PLACES[number % len(PLACES)],
+            textcoords="offset points",
+            ha="center",
+            fontsize=9,
+            weight="bold",
         )
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -44,17 +52,20 @@ def _points(axes: Axes, lines: Sequence[Line], estimate_of: Callable[[Line], Est
 
 
 def draw_section(lines: Sequence[Line]) -> bytes:
-    """Return a section's picture, PNG: left the score, right encoder_frechet, both with 95% intervals."""
+    """Return a section's picture, PNG: the score and the two distances to AR, with 95% intervals."""
     columns = 1 + (len(lines) - 1) // 20
-    figure, axes = pyplot.subplots(1, 2, figsize=(13 + 3 * columns, 6.5))
+    width, legend = 18 + 3 * columns, 3.1 * columns
+    figure, axes = pyplot.subplots(1, 3, figsize=(width, 6.5))
     _points(axes[0], lines, lambda line: line.score, 100)
     _points(axes[1], lines, lambda line: line.encoder_frechet, 1)
+    _points(axes[2], lines, lambda line: line.encoder_frechet_unpaired, 1)
     axes[0].set(title="score", ylabel="prompts that hold, %")
-    axes[1].set(title="distance to AR's images of the same prompts", ylabel="encoder_frechet (no FID), lower is nearer")
+    axes[1].set(title="distance to AR, same prompts and seeds", ylabel="encoder_frechet (no FID), lower is nearer")
+    axes[2].set(title="distance to AR, same prompts, other seeds", ylabel="encoder_frechet, unpaired (no FID)")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.suptitle(f"{lines[0].section}: {lines[0].images} prompts, 95% intervals")
     figure.legend(handles, labels, loc="center right", fontsize=9, ncol=columns)
-    figure.tight_layout(rect=(0, 0, 1 - 3.1 * columns / (13 + 3 * columns), 1))
+    figure.tight_layout(rect=(0, 0, 1 - legend / width, 1))
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=110)
     pyplot.close(figure)

@@ -18,6 +18,7 @@ COLUMNS = (
     "score %",
     "less AR",
     "encoder_frechet",
+    "unpaired",
     "accepted %",
     "resampled %",
     "NFE target",
@@ -43,6 +44,7 @@ def _fields(line: Line) -> dict[str, object]:
         "ar_score": line.ar_score,
         **_estimate_fields("score_difference", line.score_difference),
         **_estimate_fields("encoder_frechet", line.encoder_frechet),
+        **_estimate_fields("encoder_frechet_unpaired", line.encoder_frechet_unpaired),
         "acceptance_rate": line.acceptance_rate,
         "resampled_rate": line.resampled_rate,
         "nfe_target": line.nfe_target,
@@ -79,6 +81,7 @@ def _cells(line: Line) -> Iterable[str]:
         _range(line.score, 100, 1),
         _range(line.score_difference, 100, 1, "+"),
         _range(line.encoder_frechet, 1, 3),
+        _range(line.encoder_frechet_unpaired, 1, 3),
         f"{100 * line.acceptance_rate:.1f}",
         f"{100 * line.resampled_rate:.1f}",
         f"{line.nfe_target:.1f}",
@@ -130,7 +133,8 @@ def write_report(listed: Sequence[Variant], results: Results, missing: Sequence[
         write_whole(written[-1], draw_section(lines))
     intro = (
         "# Tables\n\nIn brackets: 95% intervals, and with speed-ups the number of prompts timed for both. "
-        "`encoder_frechet` is the distance to AR's images of the same prompts; it is no FID.\n"
+        "`encoder_frechet` is the distance to AR's images of the same prompts and seeds, `unpaired` that to "
+        "AR's images of the same prompts with other seeds (AR's own is the floor); neither is an FID.\n"
     )
     absent = [f"- {line}\n" for line in missing]
     tables += ["## Not in this bundle\n\n" + "".join(absent)] if absent else []

@@ -61,11 +61,10 @@ def paired_difference(first: Sequence[bool], second: Sequence[bool]) -> Estimate
     return Estimate((only_first - only_second) / count, max(-1.0, middle - half), min(1.0, middle + half))
 
 
-def _moments(features: Matrix) -> tuple[Matrix, Matrix]:
-    """Return mean and covariance (divided by n - 1) of Float[n, d]."""
+def _fit(features: Matrix) -> tuple[Matrix, Matrix]:
+    """Return the mean and a matrix X, Float[n, d], such that X'X is the covariance (divided by n - 1)."""
     mean = features.mean(axis=0)
-    centred = features - mean
-    return mean, centred.T @ centred / (len(features) - 1)
+    return mean, (features - mean) / math.sqrt(len(features) - 1)
 
 
 def _square_root(covariance: Matrix) -> Matrix:
@@ -85,51 +84,26 @@ class FrechetTo:
         """
         if len(features) < 2:
             raise ValueError(f"features: expected those of at least 2 images, got {len(features)}")
-        self._mean, self._covariance = _moments(features)
-        self._root = _square_root(self._covariance)
+        self._mean, self._scaled = _fit(features)
+        self._trace = float((self._scaled**2).sum())
+        self._root = _square_root(self._scaled.T @ self._scaled) if len(features) > features.shape[1] else None
 
     def distance(self, features: Matrix) -> float:
         """Return |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)).
 
-        The eigenvalues of C1 C2 are those of the symmetric C1^(1/2) C2 C1^(1/2).
+        With C1 = X'X and C2 = Y'Y, the eigenvalues of C1 C2 are those of the symmetric C1^(1/2) C2 C1^(1/2),
+        and, but for zeros, of X Y' Y X', which is the smaller one where there are fewer images than features.
         """
-        mean, covariance = _moments(features)
-        values = np.linalg.eigvalsh(self._root @ covariance @ self._root)
-        spread = np.trace(self._covariance) + np.trace(covariance) - 2 * np.sqrt(values.clip(min=0)).sum()
-        return float(max(0.0, ((self._mean - mean) ** 2).sum() + spread))
+        mean, scaled = _fit(features)
+        product = scaled @ (self._scaled.T if self._root is None else self._root)
+        values = np.linalg.eigvalsh(product.T @ product)
+        spread = self._trace + float((scaled**2).sum()) - 2 * float(np.sqrt(values.clip(min=0)).sum())
+        return max(0.0, float(((self._mean - mean) ** 2).sum()) + spread)
 
 
 def resampled_indices(count: int, resamples: int, seed: int) -> NDArray[np.int64]:
     """Return prompts drawn with replacement, Int[resamples, count]; the same for everything of `count` prompts."""
     return np.random.default_rng([0x465244, seed, count]).integers(count, size=(resamples, count))
-
-
-def bootstrap_frechet(
-    fixed: Matrix, others: Sequence[Matrix], resamples: int, seed: int
-) -> tuple[Matrix, NDArray[np.float64]]:
-    """Return the Frechet distance of each set to the fixed one, and its resamples.
-
-    Args:
-        fixed: Float[n, d], one row a prompt.
-        others: Float[n, d] each, of the same prompts in the same order.
-        resamples: How often prompts are resampled, the same ones for all sets.
-        seed: Of the resampling.
-
-    Returns:
-        Float[sets] and Float[resamples, sets].
-
-    Raises:
-        ValueError: the sets are not of the same prompts, or of fewer than two.
-    """
-    if any(other.shape != fixed.shape for other in others):
-        raise ValueError(f"features: expected sets of shape {fixed.shape}, got {[other.shape for other in others]}")
-    whole = FrechetTo(fixed)
-    values = np.array([whole.distance(other) for other in others])
-    drawn = []
-    for indices in resampled_indices(len(fixed), resamples, seed):
-        part = FrechetTo(fixed[indices])
-        drawn.append([part.distance(other[indices]) for other in others])
-    return values, np.array(drawn)
 
 
 def bootstrap_interval(value: float, drawn: NDArray[np.float64]) -> Estimate:

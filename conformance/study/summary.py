@@ -4,38 +4,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
-import numpy as np
-
-from conformance.study.features import Features
+from conformance.study.distances import Distances
 from conformance.study.rows import Row, Scene
-from conformance.study.statistics import (
-    Estimate,
-    Matrix,
-    bootstrap_frechet,
-    bootstrap_interval,
-    paired_difference,
-    wilson,
-)
-from conformance.study.variants import AR, DEFAULT, Variant
+from conformance.study.statistics import Estimate, bootstrap_interval, paired_difference, wilson
+from conformance.study.variants import AR, DEFAULT, OTHER_SEEDS, Variant
 
 
 @dataclass(frozen=True)
 class Results:
-    """All that was drawn: rows and features by identity, and which identity a variant has.
+    """All that was drawn: rows by identity, and which identity a variant has.
 
     Attributes:
         rows: By identity and scene.
-        features: By row key.
+        distances: Between their images.
         identities: Of (section, name); without the variants that the bundle cannot decode.
-        resamples: Of every bootstrap.
-        seed: Of every bootstrap.
     """
 
     rows: dict[str, dict[Scene, Row]]
-    features: Features
+    distances: Distances
     identities: dict[tuple[str, str], str]
-    resamples: int = 200
-    seed: int = 0
 
     def rows_of(self, item: Variant) -> dict[Scene, Row]:
         """Return a variant's rows by scene; none where it was not drawn."""
@@ -45,14 +32,16 @@ class Results:
         """Return the rows of a control by its name."""
         return self.rows_of(Variant(name, "controls"))
 
-    def matrix(self, rows: dict[Scene, Row], scenes: Sequence[Scene]) -> Matrix:
-        """Return features of rows, Float[scenes, d]."""
-        return np.stack([self.features[rows[where].key] for where in scenes]).astype(np.float64)
-
 
 @dataclass(frozen=True)
 class Line:
-    """A variant's figures; what compares with AR is None where AR, or its time, is missing."""
+    """A variant's figures; what compares with AR is None where AR, or its time, is missing.
+
+    `encoder_frechet` is to AR's images of the same prompts and seeds. A variant that draws a token from the
+    distribution that AR saw draws the same one, since noise depends on the seed only; this distance rewards it.
+    `encoder_frechet_unpaired` is to AR's images of the same prompts with other seeds, where no noise is shared:
+    AR's own is the floor.
+    """
 
     section: str
     variant: str
@@ -62,6 +51,7 @@ class Line:
     ar_score: float | None
     score_difference: Estimate | None
     encoder_frechet: Estimate | None
+    encoder_frechet_unpaired: Estimate | None
     acceptance_rate: float
     resampled_rate: float
     nfe_target: float
@@ -87,7 +77,22 @@ def speed_up(rows: dict[Scene, Row], ar: dict[Scene, Row]) -> tuple[float | None
     return sum(theirs for theirs, _ in timed) / sum(ours for _, ours in timed), len(timed)
 
 
-def _line(item: Variant, rows: dict[Scene, Row], ar: dict[Scene, Row], frechet: Estimate | None) -> Line:
+def _frechet(
+    groups: dict[str, dict[Scene, Row]], fixed: dict[Scene, Row], scenes: Sequence[Scene], results: Results
+) -> dict[str, Estimate]:
+    """Return each variant's distance to a fixed one by its name; none where that one lacks some of the scenes."""
+    if len(scenes) < 2 or not set(scenes) <= set(fixed):
+        return {}
+    return {name: bootstrap_interval(*results.distances.between(fixed, rows, scenes)) for name, rows in groups.items()}
+
+
+def _line(
+    item: Variant,
+    rows: dict[Scene, Row],
+    ar: dict[Scene, Row],
+    frechet: Estimate | None,
+    unpaired: Estimate | None,
+) -> Line:
     mine = list(rows.values())
     beside = [where for where in rows if where in ar]
     ratio, timed = speed_up(rows, ar)
@@ -106,6 +111,7 @@ def _line(item: Variant, rows: dict[Scene, Row], ar: dict[Scene, Row], frechet: 
             else None
         ),
         encoder_frechet=frechet,
+        encoder_frechet_unpaired=unpaired,
         acceptance_rate=fmean(row.acceptance_rate for row in mine),
         resampled_rate=fmean(row.resampled_rate for row in mine),
         nfe_target=fmean(row.nfe_target for row in mine),
@@ -126,27 +132,23 @@ def lines_of_section(listed: Sequence[Variant], results: Results) -> list[Line]:
     """
     section = listed[0].section
     named = {item.name: item for item in listed}
-    for name in (AR, DEFAULT):
-        if name not in named:
-            named = {name: Variant(name, section)} | named
-    groups = {
-        name: results.control(name) if name in (AR, DEFAULT) else results.rows_of(item) for name, item in named.items()
+    groups = {name: results.control(name) for name in (AR, DEFAULT)} | {
+        item.name: results.rows_of(item) for item in listed
     }
     groups = {name: rows for name, rows in groups.items() if rows}
     scenes = common_scenes(list(groups.values()))
-    if not scenes or not set(groups) - {AR, DEFAULT}:
+    if not scenes or not set(groups) & set(named):
         return []
     ar = {where: groups[AR][where] for where in scenes} if AR in groups else {}
-    frechet: dict[str, Estimate] = {}
-    if len(scenes) > 1 and ar:
-        sets = [results.matrix(rows, scenes) for rows in groups.values()]
-        fixed = results.matrix(ar, scenes)
-        values, drawn = bootstrap_frechet(fixed, sets, results.resamples, results.seed)
-        frechet = {
-            name: bootstrap_interval(value, drawn[:, column])
-            for column, (name, value) in enumerate(zip(groups, values, strict=True))
-        }
+    paired = _frechet(groups, ar, scenes, results)
+    unpaired = _frechet(groups, results.control(OTHER_SEEDS), scenes, results)
     return [
-        _line(named[name], {where: rows[where] for where in scenes}, ar, frechet.get(name))
+        _line(
+            named.get(name, Variant(name, section)),
+            {where: rows[where] for where in scenes},
+            ar,
+            paired.get(name),
+            unpaired.get(name),
+        )
         for name, rows in groups.items()
     ]

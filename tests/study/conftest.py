@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from conformance.study.distances import Distances
 from conformance.study.features import Features
 from conformance.study.rows import Row, pack_tokens
 from conformance.study.summary import Results
@@ -61,7 +62,7 @@ def results_of(rows: list[Row], shifts: dict[str, float]) -> Results:
     for name in by_identity:
         section, _, variant = name.partition("/")
         identities[section, variant] = name
-    return Results(by_identity, features, identities, resamples=20)
+    return Results(by_identity, Distances(features, resamples=20), identities)
 
 
 @pytest.fixture
