@@ -83,7 +83,8 @@ def _frechet(
     """Return each variant's distance to a fixed one by its name; none where that one lacks some of the scenes."""
     if len(scenes) < 2 or not set(scenes) <= set(fixed):
         return {}
-    return {name: bootstrap_interval(*results.distances.between(fixed, rows, scenes)) for name, rows in groups.items()}
+    found = {name: bootstrap_interval(*results.distances.between(fixed, rows, scenes)) for name, rows in groups.items()}
+    return {name: Estimate(item.value, max(0.0, item.low), item.high) for name, item in found.items()}
 
 
 def _line(
