@@ -1,18 +1,22 @@
 """The study command: wrong arguments end it with one line; a folder that is complete is reported without drawing."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from conformance.study import __main__ as command
 from conformance.study.draw import held_out_scene
 from conformance.study.features import features_of
-from conformance.study.rows import ROWS_NAME, RowLog, read_rows
+from conformance.study.rows import ROWS_NAME, Row, RowLog, read_rows
 from conformance.study.variants import SECTIONS, variants_of
 from engines.prompts.vocabulary import TASKS
 from reference.demo.scenes import held_out_scenes
 from reference.tokenizer import Tokenizer, TokenizerConfig
+
+MakeRows = Callable[..., list[Row]]
 
 
 def refusal(arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
@@ -75,7 +79,7 @@ def test_scenes_are_the_held_out_ones() -> None:
     assert [held_out_scene((task, index)) for task in range(len(TASKS)) for index in range(3)] == expected
 
 
-def test_features_are_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_rows) -> None:  # type: ignore[no-untyped-def]
+def test_features_are_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_rows: MakeRows) -> None:
     config = TokenizerConfig(codes=16, code_dim=4, width=8, encoder_blocks=1, decoder_blocks=1)
     tokenizer = Tokenizer(config).eval()
     rows = make_rows("default", [True] * 3)
@@ -83,7 +87,12 @@ def test_features_are_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert {value.shape for value in first.values()} == {(16,)}
     calls = []
     whole = tokenizer.images_from_tokens
-    monkeypatch.setattr(tokenizer, "images_from_tokens", lambda tokens: calls.append(len(tokens)) or whole(tokens))
+
+    def counted(tokens: torch.Tensor) -> torch.Tensor:
+        calls.append(len(tokens))
+        return whole(tokens)
+
+    monkeypatch.setattr(tokenizer, "images_from_tokens", counted)
     again = features_of(rows, tokenizer, tmp_path)
     assert calls == [1]
     assert all((again[key] == value).all() for key, value in first.items())
@@ -97,7 +106,7 @@ def test_rows_of_another_bundle_are_not_reported(
     demo_bundle: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    make_rows,  # type: ignore[no-untyped-def]
+    make_rows: MakeRows,
 ) -> None:
     with RowLog(tmp_path) as log:
         for row in make_rows("default", [True] * 3):
