@@ -9,22 +9,27 @@ from matplotlib.axes import Axes
 
 from conformance.study.statistics import Estimate
 from conformance.study.summary import Line
+from conformance.study.variants import AR, OTHER_SEEDS
 
 matplotlib.use("Agg")
 
 MARKERS = "osD^vP*X"
+LEVELS = {AR: "--", OTHER_SEEDS: ":"}
 # Of a point's number beside it, in points: neighbours in a table are often neighbours in the picture.
 PLACES = ((8, 6), (-8, 6), (8, -12), (-8, -12))
 
 
 def _points(axes: Axes, lines: Sequence[Line], estimate_of: Callable[[Line], Estimate | None], scale: float) -> None:
-    """Draw a numbered point with its interval for each line; the legend of the figure names the numbers."""
+    """Draw a numbered point with its interval for each line, AR as a level; the legend names the numbers."""
     colours = pyplot.get_cmap("turbo")
     for number, line in enumerate(lines):
         estimate = estimate_of(line)
         if estimate is None:
             continue
         value, low, high = (scale * part for part in (estimate.value, estimate.low, estimate.high))
+        if line.variant in LEVELS:  # so many more passes than the others that they would be crowded together
+            axes.axhline(value, color="black", linestyle=LEVELS[line.variant], linewidth=1, label=line.variant)
+            continue
         axes.errorbar(
             line.nfe,
             value,
@@ -44,6 +49,7 @@ def _points(axes: Axes, lines: Sequence[Line], estimate_of: Callable[[Line], Est
             ha="center",
             fontsize=9,
             weight="bold",
+            bbox={"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.6},
         )
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -55,7 +61,7 @@ def draw_section(lines: Sequence[Line]) -> bytes:
     """Return a section's picture, PNG: the score and the two distances to AR, with 95% intervals."""
     columns = 1 + (len(lines) - 1) // 20
     width, legend = 18 + 3 * columns, 3.1 * columns
-    figure, axes = pyplot.subplots(1, 3, figsize=(width, 6.5))
+    figure, axes = pyplot.subplots(1, 3, figsize=(width, 8))
     _points(axes[0], lines, lambda line: line.score, 100)
     _points(axes[1], lines, lambda line: line.encoder_frechet, 1)
     _points(axes[2], lines, lambda line: line.encoder_frechet_unpaired, 1)
