@@ -133,6 +133,9 @@ def main() -> int:
     except (engines.BundleError, engines.BackendError, StudyError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        return 130
     console = Console()
     for line in missing:
         console.print(f"not in this bundle: {line}", highlight=False, soft_wrap=True)

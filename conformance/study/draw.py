@@ -4,6 +4,7 @@ Prompt and seed depend on the task and the scene's number only, so more prompts 
 """
 
 import multiprocessing
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -183,6 +184,7 @@ class Worker:
 
 
 def _start(bundle: Path) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent, which gets it as well, ends its workers
     Worker.current = Worker(bundle)
 
 
