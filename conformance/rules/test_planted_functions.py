@@ -23,7 +23,6 @@ from reference.grid import expand, islands, raster_positions
 from reference.noise import gumbel_noise, random_words
 from reference.radius import adaptive_radii
 from reference.sampling import guided_logits, keep_top_k, keep_top_p, sample, target_probs
-from reference.scaling import resize
 from reference.schedule import steps
 from reference.transformer import Transformer
 
@@ -354,8 +353,8 @@ PLANTED: list[tuple[Check, Callable[..., Any], Callable[..., Any]]] = [
     (over(laws.passes_attend_to_what_is_written, TOY, PASSES), feed, feed_one_by_one),
     (over(laws.passes_attend_to_what_is_written, TOY, PASSES), feed, feed_once),
     (over(laws.passes_attend_to_what_is_written, TOY, PASSES), feed, feed_seeing_all),
-    (over(laws.resizing_is_separable, RAMP, 2, True), resize, nearest_pixels),
-    (over(laws.resizing_is_separable, RAMP, 2, False), resize, nearest_pixels),
+    (over(laws.resizing_is_separable, RAMP, 2, True), laws.default_resize, nearest_pixels),
+    (over(laws.resizing_is_separable, RAMP, 2, False), laws.default_resize, nearest_pixels),
 ]
 
 

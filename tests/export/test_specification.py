@@ -51,7 +51,8 @@ def test_graphs_follow_from_models_and_ratios(toy_models: Models) -> None:
 def test_latent_scalers_where_there_are_some(toy_models: Models) -> None:
     """Of the ratios that have one, up and down by themselves."""
     some: dict[int, Any] = {2: nn.Identity()}
-    both = dataclasses.replace(toy_models, latent_up_samplers=some, latent_down_samplers={4: nn.Identity()})
+    other: dict[int, Any] = {4: nn.Identity()}
+    both = dataclasses.replace(toy_models, latent_up_samplers=some, latent_down_samplers=other)
     assert names(both) - names(toy_models) == {"up_sampler_2_latent", "down_sampler_4_latent"}
 
 
