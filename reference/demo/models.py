@@ -10,9 +10,22 @@ from engines.prompts.plan import check_plan
 from reference.demo.weights import SHIPPED
 from reference.models import Condition, Models
 from reference.settings import Settings
-from reference.weights import WeightsError, load_tokenizer, load_transformer
+from reference.weights import (
+    WeightsError,
+    load_latent_down_sampler,
+    load_latent_up_sampler,
+    load_tokenizer,
+    load_transformer,
+)
 
-MODEL_NAMES = ("target", "drafter_1", "drafter_2", "tokenizer")
+LATENT_RATIOS = (2, 4)
+MODEL_NAMES = (
+    "target",
+    "drafter_1",
+    "drafter_2",
+    "tokenizer",
+    *(f"{direction}_sampler_{ratio}" for direction in ("up", "down") for ratio in LATENT_RATIOS),
+)
 # The settings that docs/demo.md measures best; the bundle's defaults.
 RECOMMENDED = Settings(
     mode="parallel",
@@ -47,7 +60,7 @@ def check_hashes() -> dict[str, str]:
 
 
 def load() -> Models:
-    """Load the shipped target, drafters and tokenizer in float32.
+    """Load the shipped target, drafters, tokenizer and latent samplers in float32.
 
     Raises:
         WeightsError: a file is missing or differs from its card.
@@ -57,6 +70,12 @@ def load() -> Models:
         target=load_transformer(SHIPPED / "target.safetensors"),
         drafters=tuple(load_transformer(SHIPPED / f"drafter_{number}.safetensors") for number in (1, 2)),
         tokenizer=load_tokenizer(SHIPPED / "tokenizer.safetensors"),
+        latent_up_samplers={
+            ratio: load_latent_up_sampler(SHIPPED / f"up_sampler_{ratio}.safetensors") for ratio in LATENT_RATIOS
+        },
+        latent_down_samplers={
+            ratio: load_latent_down_sampler(SHIPPED / f"down_sampler_{ratio}.safetensors") for ratio in LATENT_RATIOS
+        },
     )
 
 
