@@ -6,7 +6,12 @@ import pytest
 import torch
 from hypothesis import settings
 
-pytest.register_assert_rewrite(*(f"conformance.rules.{name}" for name in ("cycle_laws", "decode_laws", "function_laws", "replay")))
+pytest.register_assert_rewrite(
+    *(
+        f"conformance.rules.{name}"
+        for name in ("cycle_laws", "decode_laws", "function_laws", "replay", "resampling_laws")
+    )
+)
 
 # No deadline anywhere: the first case of a run pays for imports.
 settings.register_profile("dev", max_examples=25, deadline=None)
