@@ -56,6 +56,7 @@ def test_resampled_tokens_are_anchored(case: Case, anchor: float) -> None:
 
 @must_reach("a token is kept", "a resampled token is another")
 @example(ANCHORED, 4.0)
+@example(ISLANDS, 4.0)
 @share_of_examples(2)
 @given(cases(LOCAL_MODES, own_draft=True), st.sampled_from((1.0, 4.0, 30.0)))
 def test_kept_tokens_are_not_touched(case: Case, anchor: float) -> None:

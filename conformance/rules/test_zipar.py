@@ -114,6 +114,7 @@ def outcome(old: Tensor, new: Tensor, token: int, draw: float) -> Tensor | None:
 
 @must_reach("never rejected", "sometimes rejected", "always rejected")
 @example(((0.5, 0.5, 0.0), (0.25, 0.0, 0.75)))
+@example(((0.25, 0.75), (0.5, 0.5)))
 @given(st.integers(1, 4).flatmap(lambda codes: st.tuples(distributions(codes), distributions(codes))))
 def test_opening_tokens_have_the_new_law(pair: tuple[tuple[float, ...], tuple[float, ...]]) -> None:
     """SCHED-5: A token drawn from p_old and predicted again has the law p_new; by enumeration of what may happen."""
