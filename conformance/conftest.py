@@ -6,12 +6,8 @@ import pytest
 import torch
 from hypothesis import settings
 
-pytest.register_assert_rewrite(
-    *(
-        f"conformance.rules.{name}"
-        for name in ("cycle_laws", "decode_laws", "function_laws", "replay", "resampling_laws")
-    )
-)
+LAWS = ("cycle_laws", "decode_laws", "function_laws", "replay", "resampling_laws")
+pytest.register_assert_rewrite(*(f"conformance.rules.{name}" for name in LAWS))
 
 # No deadline anywhere: the first case of a run pays for imports.
 settings.register_profile("dev", max_examples=25, deadline=None)

@@ -95,13 +95,31 @@ class Openings:
         noise = gumbel_noise(state.seed, sample_stream(state.number), positions, state.entry.vocabulary, attempt)
         _, all_log_probs = state.draw(logits, noise)
         log_probs = all_log_probs[0]
-        new, old = np.exp(log_probs), np.exp(held_log_probs)
         draw = float(uniform_noise(state.seed, acceptance_stream(state.number), positions, attempt=attempt)[0, 0])
-        kept = draw * float(old[held_token]) < float(new[held_token])
-        token = held_token
-        if not kept:
-            with np.errstate(divide="ignore"):  # log 0 is -inf: never drawn
-                token = int((np.log(np.maximum(new - old, 0)) + noise[0]).argmax())
+        token, kept = predict_again(held_token, held_log_probs, log_probs, draw, noise[0])
         origin, row = state.origin(cell)
         origin.repredicted.append(Reprediction(row, cell, attempt, held_token, kept, token))
         return token, log_probs, kept
+
+
+def predict_again(
+    held_token: int,
+    held_log_probs: NDArray[np.float32],
+    log_probs: NDArray[np.float32],
+    draw: float,
+    noise: NDArray[np.float32],
+) -> tuple[int, bool]:
+    """Return the token to hold now, and whether it is the one held before (SCHED-5).
+
+    Args:
+        held_token: Drawn from `held_log_probs`.
+        held_log_probs: Float32[V], log p_old.
+        log_probs: Float32[V], log p_new.
+        draw: U of this attempt: the token is kept if U * p_old < p_new.
+        noise: Float32[V], of this attempt, for a token from the positive part of p_new - p_old.
+    """
+    new, old = np.exp(log_probs), np.exp(held_log_probs)
+    if draw * float(old[held_token]) < float(new[held_token]):
+        return held_token, True
+    with np.errstate(divide="ignore"):  # log 0 is -inf: never drawn
+        return int((np.log(np.maximum(new - old, 0)) + noise).argmax()), False

@@ -14,11 +14,11 @@ LEGEND_HEIGHT = 22
 def draw_overlay(image: Image.Image, trace: Trace) -> Image.Image:
     """Return the image, enlarged, with every cell tinted by what became of its draft token.
 
-    Cells that were not drafted (MODE-AR) stay as they are.
+    Cells that were not drafted (MODE-AR, MODE-ZIPAR) stay as they are.
     """
     pixels = np.asarray(image).repeat(MAGNIFY, axis=0).repeat(MAGNIFY, axis=1).astype(np.float64)
     counts = {"kept": 0, "rejected": 0, "expanded": 0}
-    for cycle in trace.cycles_of(0):
+    for cycle in trace.cycles_of(0):  # in a cascade the drafter's own cycles stand beside the target's
         cell = pixels.shape[1] // cycle.kept.shape[1]
         masks = {
             "kept": (cycle.kept & ~cycle.resampled, KEPT_RGB),

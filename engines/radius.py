@@ -15,8 +15,14 @@ def adaptive_radii(entropies: NDArray[np.float32], radius: int, radius_nats: flo
     """
     if radius_nats == 0:
         return np.full(entropies.shape, radius, dtype=np.int64)
-    side = 2 * radius + 1
     # Cells outside the window do not count: the mean of what is inside.
-    sums = ndimage.uniform_filter(entropies.astype(np.float64), side, mode="constant")
-    inside = ndimage.uniform_filter(np.ones(entropies.shape), side, mode="constant")
-    return np.minimum(np.floor(sums / inside / radius_nats), radius).astype(np.int64)
+    means = _sums(entropies.astype(np.float64), radius) / _sums(np.ones(entropies.shape), radius)
+    return np.minimum(np.floor(means / radius_nats), radius).astype(np.int64)
+
+
+def _sums(values: NDArray[np.float64], radius: int) -> NDArray[np.float64]:
+    """Return the sum around every cell; added anew for each, since a running sum of zeros may end below 0."""
+    weights = np.ones(2 * radius + 1)
+    rows = ndimage.correlate1d(values, weights, axis=0, mode="constant")
+    sums: NDArray[np.float64] = ndimage.correlate1d(rows, weights, axis=1, mode="constant")
+    return sums

@@ -28,11 +28,17 @@ _WINDOWS = {
 
 
 def _window(text: str) -> int | None:
-    return None if text == "infinite" else int(text)
+    try:
+        return None if text == "infinite" else int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a whole number or 'infinite', got {text!r}") from None
 
 
 def _drafters(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(","))
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected numbers of models, such as 1 or 1,2, got {text!r}") from None
 
 
 def add_setting_arguments(parser: argparse.ArgumentParser) -> None:

@@ -156,16 +156,26 @@ def _compare_sampling(run: Runner, specification: GraphSpecification, evidence: 
         if specification.name == "sampler":
             outputs = run(inputs | {"noise": torch.zeros_like(cond)})
             worst = max(worst, float((outputs["tokens"] != expected.argmax(-1)).any()))
-            kept = torch.isfinite(expected)
-            if not torch.equal(kept, torch.isfinite(outputs["log_probs"])):
-                return float("inf")
-            worst = max(worst, _largest(outputs["log_probs"][kept] - expected[kept]))
         else:
             outputs = run(inputs | {"draft_tokens": tokens, "neighbours": evidence.neighbours})
             pooled = pooled_probs(expected.exp(), tokens, evidence.neighbours)
             worst = max(worst, _largest(outputs["pooled_probs"] - pooled))
             worst = max(worst, _largest(outputs["entropies"] - entropy(expected)))
+        worst = max(worst, _log_prob_error(outputs["log_probs"], expected))
     return worst
+
+
+def _log_prob_error(found: Tensor, expected: Tensor) -> float:
+    """Return the largest difference of log p, Float[n, V], infinite where other codes are kept (DIST-1).
+
+    In one row of a hundred rounding may keep another code at the edge of top-p.
+    """
+    kept = torch.isfinite(expected)
+    same = (kept == torch.isfinite(found)).all(dim=-1)
+    if float(same.float().mean()) < 0.99:
+        return float("inf")
+    kept &= same[:, None]
+    return _largest(found[kept] - expected[kept])
 
 
 def _compare_scaling(run: Runner, specification: GraphSpecification, evidence: Evidence) -> float:

@@ -211,7 +211,7 @@ def _sampling(models: Models) -> list[GraphSpecification]:
             dynamic={**shared, "noise": by_row},
             input_names=tuple(sampler),
             output_names=("tokens", "log_probs"),
-            ranges={"rows": (1, 1, 64)},
+            ranges={"rows": (1, 1, cells)},  # a step of many islands samples many cells at once
             kind="probabilities",
             compared="log_probs",
         ),

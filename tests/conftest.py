@@ -1,4 +1,4 @@
-"""What several test folders share: the demo bundle, built once if it is not there."""
+"""What several test folders share: the demo bundle, built once if it is not there, and untrained models."""
 
 from pathlib import Path
 
@@ -6,6 +6,9 @@ import pytest
 import torch
 
 from engines.demo_bundle import build_demo_bundle, demo_bundle_path
+from reference.models import Models
+from reference.tokenizer import Tokenizer, TokenizerConfig
+from reference.transformer import Transformer, TransformerConfig
 
 # One token a pass keeps one core busy; threads of several test processes would only wait for each other.
 torch.set_num_threads(1)
@@ -18,3 +21,20 @@ def demo_bundle() -> Path:
     if not path.exists():
         build_demo_bundle(path, "fp32")
     return path.resolve()
+
+
+@pytest.fixture(scope="session")
+def toy_models() -> Models:
+    """Untrained models of three small grids: 8 x 4, 4 x 2 and 2 x 1 cells, 16 codes, prefixes of two tokens."""
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        transformers = []
+        for height, width in ((8, 4), (4, 2), (2, 1)):
+            config = TransformerConfig(
+                height, width, vocabulary=16, layers=1, heads=2, dim=16, prefix_length=2, prefix_vocabulary=7
+            )
+            transformers.append(Transformer(config).eval())
+            with torch.no_grad():
+                transformers[-1].output.weight.normal_(0, 0.6)  # likely and unlikely codes
+        sizes = TokenizerConfig(16, code_dim=4, width=8, encoder_blocks=1, decoder_blocks=1, factor=2)
+        return Models(transformers[0], tuple(transformers[1:]), Tokenizer(sizes).eval())

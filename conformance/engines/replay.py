@@ -1,46 +1,114 @@
 """Teacher forcing: an engine is fed exactly the passes that the reference made."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import engines
+from conformance.engines.cases import Case
 from engines.transformer import TransformerSession
 from reference.decode import Condition, Decoded
-from reference.trace import Pass
+from reference.settings import Settings
+from reference.trace import Cycle, Pass
+
+Logits = NDArray[np.float32]
+
+
+def array(tensor: Any) -> NDArray[Any]:
+    """Return a trace's array, of the engines or of the reference, as numpy's."""
+    return np.asarray(tensor)
+
+
+def source(passes: Sequence[Any], number: int, cell: int) -> tuple[int, int]:
+    """Return the pass and its row that the logits of a cell come from: pass `number`, or the prefill for cell 0."""
+    model = passes[number].model
+    prefill = next(index for index, item in enumerate(passes) if item.model == model)
+    prefix_length = len(passes[prefill].positions)
+    origin = number if cell > 0 else prefill
+    return origin, int(np.searchsorted(array(passes[origin].positions), prefix_length + cell - 1))
+
+
+def reference_logits(made: Pass) -> Logits:
+    """Return the logits of a pass of the reference, Float32[B, T, V]."""
+    if made.logits is None:
+        raise ValueError("trace: expected logits, got a trace made without record_logits")
+    logits: Logits = made.logits.numpy()
+    return logits
+
+
+def exact_decisions(cycle: Any, exact_window: int | None) -> list[tuple[int, range]]:
+    """Return every pass of a cycle of MODE-EXACT and the cells that it decided, the rejected one included."""
+    kept = array(cycle.kept).ravel()
+    first, count = cycle.first_row * array(cycle.kept).shape[1], len(kept)
+    decided: list[tuple[int, range]] = []
+    start = 0
+    while start < count:
+        stop = min(start + (exact_window or count), count)
+        rejected = np.flatnonzero(~kept[start:stop])
+        stop = start + int(rejected[0]) + 1 if len(rejected) else stop
+        decided.append((cycle.verify_pass + len(decided), range(first + start, first + stop)))
+        start = stop
+    return decided
 
 
 @dataclass(frozen=True)
-class ReplayedPass:
-    """A pass of the reference and the logits that an engine gives for it, Float32[B, T, V]."""
+class Replayed:
+    """A decode of the reference, and the logits that an engine gives for each of its passes.
 
-    number: int
-    made: Pass
-    engine_logits: NDArray[np.float32]
+    Attributes:
+        case: How it was decoded.
+        pipeline: The engine.
+        settings: The reference's.
+        decoded: With logits.
+        engine_logits: Float32[B, T, V] of every pass.
+    """
+
+    case: Case
+    pipeline: engines.Pipeline
+    settings: Settings
+    decoded: Decoded
+    engine_logits: list[Logits]
 
     @property
-    def reference_logits(self) -> NDArray[np.float32]:
-        """The reference's, of the same shape."""
-        if self.made.logits is None:
-            raise ValueError("trace: expected logits, got a trace made without record_logits")
-        logits: NDArray[np.float32] = self.made.logits.numpy()
-        return logits
+    def engine_settings(self) -> engines.Settings:
+        """The same settings, as the engines' class."""
+        return self.pipeline.settings(**self.case.changes)
+
+    @property
+    def precision(self) -> str:
+        """Of the engine."""
+        return self.pipeline.bundle.manifest.precision
+
+    def rows(self, number: int, cells: Sequence[int]) -> tuple[Logits, Logits, NDArray[np.float32]]:
+        """Return the logits of cells by the engine and by the reference, Float32[B, n, V], and their distance [n]."""
+        passes = self.decoded.trace.passes
+        places = [source(passes, number, cell) for cell in cells]
+        ours = np.stack([self.engine_logits[origin][:, row] for origin, row in places], axis=1)
+        theirs = np.stack([reference_logits(passes[origin])[:, row] for origin, row in places], axis=1)
+        return ours, theirs, np.abs(ours - theirs).max(axis=(0, 2))
+
+    def cycle_cells(self, cycle: Cycle) -> range:
+        """Return the cells of a cycle's window."""
+        width = cycle.kept.shape[1]
+        return range(cycle.first_row * width, cycle.last_row * width)
 
 
-def replay(pipeline: engines.Pipeline, decoded: Decoded, condition: Condition, batch: int) -> Iterator[ReplayedPass]:
-    """Feed every pass of a reference trace to the engines, model by model, and yield both sides."""
-    manifest = pipeline.bundle.manifest
-    prefix_ids = np.stack([condition.cond.numpy(), condition.uncond.numpy()])[:batch]
-    for model, entry in ((0, manifest.target), (1, manifest.drafter)):
-        session = TransformerSession(pipeline.backend, entry, prefix_ids)
-        for number, made in enumerate(decoded.trace.passes):
-            if made.model != model:
-                continue
-            tokens: NDArray[np.int64] = made.tokens.numpy()
-            if tokens[0] < 0:
-                logits = session.prefill()
-            else:
-                logits = session.feed(made.positions.numpy() - entry.prefix_length, tokens)
-            yield ReplayedPass(number, made, logits)
+def replay(
+    case: Case, pipeline: engines.Pipeline, settings: Settings, decoded: Decoded, condition: Condition
+) -> Replayed:
+    """Feed every pass of a reference trace to the engines."""
+    prefix_ids = condition.prefixes(settings.guidance_scale).numpy()
+    sessions: dict[int, TransformerSession] = {}
+    logits = []
+    for made in decoded.trace.passes:
+        entry = pipeline.bundle.manifest.models[made.model]
+        if made.model not in sessions:
+            sessions[made.model] = TransformerSession(pipeline.backend, entry, prefix_ids)
+            logits.append(sessions[made.model].prefill())
+        else:
+            cells = made.positions.numpy() - entry.prefix_length
+            logits.append(sessions[made.model].feed(cells, made.tokens.numpy()))
+    return Replayed(case, pipeline, settings, decoded, logits)

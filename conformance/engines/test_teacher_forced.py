@@ -1,127 +1,310 @@
 """CONF-1 and CONF-2: fed the reference's passes, an engine gives its logits and takes its decisions."""
 
+from functools import partial
+
 import numpy as np
-import pytest
 import torch
+from numpy.typing import NDArray
 
-import engines
 from conformance.engines import margins
-from conformance.engines.reference_side import PROMPTS, ReferenceSide
-from conformance.engines.replay import replay
-from engines.noise import gumbel_noise, sample_stream
+from conformance.engines.cases import SEED
+from conformance.engines.differences import prediction_before
+from conformance.engines.drafts import down_samplings, drafted_rows, resampling_cycle
+from conformance.engines.reference_side import ReferenceSide
+from conformance.engines.replay import Logits, Replayed, exact_decisions
+from engines.anchor import Anchor
+from engines.bundle.manifest import down_sampler_graph, up_sampler_graph
+from engines.execute import predict_again
+from engines.grid import expand
+from engines.noise import acceptance_stream, gumbel_noise, sample_stream, uniform_noise
+from engines.radius import adaptive_radii
 from engines.state import distribution_inputs
-from reference.settings import Mode
+from engines.verify import accept
+from reference.radius import adaptive_radii as reference_radii
+from reference.radius import entropy
+from reference.sampling import target_log_probs
+from reference.settings import Settings
 
-SEED = 11
-CASES: list[tuple[Mode, str]] = [("serial", PROMPTS[0]), ("serial", PROMPTS[1]), ("ar", PROMPTS[3])]
-# Near-ties that precision excuses, as a share of all decisions; more are a failure.
-MOST_NEAR_TIES = {"fp32": 0.002, "fp16": 0.06}
-# A code of U_r or D_r near a tie of two codes.
+# Near-ties that precision excuses, as a share of all decisions of a kind; more are a failure.
+MOST_NEAR_TIES = {"fp32": 0.003, "fp16": 0.04}
+# How far ahead of the second-best the reference's code may be where U_r or D_r chooses another, and how many may.
+CODE_MARGIN = {"fp32": 1e-4, "fp16": 2e-2}
 MOST_OTHER_CODES = {"fp32": 0.001, "fp16": 0.02}
 
 
-@pytest.mark.parametrize(("mode", "prompt"), CASES)
-def test_logits(pipeline: engines.Pipeline, reference_side: ReferenceSide, mode: Mode, prompt: str) -> None:
-    """CONF-1: fed the same passes, an engine's logits stay within the bundle's stated tolerance."""
-    settings = reference_side.settings(pipeline, mode)
-    decoded = reference_side.decode(prompt, SEED, settings, record_logits=True)
-    graphs = pipeline.bundle.manifest.graphs
-    compared = 0
-    for item in replay(pipeline, decoded, reference_side.condition(prompt, SEED), batch=2):
-        error = float(np.abs(item.engine_logits - item.reference_logits).max())
-        graph = "drafter" if item.made.model else "target"
-        assert error <= graphs[graph].tolerance, f"pass {item.number} of the {graph}: logits differ by {error:.3g}"
-        compared += 1
-    assert compared == len(decoded.trace.passes)
+class Tally:
+    """Counts decisions and near-ties of one kind, and fails at the first that differs without being one."""
+
+    def __init__(self, replayed: Replayed) -> None:
+        self.replayed, self.total, self.near_ties = replayed, 0, 0
+
+    def add(self, equal: bool, near_tie: bool, what: str) -> None:
+        """Count one decision."""
+        self.total += 1
+        self.near_ties += near_tie
+        assert equal or near_tie, f"{what}: decided otherwise than the reference, and no near-tie"
+
+    def check(self) -> None:
+        """Fail where there were too many near-ties: one is none."""
+        most = max(1.0, MOST_NEAR_TIES[self.replayed.precision] * self.total)
+        assert self.near_ties <= most, f"{self.near_ties} near-ties among {self.total} decisions"
 
 
-@pytest.mark.parametrize(("mode", "prompt"), CASES)
-def test_sampled_tokens(pipeline: engines.Pipeline, reference_side: ReferenceSide, mode: Mode, prompt: str) -> None:
-    """CONF-2: so fed, every token that it samples is the reference's, near-ties aside, and those are few."""
-    settings = reference_side.settings(pipeline, mode)
-    decoded = reference_side.decode(prompt, SEED, settings, record_logits=True)
-    engine_settings = pipeline.settings(mode=mode)
-    near_ties = total = 0
-    for item in replay(pipeline, decoded, reference_side.condition(prompt, SEED), batch=2):
-        for row, cell, token in item.made.sampled:
-            logits = item.engine_logits[:, row : row + 1]
-            noise = gumbel_noise(SEED, sample_stream(item.made.model), np.array([cell]), logits.shape[-1])
-            inputs = distribution_inputs(logits, engine_settings) | {"noise": noise}
-            sampled = int(pipeline.backend.run("sampler", inputs)["tokens"][0])
-            error = float(np.abs(logits - item.reference_logits[:, row : row + 1]).max())
-            margin = margins.sampling_margin(
-                item.reference_logits[:, row : row + 1], settings, SEED, item.made.model, cell
+def sample(replayed: Replayed, logits: Logits, noise: NDArray[np.float32]) -> tuple[NDArray[np.int64], Logits]:
+    """Sample with the engine's graph; return tokens Int[n] and log p Float32[n, V]."""
+    inputs = distribution_inputs(logits, replayed.engine_settings) | {"noise": noise}
+    outputs = replayed.pipeline.backend.run("sampler", inputs)
+    return outputs["tokens"], outputs["log_probs"]
+
+
+def judge(
+    replayed: Replayed, logits: Logits, draft: NDArray[np.int64], near: NDArray[np.int64], raw: bool = False
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Pool with the engine's graph; return pooled probabilities and entropies, Float32[n]."""
+    inputs = distribution_inputs(logits, replayed.engine_settings, raw)
+    outputs = replayed.pipeline.backend.run("acceptance", inputs | {"draft_tokens": draft, "neighbours": near})
+    return outputs["pooled_probs"], outputs["entropies"]
+
+
+def table(replayed: Replayed, count: int) -> NDArray[np.int64]:
+    """Return the bundle's neighbours, Int[V, count] (POOL-1)."""
+    return np.ascontiguousarray(replayed.pipeline.bundle.neighbours[:, :count])
+
+
+def reference_entropies(logits: Logits, settings: Settings) -> NDArray[np.float64]:
+    """Return the entropy of p_u of every row of Float32[B, n, V], Float64[n], by the reference's functions."""
+    cond, uncond = torch.from_numpy(logits[0]), torch.from_numpy(logits[-1])
+    log_probs = target_log_probs(
+        cond, uncond, settings.guidance_scale, settings.temperature, settings.top_k, settings.top_p
+    )
+    entropies: NDArray[np.float64] = entropy(log_probs).double().numpy()
+    return entropies
+
+
+def test_logits(replayed: Replayed) -> None:
+    """CONF-1: fed the same passes, an engine's logits stay within the bundle's stated tolerance, for every model."""
+    manifest = replayed.pipeline.bundle.manifest
+    passes = replayed.decoded.trace.passes
+    assert len(passes) == len(replayed.engine_logits)
+    for number, (made, logits) in enumerate(zip(passes, replayed.engine_logits, strict=True)):
+        assert made.logits is not None
+        graph = manifest.models[made.model].graph
+        error = float(np.abs(logits - made.logits.numpy()).max())
+        assert error <= manifest.graphs[graph].tolerance, f"pass {number} of the {graph}: logits differ by {error:.3g}"
+    assert {made.model for made in passes} == set(replayed.settings.model_numbers)
+
+
+def anchor_bonus(replayed: Replayed, model: int, number: int, cells: list[int]) -> NDArray[np.float32]:
+    """Return what the engine's ANCHOR-1 adds to log p of cells drawn from a pass, Float32[n, V]."""
+    cycles, rows = replayed.decoded.trace.cycles, []
+    for cell in cells:
+        cycle, codes = resampling_cycle(cycles, model, number, cell), replayed.pipeline.bundle.codes
+        if cycle is None or not replayed.settings.anchor:
+            rows.append(np.zeros((1, len(codes)), dtype=np.float32))
+        else:
+            draft, first = cycle.up_sampled.numpy().ravel(), replayed.cycle_cells(cycle).start
+            rows.append(Anchor(replayed.settings.anchor, codes, draft, first).bonus([cell]))
+    return np.concatenate(rows)
+
+
+def test_sampled_tokens(replayed: Replayed) -> None:
+    """CONF-2: every token sampled and every code kept by top-p is the reference's, near-ties aside."""
+    tally = Tally(replayed)
+    for number, made in enumerate(replayed.decoded.trace.passes):
+        if not made.sampled:
+            continue
+        cells = [cell for _, cell, _ in made.sampled]
+        ours, theirs, errors = replayed.rows(number, cells)
+        noise = gumbel_noise(SEED, sample_stream(made.model), np.array(cells), ours.shape[-1])
+        noise += anchor_bonus(replayed, made.model, number, cells)
+        tokens, log_probs = sample(replayed, ours, noise)
+        known = margins.uncertain(theirs, errors, replayed.settings)
+        may_be = known.tokens(noise)
+        for index, (_, cell, token) in enumerate(made.sampled):
+            what = f"pass {number}, cell {cell}: sampled {tokens[index]}, the reference {token}"
+            near_tie = may_be[index].sum() > 1 and bool(may_be[index, tokens[index]])
+            tally.add(int(tokens[index]) == token, near_tie, what)
+        kept = np.isfinite(log_probs)
+        assert not (known.sure & ~kept).any(), f"pass {number}: top-p leaves out a code that the reference keeps"
+        assert not (kept & ~known.possible).any(), f"pass {number}: top-p keeps a code that the reference leaves out"
+    residuals = sum(len(made.residuals) for made in replayed.decoded.trace.passes)
+    assert tally.total + residuals >= 64
+    tally.check()
+
+
+def test_acceptance(replayed: Replayed) -> None:
+    """CONF-2: every draft token is kept or rejected as in the reference, near-ties aside; of every verifying model."""
+    settings = replayed.settings
+    if settings.mode in ("ar", "zipar"):
+        assert not replayed.decoded.trace.cycles
+        return
+    tally, rejected, raw = Tally(replayed), 0, settings.accept_on == "raw"
+    near = table(replayed, settings.neighbours)
+    for cycle in replayed.decoded.trace.cycles:
+        if settings.mode == "exact" and cycle.model == 0:
+            continue
+        cells = replayed.cycle_cells(cycle)
+        ours, theirs, errors = replayed.rows(cycle.verify_pass, cells)
+        draft = cycle.up_sampled.numpy().ravel()
+        pooled, _ = judge(replayed, ours, draft, near, raw)
+        low, high = margins.uncertain(theirs, errors, settings, raw).pooled(near[draft])
+        assert ((low <= pooled) & (pooled <= high)).all(), f"pass {cycle.verify_pass}: pooled probabilities are off"
+        kept, expected = accept(pooled, settings.tau), cycle.kept.numpy().ravel()
+        for place, cell in enumerate(cells):
+            near_tie = bool(low[place] <= settings.tau <= high[place])
+            what = f"pass {cycle.verify_pass}, cell {cell}: pooled {pooled[place]:.6g}"
+            tally.add(bool(kept[place]) == bool(expected[place]), near_tie, what)
+        rejected += int((~expected).sum())
+    verified = {cycle.model for cycle in replayed.decoded.trace.cycles}
+    assert verified == set(settings.model_numbers[:-1])
+    assert settings.mode == "exact" or rejected > 0
+    tally.check()
+
+
+def test_exact_acceptance(replayed: Replayed) -> None:
+    """CONF-2: MODE-EXACT accepts where U < p as in the reference, |U - p| within the bounds aside."""
+    settings, tally, rejected = replayed.settings, Tally(replayed), 0
+    own = table(replayed, 1)
+    for cycle in replayed.decoded.trace.cycles:
+        if settings.mode != "exact" or cycle.model != 0:
+            continue
+        draft, kept = cycle.up_sampled.numpy().ravel(), cycle.kept.numpy().ravel()
+        first = replayed.cycle_cells(cycle).start
+        for number, cells in exact_decisions(cycle, settings.exact_window):
+            places = slice(cells.start - first, cells.stop - first)
+            ours, theirs, errors = replayed.rows(number, cells)
+            probs, _ = judge(replayed, ours, draft[places], own)
+            low, high = margins.uncertain(theirs, errors, settings).pooled(own[draft[places]])
+            draws = uniform_noise(SEED, acceptance_stream(0), np.array(cells))[:, 0]
+            assert ((low <= probs) & (probs <= high)).all(), f"pass {number}: probabilities are off"
+            for index, cell in enumerate(cells):
+                accepted, expected = bool(draws[index] < probs[index]), bool(kept[places][index])
+                near_tie = bool(low[index] <= draws[index] <= high[index])
+                what = f"pass {number}, cell {cell}: U {draws[index]:.6g}, p {probs[index]:.6g}"
+                tally.add(accepted == expected, near_tie, what)
+                rejected += not expected
+    assert (tally.total == replayed.decoded.tokens.numel()) == (settings.mode == "exact")
+    assert rejected == sum(len(made.residuals) for made in replayed.decoded.trace.passes)
+    tally.check()
+
+
+def test_residual_samples(replayed: Replayed) -> None:
+    """CONF-2: in place of a rejected token MODE-EXACT draws the reference's, near-ties aside."""
+    settings, tally = replayed.settings, Tally(replayed)
+    for cycle in replayed.decoded.trace.cycles:
+        if settings.mode != "exact" or cycle.model != 0:
+            continue
+        draft, kept, decided = (item.numpy().ravel() for item in (cycle.up_sampled, cycle.kept, cycle.tokens))
+        first = replayed.cycle_cells(cycle).start
+        for number, cells in exact_decisions(cycle, settings.exact_window):
+            place = cells[-1] - first
+            if kept[place]:
+                continue
+            ours, theirs, errors = replayed.rows(number, cells[-1:])
+            noise = gumbel_noise(SEED, sample_stream(0), np.array(cells[-1:]), ours.shape[-1])
+            noise[:, draft[place]] = -np.inf
+            token = int(sample(replayed, ours, noise)[0][0])
+            may_be = margins.uncertain(theirs, errors, settings).tokens(noise)[0]
+            what = f"pass {number}, cell {cells[-1]}: drew {token}, the reference {decided[place]}"
+            tally.add(token == decided[place], may_be.sum() > 1 and bool(may_be[token]), what)
+    assert (tally.total > 0) == (settings.mode == "exact")
+    tally.check()
+
+
+def test_repredictions(replayed: Replayed) -> None:
+    """CONF-2: under SCHED-5 a row's first token stays or is drawn again as in the reference, near-ties aside."""
+    settings, kept_tally, token_tally = replayed.settings, Tally(replayed), Tally(replayed)
+    trace, codes = replayed.decoded.trace, replayed.pipeline.bundle.manifest.target.vocabulary
+    for number, made in enumerate(trace.passes):
+        for item in made.repredicted:
+            cells = np.array([item.cell])
+            noise = gumbel_noise(SEED, sample_stream(made.model), cells, codes, item.attempt)
+            draw = float(uniform_noise(SEED, acceptance_stream(made.model), cells, attempt=item.attempt)[0, 0])
+            before = prediction_before(trace, number, item.cell)
+            old_rows, new_rows = replayed.rows(before, [item.cell]), replayed.rows(number, [item.cell])
+            held, log_probs = (sample(replayed, rows[0], noise)[1][0] for rows in (old_rows, new_rows))
+            token, kept = predict_again(item.held_token, held, log_probs, draw, noise[0])
+            old, new = (margins.uncertain(rows[1], rows[2], settings) for rows in (old_rows, new_rows))
+            answers = margins.repredictions_kept(draw, old, new, item.held_token)
+            what = f"pass {number}, cell {item.cell}: {item}, the engine: kept {kept}, token {token}"
+            kept_tally.add(kept == item.kept, len(answers) > 1, what)
+            if not kept and not item.kept:
+                may_be = margins.repredicted_tokens(old, new, noise[0])
+                token_tally.add(token == item.token, may_be.sum() > 1 and bool(may_be[token]), what)
+    assert (kept_tally.total > 10) == (token_tally.total > 1) == settings.adaptive_window
+    kept_tally.check()
+    token_tally.check()
+
+
+def test_radii(replayed: Replayed) -> None:
+    """CONF-2: LOCAL-3 gives every cell the reference's radius, near-integers aside; LOCAL-1 resamples the same."""
+    settings, tally = replayed.settings, Tally(replayed)
+    near = table(replayed, 1)
+    found = set()
+    for cycle in replayed.decoded.trace.cycles:
+        if settings.mode == "exact" and cycle.model == 0:
+            assert not cycle.radii.any()
+            continue
+        shape, cells = cycle.kept.shape, replayed.cycle_cells(cycle)
+        ours, theirs, errors = replayed.rows(cycle.verify_pass, cells)
+        _, entropies = judge(replayed, ours, cycle.up_sampled.numpy().ravel(), near)
+        bounds = margins.uncertain(theirs, errors, settings).entropies()
+        assert ((bounds[0] <= entropies) & (entropies <= bounds[1])).all(), f"pass {cycle.verify_pass}: entropies"
+        radii = adaptive_radii(entropies.reshape(shape), settings.radius, settings.radius_nats)
+        # As far as the engine's entropies are off, all errors around a cell in one direction: much less than the
+        # bounds of 49 cells would allow.
+        exact = reference_entropies(theirs, settings)
+        off = np.abs(entropies - exact)
+        low, high = (
+            reference_radii(torch.from_numpy(bound.reshape(shape)), settings.radius, settings.radius_nats).numpy()
+            for bound in np.maximum(margins.rounded(exact - off, exact + off), 0)
+        )
+        for place, cell in enumerate(cells):
+            what = f"pass {cycle.verify_pass}, cell {cell}: radius {radii.flat[place]}"
+            equal = radii.flat[place] == int(cycle.radii.flatten()[place])
+            tally.add(equal, bool(low.flat[place] < high.flat[place]), what)
+        found.update(np.unique(radii).tolist())
+        resampled = expand(~cycle.kept.numpy(), cycle.radii.numpy())
+        assert np.array_equal(resampled, cycle.resampled.numpy())
+    assert (len(found) > 1) == (settings.radius_nats > 0)
+    tally.check()
+
+
+def test_scaling(replayed: Replayed, reference_side: ReferenceSide) -> None:
+    """CONF-2: U_r and D_r of every ratio choose the reference's codes, near-ties of two aside, and those are few."""
+    models, settings, backend = reference_side.models, replayed.settings, replayed.pipeline.backend
+    cycles = replayed.decoded.trace.cycles
+    compared: list[tuple[NDArray[np.int64], NDArray[np.int64], margins.Floats]] = []
+    for index, cycle in enumerate(cycles):
+        low = drafted_rows(models, settings, cycles, index)
+        ratio = models.scale_ratio(cycle.model, cycle.draft_model)
+        expected, ahead = margins.code_margins(
+            models.tokenizer,
+            partial(models.up_sample, settings.up_sampler, low, ratio),
+        )
+        window = slice(cycle.first_row, cycle.last_row)
+        assert np.array_equal(expected[window], cycle.up_sampled.numpy())
+        graph = up_sampler_graph(ratio, settings.up_sampler)
+        compared.append((backend.run(graph, {"low_tokens": low.numpy()})["high_tokens"], expected, ahead))
+        if cycle.model != 0 or cycle.down_sampled is None:
+            continue
+        finished = [item for item in cycles[: index + 1] if item.model == 0]
+        for item in down_samplings(models, settings, finished):
+            expected, ahead = margins.code_margins(
+                models.tokenizer,
+                partial(models.down_sample, settings.down_sampler, item.high_rows, item.scale_ratio),
             )
-            allowed = margins.sampling_allowance(error, settings)
-            near_ties += margin <= allowed
-            total += 1
-            assert sampled == token or margin <= allowed, (
-                f"pass {item.number}, cell {cell}: sampled {sampled}, the reference {token} by {margin:.3g}, "
-                f"where an error of {error:.3g} excuses {allowed:.3g}"
+            if item.draft_model == cycle.draft_model:
+                assert np.array_equal(expected[cycle.draft_first_row :], cycle.down_sampled.numpy())
+            graph = down_sampler_graph(item.scale_ratio, settings.down_sampler)
+            compared.append(
+                (backend.run(graph, {"high_tokens": item.high_rows.numpy()})["low_tokens"], expected, ahead)
             )
-    assert total >= 300
-    assert near_ties <= MOST_NEAR_TIES[pipeline.bundle.manifest.precision] * total
-
-
-@pytest.mark.parametrize("prompt", [prompt for mode, prompt in CASES if mode == "serial"])
-def test_acceptance(pipeline: engines.Pipeline, reference_side: ReferenceSide, prompt: str) -> None:
-    """CONF-2: so fed, every draft token is accepted or rejected as in the reference, near-ties aside."""
-    settings = reference_side.settings(pipeline, "serial")
-    decoded = reference_side.decode(prompt, SEED, settings, record_logits=True)
-    engine_settings = pipeline.settings(mode="serial")
-    table = np.ascontiguousarray(pipeline.bundle.neighbours[:, : settings.neighbours])
-    replayed = {
-        item.number: item for item in replay(pipeline, decoded, reference_side.condition(prompt, SEED), batch=2)
-    }
-    prefix, width = pipeline.bundle.manifest.target.prefix_length, decoded.tokens.shape[1]
-    prefill = min(number for number, item in replayed.items() if item.made.model == 0)
-    near_ties = rejected = total = 0
-    for cycle in decoded.trace.cycles:
-        item = replayed[cycle.verify_pass]
-        first = cycle.first_row * width
-        cells = np.arange(first, cycle.last_row * width)
-        rows = np.searchsorted(item.made.positions.numpy(), prefix + cells - 1)
-        engine, ours = item.engine_logits[:, rows], item.reference_logits[:, rows]
-        if first == 0:  # cell 0 comes from the prefill
-            engine, ours = engine.copy(), ours.copy()
-            engine[:, 0] = replayed[prefill].engine_logits[:, -1]
-            ours[:, 0] = replayed[prefill].reference_logits[:, -1]
-        inputs = distribution_inputs(engine, engine_settings)
-        inputs |= {"draft_tokens": cycle.up_sampled.numpy().ravel(), "neighbours": table}
-        pooled = pipeline.backend.run("acceptance", inputs)["pooled_probs"]
-        expected = cycle.pooled_probs.numpy().ravel()
-        errors = np.abs(engine - ours).max(axis=(0, 2))
-        for index, kept in enumerate(cycle.kept.numpy().ravel()):
-            allowed = margins.pooled_allowance(float(expected[index]), float(errors[index]), settings)
-            assert abs(pooled[index] - expected[index]) <= allowed
-            near = abs(expected[index] - settings.tau) <= allowed
-            near_ties += near
-            rejected += not kept
-            total += 1
-            assert bool(pooled[index] >= np.float32(settings.tau)) == bool(kept) or near
-    assert total == decoded.tokens.numel()
-    assert rejected > 0
-    assert near_ties <= MOST_NEAR_TIES[pipeline.bundle.manifest.precision] * total
-
-
-@pytest.mark.parametrize("prompt", [prompt for mode, prompt in CASES if mode == "serial"])
-def test_scaling(pipeline: engines.Pipeline, reference_side: ReferenceSide, prompt: str) -> None:
-    """CONF-2: so fed, U_r and D_r choose the reference's codes, near-ties of two codes aside, and those are few."""
-    settings = reference_side.settings(pipeline, "serial")
-    decoded = reference_side.decode(prompt, SEED, settings, record_logits=True)
-    low = torch.full((pipeline.bundle.manifest.drafter.grid_height,) * 2, -1)
-    high = decoded.tokens
     other = total = 0
-    for cycle in decoded.trace.cycles:
-        low[cycle.draft_first_row : cycle.draft_first_row + len(cycle.draft_tokens)] = cycle.draft_tokens
-        known = low[: cycle.draft_first_row + len(cycle.draft_tokens)].numpy()
-        up = pipeline.backend.run("up_sampler", {"low_tokens": known})["high_tokens"]
-        other += int((up[cycle.first_row : cycle.last_row] != cycle.up_sampled.numpy()).sum())
-        total += cycle.up_sampled.numel()
-        if cycle.down_sampled is not None:
-            down = pipeline.backend.run("down_sampler", {"high_tokens": high[: cycle.last_row].numpy()})["low_tokens"]
-            other += int((down[cycle.draft_first_row :] != cycle.down_sampled.numpy()).sum())
-            total += cycle.down_sampled.numel()
-            low[cycle.draft_first_row : len(down)] = cycle.down_sampled
-    assert total > decoded.tokens.numel()
-    assert other <= MOST_OTHER_CODES[pipeline.bundle.manifest.precision] * total
+    for actual, expected, ahead in compared:
+        different = actual != expected
+        assert (ahead[different] <= CODE_MARGIN[replayed.precision]).all(), f"codes ahead by {ahead[different].max()}"
+        other += int(different.sum())
+        total += different.size
+    assert (total >= replayed.decoded.tokens.numel()) == bool(cycles)
+    assert other <= max(1, MOST_OTHER_CODES[replayed.precision] * total)

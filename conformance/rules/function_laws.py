@@ -16,6 +16,7 @@ from conformance.strategies.grids import Mask, Window
 from conformance.strategies.logits import Logits
 from conformance.strategies.toys import Toy, build
 from reference.cache import KVCache
+from reference.scaling import enlarge, shrink
 from reference.transformer import Transformer
 
 Feed = Callable[[Transformer, KVCache, Tensor, Tensor], Tensor]
@@ -212,6 +213,11 @@ def is_stale(toy: Toy, passes: Sequence[Mapping[int, int]], row: DictionaryModel
     last = {toy.prefix_length + cell: token for pairs in passes for cell, token in pairs.items()}
     fresh.feed({**dict.fromkeys(range(toy.prefix_length), -1), **last})
     return any(float(np.abs(row.key[place] - key).max()) > 1e-3 for place, key in fresh.key.items())
+
+
+def default_resize(images: Tensor, scale: int, up: bool) -> Tensor:
+    """Resize by the filters that are the settings' defaults."""
+    return enlarge(images, scale, "bicubic") if up else shrink(images, scale, "area")
 
 
 def resizing_is_separable(images: Array, scale: int, up: bool, resize: Callable[[Tensor, int, bool], Tensor]) -> None:

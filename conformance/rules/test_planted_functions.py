@@ -22,7 +22,6 @@ from reference.codebook import accept, neighbours, pooled_probs
 from reference.grid import expand, islands, raster_positions
 from reference.noise import gumbel_noise, random_words
 from reference.sampling import guided_logits, keep_top_k, keep_top_p, sample, target_probs
-from reference.scaling import resize
 from reference.transformer import Transformer
 
 
@@ -242,8 +241,8 @@ PLANTED: list[tuple[Check, Callable[..., Any], Callable[..., Any]]] = [
     (over(laws.passes_attend_to_what_is_written, TOY, PASSES), feed, feed_one_by_one),
     (over(laws.passes_attend_to_what_is_written, TOY, PASSES), feed, feed_once),
     (over(laws.passes_attend_to_what_is_written, TOY, PASSES), feed, feed_seeing_all),
-    (over(laws.resizing_is_separable, RAMP, 2, True), resize, nearest_pixels),
-    (over(laws.resizing_is_separable, RAMP, 2, False), resize, nearest_pixels),
+    (over(laws.resizing_is_separable, RAMP, 2, True), laws.default_resize, nearest_pixels),
+    (over(laws.resizing_is_separable, RAMP, 2, False), laws.default_resize, nearest_pixels),
 ]
 
 

@@ -21,7 +21,7 @@ from conformance.strategies.decodes import (
     settings_of,
 )
 from conformance.strategies.toys import CODES, Toy, build, toys
-from reference.scaling import down_sample, resize, up_sample
+from reference.scaling import down_sample, up_sample
 
 
 @must_reach("verified rows differ from the draft", "the nearest code is clear")
@@ -107,4 +107,4 @@ def images(draw: st.DrawFn) -> tuple[np.typing.NDArray[np.float64], int, bool]:
 @given(images())
 def test_resizing(case: tuple[np.typing.NDArray[np.float64], int, bool]) -> None:
     """SCALE-1, SCALE-2: Between tokens, U_r enlarges pixels bicubically, clamped to [-1, 1]; D_r takes their mean."""
-    function_laws.resizing_is_separable(*case, resize)
+    function_laws.resizing_is_separable(*case, function_laws.default_resize)

@@ -117,7 +117,7 @@ def open_bundle(path: Path | str) -> Bundle:
     """
     folder = Path(path)
     manifest = _read_manifest(folder / MANIFEST_NAME)
-    unknown = [number for number in manifest.settings.drafters if number >= len(manifest.models)]
+    unknown = [number for number in manifest.settings.model_numbers if number >= len(manifest.models)]
     if unknown:
         raise BundleError(
             f"{folder / MANIFEST_NAME}: settings.drafters: expected models in 1..{len(manifest.models) - 1}, "

@@ -1,4 +1,4 @@
-"""A bundle so small that tests may copy and break it: one attention layer, 6 + 2 cells, 12 codes."""
+"""A bundle so small that tests may copy and break it: two models of one attention layer, 2 x 4 and 1 x 2 cells."""
 
 import hashlib
 import json
@@ -14,7 +14,11 @@ from engines.prompts.prefix import grammar_description
 from engines.settings import Settings
 
 VOCABULARY, DIM, HEADS, HEAD_DIM, PREFIX, FIELDS = 12, 8, 2, 4, 2, 3
-HEIGHT, WIDTH, SLOTS = 2, 4, 13  # three slots more than positions
+CODE_DIM = 4
+SLOTS = 13  # three more than the target has positions
+GRIDS = {"target": (2, 4), "drafter_1": (1, 2)}
+LARGEST_CELLS = 8
+SCALERS = ("up_sampler_2_bicubic", "down_sampler_2_area")
 
 # One layer: a toy in everything but the cache, which is written, masked and attended to as in an exported model.
 TRANSFORMER = """
@@ -88,7 +92,7 @@ def _model(text: str, cache: str = "float") -> onnx.ModelProto:
     generator = np.random.default_rng(5)
     sizes = {
         "token_table": (VOCABULARY, DIM),
-        "position_table": (PREFIX + HEIGHT * WIDTH, DIM),
+        "position_table": (PREFIX + LARGEST_CELLS, DIM),
         "query_weight": (DIM, DIM),
         "key_weight": (DIM, DIM),
         "value_weight": (DIM, DIM),
@@ -139,9 +143,10 @@ def _graph_entry(folder: Path, name: str, model: onnx.ModelProto) -> dict[str, A
 
 
 def _transformer_entry(name: str) -> dict[str, Any]:
+    height, width = GRIDS[name]
     sizes = {
-        "grid_height": HEIGHT,
-        "grid_width": WIDTH,
+        "grid_height": height,
+        "grid_width": width,
         "vocabulary": VOCABULARY,
         "prefix_length": PREFIX,
         "prefix_fields": FIELDS,
@@ -156,25 +161,26 @@ def _transformer_entry(name: str) -> dict[str, Any]:
 
 def _write_bundle(folder: Path, precision: str) -> Path:
     cache = {"fp32": "float", "fp16": "float16"}[precision]
-    models = {name: _model(OTHER) for name in ("up_sampler", "down_sampler", "decoder", "acceptance")}
-    models |= {name: _model(TRANSFORMER, cache) for name in ("target", "drafter")}
-    models |= {f"{name}_condition": _model(CONDITION) for name in ("target", "drafter")}
+    models = {name: _model(OTHER) for name in (*SCALERS, "decoder", "acceptance")}
+    models |= {name: _model(TRANSFORMER, cache) for name in GRIDS}
+    models |= {f"{name}_condition": _model(CONDITION) for name in GRIDS}
     models["sampler"] = _model(SAMPLER)
     neighbours: NDArray[np.int64] = np.tile(np.arange(VOCABULARY)[:, None], 3)
     np.save(folder / "neighbours.npy", neighbours)
+    np.save(folder / "codes.npy", np.random.default_rng(6).standard_normal((VOCABULARY, CODE_DIM), dtype=np.float32))
     grammar = json.dumps(grammar_description()).encode()
     manifest = {
-        "schema_version": 1,
+        "schema_version": 2,
         "name": "tiny",
         "precision": precision,
         "created": "2026-01-01T00:00:00+00:00",
         "tools": {},
-        "scale_ratio": 2,
         "token_pixels": 4,
-        "target": _transformer_entry("target"),
-        "drafter": _transformer_entry("drafter"),
+        "models": [_transformer_entry(name) for name in GRIDS],
         "tokenizer_sha256": "0" * 64,
         "graphs": {name: _graph_entry(folder, name, model) for name, model in models.items()},
+        "codes": _file_entry(folder, "codes.npy", (folder / "codes.npy").read_bytes()),
+        "code_dim": CODE_DIM,
         "neighbours": _file_entry(folder, "neighbours.npy", (folder / "neighbours.npy").read_bytes()),
         "max_neighbours": 3,
         "prompt_grammar": _file_entry(folder, "prompt_grammar.json", grammar),

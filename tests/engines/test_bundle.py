@@ -14,7 +14,7 @@ import pytest
 from engines.bundle import BundleError, open_bundle
 from engines.bundle.manifest import MAX_MANIFEST_BYTES
 
-FILES = ("onnx/target.onnx", "plans/trt-rtx/decoder.plan", "neighbours.npy", "prompt_grammar.json")
+FILES = ("onnx/target.onnx", "plans/trt-rtx/decoder.plan", "neighbours.npy", "codes.npy", "prompt_grammar.json")
 each_file = pytest.mark.parametrize("file", FILES)
 
 
@@ -41,11 +41,11 @@ def change_manifest(folder: Path, change: Callable[[dict[str, Any]], object]) ->
     path.write_text(json.dumps(content))
 
 
-def replace_neighbours(folder: Path, content: bytes) -> None:
-    """Replace the table's file and enter it in the manifest, as a wrong build would."""
-    (folder / "neighbours.npy").write_bytes(content)
-    entry = {"path": "neighbours.npy", "sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}
-    change_manifest(folder, lambda manifest: manifest.update(neighbours=entry))
+def replace_array(folder: Path, name: str, content: bytes) -> None:
+    """Replace an array's file and enter it in the manifest, as a wrong build would."""
+    (folder / f"{name}.npy").write_bytes(content)
+    entry = {"path": f"{name}.npy", "sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}
+    change_manifest(folder, lambda manifest: manifest.update({name: entry}))
 
 
 def npy(table: Any, allow_pickle: bool = False) -> bytes:
@@ -57,7 +57,8 @@ def npy(table: Any, allow_pickle: bool = False) -> bytes:
 def test_whole_bundle(copy: Path) -> None:
     bundle = open_bundle(copy)
     assert bundle.neighbours.shape == (12, 3)
-    assert len(bundle.manifest.files()) == 2 + 2 * 9
+    assert bundle.codes.shape == (12, 4)
+    assert len(bundle.manifest.files()) == 3 + 2 * 9
     assert all(bundle.file(entry).is_file() for entry in bundle.manifest.files())
     assert open_bundle(str(copy)).manifest == bundle.manifest
 
@@ -127,15 +128,15 @@ def test_garbage(copy: Path, content: bytes) -> None:
 @pytest.mark.parametrize("content", ["[]", "null", "3", '"text"', "{}", '{"schema_version": null}'])
 def test_json_that_is_no_manifest(copy: Path, content: str) -> None:
     (copy / "manifest.json").write_text(content)
-    assert refusal(copy).startswith(f"{copy / 'manifest.json'}: expected schema version 1, got None")
+    assert refusal(copy).startswith(f"{copy / 'manifest.json'}: expected schema version 2, got None")
 
 
-@pytest.mark.parametrize("version", [2, 0, "1", [1]])
+@pytest.mark.parametrize("version", [1, 3, 0, "2", [2]])
 def test_other_schema_version(copy: Path, version: object) -> None:
     """Said before anything else, since the rest may be anything."""
     (copy / "manifest.json").write_text(json.dumps({"schema_version": version, "new": "field"}))
     message = refusal(copy)
-    assert message.startswith(f"{copy / 'manifest.json'}: expected schema version 1, got {version!r}")
+    assert message.startswith(f"{copy / 'manifest.json'}: expected schema version 2, got {version!r}")
     assert "update mulo-sd" in message
 
 
@@ -150,7 +151,7 @@ def test_oversized_manifest(copy: Path) -> None:
     "path",
     ["../x", "onnx/../../x", "/etc/hostname", "..", ".", "", "..\\x", "C:/x", "C:\\x", "\\\\host\\x", "onnx/.."],
 )
-@pytest.mark.parametrize("field", ["neighbours", "prompt_grammar", "onnx", "plan"])
+@pytest.mark.parametrize("field", ["neighbours", "codes", "prompt_grammar", "onnx", "plan"])
 def test_paths_stay_inside(copy: Path, field: str, path: str) -> None:
     """A manifest cannot make a reader open a file outside the bundle, even one that is there and has the right hash."""
 
@@ -169,12 +170,30 @@ def test_paths_stay_inside(copy: Path, field: str, path: str) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda manifest: manifest.pop("target"), "target: "),
+        (lambda manifest: manifest.pop("models"), "models: "),
+        (lambda manifest: manifest.update(models=[]), "models: "),
+        (lambda manifest: manifest.update(models=9 * manifest["models"][:1] + manifest["models"]), "models: "),
         (lambda manifest: manifest.update(more=1), "more: "),
-        (lambda manifest: manifest["target"].update(slots=0), "target.slots: "),
-        (lambda manifest: manifest["target"].update(heads="four"), "target.heads: "),
-        (lambda manifest: manifest["target"].update(slots=14), "graphs.target: expected 2 keys and values of "),
-        (lambda manifest: manifest["drafter"].update(layers=2), "graphs.drafter: expected 4 keys and values of "),
+        (lambda manifest: manifest["models"][1].update(grid_width=3), "models.1: expected a grid of which 2 x 4 is"),
+        (lambda manifest: manifest["models"][1].update(grid_height=3), "a whole multiple, got 3 x 2"),
+        (lambda manifest: manifest["models"].reverse(), "models.1: expected a grid of which 1 x 2 is a whole"),
+        (
+            lambda manifest: manifest["settings"].update(drafters=[2]),
+            "settings.drafters: expected models in 1..1, got 2",
+        ),
+        (lambda manifest: manifest["settings"].update(drafters=[2, 1]), "settings.drafters: "),
+        (lambda manifest: manifest["settings"].update(mode="exact", accept_on="raw"), "settings: "),
+        (lambda manifest: manifest["settings"].update(up_sampler="latent"), "graphs: missing up_sampler_2_latent"),
+        (
+            lambda manifest: manifest["settings"].update(down_sampler="bicubic"),
+            "graphs: missing down_sampler_2_bicubic",
+        ),
+        (lambda manifest: manifest["graphs"].pop("up_sampler_2_bicubic"), "graphs: missing up_sampler_2_bicubic"),
+        (lambda manifest: manifest["graphs"].pop("drafter_1_condition"), "graphs: missing drafter_1_condition"),
+        (lambda manifest: manifest["models"][0].update(slots=0), "models.0.slots: "),
+        (lambda manifest: manifest["models"][0].update(heads="four"), "models.0.heads: "),
+        (lambda manifest: manifest["models"][0].update(slots=14), "graphs.target: expected 2 keys and values of "),
+        (lambda manifest: manifest["models"][1].update(layers=2), "graphs.drafter_1: expected 4 keys and values of "),
         (lambda manifest: manifest["graphs"]["target"]["inputs"].pop(), "got key_0 ['batch', 2, 13, 4]; "),
         (lambda manifest: manifest.update({"two\nlines": 1}), "two lines: "),
         (lambda manifest: manifest["neighbours"].update(sha256="0"), "neighbours.sha256: "),
@@ -183,7 +202,7 @@ def test_paths_stay_inside(copy: Path, field: str, path: str) -> None:
         (lambda manifest: manifest["graphs"].update(target=[]), "graphs.target: "),
         (lambda manifest: manifest["graphs"]["target"]["inputs"][0].update(dtype="int4"), "inputs.0.dtype: "),
         (lambda manifest: manifest["graphs"].pop("acceptance"), "graphs: missing acceptance"),
-        (lambda manifest: manifest["drafter"].update(condition_graph="none"), "graphs: missing none"),
+        (lambda manifest: manifest["models"][1].update(condition_graph="none"), "graphs: missing none"),
     ],
 )
 def test_wrong_manifest(copy: Path, change: Callable[[dict[str, Any]], object], said: str) -> None:
@@ -217,7 +236,27 @@ RIGHT = np.tile(np.arange(12)[:, None], 3)
 )
 def test_wrong_neighbours(copy: Path, content: bytes, said: str) -> None:
     """A table that is not what the manifest says, though its hash is; a pickle is not loaded."""
-    replace_neighbours(copy, content)
+    replace_array(copy, "neighbours", content)
     message = refusal(copy)
     assert message.startswith(f"{copy / 'neighbours.npy'}: ")
+    assert said in message
+
+
+CODES = np.ones((12, 4), dtype=np.float32)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (npy(CODES[:, :3]), r"expected float32 (12, 4), got float32 (12, 3)"),
+        (npy(CODES.astype(np.float64)), r"expected float32 (12, 4), got float64 (12, 4)"),
+        (npy(CODES * np.float32("nan")), r"expected finite numbers"),
+        (b"garbage", r"expected a numpy array"),
+    ],
+)
+def test_wrong_codes(copy: Path, content: bytes, said: str) -> None:
+    """The codebook's vectors, likewise."""
+    replace_array(copy, "codes", content)
+    message = refusal(copy)
+    assert message.startswith(f"{copy / 'codes.npy'}: ")
     assert said in message

@@ -43,15 +43,20 @@ def windows(draw: st.DrawFn) -> Window:
     return Window(rejected, first_row, last_row)
 
 
-@given(windows(), st.integers(0, 9))
-@example(Window(np.array([[False, True], [True, False]]), 0, 2), 1)
+def radii_of(mask: Mask, seed: int, largest: int) -> NDArray[np.int64]:
+    """Return a radius for every cell of a mask."""
+    return np.random.default_rng(seed).integers(0, largest + 1, mask.shape)
+
+
+@given(windows(), st.integers(0, 2**32 - 1), st.integers(0, 9))
+@example(Window(np.array([[False, True], [True, False]]), 0, 2), 0, 1)
 @settings(deadline=None, max_examples=300)
-def test_expand_equals_the_reference(window: Window, radius: int) -> None:
-    """LOCAL-1: The same R_X, and R_T is left as it was."""
+def test_expand_equals_the_reference(window: Window, seed: int, largest: int) -> None:
+    """LOCAL-1, LOCAL-3: The same R_X, each cell by its own radius; R_T is left as it was."""
     rejected, first_row, last_row = window
-    before = rejected.copy()
-    actual = expand(rejected, radius, first_row, last_row)
-    expected = reference.expand(torch.from_numpy(before), radius, first_row, last_row).numpy()
+    before, radii = rejected.copy(), radii_of(rejected, seed, largest)
+    actual = expand(rejected, radii, first_row, last_row)
+    expected = reference.expand(torch.from_numpy(before), torch.from_numpy(radii), first_row, last_row).numpy()
     event("nothing rejected" if not before.any() else "grows" if expected.sum() > before.sum() else "does not grow")
     np.testing.assert_array_equal(actual, expected)
     np.testing.assert_array_equal(rejected, before)
@@ -61,8 +66,9 @@ def test_expand_equals_the_reference(window: Window, radius: int) -> None:
 @settings(deadline=None)
 def test_expand_the_whole_grid(rejected: Mask, radius: int) -> None:
     """LOCAL-1: Without rows, the window is the grid."""
-    expected = reference.expand(torch.from_numpy(rejected), radius).numpy()
-    np.testing.assert_array_equal(expand(rejected, radius), expected)
+    radii = np.full(rejected.shape, radius)
+    expected = reference.expand(torch.from_numpy(rejected), torch.from_numpy(radii)).numpy()
+    np.testing.assert_array_equal(expand(rejected, radii), expected)
 
 
 @given(masks())

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from engines.noise import NoiseSource, gumbel_noise, sample_stream
+from engines.noise import NoiseSource, acceptance_stream, gumbel_noise, sample_stream, uniform_noise
 from reference import noise as reference
 
 SEEDS = st.integers(0, 2**64 - 1)
@@ -49,6 +49,18 @@ def test_equals_the_references_words(seed: int, stream: int, positions: list[int
     np.testing.assert_array_equal(gumbel_noise(seed, stream, np.array(positions), codes, attempt), expected)
 
 
+@given(SEEDS, WORDS, st.lists(st.integers(0, 4095), min_size=1, max_size=5), st.integers(1, 9), st.integers(0, 3))
+@settings(deadline=None)
+def test_uniform_noise(seed: int, stream: int, positions: list[int], count: int, attempt: int) -> None:
+    """RNG-1: The reference's U, bit by bit and never 0 or 1; the first of a position is the U of its acceptance."""
+    expected = reference.uniform_noise(seed, stream, positions, count, attempt).numpy()
+    actual = uniform_noise(seed, stream, np.array(positions), count, attempt)
+    np.testing.assert_array_equal(actual, expected)
+    assert actual.dtype == np.float64
+    assert ((actual > 0) & (actual < 1)).all()
+    np.testing.assert_array_equal(uniform_noise(seed, stream, np.array(positions), attempt=attempt), expected[:, :1])
+
+
 @given(SEEDS, st.integers(1, 40), st.integers(1, 9), st.data())
 @settings(deadline=None)
 def test_independent_of_blocks_and_order(seed: int, cells: int, block: int, data: st.DataObject) -> None:
@@ -62,5 +74,6 @@ def test_independent_of_blocks_and_order(seed: int, cells: int, block: int, data
 
 @given(st.integers(0, 2**16))
 def test_streams(model: int) -> None:
-    """RNG-2: Stream 2m holds the samples of model m."""
+    """RNG-2: Stream 2m holds the samples of model m, stream 2m + 1 its acceptances."""
     assert sample_stream(model) == 2 * model == reference.sample_stream(model)
+    assert acceptance_stream(model) == 2 * model + 1 == reference.acceptance_stream(model)

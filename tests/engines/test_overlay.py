@@ -11,10 +11,12 @@ GREY = 100
 CELL = 4  # pixels of the image
 
 
-def make_cycle(first_row: int, kept: list[list[int]], resampled: list[list[int]]) -> Cycle:
+def make_cycle(first_row: int, kept: list[list[int]], resampled: list[list[int]], model: int = 0) -> Cycle:
     mask = np.array(kept, dtype=np.bool_)
     nothing = np.zeros(mask.shape, dtype=np.int64)
     return Cycle(
+        model=model,
+        draft_model=model + 1,
         first_row=first_row,
         last_row=first_row + len(mask),
         draft_first_row=first_row // 2,
@@ -22,6 +24,7 @@ def make_cycle(first_row: int, kept: list[list[int]], resampled: list[list[int]]
         up_sampled=nothing,
         pooled_probs=nothing.astype(np.float32),
         kept=mask,
+        radii=nothing,
         resampled=np.array(resampled, dtype=np.bool_),
         tokens=nothing,
         down_sampled=None,
@@ -61,6 +64,13 @@ def test_cells() -> None:
             # One line of the image between cells.
             assert (cell[0] == GREY).all()
             assert (cell[:, 0] == GREY).all()
+
+
+def test_cascade() -> None:
+    """The middle model's cycles, which stand in the trace too, are no part of the target's picture."""
+    target = make_cycle(0, [[1, 1, 1]], [[0, 0, 0]])
+    middle = make_cycle(0, [[0, 0]], [[1, 1]], model=1)
+    np.testing.assert_array_equal(draw(Trace(cycles=[middle, target])), draw(Trace(cycles=[target])))
 
 
 def test_size_and_legend() -> None:

@@ -7,13 +7,16 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from rich.console import Console
 
 import engines
 from engines.bundle import open_bundle
+from engines.prompts.prefix import FIELDS
 from export import bundle_from_models, compare, precision
 from export.bundle_from_models import BuildError, build_bundle, neighbour_table
 from export.demo_evidence import demo_evidence
+from export.specification import specifications
 from reference import demo
 
 COMMAND = [sys.executable, "-m", "export.build", "--backend", "ort"]
@@ -21,11 +24,15 @@ COMMAND = [sys.executable, "-m", "export.build", "--backend", "ort"]
 
 def test_errors_are_in_the_manifest(demo_bundle: Path) -> None:
     """Every graph of a finished bundle was measured and is within its tolerance."""
-    graphs = open_bundle(demo_bundle).manifest.graphs
-    assert len(graphs) == 9
-    for graph in graphs.values():
+    manifest = open_bundle(demo_bundle).manifest
+    listed = specifications(demo.load(), torch.float32, FIELDS)
+    assert list(manifest.graphs) == [item.name for item in listed]
+    for item, graph in zip(listed, manifest.graphs.values(), strict=True):
         assert 0 <= graph.measured_error <= graph.tolerance
-    assert graphs["target"].measured_error > 0  # a comparison with itself would say 0
+        assert tuple(tensor.name for tensor in graph.inputs) == item.input_names
+        assert tuple(tensor.name for tensor in graph.outputs) == item.output_names
+    for model in manifest.models:
+        assert manifest.graphs[model.graph].measured_error > 0  # a comparison with itself would say 0
 
 
 def test_refuses_to_overwrite(tmp_path: Path) -> None:

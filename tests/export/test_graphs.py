@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from export.graphs.sampling import AcceptanceGraph, SamplerGraph
 from export.graphs.transformer import append_slots
 from reference.codebook import pooled_probs
+from reference.radius import entropy
 from reference.sampling import target_log_probs
 
 CODES = 13
@@ -40,8 +41,11 @@ def test_distribution(
     assert torch.equal(tokens, (expected + noise).argmax(dim=-1))
     draft = torch.from_numpy(rng.integers(0, CODES, rows))
     near = torch.from_numpy(np.stack([rng.permutation(CODES)[:4] for _ in range(CODES)]))
-    pooled, _ = AcceptanceGraph()(cond, uncond, *settings, draft, near)
+    pooled, judged, entropies = AcceptanceGraph()(cond, uncond, *settings, draft, near)
     assert torch.allclose(pooled, pooled_probs(expected.exp(), draft, near), atol=1e-6)
+    assert torch.equal(judged, log_probs)
+    assert torch.allclose(entropies, entropy(expected), atol=1e-5)
+    assert not entropies.isnan().any()  # of codes without probability, greedy ones included
 
 
 @pytest.mark.parametrize("start", [0, 3, 6])

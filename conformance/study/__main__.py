@@ -1,0 +1,148 @@
+"""python -m conformance.study: draw the demo in every setting and report score, passes, speed and distance to AR.
+
+Beside every setting stand two controls: everything accepted (tau 0), and an oracle draft (the
+low-resolution tokens of the real scene), which isolates verification and resampling from the drafter.
+Run again with the same --out, it draws only what is missing.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+import engines
+from conformance.study.distances import Distances
+from conformance.study.draw import check_weights, draw_jobs, plan_jobs
+from conformance.study.features import features_of
+from conformance.study.report import write_report
+from conformance.study.rows import Row, RowLog, Scene, StudyError, read_rows
+from conformance.study.summary import Results
+from conformance.study.variants import SECTIONS, Variant, identity, variants_of
+from engines.demo_bundle import demo_bundle_path
+from reference import demo
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m conformance.study", description=__doc__)
+    parser.add_argument("--bundle", type=Path, default=demo_bundle_path("fp32"), help="default: %(default)s")
+    parser.add_argument("--out", type=Path, required=True, help="folder of rows and report; resumes there")
+    parser.add_argument("--per-task", type=int, default=10, help="held-out prompts of each of the six tasks")
+    parser.add_argument(
+        "--timing-per-task",
+        type=int,
+        default=5,
+        help="so many of them are timed in mode ar; the rest are drawn in batches, several times cheaper",
+    )
+    parser.add_argument("--sections", nargs="+", metavar="SECTION", help=f"of {', '.join(SECTIONS)}; default: all")
+    parser.add_argument("--only", nargs="+", metavar="VARIANT", help="only these, by the names in the tables")
+    parser.add_argument("--workers", type=int, default=2, help="processes of one thread each")
+    parser.add_argument("--resamples", type=int, default=200, help="of the prompts, for the bootstrap intervals")
+    parser.add_argument("--report-only", action="store_true", help="draw nothing; report what is there")
+    return parser.parse_args()
+
+
+def _check(arguments: argparse.Namespace) -> list[Variant]:
+    """Return the variants that are asked for.
+
+    Raises:
+        StudyError: an argument is out of its range.
+    """
+    for name, lowest, highest in (
+        ("per_task", 1, 1000),
+        ("timing_per_task", 0, 1000),
+        ("workers", 1, 256),
+        ("resamples", 10, 100_000),
+    ):
+        value = getattr(arguments, name)
+        if not lowest <= value <= highest:
+            raise StudyError(f"--{name.replace('_', '-')}: expected {lowest}..{highest}, got {value}")
+    for name in arguments.sections or []:
+        if name not in SECTIONS:
+            raise StudyError(f"--sections: expected some of {', '.join(SECTIONS)}; got {name!r}")
+    listed = variants_of(arguments.sections)
+    known = {item.name for item in listed}
+    for name in arguments.only or []:
+        if name not in known:
+            raise StudyError(f"--only: expected names of the study's tables, such as 'default' or 'AR'; got {name!r}")
+    if arguments.out.exists() and not arguments.out.is_dir():
+        raise StudyError(f"--out: expected a folder, got the file {arguments.out}")
+    return [item for item in listed if arguments.only is None or item.name in arguments.only]
+
+
+def _identities(listed: Sequence[Variant], pipeline: engines.Pipeline) -> tuple[dict[tuple[str, str], str], list[str]]:
+    """Return the identity of every variant that the bundle can decode, and why it cannot decode the others."""
+    found, missing = {}, []
+    for item in listed:
+        try:
+            found[item.section, item.name] = identity(item, pipeline)
+        except engines.SettingsError as error:
+            missing.append(f"{item.section}: {item.name}: {error}")
+    return found, missing
+
+
+def _draw(arguments: argparse.Namespace, asked: Sequence[Variant], identities: dict[tuple[str, str], str]) -> None:
+    """Draw what is missing of the variants that are asked for, each identity once."""
+    listed: dict[str, Variant] = {}
+    for item in asked:
+        name = identities.get((item.section, item.name))
+        if name is not None:
+            listed.setdefault(name, item)
+    done = {row.key for row in read_rows(arguments.out)}
+    jobs = plan_jobs(list(listed.items()), arguments.per_task, arguments.timing_per_task, done)
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(TextColumn("drawing"), *columns) as progress, RowLog(arguments.out) as log:
+        bar = progress.add_task("", total=sum(len(job.scenes) for job in jobs))
+        if not jobs:
+            return
+        for rows in draw_jobs(jobs, arguments.bundle, arguments.workers):
+            for row in rows:
+                log.add(row)
+            progress.advance(bar, len(rows))
+
+
+def _results(arguments: argparse.Namespace, identities: dict[tuple[str, str], str]) -> Results:
+    by_identity: dict[str, dict[Scene, Row]] = {}
+    wanted = set(identities.values())
+    rows = [row for row in read_rows(arguments.out) if row.identity in wanted]
+    if not rows:
+        raise StudyError(f"{arguments.out}: expected rows of this bundle's variants, got none; draw some first")
+    for row in rows:
+        by_identity.setdefault(row.identity, {})[row.scene] = row
+    torch.set_num_threads(1)
+    features = features_of(rows, demo.load().tokenizer, arguments.out)
+    return Results(by_identity, Distances(features, arguments.resamples), identities)
+
+
+def main() -> int:
+    """Draw what is missing, then write the report of everything in the folder."""
+    arguments = _arguments()
+    try:
+        asked = _check(arguments)
+        pipeline = engines.load(arguments.bundle, threads=1)
+        check_weights(pipeline)
+        everything = variants_of()
+        identities, missing = _identities(everything, pipeline)
+        if not arguments.report_only:
+            arguments.out.mkdir(parents=True, exist_ok=True)
+            _draw(arguments, asked, identities)
+        written = write_report(everything, _results(arguments, identities), missing, arguments.out)
+    except (engines.BundleError, engines.BackendError, StudyError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    console = Console()
+    for line in missing:
+        console.print(f"not in this bundle: {line}", highlight=False, soft_wrap=True)
+    for path in written:
+        console.print(str(path), highlight=False, soft_wrap=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

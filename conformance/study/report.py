@@ -1,0 +1,149 @@
+"""Writes the study's report: results.csv, tables.md, claims.md and a picture a section."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from conformance.study.claims import Claim, claims_of
+from conformance.study.figures import draw_section
+from conformance.study.files import write_whole
+from conformance.study.statistics import Estimate
+from conformance.study.summary import Line, Results, lines_of_section
+from conformance.study.variants import SECTIONS, Variant
+from engines.prompts.vocabulary import TASKS
+
+COLUMNS = (
+    "variant",
+    "score %",
+    "less AR",
+    "encoder_frechet",
+    "unpaired",
+    "accepted %",
+    "resampled %",
+    "NFE target",
+    "NFE drafter",
+    "NFE",
+    "s an image",
+    "speed-up",
+)
+
+
+def _estimate_fields(name: str, estimate: Estimate | None) -> dict[str, float | None]:
+    values = (None, None, None) if estimate is None else (estimate.value, estimate.low, estimate.high)
+    return dict(zip((name, f"{name}_low", f"{name}_high"), values, strict=True))
+
+
+def _fields(line: Line) -> dict[str, object]:
+    """Return a line of results.csv: one number a column, shares in 0..1."""
+    return {
+        "section": line.section,
+        "variant": line.variant,
+        "images": line.images,
+        **_estimate_fields("score", line.score),
+        "ar_score": line.ar_score,
+        **_estimate_fields("score_difference", line.score_difference),
+        **_estimate_fields("encoder_frechet", line.encoder_frechet),
+        **_estimate_fields("encoder_frechet_unpaired", line.encoder_frechet_unpaired),
+        "acceptance_rate": line.acceptance_rate,
+        "resampled_rate": line.resampled_rate,
+        "nfe_target": line.nfe_target,
+        "nfe_drafter": line.nfe_drafter,
+        "nfe": line.nfe,
+        "cycles": line.cycles,
+        "seconds": line.seconds,
+        "speed_up": line.speed_up,
+        "timed": line.timed,
+        **{f"score_{task}": line.per_task.get(task) for task in TASKS},
+    }
+
+
+def csv_text(lines: Sequence[Line]) -> str:
+    """Return results.csv; a figure that is missing is an empty cell."""
+    out = io.StringIO()
+    rows = [_fields(line) for line in lines]
+    writer = csv.DictWriter(out, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def _range(estimate: Estimate | None, scale: float, digits: int, sign: str = "") -> str:
+    if estimate is None:
+        return "-"
+    value, low, high = (scale * part for part in (estimate.value, estimate.low, estimate.high))
+    return f"{value:{sign}.{digits}f} ({low:{sign}.{digits}f} to {high:{sign}.{digits}f})"
+
+
+def _cells(line: Line) -> Iterable[str]:
+    return (
+        line.variant,
+        _range(line.score, 100, 1),
+        _range(line.score_difference, 100, 1, "+"),
+        _range(line.encoder_frechet, 1, 3),
+        _range(line.encoder_frechet_unpaired, 1, 3),
+        f"{100 * line.acceptance_rate:.1f}",
+        f"{100 * line.resampled_rate:.1f}",
+        f"{line.nfe_target:.1f}",
+        f"{line.nfe_drafter:.1f}",
+        f"{line.nfe:.1f}",
+        "-" if line.seconds is None else f"{line.seconds:.2f}",
+        "-" if line.speed_up is None else f"{line.speed_up:.2f} ({line.timed})",
+    )
+
+
+def _markdown(header: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
+    lines = ["| " + " | ".join(header) + " |", "|---" + "|---:" * (len(header) - 1) + "|"]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+
+
+def table_text(lines: Sequence[Line]) -> str:
+    """Return a section of tables.md."""
+    table = _markdown(COLUMNS, (_cells(line) for line in lines))
+    return f"## {lines[0].section}\n\nOver {lines[0].images} prompts that every line has.\n\n{table}\n"
+
+
+def per_task_text(lines: Sequence[Line]) -> str:
+    """Return the table of scores by task, in percent."""
+    rows = (
+        (line.variant, *(f"{100 * line.per_task[task]:.1f}" if task in line.per_task else "-" for task in TASKS))
+        for line in lines
+    )
+    return f"### Score by task, %\n\n{_markdown(('variant', *TASKS), rows)}\n"
+
+
+def claims_text(claims: Sequence[Claim]) -> str:
+    """Return claims.md."""
+    parts = [
+        f"## {claim.verdict}: {claim.text}\n\n" + "\n".join(f"- {fact}" for fact in claim.facts) for claim in claims
+    ]
+    return "# Claims\n\n" + "\n\n".join(parts) + "\n"
+
+
+def write_report(listed: Sequence[Variant], results: Results, missing: Sequence[str], folder: Path) -> list[Path]:
+    """Write the report of everything that was drawn and return its files."""
+    tables, every_line, written = [], [], []
+    for section in SECTIONS:
+        lines = lines_of_section([item for item in listed if item.section == section], results)
+        if not lines:
+            continue
+        every_line += lines
+        tables.append(table_text(lines) + ("\n" + per_task_text(lines) if section == "controls" else ""))
+        written.append(folder / f"{section}.png")
+        write_whole(written[-1], draw_section(lines))
+    intro = (
+        "# Tables\n\nIn brackets: 95% intervals, and with speed-ups the number of prompts timed for both. "
+        "`encoder_frechet` is the distance to AR's images of the same prompts and seeds, `unpaired` that to "
+        "AR's images of the same prompts with other seeds (AR's own is the floor); neither is an FID.\n"
+    )
+    absent = [f"- {line}\n" for line in missing]
+    tables += ["## Not in this bundle\n\n" + "".join(absent)] if absent else []
+    texts = {
+        "results.csv": csv_text(every_line) if every_line else "",
+        "tables.md": "\n".join([intro, *tables]),
+        "claims.md": claims_text(claims_of(results)),
+    }
+    for name, text in texts.items():
+        write_whole(folder / name, text.encode())
+        written.append(folder / name)
+    return written

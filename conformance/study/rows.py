@@ -1,0 +1,131 @@
+"""The study's raw data: one row an image, appended to rows.jsonl, from which everything else is made."""
+
+import base64
+import binascii
+import json
+import zlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+ROWS_NAME = "rows.jsonl"
+Scene = tuple[int, int]  # the task's number, and the number of its held-out scene
+
+
+class StudyError(ValueError):
+    """A request or a folder that the study cannot use; its message is one line for the user."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One image of one variant.
+
+    Attributes:
+        identity: Of the variant (`variants.identity`).
+        variant: The name under which it was drawn first, for people.
+        task: The prompt's task.
+        task_number: Its number in the vocabulary.
+        index: Of the task's held-out scenes.
+        seed: Of every sample.
+        holds: Whether the evaluator finds what the prompt asks for.
+        seconds: Wall-clock seconds of the decode; None where it was drawn in a batch.
+        batched: Whether it was drawn in a batch.
+        tokens: Int16[H, W] little-endian, compressed and in base64.
+    """
+
+    identity: str
+    variant: str
+    task: str
+    task_number: int
+    index: int
+    seed: int
+    holds: bool
+    acceptance_rate: float
+    resampled_rate: float
+    nfe_target: int
+    nfe_drafter: int
+    cycles: int
+    seconds: float | None
+    batched: bool
+    height: int
+    width: int
+    tokens: str
+
+    @property
+    def scene(self) -> Scene:
+        return (self.task_number, self.index)
+
+    @property
+    def key(self) -> tuple[str, int, int]:
+        return (self.identity, self.task_number, self.index)
+
+    @property
+    def nfe(self) -> int:
+        return self.nfe_target + self.nfe_drafter
+
+    def grid(self) -> NDArray[np.int64]:
+        """Return the tokens, Int[H, W]."""
+        return unpack_tokens(self.tokens, self.height, self.width)
+
+
+def pack_tokens(tokens: NDArray[np.int64]) -> str:
+    """Return a token grid, Int[H, W] below 2^15, as text."""
+    if tokens.min() < 0 or tokens.max() >= 2**15:
+        raise ValueError(f"tokens: expected 0..{2**15 - 1}, got {tokens.min()}..{tokens.max()}")
+    return base64.b64encode(zlib.compress(tokens.astype("<i2").tobytes(), 9)).decode()
+
+
+def unpack_tokens(text: str, height: int, width: int) -> NDArray[np.int64]:
+    """Return the token grid, Int[H, W], that `pack_tokens` wrote."""
+    content = np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype="<i2")
+    return content.reshape(height, width).astype(np.int64)
+
+
+def _row(line: bytes, path: Path, number: int) -> Row:
+    try:
+        content: dict[str, Any] = json.loads(line)
+        row = Row(**content)
+        row.grid()
+    except (ValueError, TypeError, zlib.error, binascii.Error):
+        raise StudyError(
+            f"{path}, line {number}: expected a row of this version's study; remove the line or take another folder"
+        ) from None
+    return row
+
+
+def read_rows(folder: Path) -> list[Row]:
+    """Return the rows of a folder; none where it has none yet. A torn last line is cut off the file.
+
+    Raises:
+        StudyError: a whole line is no row.
+    """
+    path = folder / ROWS_NAME
+    if not path.exists():
+        return []
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if len(whole) < len(content):  # a run was killed while it wrote; the next row must not continue that line
+        with path.open("r+b") as file:
+            file.truncate(len(whole))
+    rows = [_row(line, path, number) for number, line in enumerate(whole.splitlines(), start=1)]
+    return list({row.key: row for row in rows}.values())
+
+
+class RowLog:
+    """Appends rows to a folder, one whole line at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = (folder / ROWS_NAME).open("a", encoding="utf-8")
+
+    def __enter__(self) -> "RowLog":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def add(self, row: Row) -> None:
+        self._file.write(json.dumps(asdict(row)) + "\n")
+        self._file.flush()

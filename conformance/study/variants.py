@@ -1,0 +1,196 @@
+"""What the study decodes: variants of the bundle's settings, by section.
+
+A variant may stand in several sections; what is decoded alike is drawn once (`identity` tells).
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+import engines
+
+TAUS = (0.05, 0.2, 0.5)
+RADII = (0, 1, 2, 3, 5, 32)
+ANCHORS = (0.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+PAPER_ANCHOR, OUR_ANCHOR = 0.0, 8.0
+NEIGHBOURS = (1, 4, 16, 64)
+ZIPAR_WINDOWS = (1, 2, 3, 4, 5, 6, 7, 8, 16)
+WINDOWS = (1, 2, 4, 8, None)
+CHAINS = ((1,), (2,), (1, 2))
+ACCEPT_ALL: Mapping[str, Any] = {"tau": 0.0}
+
+AR, DEFAULT, ACCEPTED = "AR", "default", "everything accepted"
+OTHER_SEEDS = "AR, other seeds"
+ORACLE_DEFAULT, ORACLE_ACCEPTED = "oracle, default", "oracle, everything accepted"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A way to decode.
+
+    Attributes:
+        name: Unique in its section.
+        section: The table it stands in.
+        settings: What differs from the bundle's settings.
+        oracle: Whether the real scene's tokens replace those of the coarsest drafter.
+        other_seeds: Whether every prompt is drawn with another seed: the noise floor of every comparison.
+    """
+
+    name: str
+    section: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    oracle: bool = False
+    other_seeds: bool = False
+
+
+def zipar_name(window: int) -> str:
+    """Return the name of the ZipAR control with a window."""
+    return f"ZipAR, window {window}"
+
+
+def chain_name(drafters: tuple[int, ...]) -> str:
+    """Return a chain of drafters in words: models by number, the target's neighbour first."""
+    return f"drafters {','.join(map(str, drafters))}"
+
+
+def _window_name(window: int | None) -> str:
+    return "infinite" if window is None else str(window)
+
+
+def _controls(section: str) -> list[Variant]:
+    listed = [
+        Variant(AR, section, {"mode": "ar"}),
+        Variant(OTHER_SEEDS, section, {"mode": "ar"}, other_seeds=True),
+        Variant(DEFAULT, section),
+        Variant(ACCEPTED, section, ACCEPT_ALL),
+        Variant(ORACLE_DEFAULT, section, oracle=True),
+        Variant(ORACLE_ACCEPTED, section, ACCEPT_ALL, oracle=True),
+    ]
+    for adaptive in (False, True):
+        for window in ZIPAR_WINDOWS:
+            settings = {"mode": "zipar", "window": window, "adaptive_window": adaptive}
+            listed.append(Variant(zipar_name(window) + (", adaptive" if adaptive else ""), section, settings))
+    return listed
+
+
+def _up_samplers(section: str) -> list[Variant]:
+    return [
+        Variant(
+            f"{up_sampler}, {chain_name(drafters)}{suffix}",
+            section,
+            {"up_sampler": up_sampler, "drafters": drafters, **changes},
+        )
+        for up_sampler in ("bicubic", "bilinear", "nearest", "latent")
+        for drafters in ((1,), (2,))
+        for suffix, changes in ((", accepted", ACCEPT_ALL), ("", {}))
+    ]
+
+
+def _neighbours(section: str) -> list[Variant]:
+    return [
+        Variant(f"neighbours {count}, tau {tau:g}", section, {"neighbours": count, "tau": tau})
+        for count in NEIGHBOURS
+        for tau in TAUS
+    ]
+
+
+def _radius(section: str) -> list[Variant]:
+    return [
+        Variant(
+            f"radius {radius}, tau {tau:g}, anchor {anchor:g}",
+            section,
+            {"radius": radius, "tau": tau, "anchor": anchor},
+        )
+        for anchor in (PAPER_ANCHOR, OUR_ANCHOR)
+        for radius in RADII
+        for tau in TAUS
+    ]
+
+
+def _schedule(section: str) -> list[Variant]:
+    listed = [Variant("serial", section, {"mode": "serial"})]
+    listed += [
+        Variant(f"parallel, islands {'on' if islands else 'off'}", section, {"mode": "parallel", "islands": islands})
+        for islands in (False, True)
+    ]
+    listed += [
+        Variant(
+            f"parallel, {name.replace('_', ' ')} {_window_name(window)}", section, {"mode": "parallel", name: window}
+        )
+        for name in ("island_window", "draft_window")
+        for window in WINDOWS
+    ]
+    return listed
+
+
+def _cascade(section: str) -> list[Variant]:
+    kinds: tuple[tuple[str, Mapping[str, Any], bool], ...] = (
+        ("", {}, False),
+        (", accepted", ACCEPT_ALL, False),
+        (", oracle", {}, True),
+    )
+    return [
+        Variant(chain_name(drafters) + suffix, section, {"drafters": drafters, **changes}, oracle)
+        for drafters in CHAINS
+        for suffix, changes, oracle in kinds
+    ]
+
+
+def _serial(section: str) -> list[Variant]:
+    changes: dict[str, dict[str, Any]] = {
+        "serial": {},
+        "serial, refresh": {"refresh": True},
+        "serial, accept on raw": {"accept_on": "raw"},
+    }
+    changes |= {f"serial, look-ahead {rows}": {"look_ahead": rows} for rows in (0, 1, 2)}
+    return [Variant(name, section, {"mode": "serial", **change}) for name, change in changes.items()]
+
+
+def _entropy_radius(section: str) -> list[Variant]:
+    fixed = [Variant(f"radius {radius}", section, {"radius": radius}) for radius in (1, 2, 3, 4, 5)]
+    return fixed + [
+        Variant(f"radius up to 5, {nats:g} nats a cell", section, {"radius": 5, "radius_nats": nats})
+        for nats in (0.25, 0.5, 1.0, 2.0)
+    ]
+
+
+def _exact(section: str) -> list[Variant]:
+    return [Variant("exact, window 64", section, {"mode": "exact", "exact_window": 64})]
+
+
+def _anchor(section: str) -> list[Variant]:
+    return [Variant(f"anchor {anchor:g}, radius 2", section, {"radius": 2, "anchor": anchor}) for anchor in ANCHORS]
+
+
+SECTIONS: Mapping[str, Callable[[str], list[Variant]]] = {
+    "controls": _controls,
+    "up-samplers": _up_samplers,
+    "neighbours": _neighbours,
+    "radius": _radius,
+    "schedule": _schedule,
+    "cascade": _cascade,
+    "serial": _serial,
+    "entropy-radius": _entropy_radius,
+    "exact": _exact,
+    "anchor": _anchor,
+}
+
+
+def variants_of(sections: list[str] | None = None) -> list[Variant]:
+    """Return the variants of some sections, or of all."""
+    return [item for name in sections or SECTIONS for item in SECTIONS[name](name)]
+
+
+def identity(item: Variant, pipeline: engines.Pipeline) -> str:
+    """Return what names a variant's images: a digest of settings, draft, seeds and weights.
+
+    Raises:
+        SettingsError: the bundle does not hold what the variant asks for.
+    """
+    settings = pipeline.settings(**item.settings)
+    manifest = pipeline.bundle.manifest
+    weights = [entry.weights_sha256 for entry in manifest.models]
+    content = [settings.model_dump(), item.oracle, item.other_seeds, weights, manifest.tokenizer_sha256]
+    return sha256(json.dumps([*content, manifest.precision], sort_keys=True).encode()).hexdigest()[:16]
