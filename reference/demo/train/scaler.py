@@ -109,6 +109,7 @@ class ScalerTrainee:
         """Take one step; metrics: loss, share of the wanted tokens hit exactly, PSNR in dB where images are made."""
         for group in self.optimizer.param_groups:
             group["lr"] = PEAK_RATE * rate_at(step, steps)
+        has_adversary = self.kind == "pixel-gan" and step >= ADVERSARY_FROM * steps
         given, images, wanted = self._examples(step)
         with torch.autocast("cpu", torch.bfloat16):
             features = self.scaler.features(given)
@@ -119,13 +120,14 @@ class ScalerTrainee:
         else:
             loss, decoded = self._image_loss(features, chosen, images)
             metrics["psnr_db"] = float(10 * torch.log10(4 / (decoded.detach() - images).square().mean()))
-            if self.kind == "pixel-gan" and step >= ADVERSARY_FROM * steps:
+            if has_adversary:
                 loss = loss - ADVERSARIAL_WEIGHT * self.discriminator(decoded).mean()
-                self._train_adversary(images, decoded)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
         torch.nn.utils.clip_grad_norm_(self.scaler.parameters(), 1.0)
         self.optimizer.step()
+        if has_adversary:
+            self._train_adversary(images, decoded)
         return {"loss": float(loss.detach()), **metrics}
 
     def _image_loss(self, features: Tensor, chosen: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
