@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-LAWS = ("cycle_laws", "decode_laws", "function_laws", "replay")
+LAWS = ("cycle_laws", "decode_laws", "function_laws", "replay", "resampling_laws")
 pytest.register_assert_rewrite(*(f"conformance.rules.{name}" for name in LAWS))
 
 # No deadline anywhere: the first case of a run pays for imports.

@@ -11,7 +11,7 @@ from engines.bundle.manifest import down_sampler_graph, up_sampler_graph
 from engines.exact import verify_exactly
 from engines.execute import execute
 from engines.schedule import Schedule
-from engines.settings import Settings
+from engines.settings import UNDRAFTED_MODES, Settings
 from engines.state import ModelState, Tokens
 from engines.trace import Cycle, Proposal, Trace
 from engines.verify import Codes, verify_locally
@@ -76,9 +76,11 @@ class Decoder:
             draft: Int[h, w], tokens to take instead of the coarsest drafter's (an oracle draft, say).
 
         Raises:
-            ValueError: the draft has another shape than that drafter's grid.
+            ValueError: the draft has another shape than that drafter's grid, or nothing is drafted.
         """
         target, coarsest, settings = self.states[0], self.states[-1], self.settings
+        if draft is not None and settings.mode in UNDRAFTED_MODES:
+            raise ValueError(f"draft: expected none in mode {settings.mode}, in which nothing is drafted")
         if draft is not None and draft.shape != (coarsest.height, coarsest.width):
             raise ValueError(f"draft: expected {coarsest.height} x {coarsest.width} tokens, got {draft.shape}")
         chunk = target.height

@@ -10,7 +10,7 @@ from reference.exact import verify_exactly
 from reference.execute import execute
 from reference.models import Condition, Models
 from reference.schedule import Schedule
-from reference.settings import Settings
+from reference.settings import UNDRAFTED_MODES, Settings
 from reference.state import ModelState
 from reference.trace import Cycle, Proposal, Trace
 from reference.verify import verify_locally
@@ -154,11 +154,13 @@ def decode(
         The tokens and the trace; the same for the same arguments.
 
     Raises:
-        ValueError: the draft has another shape than that drafter's grid, or a model or up-sampler that the
-            settings name is not there.
+        ValueError: the draft has another shape than that drafter's grid, nothing is drafted in this mode, or a model
+            or up-sampler that the settings name is not there.
     """
     decoder = _Decoder(models, condition, settings, seed, record_logits)
     target, coarsest = decoder.states[0], decoder.states[-1]
+    if draft is not None and settings.mode in UNDRAFTED_MODES:
+        raise ValueError(f"draft: expected none in mode {settings.mode}, in which nothing is drafted")
     if draft is not None and draft.shape != (coarsest.height, coarsest.width):
         raise ValueError(f"draft: expected {coarsest.height} x {coarsest.width} tokens, got {tuple(draft.shape)}")
     chunk = target.height

@@ -158,3 +158,13 @@ def test_given_drafts_have_the_drafters_shape(case: Case, extra: tuple[int, int]
     wrong = torch.zeros(case.toy.height + extra[0], case.toy.width + extra[1], dtype=torch.long)
     with pytest.raises(ValueError, match="draft"):
         decode(models, condition, case.settings, case.seed, wrong)
+
+
+@share_of_examples(8)
+@given(cases(("ar", "zipar")))
+def test_no_draft_where_nothing_is_drafted(case: Case) -> None:
+    """MODE-AR, MODE-ZIPAR: The target alone decodes; tokens given as a draft would be the image, and are an error."""
+    models, condition = case.world
+    image = torch.zeros(case.toy.target_height, case.toy.target_width, dtype=torch.long)
+    with pytest.raises(ValueError, match=f"draft: expected none in mode {case.settings.mode}"):
+        decode(models, condition, case.settings, case.seed, image)

@@ -19,6 +19,7 @@ from conformance.strategies.decodes import ISLANDS, PARALLEL, Case, cases
 )
 @example(PARALLEL)
 @example(ISLANDS)
+@example(PARALLEL._replace(settings=replace(PARALLEL.settings, tau=0.0)))
 @share_of_examples(1)
 @given(cases(("parallel",), own_draft=True))
 def test_parallel(case: Case) -> None:
@@ -35,6 +36,7 @@ def test_parallel(case: Case) -> None:
 
 @must_reach("by island", "as one set", "the draft was another")
 @example(PARALLEL)
+@example(PARALLEL._replace(settings=replace(PARALLEL.settings, islands=False)))
 @share_of_examples(2)
 @given(cases(("parallel",), own_draft=True))
 def test_rejecting_everything_is_autoregressive(case: Case) -> None:
@@ -51,6 +53,7 @@ def test_rejecting_everything_is_autoregressive(case: Case) -> None:
 
 @must_reach("below 0")
 @example(PARALLEL, 0.0)
+@example(PARALLEL, -1.0)
 @share_of_examples(2)
 @given(cases(("parallel",), own_draft=True), st.just(0.0) | st.floats(-100, 0))
 def test_accepting_everything_is_the_draft(case: Case, tau: float) -> None:

@@ -4,7 +4,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import example, given
 
-from conformance.rules import function_laws, oracles
+from conformance.rules import oracles, resampling_laws
 from conformance.rules.branches import must_reach, reach
 from conformance.strategies.grids import Mask, masks
 from reference.schedule import steps
@@ -23,7 +23,7 @@ def test_earliest_steps(mask: Mask, window: int | None, by_island: bool) -> None
 
     Every cell runs in the earliest step that its waits allow. SCHED-2: With islands, cells wait inside theirs only.
     """
-    function_laws.cells_run_in_their_earliest_step(mask, window, by_island, steps)
+    resampling_laws.cells_run_in_their_earliest_step(mask, window, by_island, steps)
 
 
 @must_reach("two cells or more", "several cells in a step")

@@ -9,7 +9,7 @@ import torch
 from hypothesis import example, given
 from torch import Tensor
 
-from conformance.rules import decode_laws, function_laws
+from conformance.rules import decode_laws, resampling_laws
 from conformance.rules.branches import must_reach, reach, share_of_examples
 from conformance.strategies.codebooks import distributions
 from conformance.strategies.decodes import ADAPTIVE, ZIPPED, Case, cases
@@ -114,7 +114,8 @@ def outcome(old: Tensor, new: Tensor, token: int, draw: float) -> Tensor | None:
 
 @must_reach("never rejected", "sometimes rejected", "always rejected")
 @example(((0.5, 0.5, 0.0), (0.25, 0.0, 0.75)))
+@example(((0.25, 0.75), (0.5, 0.5)))
 @given(st.integers(1, 4).flatmap(lambda codes: st.tuples(distributions(codes), distributions(codes))))
 def test_opening_tokens_have_the_new_law(pair: tuple[tuple[float, ...], tuple[float, ...]]) -> None:
     """SCHED-5: A token drawn from p_old and predicted again has the law p_new; by enumeration of what may happen."""
-    function_laws.predicting_again_gives_the_new_law(*pair, outcome)
+    resampling_laws.predicting_again_gives_the_new_law(*pair, outcome)
