@@ -37,6 +37,7 @@ def _arguments() -> argparse.Namespace:
         help="may be repeated; default: ort (ONNX files, always there) and every TensorRT that is installed",
     )
     parser.add_argument("--out", type=Path, help="the bundle's folder; default bundles/demo-PRECISION")
+    parser.add_argument("--all-filters", action="store_true", help="samplers of every resize filter, for comparisons")
     parser.add_argument("--force", action="store_true", help="replace a bundle that is there")
     return parser.parse_args()
 
@@ -92,6 +93,7 @@ def main() -> int:
             _plan_backends(arguments.backend),
             arguments.force,
             console,
+            arguments.all_filters,
         )
     except (BuildError, ToleranceError, PlanError, WeightsError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -165,6 +165,7 @@ def build_bundle(
     plan_backends: Sequence[PlanBackend],
     force: bool,
     console: Console,
+    all_filters: bool = False,
 ) -> Manifest:
     """Build a bundle beside its place and rename it into place.
 
@@ -178,6 +179,7 @@ def build_bundle(
         plan_backends: For which to build plans.
         force: Replace a bundle that is there.
         console: For progress.
+        all_filters: Build samplers of every resize filter.
 
     Raises:
         BuildError: the folder exists and `force` is not given.
@@ -190,7 +192,8 @@ def build_bundle(
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.partial-", dir=out.parent) as temporary:
         folder = Path(temporary) / out.name
         folder.mkdir()
-        listed = specifications(_cast(models, TORCH_DTYPES[precision]), TORCH_DTYPES[precision], FIELDS)
+        dtype = TORCH_DTYPES[precision]
+        listed = specifications(_cast(models, dtype), dtype, FIELDS, all_filters)
         builder = _Builder(folder, precision, plan_backends, evidence)
         graphs = {}
         with _progress(console, len(listed)) as (progress, bar):

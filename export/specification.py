@@ -23,8 +23,11 @@ Kind = Literal["logits", "embeddings", "pixels", "codes", "probabilities"]
 BATCH: Range = (1, 2, 2)
 # Slots beyond the sequence, for tokens that are fed again before the cache is compacted.
 SPARE_SLOTS = 256
-UP_SAMPLERS: tuple[UpSampler, ...] = get_args(UpSampler)
-DOWN_SAMPLERS: tuple[DownSampler, ...] = get_args(DownSampler)
+# The other resize filters are there to be compared; they cost as much again to build.
+UP_SAMPLERS: tuple[UpSampler, ...] = ("bicubic", "latent")
+DOWN_SAMPLERS: tuple[DownSampler, ...] = ("area", "latent")
+ALL_UP_SAMPLERS: tuple[UpSampler, ...] = get_args(UpSampler)
+ALL_DOWN_SAMPLERS: tuple[DownSampler, ...] = get_args(DownSampler)
 
 
 @dataclass(frozen=True)
@@ -128,12 +131,12 @@ def _ratios(models: Models) -> dict[int, tuple[Transformer, Transformer]]:
     return pairs
 
 
-def _samplers(models: Models) -> list[GraphSpecification]:
-    """Return U_r and D_r of every ratio, by every resize filter and the latent ones that are there."""
+def _samplers(models: Models, all_filters: bool) -> list[GraphSpecification]:
+    """Return U_r and D_r of every ratio, by resize filters and by the latent ones that are there."""
     found = []
     for ratio, (high, low) in _ratios(models).items():
         rows, columns = low.config.grid_height, low.config.grid_width
-        for up_sampler in UP_SAMPLERS:
+        for up_sampler in ALL_UP_SAMPLERS if all_filters else UP_SAMPLERS:
             if up_sampler == "latent" and ratio not in models.latent_up_samplers:
                 continue
             found.append(
@@ -150,7 +153,7 @@ def _samplers(models: Models) -> list[GraphSpecification]:
                 )
             )
         rows, columns = high.config.grid_height, high.config.grid_width
-        for down_sampler in DOWN_SAMPLERS:
+        for down_sampler in ALL_DOWN_SAMPLERS if all_filters else DOWN_SAMPLERS:
             if down_sampler == "latent" and ratio not in models.latent_down_samplers:
                 continue
             # Traced with names for high-resolution rows and columns, of which multiples of the ratio make sense.
@@ -229,19 +232,22 @@ def _sampling(models: Models) -> list[GraphSpecification]:
     ]
 
 
-def specifications(models: Models, dtype: torch.dtype, fields: int) -> list[GraphSpecification]:
+def specifications(
+    models: Models, dtype: torch.dtype, fields: int, all_filters: bool = False
+) -> list[GraphSpecification]:
     """Return the graphs of a bundle.
 
     Args:
         models: In `dtype`, on the CPU.
         dtype: The bundle's precision; sampling and acceptance are float32 in every bundle.
         fields: Ids a prefix token.
+        all_filters: Samplers of every resize filter, and not of the default ones alone.
     """
     transformers = []
     for number, name in enumerate(model_names(models)):
         model = models.transformer(number)
         transformers += [_transformer(name, model, dtype), _condition(f"{name}_condition", model, fields)]
-    return [*transformers, *_samplers(models), _decoder(models), *_sampling(models)]
+    return [*transformers, *_samplers(models, all_filters), _decoder(models), *_sampling(models)]
 
 
 def model_names(models: Models) -> list[str]:
