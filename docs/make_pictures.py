@@ -5,34 +5,37 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 import engines
-from engines.overlay import draw_overlay
+from engines.storyboard import CAPTION_HEIGHT, GAP, PANEL_PIXELS, draw_storyboard
 
 PROMPTS = ("a red circle left of a blue square", "three green stars", "a pink diamond above a yellow cross")
 SEED = 1
-SIDE, GAP, TITLE = 256, 8, 20
+TITLE_HEIGHT = 20
+
+
+def _row(pipeline: engines.Pipeline, prompt: str) -> Image.Image:
+    """Draw a prompt's MODE-PARALLEL step by step, and what MODE-AR draws beside it."""
+    parallel = pipeline.generate(prompt, seed=SEED, mode="parallel")
+    ar = pipeline.generate(prompt, seed=SEED, mode="ar")
+    storyboard = draw_storyboard(parallel.trace, parallel.tokens, pipeline.image_from_tokens)
+    row = Image.new("RGB", (storyboard.width + GAP + PANEL_PIXELS, TITLE_HEIGHT + storyboard.height), "white")
+    row.paste(storyboard, (0, TITLE_HEIGHT))
+    left = storyboard.width + GAP
+    row.paste(ar.image.resize((PANEL_PIXELS, PANEL_PIXELS), Image.Resampling.NEAREST), (left, TITLE_HEIGHT))
+    pen = ImageDraw.Draw(row)
+    pen.text((2, TITLE_HEIGHT // 2), prompt, fill="black", anchor="lm")
+    pen.text((left + 2, TITLE_HEIGHT + PANEL_PIXELS + 3), "autoregressive", fill="black")
+    pen.text((left + 2, TITLE_HEIGHT + PANEL_PIXELS + 17), f"{ar.stats.nfe_target} passes", fill=(90, 90, 90))
+    return row
 
 
 def main() -> None:
-    """Write docs/images/readme.png: a row a prompt; MODE-AR, MODE-SERIAL, overlay."""
+    """Write docs/images/readme.png: a row a prompt."""
     pipeline = engines.load("bundles/demo-fp32")
-    picture = Image.new("RGB", (3 * SIDE + 2 * GAP, len(PROMPTS) * (SIDE + GAP + TITLE)), "white")
-    pen = ImageDraw.Draw(picture)
-    for row, prompt in enumerate(PROMPTS):
-        ar = pipeline.generate(prompt, seed=SEED, mode="ar")
-        serial = pipeline.generate(prompt, seed=SEED, mode="serial")
-        overlay = draw_overlay(serial.image, serial.trace)
-        overlay = overlay.crop((0, 0, overlay.width, overlay.width))
-        kept = f"kept {serial.stats.acceptance_rate:.0%}"
-        titles = (
-            f"AR, {ar.stats.nfe_target} passes, {ar.stats.seconds:.1f} s",
-            f"MuLo-SD, {serial.stats.nfe_target} + {serial.stats.nfe_drafter} passes, {serial.stats.seconds:.1f} s",
-            f"{prompt}: {kept}" if len(prompt) < 26 else kept,
-        )
-        top = row * (SIDE + GAP + TITLE)
-        for column, (image, title) in enumerate(zip((ar.image, serial.image, overlay), titles, strict=True)):
-            left = column * (SIDE + GAP)
-            pen.text((left + 2, top + TITLE // 2), title, fill="black", anchor="lm")
-            picture.paste(image.resize((SIDE, SIDE), Image.Resampling.BICUBIC), (left, top + TITLE))
+    rows = [_row(pipeline, prompt) for prompt in PROMPTS]
+    height = TITLE_HEIGHT + PANEL_PIXELS + CAPTION_HEIGHT
+    picture = Image.new("RGB", (rows[0].width, len(rows) * height), "white")
+    for index, row in enumerate(rows):
+        picture.paste(row, (0, index * height))
     picture.save(Path(__file__).parent / "images" / "readme.png")
 
 

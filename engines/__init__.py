@@ -1,12 +1,13 @@
 """The speculative loop over exported engines, to embed in a service. Imports neither torch nor `reference`."""
 
-from engines.backends import BackendError
+from engines.backends import BACKENDS, BackendError
 from engines.bundle import BundleError
 from engines.pipeline import Pipeline, Result, Stats, load
 from engines.prompts import Plan, PlanError, PromptError, load_plan, save_plan
 from engines.settings import Mode, Settings, SettingsError
 
 __all__ = [
+    "BACKENDS",
     "BackendError",
     "BundleError",
     "Mode",

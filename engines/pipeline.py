@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from engines.backends import Backend, make_backend
 from engines.bundle import Bundle, BundleError, open_bundle
 from engines.decode import Decoded, Decoder, Progress
+from engines.likelihood import token_log_probs
 from engines.prompts import Plan, make_plan, null_prefix, parse, prefix_from_plan
 from engines.prompts.plan import check_plan
 from engines.prompts.prefix import grammar_description
@@ -151,6 +153,25 @@ class Pipeline:
         """Decode a condition, Int[2, P, fields], to tokens."""
         decoder = Decoder(self.bundle, self.backend, prefix_ids, settings, seed, progress, record_logits)
         return decoder.decode(draft)
+
+    def token_log_probs(self, prompt: str, plan: Plan, tokens: Tokens) -> NDArray[np.float64]:
+        """Return what the target thinks of an image's tokens, log p in nats, Float64[H, W]; one pass.
+
+        Guidance is the bundle's; temperature and filters are left out, so that no token is impossible.
+
+        Args:
+            prompt: As for `generate`.
+            plan: Where its objects are.
+            tokens: Int[H, W].
+
+        Raises:
+            PromptError: the prompt is not understood.
+            PlanError: the plan does not fit the prompt.
+        """
+        parsed = parse(prompt)
+        check_plan(plan, parsed)
+        prefix_ids = np.stack([prefix_from_plan(parsed, plan), null_prefix()])
+        return token_log_probs(self.bundle, self.backend, prefix_ids, self.bundle.manifest.settings, tokens)
 
     def image_from_tokens(self, tokens: Tokens) -> Image.Image:
         """Decode tokens, Int[H, W], to an RGB image."""

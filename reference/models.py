@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from reference.latent import LatentDownSampler, LatentUpSampler
+from reference.latent import LatentDownSampler, LatentUpSampler
 from reference.scaling import down_sample, up_sample
 from reference.settings import DownSampler, UpSampler
 from reference.tokenizer import Tokenizer
@@ -32,8 +31,8 @@ class Models:
     target: Transformer
     drafters: tuple[Transformer, ...]
     tokenizer: Tokenizer
-    latent_up_samplers: Mapping[int, "LatentUpSampler"] = field(default_factory=dict)
-    latent_down_samplers: Mapping[int, "LatentDownSampler"] = field(default_factory=dict)
+    latent_up_samplers: Mapping[int, LatentUpSampler] = field(default_factory=dict)
+    latent_down_samplers: Mapping[int, LatentDownSampler] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check that every two grids have the same scale ratio in both directions (GRID-1).

@@ -11,11 +11,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from reference.latent import LatentDownSampler, LatentScalerConfig, LatentUpSampler
 from reference.tokenizer import Tokenizer, TokenizerConfig
 from reference.transformer import Transformer, TransformerConfig
 
-Config = TypeVar("Config", TokenizerConfig, TransformerConfig)
-Module = TypeVar("Module", Tokenizer, Transformer)
+AnyConfig = TokenizerConfig | TransformerConfig | LatentScalerConfig
+Config = TypeVar("Config", TokenizerConfig, TransformerConfig, LatentScalerConfig)
+Module = TypeVar("Module", Tokenizer, Transformer, LatentUpSampler, LatentDownSampler)
 MAX_WEIGHT_BYTES = 32 * 2**30
 MAX_CONFIG_NUMBER = 2**20
 
@@ -24,7 +26,7 @@ class WeightsError(ValueError):
     """A weight file that cannot be used; its message is one line for the user."""
 
 
-def save_weights(module: nn.Module, config: TokenizerConfig | TransformerConfig, path: Path) -> None:
+def save_weights(module: nn.Module, config: AnyConfig, path: Path) -> None:
     """Write a module's weights in float16 with its configuration; the file appears whole or not at all."""
     tensors = {name: value.detach().half().contiguous() for name, value in module.state_dict().items()}
     # One entry: safetensors writes several in whatever order its hash map holds them, and the bytes would vary.
@@ -99,6 +101,26 @@ def load_transformer(path: Path) -> Transformer:
     """
     config, tensors = _load(path, TransformerConfig)
     return _filled(Transformer(config), tensors, path)
+
+
+def load_latent_up_sampler(path: Path) -> LatentUpSampler:
+    """Load a latent up-sampler in float32.
+
+    Raises:
+        WeightsError: no such file, not safetensors, or weights of something else.
+    """
+    config, tensors = _load(path, LatentScalerConfig)
+    return _filled(LatentUpSampler(config), tensors, path)
+
+
+def load_latent_down_sampler(path: Path) -> LatentDownSampler:
+    """Load a latent down-sampler in float32.
+
+    Raises:
+        WeightsError: no such file, not safetensors, or weights of something else.
+    """
+    config, tensors = _load(path, LatentScalerConfig)
+    return _filled(LatentDownSampler(config), tensors, path)
 
 
 def weights_sha256(module: nn.Module) -> str:

@@ -1,14 +1,27 @@
-"""python -m reference.demo.train {tokenizer,drafter_2,drafter_1,target} --out DIR: train a model of the demo."""
+"""python -m reference.demo.train MODEL --out DIR: train a model of the demo, or a latent sampler for any tokenizer."""
 
 import argparse
 import sys
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 import torch
 
-from reference.demo.train.jobs import BATCH, MATRIX_RATE, STEPS, make_run, train_tokenizer, train_transformer
+from reference.demo.train.images import ImageFolderError
+from reference.demo.train.jobs import (
+    BATCH,
+    GRID,
+    MATRIX_RATE,
+    SCALERS,
+    STEPS,
+    make_run,
+    train_scaler,
+    train_tokenizer,
+    train_transformer,
+)
 from reference.demo.train.run import RunError, read_checkpoint
+from reference.demo.train.scaler_losses import ScalerLoss
 from reference.demo.train.workers import run_workers
 from reference.demo.weights import SHIPPED
 from reference.weights import WeightsError, load_tokenizer, load_transformer
@@ -30,9 +43,22 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--rescaled-share", type=float, default=0.5, help="of the examples: how many see contexts of other resolutions"
     )
+    scalers = parser.add_argument_group("up_sampler and down_sampler")
+    scalers.add_argument("--ratio", type=int, default=2, help="scale ratio")
+    scalers.add_argument("--loss", choices=get_args(ScalerLoss), default="pixel")
+    scalers.add_argument("--images", type=Path, help="folder of PNG and JPEG files; default: the demo's scenes")
+    scalers.add_argument(
+        "--fine-sides", type=int, nargs="+", help="cells a side of the finer grid; default: 16 32 at ratio 2, else 32"
+    )
+    scalers.add_argument(
+        "--rows-above", type=int, choices=(1, 2), default=2, help="2: row-causal; 1: a row sees the one below it"
+    )
     parser.add_argument("--warm-start", type=Path, help="weights of a drafter or target to start from")
     parser.add_argument("--score-per-task", type=int, default=40, help="held-out prompts a task in the final scores")
     arguments = parser.parse_args()
+    arguments.fine_sides = tuple(arguments.fine_sides or ((16, 32) if arguments.ratio == 2 else (32,)))
+    if not 2 <= arguments.ratio <= 16 or any(side < 1 or side % arguments.ratio for side in arguments.fine_sides):
+        parser.error(f"--fine-sides: expected multiples of --ratio (2 to 16), got {arguments.fine_sides}")
     for name in ("steps", "batch", "threads", "workers", "score_per_task", "object_weight"):
         value = getattr(arguments, name)
         if value is not None and value < 1:
@@ -47,7 +73,7 @@ def _arguments() -> argparse.Namespace:
         parser.error(f"--seed: expected 0..{2**20 - 1}, got {arguments.seed}")
     if arguments.out.exists() and not arguments.out.is_dir():
         parser.error(f"--out: expected a folder, got the file {arguments.out}")
-    if arguments.model != "tokenizer" and (arguments.batch or BATCH[arguments.model]) % arguments.workers:
+    if arguments.model in GRID and (arguments.batch or BATCH[arguments.model]) % arguments.workers:
         parser.error(f"--batch: expected a multiple of the {arguments.workers} workers, which share it")
     return arguments
 
@@ -65,9 +91,11 @@ def main() -> int:
         read_checkpoint(run.checkpoint, run.job)
         if arguments.model == "tokenizer":
             train_tokenizer(arguments)
+        elif arguments.model in SCALERS:
+            train_scaler(arguments)
         else:
             run_workers(arguments.workers, arguments.threads, partial(train_transformer, arguments))
-    except (WeightsError, RunError) as error:
+    except (WeightsError, RunError, ImageFolderError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

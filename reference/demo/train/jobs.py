@@ -11,17 +11,21 @@ from engines.prompts.prefix import PREFIX_LENGTH, PREFIX_VOCABULARY
 from reference.demo.train.autoregressive import AutoregressiveTrainee
 from reference.demo.train.card import write_card
 from reference.demo.train.context import RescaledContext
+from reference.demo.train.images import ImageFolder, SceneImages
 from reference.demo.train.run import Run
+from reference.demo.train.scaler import ScalerTrainee
 from reference.demo.train.scores import autoregressive_scores, tokenizer_scores
 from reference.demo.train.tokenizer import TokenizerTrainee
 from reference.demo.train.workers import Workers
+from reference.latent import LatentScalerConfig
 from reference.tokenizer import TokenizerConfig
 from reference.transformer import TransformerConfig
 from reference.weights import load_tokenizer, load_transformer, save_weights
 
 DATA = "procedural scenes of reference.demo.scenes, drawn anew for every step (training split)"
-STEPS = {"tokenizer": 4200, "drafter_2": 500, "drafter_1": 500, "target": 1700}
-BATCH = {"drafter_2": 64, "drafter_1": 32, "target": 16}
+SCALERS = ("up_sampler", "down_sampler")
+STEPS = {"up_sampler": 600, "down_sampler": 400, "tokenizer": 4200, "drafter_2": 500, "drafter_1": 500, "target": 1700}
+BATCH = {"up_sampler": 8, "down_sampler": 8, "drafter_2": 64, "drafter_1": 32, "target": 16}
 GRID = {"drafter_2": 8, "drafter_1": 16, "target": 32}
 MATRIX_RATE = {"drafter_2": 0.01, "drafter_1": 0.01, "target": 0.005}
 
@@ -29,7 +33,17 @@ MATRIX_RATE = {"drafter_2": 0.01, "drafter_1": 0.01, "target": 0.005}
 def job(arguments: argparse.Namespace) -> dict[str, str | int | float | None]:
     """Return what a run trains: a checkpoint made with anything else is not resumed."""
     described: dict[str, str | int | float | None] = {"model": arguments.model, "seed": arguments.seed}
-    if arguments.model != "tokenizer":
+    if arguments.model in SCALERS:
+        described |= {
+            "ratio": arguments.ratio,
+            "loss": arguments.loss,
+            "rows_above": arguments.rows_above,
+            "batch": arguments.batch or BATCH[arguments.model],
+            "images": str(arguments.images) if arguments.images else None,
+            "fine_sides": str(arguments.fine_sides),
+            "tokenizer": sha256(arguments.tokenizer.read_bytes()).hexdigest(),
+        }
+    elif arguments.model != "tokenizer":
         warm_start = arguments.warm_start
         described |= {
             "batch": arguments.batch or BATCH[arguments.model],
@@ -42,20 +56,26 @@ def job(arguments: argparse.Namespace) -> dict[str, str | int | float | None]:
     return described
 
 
+def _name(arguments: argparse.Namespace) -> str:
+    """Return what a run's files are called: a scaler is one of a ratio."""
+    name: str = arguments.model
+    return f"{name}_{arguments.ratio}" if name in SCALERS else name
+
+
 def make_run(arguments: argparse.Namespace, workers: Workers = Workers()) -> Run:  # noqa: B008  (it is frozen)
     """Return the run that the arguments describe; it resumes in its folder."""
     steps = arguments.steps or STEPS[arguments.model]
-    return Run(arguments.out / f"{arguments.model}.run", steps, leader=workers.rank == 0, job=job(arguments))
+    return Run(arguments.out / f"{_name(arguments)}.run", steps, leader=workers.rank == 0, job=job(arguments))
 
 
 def _weights(arguments: argparse.Namespace) -> Path:
-    path: Path = arguments.out / f"{arguments.model}.safetensors"
+    path: Path = arguments.out / f"{_name(arguments)}.safetensors"
     return path
 
 
 def _card(arguments: argparse.Namespace, run: Run, facts: dict[str, object]) -> None:
     training = {"data": DATA, "steps": run.steps, "seconds": round(run.seconds, 1), "seed": arguments.seed}
-    write_card(arguments.out / f"{arguments.model}.json", _weights(arguments), training | facts)
+    write_card(arguments.out / f"{_name(arguments)}.json", _weights(arguments), training | facts)
     print(f"wrote {_weights(arguments)}")
 
 
@@ -105,3 +125,34 @@ def train_transformer(arguments: argparse.Namespace, workers: Workers) -> None:
             "scores": scores,
         }
         _card(arguments, run, facts)
+
+
+def train_scaler(arguments: argparse.Namespace) -> None:
+    """Train a latent up- or down-sampler and write weights and card."""
+    tokenizer = load_tokenizer(arguments.tokenizer)
+    config = LatentScalerConfig(
+        arguments.ratio, tokenizer.config.codes, tokenizer.config.code_dim, rows_above=arguments.rows_above
+    )
+    images = ImageFolder(arguments.images) if arguments.images else SceneImages()
+    batch = arguments.batch or BATCH[arguments.model]
+    trainee = ScalerTrainee(
+        arguments.model == "up_sampler",
+        config,
+        tokenizer,
+        images,
+        arguments.fine_sides,
+        arguments.loss,
+        batch,
+        arguments.seed,
+    )
+    run = make_run(arguments)
+    run.train(trainee)
+    save_weights(trainee.scaler, config, _weights(arguments))
+    facts: dict[str, object] = {
+        "config": dataclasses.asdict(config),
+        "loss": arguments.loss,
+        "batch": batch,
+        "fine_sides": list(arguments.fine_sides),
+        "final": run.history[-1] if run.history else {},
+    }
+    _card(arguments, run, facts)

@@ -1,0 +1,135 @@
+"""python -m conformance.calibrate: find the fastest settings that keep an agreement with a bundle's target.
+
+Agreement is measured against MODE-AR at the same prompts and seeds: on the demo by the scene score (`--by scene`),
+elsewhere by the target's own likelihood of the tokens (`--by likelihood`). The image distance to AR is shown beside.
+"""
+
+import argparse
+import sys
+import time
+from itertools import product
+from pathlib import Path
+from statistics import mean
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+import engines
+from conformance.calibrate.figure import draw_frontier
+from conformance.calibrate.measure import Meter
+from conformance.calibrate.prompts import PromptFileError, read_prompts
+from conformance.calibrate.search import Candidate, Measured, Sample, choose, search
+from engines.bundle.settings import write_settings
+
+TAUS = (0.05, 0.2, 0.5)
+RADII = (0, 1, 2, 3)
+NEIGHBOURS = (4, 16, 64)
+KEEP = {"scene": 0.02, "likelihood": 0.1}
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m conformance.calibrate", description=__doc__)
+    parser.add_argument("--bundle", type=Path, required=True)
+    parser.add_argument("--prompts", type=Path, required=True, help="text file, a prompt a line")
+    parser.add_argument("--budget", type=float, required=True, metavar="MINUTES")
+    parser.add_argument("--mode", choices=("serial", "parallel"), default="parallel")
+    parser.add_argument("--by", choices=tuple(KEEP), default="scene", help="what agreement means")
+    parser.add_argument("--keep", type=float, help=f"agreement that may be lost: a share, or nats a token; {KEEP}")
+    parser.add_argument("--backend", choices=engines.BACKENDS, default="ort")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--figure", type=Path, help="PNG of the frontier; default: calibration.png beside the prompts")
+    parser.add_argument("--dry-run", action="store_true", help="leave the bundle as it is")
+    arguments = parser.parse_args()
+    if not 0 < arguments.budget <= 1e5:
+        parser.error(f"--budget: expected minutes above 0, got {arguments.budget:g}")
+    if arguments.keep is not None and not 0 <= arguments.keep <= 1e3:
+        parser.error(f"--keep: expected a number from 0 on, got {arguments.keep:g}")
+    if arguments.threads < 1:
+        parser.error(f"--threads: expected at least 1, got {arguments.threads}")
+    return arguments
+
+
+def _candidates(pipeline: engines.Pipeline) -> list[Candidate]:
+    limit = pipeline.bundle.manifest.max_neighbours
+    near = sorted({min(count, limit) for count in NEIGHBOURS})
+    return [Candidate(tau, radius, count) for radius, tau, count in product(RADII, TAUS, near)]
+
+
+def _print_table(measured: list[Measured], meter: Meter, chosen: Measured | None, console: Console) -> None:
+    table = Table(title="candidates, the longest measured first")
+    for column in ("settings", "prompts", "agreement lost", "passes", "s an image", "distance to AR"):
+        table.add_column(column, justify="left" if column == "settings" else "right")
+    shown = [item for item in measured if item.samples]
+    for item in sorted(shown, key=lambda item: (-len(item.samples), item.cost)):
+        seconds, passes = item.cost
+        table.add_row(
+            ("* " if item is chosen else "") + item.candidate.name,
+            str(len(item.samples)),
+            f"{0 - item.agreement:.3f}",
+            f"{passes:.0f}",
+            f"{seconds:.2f}",
+            f"{mean(meter.distances[item.candidate]):.1f}",
+        )
+    console.print(table)
+
+
+def _run(arguments: argparse.Namespace, console: Console) -> int:
+    prompts = read_prompts(arguments.prompts)
+    pipeline = engines.load(arguments.bundle, arguments.backend, arguments.threads)
+    meter = Meter(pipeline, prompts, arguments.mode, arguments.by)
+    lost = KEEP[arguments.by] if arguments.keep is None else arguments.keep
+    started, seconds = time.monotonic(), 60 * arguments.budget
+    columns = (TextColumn("{task.description:40}"), BarColumn(), TextColumn("{task.percentage:.0f}% of the budget"))
+    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
+        bar = progress.add_task("", total=seconds)
+
+        def measure(candidate: Candidate, number: int) -> Sample:
+            progress.update(bar, description=candidate.name, completed=min(seconds, time.monotonic() - started))
+            return meter.measure(candidate, number)
+
+        measured = search(
+            _candidates(pipeline),
+            len(prompts),
+            -lost,
+            measure,
+            lambda: time.monotonic() - started < seconds,
+        )
+    if not any(item.samples for item in measured):
+        print(f"error: --budget: {arguments.budget:g} minutes measured no candidate; give more", file=sys.stderr)
+        return 2
+    chosen = choose([item for item in measured if item.samples], -lost)
+    _print_table(measured, meter, chosen, console)
+    figure = arguments.figure or arguments.prompts.with_name("calibration.png")
+    autoregressive = mean(item.result.stats.seconds for item in meter.baselines.values())
+    draw_frontier(measured, chosen, -lost, autoregressive, figure)
+    console.print(f"wrote {figure}; autoregressive: {autoregressive:.2f} s an image")
+    if chosen is None:
+        print(f"error: no candidate loses at most {lost:g}; give another --keep or better models", file=sys.stderr)
+        return 1
+    if not arguments.dry_run:
+        settings = pipeline.settings(mode=arguments.mode, **vars(chosen.candidate))
+        write_settings(arguments.bundle, settings)
+        console.print(f"wrote {chosen.candidate.name}, mode {arguments.mode}, into {arguments.bundle}")
+    return 0
+
+
+def main() -> int:
+    """Search, show the frontier, and write the choice into the bundle."""
+    arguments = _arguments()
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    try:
+        return _run(arguments, console)
+    except (PromptFileError, engines.BundleError, engines.BackendError, engines.SettingsError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {error.filename}: cannot write it: {error.strerror or error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("error: interrupted; the bundle is as it was", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,62 @@
+"""How far a decode agrees with the target: by scene score on the demo, elsewhere by likelihood and image distance."""
+
+import time
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+import engines
+from conformance.calibrate.search import Candidate, Sample
+from engines.prompts import make_plan, parse
+from reference.demo.evaluate import prompt_holds
+
+Agreement = Literal["scene", "likelihood"]
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The target's own image of a prompt."""
+
+    result: engines.Result
+    value: float  # scene: 1 if the prompt holds; likelihood: mean log p of a token, nats
+
+
+class Meter:
+    """Measures candidates against MODE-AR at the same prompts and seeds."""
+
+    def __init__(
+        self, pipeline: engines.Pipeline, prompts: list[str], mode: engines.Mode, agreement: Agreement
+    ) -> None:
+        self.pipeline, self.prompts, self.mode, self.agreement = pipeline, prompts, mode, agreement
+        self.baselines: dict[int, Baseline] = {}
+        self.distances: dict[Candidate, list[float]] = {}
+        self._draw(0, mode)  # the first run of each graph prepares it; no candidate should pay for that
+
+    def _value(self, number: int, result: engines.Result) -> float:
+        prompt = self.prompts[number]
+        if self.agreement == "scene":
+            return float(prompt_holds(parse(prompt), np.asarray(result.image)))
+        return float(self.pipeline.token_log_probs(prompt, result.plan, result.tokens).mean())
+
+    def baseline(self, number: int) -> Baseline:
+        """Return the target's own image of a prompt, drawn once."""
+        if number not in self.baselines:
+            result = self._draw(number, "ar")
+            self.baselines[number] = Baseline(result, self._value(number, result))
+        return self.baselines[number]
+
+    def _draw(self, number: int, mode: engines.Mode, **settings: Any) -> engines.Result:
+        plan = make_plan(parse(self.prompts[number]), number)
+        return self.pipeline.generate(self.prompts[number], seed=number, mode=mode, plan=plan, **settings)
+
+    def measure(self, candidate: Candidate, number: int) -> Sample:
+        """Draw a prompt as a candidate says and compare it with the target's own image."""
+        baseline = self.baseline(number)
+        started = time.perf_counter()
+        result = self._draw(number, self.mode, **vars(candidate))
+        seconds = time.perf_counter() - started
+        difference = np.asarray(result.image, np.float64) - np.asarray(baseline.result.image, np.float64)
+        self.distances.setdefault(candidate, []).append(float(np.sqrt((difference**2).mean())))
+        passes = result.stats.nfe_target + result.stats.nfe_drafter
+        return Sample(self._value(number, result) - baseline.value, seconds, passes)

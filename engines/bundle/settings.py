@@ -1,0 +1,33 @@
+"""Write decode settings into a bundle."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+from engines.bundle.manifest import MANIFEST_NAME, Manifest
+from engines.bundle.open import open_bundle
+from engines.settings import Settings
+
+
+def write_settings(folder: Path | str, settings: Settings) -> None:
+    """Replace a bundle's decode settings; its manifest is the old one or the new one, never half of it.
+
+    Args:
+        folder: The bundle's.
+        settings: From `Pipeline.settings`, which holds them against the bundle.
+
+    Raises:
+        BundleError: the folder holds no bundle that can be opened.
+    """
+    content = json.loads(open_bundle(folder).manifest.model_dump_json()) | {"settings": settings.model_dump()}
+    text = Manifest.model_validate(content).model_dump_json(indent=1) + "\n"
+    descriptor, beside = tempfile.mkstemp(prefix=".manifest-", dir=folder)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(beside).chmod(0o644)
+        Path(beside).replace(Path(folder) / MANIFEST_NAME)
+    except BaseException:
+        Path(beside).unlink(missing_ok=True)
+        raise

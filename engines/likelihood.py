@@ -1,0 +1,37 @@
+"""What the target thinks of a finished image: the log-probability of each of its tokens, in one pass."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.backends.base import Backend
+from engines.bundle import Bundle
+from engines.settings import Settings
+from engines.state import ModelState, Tokens
+from engines.trace import Trace
+from engines.verify import judge
+
+SMALLEST = 1e-30  # a probability of 0 in float32 is at most this
+
+
+def token_log_probs(
+    bundle: Bundle, backend: Backend, prefix_ids: Tokens, settings: Settings, tokens: Tokens
+) -> NDArray[np.float64]:
+    """Return log p of each token given those before it, Float64[H, W], in nats.
+
+    p is the guided softmax without temperature and filters (DIST-2, "raw"), so that no token has probability 0.
+
+    Args:
+        bundle: Opened and checked.
+        backend: Runs its graphs.
+        prefix_ids: Int[2, P, fields], the condition and the null condition.
+        settings: For their guidance.
+        tokens: Int[H, W].
+    """
+    entry = bundle.manifest.target
+    prefix_ids = prefix_ids if settings.guidance_scale != 1 else prefix_ids[:1]
+    state = ModelState(backend, entry, 0, prefix_ids, settings, 0, Trace(), record_logits=False)
+    cells = range(tokens.size)
+    state.propose(cells, tokens.ravel())
+    own = np.ascontiguousarray(bundle.neighbours[:, :1])
+    probs, _ = judge(state, state.query(cells), tokens.ravel(), own, raw=True)
+    return np.log(np.maximum(probs.astype(np.float64), SMALLEST)).reshape(tokens.shape)
