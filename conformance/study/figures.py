@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import matplotlib
 from matplotlib import pyplot
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullLocator
 
 from conformance.study.statistics import Estimate
 from conformance.study.summary import Line
@@ -17,6 +18,15 @@ MARKERS = "osD^vP*X"
 LEVELS = {AR: "--", OTHER_SEEDS: ":"}
 # Of a point's number beside it, in points: neighbours in a table are often neighbours in the picture.
 PLACES = ((8, 6), (-8, 6), (8, -12), (-8, -12))
+
+
+def _mark_passes(axes: Axes) -> None:
+    """Make the axis of passes logarithmic, with more marks where it spans little."""
+    axes.set_xscale("log", base=2)
+    low, high = axes.get_xlim()
+    axes.xaxis.set_major_locator(LogLocator(2, subs=(1.0, 1.25, 1.5, 1.75) if high < 8 * low else (1.0,)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
 
 
 def _points(axes: Axes, lines: Sequence[Line], estimate_of: Callable[[Line], Estimate | None], scale: float) -> None:
@@ -51,8 +61,7 @@ def _points(axes: Axes, lines: Sequence[Line], estimate_of: Callable[[Line], Est
             weight="bold",
             bbox={"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.6},
         )
-    axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    _mark_passes(axes)
     axes.set_xlabel("passes of target and drafters (log scale)")
     axes.grid(alpha=0.3)
 
