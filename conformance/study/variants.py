@@ -18,7 +18,8 @@ PAPER_ANCHOR, OUR_ANCHOR = 0.0, 8.0
 NEIGHBOURS = (1, 4, 16, 64)
 ZIPAR_WINDOWS = (1, 2, 3, 4, 5, 6, 7, 8, 16)
 WINDOWS = (1, 2, 4, 8, None)
-CHAINS = ((1,), (2,), (1, 2))
+RATIO_2 = (1,)
+CHAINS = (RATIO_2, (2,), (1, 2))
 ACCEPT_ALL: Mapping[str, Any] = {"tau": 0.0}
 # All that a mode without drafters reads.
 SAMPLING = ("mode", "guidance_scale", "temperature", "top_k", "top_p")

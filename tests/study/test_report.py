@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from conformance.study.claims import Claim, claims_of, equal_window
+from conformance.study.claims import Claim, claims_of
 from conformance.study.report import csv_text, table_text, write_report
 from conformance.study.rows import Row
 from conformance.study.summary import Results, lines_of_section
@@ -124,11 +124,6 @@ def test_few_prompts_prove_no_score_near_that_of_ar(make_rows: MakeRows, make_re
 def test_claims_without_rows_are_not_measured(make_rows: MakeRows, make_results: MakeResults) -> None:
     found = claims(make_results(make_rows("default", [True] * 6), {}))
     assert [claim.verdict for claim in found] == ["not measured"] * 5
-
-
-@pytest.mark.parametrize(("total", "window"), [(62.9, None), (63, 1), (155.9, 3), (156, 4), (400, 8), (528, 16)])
-def test_equal_window_takes_no_more_passes(total: float, window: int | None) -> None:
-    assert equal_window(total) == window
 
 
 def test_report_writes_its_files(tmp_path: Path, make_rows: MakeRows, make_results: MakeResults) -> None:
