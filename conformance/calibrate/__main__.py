@@ -100,6 +100,9 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:
         return 2
     chosen = choose([item for item in measured if item.samples], -lost)
     _print_table(measured, meter, chosen, console)
+    skipped = sum(not item.samples for item in measured)
+    if skipped:
+        console.print(f"{skipped} of {len(measured)} candidates were not reached within the budget")
     figure = arguments.figure or arguments.prompts.with_name("calibration.png")
     autoregressive = mean(item.result.stats.seconds for item in meter.baselines.values())
     draw_frontier(measured, chosen, -lost, autoregressive, figure)

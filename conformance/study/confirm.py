@@ -14,6 +14,7 @@ from conformance.study.variants import (
     DEFAULT,
     RATIO_2,
     ZIPAR_WINDOWS,
+    Chain,
     Variant,
     chain_name,
     variants_of,
@@ -33,7 +34,7 @@ def equal_window(default: Group) -> int | None:
     return max(fitting, default=None)
 
 
-def coarser_chains(groups: Mapping[tuple[int, ...], Group]) -> list[tuple[int, ...]]:
+def coarser_chains(groups: Mapping[Chain, Group]) -> list[Chain]:
     """Return the chain, other than ratio 2, with the fewest passes of those that keep ratio 2's score.
 
     By the measured scores over the prompts that all chains have; by score where none keeps it; every such

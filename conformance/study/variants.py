@@ -18,8 +18,9 @@ PAPER_ANCHOR, OUR_ANCHOR = 0.0, 8.0
 NEIGHBOURS = (1, 4, 16, 64)
 ZIPAR_WINDOWS = (1, 2, 3, 4, 5, 6, 7, 8, 16)
 WINDOWS = (1, 2, 4, 8, None)
-RATIO_2 = (1,)
-CHAINS = (RATIO_2, (2,), (1, 2))
+Chain = tuple[int, ...]
+RATIO_2: Chain = (1,)
+CHAINS: tuple[Chain, ...] = (RATIO_2, (2,), (1, 2))
 ACCEPT_ALL: Mapping[str, Any] = {"tau": 0.0}
 # All that a mode without drafters reads.
 SAMPLING = ("mode", "guidance_scale", "temperature", "top_k", "top_p")
@@ -54,7 +55,7 @@ def zipar_name(window: int) -> str:
     return f"ZipAR, window {window}"
 
 
-def chain_name(drafters: tuple[int, ...]) -> str:
+def chain_name(drafters: Chain) -> str:
     """Return a chain of drafters in words: models by number, the target's neighbour first."""
     return f"drafters {','.join(map(str, drafters))}"
 

@@ -7,7 +7,7 @@ import pytest
 from conformance.study.confirm import SECTION, coarser_chains, confirm_variants, equal_window
 from conformance.study.rows import Row
 from conformance.study.summary import Results, lines_of_section
-from conformance.study.variants import variants_of
+from conformance.study.variants import CHAINS, RATIO_2, variants_of
 
 MakeRows = Callable[..., list[Row]]
 MakeResults = Callable[[list[Row], dict[str, float]], Results]
@@ -44,14 +44,14 @@ def test_equal_window_is_that_of_the_mean(make_rows: MakeRows) -> None:
 def test_cheapest_chain_that_keeps_the_score(
     held: tuple[int, int], passes: tuple[int, int], expected: tuple[int, ...], make_rows: MakeRows
 ) -> None:
-    groups = {(1,): by_scene(make_rows("drafters 1", [True] * 100, nfe_target=150))}
-    for chain, count, nfe in zip(((2,), (1, 2)), held, passes, strict=True):
+    groups = {RATIO_2: by_scene(make_rows("drafters 1", [True] * 100, nfe_target=150))}
+    for chain, count, nfe in zip(CHAINS[1:], held, passes, strict=True):
         groups[chain] = by_scene(make_rows("x", [True] * count + [False] * (100 - count), nfe_target=nfe))
     assert coarser_chains(groups) == [expected]
 
 
 def test_chains_that_were_not_measured_are_all_drawn(make_rows: MakeRows) -> None:
-    groups = {chain: by_scene(make_rows("x", [True] * 6)) for chain in ((1,), (2,))}
+    groups = {chain: by_scene(make_rows("x", [True] * 6)) for chain in CHAINS[:2]}
     assert coarser_chains(groups) == [(2,), (1, 2)]
 
 
