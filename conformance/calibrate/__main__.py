@@ -22,9 +22,10 @@ from conformance.calibrate.prompts import PromptFileError, read_prompts
 from conformance.calibrate.search import Candidate, Measured, Sample, choose, search
 from engines.bundle.settings import write_settings
 
-TAUS = (0.05, 0.2, 0.5)
+# The middle first: what a short budget leaves untried is then the outside of the grid, and no radius.
+TAUS = (0.2, 0.05, 0.5)
 RADII = (0, 1, 2, 3)
-NEIGHBOURS = (4, 16, 64)
+NEIGHBOURS = (16, 4, 64)
 KEEP = {"scene": 0.02, "likelihood": 0.1}
 
 
@@ -38,8 +39,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--keep", type=float, help=f"agreement that may be lost: a share, or nats a token; {KEEP}")
     parser.add_argument("--backend", choices=engines.BACKENDS, default="ort")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--figure", type=Path, help="PNG of the frontier; default: calibration.png beside the prompts")
-    parser.add_argument("--dry-run", action="store_true", help="leave the bundle as it is")
+    parser.add_argument(
+        "--figure",
+        type=Path,
+        help="PNG of the frontier; default: calibration.png beside the prompts, none with --dry-run",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="write nothing but what --figure asks for")
     arguments = parser.parse_args()
     if not 0 < arguments.budget <= 1e5:
         parser.error(f"--budget: expected minutes above 0, got {arguments.budget:g}")
@@ -52,8 +57,8 @@ def _arguments() -> argparse.Namespace:
 
 def _candidates(pipeline: engines.Pipeline) -> list[Candidate]:
     limit = pipeline.bundle.manifest.max_neighbours
-    near = sorted({min(count, limit) for count in NEIGHBOURS})
-    return [Candidate(tau, radius, count) for radius, tau, count in product(RADII, TAUS, near)]
+    near = dict.fromkeys(min(count, limit) for count in NEIGHBOURS)
+    return [Candidate(tau, radius, count) for count, tau, radius in product(near, TAUS, RADII)]
 
 
 def _print_table(measured: list[Measured], meter: Meter, chosen: Measured | None, console: Console) -> None:
@@ -100,10 +105,17 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:
         return 2
     chosen = choose([item for item in measured if item.samples], -lost)
     _print_table(measured, meter, chosen, console)
-    figure = arguments.figure or arguments.prompts.with_name("calibration.png")
+    skipped = sum(not item.samples for item in measured)
+    if skipped:
+        console.print(f"{skipped} of {len(measured)} candidates were not reached within the budget")
     autoregressive = mean(item.result.stats.seconds for item in meter.baselines.values())
-    draw_frontier(measured, chosen, -lost, autoregressive, figure)
-    console.print(f"wrote {figure}; autoregressive: {autoregressive:.2f} s an image")
+    console.print(f"autoregressive: {autoregressive:.2f} s an image")
+    figure = arguments.figure
+    if figure is None and not arguments.dry_run:
+        figure = arguments.prompts.with_name("calibration.png")
+    if figure is not None:
+        draw_frontier(measured, chosen, -lost, autoregressive, figure)
+        console.print(f"wrote {figure}")
     if chosen is None:
         print(f"error: no candidate loses at most {lost:g}; give another --keep or better models", file=sys.stderr)
         return 1

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 import engines
+from conformance.study.confirm import confirm_variants, fixed_variants
 from conformance.study.distances import Distances
 from conformance.study.draw import check_weights, draw_jobs, plan_jobs
 from conformance.study.features import features_of
@@ -25,12 +26,16 @@ from conformance.study.variants import SECTIONS, Variant, identity, variants_of
 from engines.demo_bundle import demo_bundle_path
 from reference import demo
 
+SWEEP_PER_TASK, CONFIRM_PER_TASK = 10, 160
+
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m conformance.study", description=__doc__)
     parser.add_argument("--bundle", type=Path, default=demo_bundle_path("fp32"), help="default: %(default)s")
     parser.add_argument("--out", type=Path, required=True, help="folder of rows and report; resumes there")
-    parser.add_argument("--per-task", type=int, default=10, help="held-out prompts of each of the six tasks")
+    parser.add_argument(
+        "--per-task", type=int, help="held-out prompts of each of the six tasks; default: 10, with --confirm 160"
+    )
     parser.add_argument(
         "--timing-per-task",
         type=int,
@@ -39,10 +44,16 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--sections", nargs="+", metavar="SECTION", help=f"of {', '.join(SECTIONS)}; default: all")
     parser.add_argument("--only", nargs="+", metavar="VARIANT", help="only these, by the names in the tables")
+    parser.add_argument(
+        "--confirm", action="store_true", help="after the sweeps: only the variants of the claims, over many prompts"
+    )
     parser.add_argument("--workers", type=int, default=2, help="processes of one thread each")
     parser.add_argument("--resamples", type=int, default=200, help="of the prompts, for the bootstrap intervals")
     parser.add_argument("--report-only", action="store_true", help="draw nothing; report what is there")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.per_task is None:
+        arguments.per_task = CONFIRM_PER_TASK if arguments.confirm else SWEEP_PER_TASK
+    return arguments
 
 
 def _check(arguments: argparse.Namespace) -> list[Variant]:
@@ -60,6 +71,8 @@ def _check(arguments: argparse.Namespace) -> list[Variant]:
         value = getattr(arguments, name)
         if not lowest <= value <= highest:
             raise StudyError(f"--{name.replace('_', '-')}: expected {lowest}..{highest}, got {value}")
+    if arguments.confirm and (arguments.sections or arguments.only):
+        raise StudyError("--confirm: expected neither --sections nor --only beside it; it draws the claims' variants")
     for name in arguments.sections or []:
         if name not in SECTIONS:
             raise StudyError(f"--sections: expected some of {', '.join(SECTIONS)}; got {name!r}")
@@ -70,6 +83,8 @@ def _check(arguments: argparse.Namespace) -> list[Variant]:
             raise StudyError(f"--only: expected names of the study's tables, such as 'default' or 'AR'; got {name!r}")
     if arguments.out.exists() and not arguments.out.is_dir():
         raise StudyError(f"--out: expected a folder, got the file {arguments.out}")
+    if arguments.confirm:
+        return fixed_variants()
     return [item for item in listed if arguments.only is None or item.name in arguments.only]
 
 
@@ -125,11 +140,16 @@ def main() -> int:
         pipeline = engines.load(arguments.bundle, threads=1)
         check_weights(pipeline)
         everything = variants_of()
-        identities, missing = _identities(everything, pipeline)
+        identities, missing = _identities([*everything, *fixed_variants()], pipeline)
         if not arguments.report_only:
             arguments.out.mkdir(parents=True, exist_ok=True)
             _draw(arguments, asked, identities)
-        written = write_report(everything, _results(arguments, identities), missing, arguments.out)
+        # Only now: the default's passes, of which the ZipAR of equal passes follows, are those of all its prompts.
+        confirmed = confirm_variants(read_rows(arguments.out), identities)
+        identities |= _identities(confirmed, pipeline)[0]
+        if arguments.confirm and not arguments.report_only:
+            _draw(arguments, confirmed, identities)
+        written = write_report([*everything, *confirmed], _results(arguments, identities), missing, arguments.out)
     except (engines.BundleError, engines.BackendError, StudyError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

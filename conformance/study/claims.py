@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
 
+from conformance.study.confirm import CELLS, SCORE_MARGIN, equal_window
 from conformance.study.rows import Row, Scene
 from conformance.study.statistics import Estimate, bootstrap_interval, paired_difference
 from conformance.study.summary import Results, common_scenes
@@ -15,16 +16,14 @@ from conformance.study.variants import (
     ORACLE_ACCEPTED,
     ORACLE_DEFAULT,
     OTHER_SEEDS,
-    ZIPAR_WINDOWS,
+    RATIO_2,
     Variant,
     chain_name,
     zipar_name,
 )
 
-CELLS, ROWS, COLUMNS = 32 * 32, 32, 32
 MOST_TARGET_NFE, MOST_NFE = CELLS / 6, CELLS / 4
 REJECTED = (0.03, 0.20)
-SCORE_MARGIN = -0.03
 ORACLE_SHARE = 0.95
 Verdict = Literal["holds", "does not hold", "not measured"]
 Group = dict[Scene, Row]
@@ -124,22 +123,16 @@ def _default_is_cheap(results: Results) -> Claim:
         f"target passes: {target:.1f}": target <= MOST_TARGET_NFE,
         f"total passes: {total:.1f}": total <= MOST_NFE,
         f"rejected: {100 * rejected:.1f}%": REJECTED[0] <= rejected <= REJECTED[1],
-        f"score difference to AR: {_points(score)}": score.low >= SCORE_MARGIN,
+        f"score difference to AR: {_points(score)}": score.low >= -SCORE_MARGIN,
     }
     facts = tuple(f"{fact}: {_verdict(holds)}" for fact, holds in parts.items())
     return Claim(text, _verdict(all(parts.values())), (f"{len(scenes)} prompts", *facts))
 
 
-def equal_window(total: float) -> int | None:
-    """Return the largest ZipAR window of the controls that takes no more passes than `total`, if there is one."""
-    fitting = [window for window in ZIPAR_WINDOWS if COLUMNS + (ROWS - 1) * window <= total]
-    return max(fitting, default=None)
-
-
 def _beats_zipar(results: Results) -> Claim:
     text = "At equal total passes the default beats ZipAR in score or encoder_frechet (the interval excludes 0)"
     default = results.control(DEFAULT)
-    window = equal_window(fmean(row.nfe for row in default.values())) if default else None
+    window = equal_window(default)
     if window is None:
         return Claim(text, "not measured", (f"needs {DEFAULT!r} and a ZipAR window of no more passes",))
     found = compare(default, results.control(zipar_name(window)), results)
@@ -161,14 +154,14 @@ def _coarser_is_cheaper(results: Results) -> Claim:
         "A cascade, or a ratio of 4, takes fewer passes in all than a ratio of 2 at an equal score "
         "(no more than 3 points below, lower 95% bound)"
     )
-    ratio_2 = results.rows_of(Variant(chain_name((1,)), "cascade"))
+    ratio_2 = results.rows_of(Variant(chain_name(RATIO_2), "cascade"))
     facts: list[str] = []
     holds = []
     for drafters, words in (((2,), "ratio 4"), ((1, 2), "cascade")):
         found = compare(results.rows_of(Variant(chain_name(drafters), "cascade")), ratio_2, results)
         if found is None:
             continue
-        holds.append(found.nfe[0] < found.nfe[1] and found.score.low >= SCORE_MARGIN)
+        holds.append(found.nfe[0] < found.nfe[1] and found.score.low >= -SCORE_MARGIN)
         facts += [f"{words} ({chain_name(drafters)}): {fact}" for fact in (_verdict(holds[-1]), *found.facts())]
     if not holds:
         return Claim(text, "not measured", ("needs the section cascade",))

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from conformance.study.claims import Claim, claims_of
+from conformance.study.confirm import SECTION
 from conformance.study.figures import draw_section
 from conformance.study.files import write_whole
 from conformance.study.statistics import Estimate
 from conformance.study.summary import Line, Results, lines_of_section
-from conformance.study.variants import SECTIONS, Variant
+from conformance.study.variants import Variant
 from engines.prompts.vocabulary import TASKS
 
 COLUMNS = (
@@ -123,12 +124,12 @@ def claims_text(claims: Sequence[Claim]) -> str:
 def write_report(listed: Sequence[Variant], results: Results, missing: Sequence[str], folder: Path) -> list[Path]:
     """Write the report of everything that was drawn and return its files."""
     tables, every_line, written = [], [], []
-    for section in SECTIONS:
+    for section in dict.fromkeys(item.section for item in listed):
         lines = lines_of_section([item for item in listed if item.section == section], results)
         if not lines:
             continue
         every_line += lines
-        tables.append(table_text(lines) + ("\n" + per_task_text(lines) if section == "controls" else ""))
+        tables.append(table_text(lines) + ("\n" + per_task_text(lines) if section in ("controls", SECTION) else ""))
         written.append(folder / f"{section}.png")
         write_whole(written[-1], draw_section(lines))
     intro = (

@@ -7,7 +7,7 @@ from statistics import fmean
 from conformance.study.distances import Distances
 from conformance.study.rows import Row, Scene
 from conformance.study.statistics import Estimate, bootstrap_interval, paired_difference, wilson
-from conformance.study.variants import AR, DEFAULT, OTHER_SEEDS, Variant
+from conformance.study.variants import ACCEPTED, AR, DEFAULT, ORACLE_ACCEPTED, ORACLE_DEFAULT, OTHER_SEEDS, Variant
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,8 @@ def lines_of_section(listed: Sequence[Variant], results: Results) -> list[Line]:
     """Return a line for AR, for the default and for each variant of a section that was drawn.
 
     All are over the same prompts, those that every one of them has: a Frechet distance depends on how many
-    images it is between.
+    images it is between. The other controls (everything accepted, oracle drafts) stand beside them where they
+    have those prompts, too.
     """
     section = listed[0].section
     named = {item.name: item for item in listed}
@@ -140,6 +141,9 @@ def lines_of_section(listed: Sequence[Variant], results: Results) -> list[Line]:
     scenes = common_scenes(list(groups.values()))
     if not scenes or not set(groups) & set(named):
         return []
+    beside = {name: results.control(name) for name in (ACCEPTED, ORACLE_DEFAULT, ORACLE_ACCEPTED)}
+    groups = {name: rows for name, rows in beside.items() if set(scenes) <= set(rows)} | groups
+    groups = {name: groups[name] for name in sorted(groups, key=lambda name: name not in (AR, DEFAULT))}
     ar = {where: groups[AR][where] for where in scenes} if AR in groups else {}
     paired = _frechet(groups, ar, scenes, results)
     unpaired = _frechet(groups, results.control(OTHER_SEEDS), scenes, results)

@@ -18,8 +18,13 @@ PAPER_ANCHOR, OUR_ANCHOR = 0.0, 8.0
 NEIGHBOURS = (1, 4, 16, 64)
 ZIPAR_WINDOWS = (1, 2, 3, 4, 5, 6, 7, 8, 16)
 WINDOWS = (1, 2, 4, 8, None)
-CHAINS = ((1,), (2,), (1, 2))
+Chain = tuple[int, ...]
+RATIO_2: Chain = (1,)
+CHAINS: tuple[Chain, ...] = (RATIO_2, (2,), (1, 2))
 ACCEPT_ALL: Mapping[str, Any] = {"tau": 0.0}
+# All that a mode without drafters reads.
+SAMPLING = ("mode", "guidance_scale", "temperature", "top_k", "top_p")
+UNDRAFTED_FIELDS: Mapping[str, tuple[str, ...]] = {"ar": SAMPLING, "zipar": (*SAMPLING, "window", "adaptive_window")}
 
 AR, DEFAULT, ACCEPTED = "AR", "default", "everything accepted"
 OTHER_SEEDS = "AR, other seeds"
@@ -50,7 +55,7 @@ def zipar_name(window: int) -> str:
     return f"ZipAR, window {window}"
 
 
-def chain_name(drafters: tuple[int, ...]) -> str:
+def chain_name(drafters: Chain) -> str:
     """Return a chain of drafters in words: models by number, the target's neighbour first."""
     return f"drafters {','.join(map(str, drafters))}"
 
@@ -184,13 +189,18 @@ def variants_of(sections: list[str] | None = None) -> list[Variant]:
 
 
 def identity(item: Variant, pipeline: engines.Pipeline) -> str:
-    """Return what names a variant's images: a digest of settings, draft, seeds and weights.
+    """Return what names a variant's images: a digest of all that they depend on, and of nothing else.
+
+    AR depends neither on tau nor on a drafter: another default or a drafter trained anew leaves its images,
+    the dearest of the study, as they are.
 
     Raises:
         SettingsError: the bundle does not hold what the variant asks for.
     """
     settings = pipeline.settings(**item.settings)
     manifest = pipeline.bundle.manifest
-    weights = [entry.weights_sha256 for entry in manifest.models]
-    content = [settings.model_dump(), item.oracle, item.other_seeds, weights, manifest.tokenizer_sha256]
+    fields = settings.model_dump()
+    read = {name: fields[name] for name in UNDRAFTED_FIELDS.get(settings.mode, fields)}
+    weights = [manifest.models[number].weights_sha256 for number in settings.model_numbers]
+    content = [read, item.oracle, item.other_seeds, weights, manifest.tokenizer_sha256]
     return sha256(json.dumps([*content, manifest.precision], sort_keys=True).encode()).hexdigest()[:16]

@@ -45,6 +45,8 @@ def refusal(arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytes
         (["--sections", "controls", "nonsense"], "--sections: expected some of controls, "),
         (["--only", "nonsense"], "got 'nonsense'"),
         (["--sections", "anchor", "--only", "AR"], "got 'AR'"),
+        (["--confirm", "--only", "AR"], "--confirm: expected neither --sections nor --only"),
+        (["--confirm", "--sections", "anchor"], "--confirm: expected neither --sections nor --only"),
         (["--per-task", "many"], "argument --per-task: invalid int value: 'many'"),
         (["--bundle", "no-such-bundle"], "no-such-bundle"),
     ],

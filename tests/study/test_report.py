@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from conformance.study.claims import Claim, claims_of, equal_window
+from conformance.study.claims import Claim, claims_of
 from conformance.study.report import csv_text, table_text, write_report
 from conformance.study.rows import Row
 from conformance.study.summary import Results, lines_of_section
@@ -83,6 +83,21 @@ def test_table_and_csv_hold_the_figures(make_rows: MakeRows, make_results: MakeR
     assert (float(read[1]["score_two_object"]), float(read[1]["score_position"])) == (1.0, 0.5)
 
 
+def test_controls_stand_beside_every_section(make_rows: MakeRows, make_results: MakeResults) -> None:
+    rows = ar(make_rows, [True] * 12) + make_rows("default", [True] * 12)
+    rows += make_rows("everything accepted", [True] * 11 + [False]) + make_rows("oracle, default", [True] * 3)
+    rows += make_rows("anchor 2, radius 2", [True] * 6, section="anchor")
+    lines = lines_of_section(variants_of(["anchor"]), make_results(rows, {}))
+    # The oracle has fewer prompts than the section and does not take any from it.
+    assert [(line.variant, line.images) for line in lines] == [
+        ("AR", 6),
+        ("default", 6),
+        ("everything accepted", 6),
+        ("anchor 2, radius 2", 6),
+    ]
+    assert {line.section for line in lines} == {"anchor"}
+
+
 def test_section_without_rows_has_no_table(make_rows: MakeRows, make_results: MakeResults) -> None:
     rows = ar(make_rows, [True] * 6) + make_rows("default", [True] * 6)
     assert lines_of_section([Variant("x", "anchor")], make_results(rows, {})) == []
@@ -124,11 +139,6 @@ def test_few_prompts_prove_no_score_near_that_of_ar(make_rows: MakeRows, make_re
 def test_claims_without_rows_are_not_measured(make_rows: MakeRows, make_results: MakeResults) -> None:
     found = claims(make_results(make_rows("default", [True] * 6), {}))
     assert [claim.verdict for claim in found] == ["not measured"] * 5
-
-
-@pytest.mark.parametrize(("total", "window"), [(62.9, None), (63, 1), (155.9, 3), (156, 4), (400, 8), (528, 16)])
-def test_equal_window_takes_no_more_passes(total: float, window: int | None) -> None:
-    assert equal_window(total) == window
 
 
 def test_report_writes_its_files(tmp_path: Path, make_rows: MakeRows, make_results: MakeResults) -> None:

@@ -1,0 +1,85 @@
+"""The variants of the claims, to be drawn over many prompts once the sweeps are done.
+
+Two of them follow from what was measured: the ZipAR window that takes as many passes in all as the default,
+and the cheapest chain of coarser drafters that keeps the score.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from statistics import fmean
+
+from conformance.study.rows import Row, Scene
+from conformance.study.variants import (
+    CHAINS,
+    DEFAULT,
+    RATIO_2,
+    ZIPAR_WINDOWS,
+    Chain,
+    Variant,
+    chain_name,
+    variants_of,
+    zipar_name,
+)
+
+SECTION = "confirm"
+SCORE_MARGIN = 0.03  # of the claims: an equal score is one no lower than this
+CELLS, ROWS, COLUMNS = 32 * 32, 32, 32
+Group = Mapping[Scene, Row]
+
+
+def equal_window(default: Group) -> int | None:
+    """Return the largest ZipAR window of the controls that takes no more passes than the default, if there is one."""
+    total = fmean(row.nfe for row in default.values()) if default else 0
+    fitting = [window for window in ZIPAR_WINDOWS if COLUMNS + (ROWS - 1) * window <= total]
+    return max(fitting, default=None)
+
+
+def coarser_chains(groups: Mapping[Chain, Group]) -> list[Chain]:
+    """Return the chain, other than ratio 2, with the fewest passes of those that keep ratio 2's score.
+
+    By the measured scores over the prompts that all chains have; by score where none keeps it; every such
+    chain where one was not measured.
+
+    Args:
+        groups: Rows by scene of every chain.
+    """
+    chains = [chain for chain in CHAINS if chain != RATIO_2]
+    scenes = set.intersection(*(set(groups.get(chain, {})) for chain in CHAINS))
+    if not scenes:
+        return chains
+    score = {chain: fmean(groups[chain][where].holds for where in scenes) for chain in CHAINS}
+    passes = {chain: fmean(groups[chain][where].nfe for where in scenes) for chain in CHAINS}
+    keeping = [chain for chain in chains if score[chain] >= score[RATIO_2] - SCORE_MARGIN]
+    if keeping:
+        return [min(keeping, key=lambda chain: passes[chain])]
+    return [max(chains, key=lambda chain: score[chain])]
+
+
+def fixed_variants() -> list[Variant]:
+    """Return the controls that every confirmation has, whatever was measured."""
+    kept = [item for item in variants_of(["controls"]) if item.settings.get("mode") != "zipar"]
+    return [replace(item, section=SECTION) for item in kept]
+
+
+def confirm_variants(rows: Sequence[Row], identities: Mapping[tuple[str, str], str]) -> list[Variant]:
+    """Return the section `confirm`, as far as what was measured determines it.
+
+    Args:
+        rows: All that was drawn.
+        identities: Of (section, name), of the sections that are swept.
+    """
+    groups: dict[str, dict[Scene, Row]] = {}
+    for row in rows:
+        groups.setdefault(row.identity, {})[row.scene] = row
+
+    def group(section: str, name: str) -> dict[Scene, Row]:
+        return groups.get(identities.get((section, name), ""), {})
+
+    default = group("controls", DEFAULT)
+    window = equal_window(default)
+    chains = coarser_chains({chain: group("cascade", chain_name(chain)) for chain in CHAINS})
+    chosen = {("cascade", chain_name(chain)) for chain in (RATIO_2, *chains)}
+    if window is not None:
+        chosen.add(("controls", zipar_name(window)))
+    swept = [item for item in variants_of(["controls", "cascade"]) if (item.section, item.name) in chosen]
+    return fixed_variants() + [replace(item, section=SECTION) for item in swept]
