@@ -150,7 +150,7 @@ def scaling_uses_known_rows(case: Case, decoded: Decoded) -> None:
             drafted = torch.cat([known[: cycle.draft_first_row], cycle.draft_tokens])
             assert len(drafted) == cycle.draft_first_row + len(cycle.draft_tokens)
             ratio, window = models.scale_ratio(cycle.model, number), slice(cycle.first_row, cycle.last_row)
-            expected, margin = rescaled_tokens(tokenizer, drafted, ratio, up=True)
+            expected, margin = rescaled_tokens(tokenizer, drafted, ratio, True, case.settings.up_sampler)
             agree(cycle.up_sampled, expected[window], margin[window])
             known = torch.cat([known[:first_row], rows]) if rows.numel() else known
     ratio = models.scale_ratio(0, case.settings.drafters[0])
@@ -159,7 +159,8 @@ def scaling_uses_known_rows(case: Case, decoded: Decoded) -> None:
             assert cycle.last_row == case.toy.target_height
             continue
         new = slice(cycle.draft_first_row, cycle.last_row // ratio)
-        expected, margin = rescaled_tokens(tokenizer, decoded.tokens[: cycle.last_row], ratio, up=False)
+        verified = decoded.tokens[: cycle.last_row]
+        expected, margin = rescaled_tokens(tokenizer, verified, ratio, False, case.settings.down_sampler)
         agree(cycle.down_sampled, expected[new], margin[new])
         reach("verified rows differ from the draft", differs(cycle))
 

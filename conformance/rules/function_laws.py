@@ -215,14 +215,15 @@ def is_stale(toy: Toy, passes: Sequence[Mapping[int, int]], row: DictionaryModel
     return any(float(np.abs(row.key[place] - key).max()) > 1e-3 for place, key in fresh.key.items())
 
 
-def default_resize(images: Tensor, scale: int, up: bool) -> Tensor:
-    """Resize by the filters that are the settings' defaults."""
-    return enlarge(images, scale, "bicubic") if up else shrink(images, scale, "area")
+def resize(images: Tensor, scale: int, up: bool, resize_filter: str) -> Tensor:
+    """Resize as the reference does."""
+    return enlarge(images, scale, resize_filter) if up else shrink(images, scale, resize_filter)
 
 
-def resizing_is_separable(images: Array, scale: int, up: bool, resize: Callable[[Tensor, int, bool], Tensor]) -> None:
-    """SCALE-1, SCALE-2: bicubic enlargement and the mean, along each axis."""
-    result = array(resize(torch.from_numpy(images), scale, up))
-    np.testing.assert_allclose(result, resized(images, scale, up), rtol=0, atol=TOLERANCE)
-    reach("enlarged", up and scale > 1)
-    reach("shrunk", not up and scale > 1)
+def resizing_is_separable(
+    images: Array, scale: int, up: bool, resize_filter: str, resize: Callable[[Tensor, int, bool, str], Tensor]
+) -> None:
+    """SCALE-1, SCALE-2: a kernel along each axis, edges repeated, the result clamped."""
+    result = array(resize(torch.from_numpy(images), scale, up, resize_filter))
+    np.testing.assert_allclose(result, resized(images, scale, up, resize_filter), rtol=0, atol=TOLERANCE)
+    reach(f"{'enlarged' if up else 'shrunk'} by {resize_filter}", scale > 1)

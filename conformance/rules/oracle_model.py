@@ -110,38 +110,60 @@ def from_scratch(model: Transformer, prefix: Tensor, tokens: Sequence[int]) -> l
     return [logits[first - 1 + cell] for cell in range(len(tokens) + 1)]
 
 
-def _cubic(distance: float) -> float:
-    """Keys' cubic kernel with a = -0.75, which torch's bicubic uses."""
-    a, x = -0.75, abs(distance)
+def _cubic(distance: float, sharpness: float) -> float:
+    """Keys' cubic kernel with a = -sharpness."""
+    a, x = -sharpness, abs(distance)
     if x <= 1:
         return (a + 2) * x**3 - (a + 3) * x**2 + 1
     return a * (x**3 - 5 * x**2 + 8 * x - 4) if x < 2 else 0.0
 
 
-def enlarging(size: int, scale: int) -> Array:
-    """Return the matrix [size * scale, size] of bicubic enlargement along one axis; edges are repeated."""
+def _weight(resize_filter: str, distance: float) -> float:
+    """Return how much a pixel counts at a distance, in pixels of the smaller image."""
+    match resize_filter:
+        case "nearest" | "area":
+            return float(-0.5 <= distance < 0.5)
+        case "bilinear":
+            return max(0.0, 1 - abs(distance))
+        case "enlarging bicubic":  # torch's sharpness
+            return _cubic(distance, 0.75)
+        case _:
+            return _cubic(distance, 0.5)
+
+
+def enlarging(size: int, scale: int, resize_filter: str) -> Array:
+    """Return the matrix [size * scale, size] of enlargement along one axis; edges are repeated."""
     matrix = np.zeros((size * scale, size))
+    kernel = "enlarging bicubic" if resize_filter == "bicubic" else resize_filter
     for place in range(size * scale):
         centre = (place + 0.5) / scale - 0.5
-        for tap in range(math.floor(centre) - 1, math.floor(centre) + 3):
-            matrix[place, min(max(tap, 0), size - 1)] += _cubic(centre - tap)
+        for tap in range(math.floor(centre) - 2, math.floor(centre) + 4):
+            matrix[place, min(max(tap, 0), size - 1)] += _weight(kernel, centre - tap)
     return matrix
 
 
-def shrinking(size: int, scale: int) -> Array:
-    """Return the matrix [size / scale, size] of the mean over `scale` neighbours along one axis."""
-    return np.kron(np.eye(size // scale), np.full((1, scale), 1 / scale))
+def shrinking(size: int, scale: int, resize_filter: str) -> Array:
+    """Return the matrix [size / scale, size] of shrinking along one axis: a kernel as wide as `scale` times its own."""
+    matrix = np.zeros((size // scale, size))
+    for place in range(size // scale):
+        centre = (place + 0.5) * scale - 0.5
+        for tap in range(math.floor(centre) - 2 * scale - 1, math.floor(centre) + 2 * scale + 2):
+            matrix[place, min(max(tap, 0), size - 1)] += _weight(resize_filter, (tap - centre) / scale)
+    matrix /= matrix.sum(axis=1, keepdims=True)
+    return matrix
 
 
-def resized(images: Array, scale: int, up: bool) -> Array:
-    """Resize Float[B, 3, h, w] along both axes, clamped to [-1, 1] where it grows."""
+def resized(images: Array, scale: int, up: bool, resize_filter: str) -> Array:
+    """Resize Float[B, 3, h, w] along both axes, clamped to [-1, 1]."""
     factory = enlarging if up else shrinking
-    rows, columns = factory(images.shape[2], scale), factory(images.shape[3], scale)
+    rows, columns = (factory(size, scale, resize_filter) for size in images.shape[2:])
     result: Array = np.einsum("yh,bchw,xw->bcyx", rows, images, columns)
-    return result.clip(-1, 1) if up else result
+    return result.clip(-1, 1)
 
 
-def rescaled_tokens(tokenizer: Tokenizer, tokens: Tensor, scale: int, up: bool) -> tuple[NDArray[np.int64], Array]:
+def rescaled_tokens(
+    tokenizer: Tokenizer, tokens: Tensor, scale: int, up: bool, resize_filter: str
+) -> tuple[NDArray[np.int64], Array]:
     """Return U_r or D_r of Int[h, w], and each token's margin: the nearest code's lead over the second nearest.
 
     Encoder and decoder are the tokenizer's own; resizing and the search for the nearest code are done here.
@@ -150,7 +172,8 @@ def rescaled_tokens(tokenizer: Tokenizer, tokens: Tensor, scale: int, up: bool) 
     directions = directions / np.linalg.norm(directions, axis=1, keepdims=True)
     codes = torch.from_numpy(directions[tokens.numpy()])
     images = array(tokenizer.decoder(codes[None].permute(0, 3, 1, 2))).clip(-1, 1)
-    features = array(tokenizer.encoder(torch.from_numpy(resized(images, scale, up))))[0].transpose(1, 2, 0)
+    pixels = torch.from_numpy(resized(images, scale, up, resize_filter))
+    features = array(tokenizer.encoder(pixels))[0].transpose(1, 2, 0)
     features = features / np.linalg.norm(features, axis=2, keepdims=True)
     distances = np.linalg.norm(features[:, :, None] - directions, axis=3)  # [H, W, V]
     ordered = np.sort(distances, axis=2)

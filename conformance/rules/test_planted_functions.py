@@ -187,11 +187,16 @@ def feed_seeing_all(model: Transformer, cache: KVCache, embeddings: Tensor, posi
     return logits
 
 
-def nearest_pixels(images: Tensor, scale: int, up: bool) -> Tensor:
+def nearest_pixels(images: Tensor, scale: int, up: bool, resize_filter: str) -> Tensor:
     """Repeat pixels, or take the first of each block."""
     if up:
         return images.repeat_interleave(scale, dim=2).repeat_interleave(scale, dim=3)
     return images[:, :, ::scale, ::scale]
+
+
+def smooth_pixels(images: Tensor, scale: int, up: bool, resize_filter: str) -> Tensor:
+    """Ignore the filter, and take the smoothest."""
+    return laws.resize(images, scale, up, "bilinear" if up else "area")
 
 
 WINDOW = Window(Mask(4, 4, frozenset({5, 8})), 1, 3, 1)
@@ -241,8 +246,11 @@ PLANTED: list[tuple[Check, Callable[..., Any], Callable[..., Any]]] = [
     (over(laws.passes_attend_to_what_is_written, TOY, PASSES), feed, feed_one_by_one),
     (over(laws.passes_attend_to_what_is_written, TOY, PASSES), feed, feed_once),
     (over(laws.passes_attend_to_what_is_written, TOY, PASSES), feed, feed_seeing_all),
-    (over(laws.resizing_is_separable, RAMP, 2, True), laws.default_resize, nearest_pixels),
-    (over(laws.resizing_is_separable, RAMP, 2, False), laws.default_resize, nearest_pixels),
+    (over(laws.resizing_is_separable, RAMP, 2, True, "bicubic"), laws.resize, nearest_pixels),
+    (over(laws.resizing_is_separable, RAMP, 2, True, "bilinear"), laws.resize, nearest_pixels),
+    (over(laws.resizing_is_separable, RAMP, 2, True, "nearest"), laws.resize, smooth_pixels),
+    (over(laws.resizing_is_separable, RAMP, 2, False, "area"), laws.resize, nearest_pixels),
+    (over(laws.resizing_is_separable, RAMP, 2, False, "bicubic"), laws.resize, smooth_pixels),
 ]
 
 

@@ -21,7 +21,7 @@ from conformance.strategies.decodes import (
     settings_of,
 )
 from conformance.strategies.toys import CODES, Toy, build, toys
-from reference.scaling import down_sample, up_sample
+from reference.scaling import DOWN_FILTERS, UP_FILTERS, down_sample, up_sample
 
 
 @must_reach("verified rows differ from the draft", "the nearest code is clear")
@@ -93,18 +93,31 @@ def test_determinism(toy: Toy, some: list[int]) -> None:
 
 
 @st.composite
-def images(draw: st.DrawFn) -> tuple[np.typing.NDArray[np.float64], int, bool]:
-    """Images, a whole scale, and whether they grow; to shrink, both sides are multiples of the scale."""
+def images(draw: st.DrawFn) -> tuple[np.typing.NDArray[np.float64], int, bool, str]:
+    """Images, a whole scale, whether they grow, and a filter; to shrink, both sides are multiples of the scale."""
     scale, up = draw(st.integers(1, 4)), draw(st.booleans())
     height, width = (draw(st.integers(1, 5)) * (1 if up else scale) for _ in range(2))
     generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    return generator.uniform(-1, 1, (draw(st.integers(1, 2)), 3, height, width)), scale, up
+    resize_filter = draw(st.sampled_from(UP_FILTERS if up else DOWN_FILTERS))
+    return generator.uniform(-1, 1, (draw(st.integers(1, 2)), 3, height, width)), scale, up, resize_filter
 
 
-@must_reach("enlarged", "shrunk")
-@example((np.array([-1.0, 1.0, 1.0]).reshape(1, 1, 1, 3).repeat(3, axis=1), 2, True))
-@example((np.array([-1.0, 1.0]).reshape(1, 1, 1, 2).repeat(2, axis=2), 2, False))
+LINE = np.array([-1.0, 1.0, 1.0, -0.5]).reshape(1, 1, 1, 4).repeat(3, axis=1).repeat(2, axis=2)
+
+
+@must_reach(
+    *(f"enlarged by {resize_filter}" for resize_filter in UP_FILTERS),
+    *(f"shrunk by {resize_filter}" for resize_filter in DOWN_FILTERS),
+)
+@example((LINE, 2, True, "bicubic"))
+@example((LINE, 3, True, "bilinear"))
+@example((LINE, 2, True, "nearest"))
+@example((LINE, 2, False, "area"))
+@example((LINE, 2, False, "bicubic"))
 @given(images())
-def test_resizing(case: tuple[np.typing.NDArray[np.float64], int, bool]) -> None:
-    """SCALE-1, SCALE-2: Between tokens, U_r enlarges pixels bicubically, clamped to [-1, 1]; D_r takes their mean."""
-    function_laws.resizing_is_separable(*case, function_laws.default_resize)
+def test_resizing(case: tuple[np.typing.NDArray[np.float64], int, bool, str]) -> None:
+    """SCALE-1, SCALE-2: Between tokens, U_r enlarges pixels by its filter and D_r shrinks them by its own.
+
+    Edges are repeated, and the result is clamped to [-1, 1].
+    """
+    function_laws.resizing_is_separable(*case, function_laws.resize)
