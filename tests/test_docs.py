@@ -1,11 +1,14 @@
 """The documentation's links resolve, and the commands in it can be run."""
 
 import re
+from dataclasses import fields
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+
+from reference.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -96,3 +99,16 @@ def test_module_finder_reads_code_blocks_only() -> None:
     assert can_be_run("venv")
     assert not can_be_run("reference.no_such_module")
     assert not can_be_run("no_such_package.module")
+
+
+def test_the_page_of_rules_names_every_setting_and_rule() -> None:
+    page = (ROOT / "docs" / "semantics.md").read_text(encoding="utf-8")
+    table = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
+    assert table == {field.name for field in fields(Settings)}
+    rule = re.compile(
+        r"\b(?:(?:GRID|DIST|RNG|KV|DRAFT|SCALE|VERIFY|POOL|ACCEPT|LOCAL|ANCHOR|CASCADE|SCHED)-\d|MODE-[A-Z]+)\b"
+    )
+    used = {name for path in (ROOT / "reference").rglob("*.py") for name in rule.findall(path.read_text("utf-8"))}
+    defined = set(re.findall(r"^- \*\*([A-Z]+-\w+)\*\*", page, re.MULTILINE))
+    assert used
+    assert used <= defined
