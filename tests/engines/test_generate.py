@@ -55,7 +55,7 @@ MODE_OPTIONS = {
     "ar": ["--temperature", "0"],
     "zipar": ["--window", "2", "--adaptive-window", "--temperature", "1.5", "--top-p", "1"],
     "serial": ["--drafters", "2", "--radius", "0", "--tau", "0.01"],
-    "parallel": ["--drafters", "1,2", "--draft-window", "2", "--radius-nats", "0.5", "--up-sampler", "nearest"],
+    "parallel": ["--drafters", "1,2", "--draft-window", "2", "--radius-nats", "0.5", "--up-sampler", "latent"],
     "exact": ["--drafters", "2", "--exact-window", "8", "--temperature", "0.3"],
 }
 

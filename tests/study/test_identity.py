@@ -29,7 +29,7 @@ def named(pipeline: engines.Pipeline, oracle: bool = False, **settings: Any) -> 
 def test_modes_without_drafters_do_not_depend_on_the_default(
     pipeline: engines.Pipeline, settings: dict[str, Any]
 ) -> None:
-    default = pipeline.settings(tau=0.37, radius=5, up_sampler="nearest", island_window=2)
+    default = pipeline.settings(tau=0.37, radius=5, up_sampler="latent", island_window=2)
     assert named(with_manifest(pipeline, settings=default), **settings) == named(pipeline, **settings)
 
 
