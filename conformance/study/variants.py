@@ -50,6 +50,10 @@ class Variant:
     other_seeds: bool = False
 
 
+# From 8 x 8 tokens straight to 32 x 32, a resize filter cannot tell a shape: docs/up_samplers.md.
+FAR_UP: Mapping[Chain, Mapping[str, Any]] = {(1,): {}, (2,): {"up_sampler": "latent"}, (1, 2): {}}
+
+
 def zipar_name(window: int) -> str:
     """Return the name of the ZipAR control with a window."""
     return f"ZipAR, window {window}"
@@ -137,7 +141,7 @@ def _cascade(section: str) -> list[Variant]:
         (", oracle", {}, True),
     )
     return [
-        Variant(chain_name(drafters) + suffix, section, {"drafters": drafters, **changes}, oracle)
+        Variant(chain_name(drafters) + suffix, section, {"drafters": drafters, **FAR_UP[drafters], **changes}, oracle)
         for drafters in CHAINS
         for suffix, changes, oracle in kinds
     ]
