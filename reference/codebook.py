@@ -6,6 +6,19 @@ import torch
 from torch import Tensor
 
 
+def nearest_codes(features: Tensor, vectors: Tensor) -> Tensor:
+    """Return the nearest code of each feature, Int[B, H, W]; ties go to the lower code.
+
+    Args:
+        features: Float[B, H, W, d], of unit length: the largest product is the smallest Euclidean distance.
+        vectors: Float[V, d], of unit length.
+    """
+    # Three dimensions, not four: TensorRT for RTX builds no 4-D normalise -> MatMul -> ArgMax.
+    batch, height, width, dim = features.shape
+    products = features.reshape(batch, height * width, dim) @ vectors.t()
+    return products.argmax(dim=-1).reshape(batch, height, width)
+
+
 def neighbours(codebook: Tensor, k: int) -> Tensor:
     """Return B_k: for every code its k nearest, itself first, ties to the lower code (POOL-1).
 

@@ -4,12 +4,15 @@ The paper's latent up-sampler: masked row-causal convolutions and a pixel-shuffl
 output row depends on no token row below the one that it comes from.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from reference.codebook import nearest_codes
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Block(nn.Module):
         return cast(Tensor, x + self.mix(F.silu(self.spread(F.silu(x)))))
 
 
-class LatentScaler(nn.Module):
+class LatentScaler(nn.Module, ABC):
     """What up- and down-sampler share: code vectors in, features out, and the nearest code of each."""
 
     codebook: Tensor
@@ -78,14 +81,11 @@ class LatentScaler(nn.Module):
 
     def nearest_codes(self, features: Tensor) -> Tensor:
         """Return the nearest code of each feature, Float[B, H, W, d] -> Int[B, H, W]; ties go to the lower code."""
-        batch, height, width, dim = features.shape
-        # Three dimensions: TensorRT for RTX builds no 4-D normalise -> MatMul -> ArgMax.
-        products = features.reshape(batch, height * width, dim).float() @ self.codebook.float().t()
-        return products.argmax(dim=-1).reshape(batch, height, width)
+        return nearest_codes(features.float(), self.codebook.float())
 
+    @abstractmethod
     def features(self, tokens: Tensor) -> Tensor:
         """Return normalised features of the other grid, Float[B, H, W, d], from tokens Int[B, h, w]."""
-        raise NotImplementedError
 
     def tokens_from_tokens(self, tokens: Tensor) -> Tensor:
         """Return the tokens of the other grid, Int[h, w] -> Int[H, W]."""

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from reference.codebook import nearest_codes
+
 
 @dataclass(frozen=True)
 class TokenizerConfig:
@@ -70,11 +72,7 @@ class Tokenizer(nn.Module):
 
     def codes_from_features(self, features: Tensor) -> Tensor:
         """Return the nearest code of each feature, Int[B, H, W]; ties go to the lower code."""
-        # For unit vectors the largest product is the smallest Euclidean distance. Three dimensions, not
-        # four: TensorRT for RTX builds no 4-D normalise -> MatMul -> ArgMax.
-        batch, height, width, dim = features.shape
-        products = features.reshape(batch, height * width, dim) @ F.normalize(self.codebook.float(), dim=-1).t()
-        return products.argmax(dim=-1).reshape(batch, height, width)
+        return nearest_codes(features, F.normalize(self.codebook.float(), dim=-1))
 
     def tokens_from_images(self, images: Tensor) -> Tensor:
         """Encode images, Float[B, 3, H*f, W*f] in [-1, 1], to tokens, Int[B, H, W]."""
