@@ -1,7 +1,7 @@
 """The storyboard: a decode step by step, from the coarsest draft over verification and islands to the result."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,16 +31,16 @@ class Panel(NamedTuple):
 
 def steps_of_cells(trace: Trace, model: int, shape: tuple[int, int]) -> NDArray[np.int64]:
     """Return in which step of resampling each cell was decided, from 1 on; 0 where it was not, Int[H, W]."""
-    passes = [item for item in trace.passes if item.model == model]
-    verified = [trace.passes[cycle.verify_pass] for cycle in trace.cycles_of(model)]
+    numbers = [number for number, item in enumerate(trace.passes) if item.model == model]
     steps = np.zeros(shape, dtype=np.int64)
-    for cycle, judge in zip(trace.cycles_of(model), verified, strict=True):
+    for cycle in trace.cycles_of(model):
         resampled = set((np.flatnonzero(cycle.resampled) + cycle.first_row * shape[1]).tolist())
         step = 0
-        for item in passes[[other is judge for other in passes].index(True) :]:
+        for number in numbers[numbers.index(cycle.verify_pass) :]:
             # The first step takes the verification's own distributions (SCHED-4), cell 0's from the prefill.
-            sources = (passes[0], item) if item is judge else (item,)
-            drawn = [entry for source in sources for entry in (*source.sampled, *source.residuals)]
+            sources = (numbers[0], number) if number == cycle.verify_pass else (number,)
+            passes = [trace.passes[source] for source in sources]
+            drawn = [entry for item in passes for entry in (*item.sampled, *item.residuals)]
             cells = [cell for _, cell, _ in drawn if cell in resampled]
             if cells:
                 step += 1
@@ -68,21 +68,15 @@ def _step_map(steps: NDArray[np.int64]) -> Image.Image:
     return _enlarged(pixels)
 
 
-def _whole(cycles: list[Cycle], name: str) -> NDArray[np.int64]:
-    """Join what the cycles of one model say of their windows, row after row; a row drafted again counts once."""
-    rows: dict[int, NDArray[np.int64]] = {}
-    for cycle in cycles:
-        for offset, row in enumerate(getattr(cycle, name)):
-            rows[cycle.first_row + offset] = row
+def _joined(windows: Iterable[tuple[int, NDArray[Any]]]) -> NDArray[Any]:
+    """Join windows, each with its first row, into a grid; of a row that was drafted again the last counts."""
+    rows = {first + offset: row for first, window in windows for offset, row in enumerate(window)}
     return np.stack([rows[row] for row in sorted(rows)])
 
 
-def _draft(cycles: list[Cycle]) -> Tokens:
-    rows: dict[int, Tokens] = {}
-    for cycle in cycles:
-        for offset, row in enumerate(cycle.draft_tokens):
-            rows[cycle.draft_first_row + offset] = row
-    return np.stack([rows[row] for row in sorted(rows)])
+def _whole(cycles: list[Cycle], name: str) -> NDArray[Any]:
+    """Return what the cycles of one model say of all rows."""
+    return _joined((cycle.first_row, getattr(cycle, name)) for cycle in cycles)
 
 
 def _panels(trace: Trace, tokens: Tokens, decode: Decode) -> list[Panel]:
@@ -90,13 +84,13 @@ def _panels(trace: Trace, tokens: Tokens, decode: Decode) -> list[Panel]:
     chain = sorted({cycle.model for cycle in trace.cycles}, reverse=True)
     for model in chain:
         cycles = trace.cycles_of(model)
-        draft = _draft(cycles)
+        draft = _joined((cycle.draft_first_row, cycle.draft_tokens) for cycle in cycles)
         drafter = cycles[0].draft_model
         if model == chain[0]:
             size = f"{draft.shape[0]} x {draft.shape[1]} tokens"
             panels.append(Panel(decode(draft), f"draft, {size}", f"{trace.nfe(drafter)} passes of model {drafter}"))
-        proposal, kept = _whole(cycles, "up_sampled"), _whole(cycles, "kept").astype(np.bool_)
-        resampled = _whole(cycles, "resampled").astype(np.bool_)
+        proposal, kept = _whole(cycles, "up_sampled"), _whole(cycles, "kept")
+        resampled = _whole(cycles, "resampled")
         size = f"{proposal.shape[0]} x {proposal.shape[1]} tokens"
         panels.append(Panel(decode(proposal), f"up-sampled, {size}", "the proposal"))
         layers = [(kept, KEPT_RGB), (kept & resampled, EXPANDED_RGB), (~kept, REJECTED_RGB)]
