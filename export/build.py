@@ -37,6 +37,15 @@ def _arguments() -> argparse.Namespace:
         help="may be repeated; default: ort (ONNX files, always there) and every TensorRT that is installed",
     )
     parser.add_argument("--out", type=Path, help="the bundle's folder; default bundles/demo-PRECISION")
+    for name in ("up", "down"):
+        parser.add_argument(
+            f"--{name}-sampler",
+            type=Path,
+            action="append",
+            default=[],
+            metavar="FILE",
+            help=f"weights of a latent {name}-sampler, instead of the shipped one of its ratio; may be repeated",
+        )
     parser.add_argument("--all-filters", action="store_true", help="samplers of every resize filter, for comparisons")
     parser.add_argument("--force", action="store_true", help="replace a bundle that is there")
     return parser.parse_args()
@@ -81,7 +90,7 @@ def main() -> int:
     try:
         if out.exists() and not arguments.force:
             raise BuildError(f"{out}: there is a bundle already; use it, or replace it with --force")
-        models = demo.load()
+        models = demo.with_latent_samplers(demo.load(), arguments.up_sampler, arguments.down_sampler)
         evidence = demo_evidence(models, neighbour_table(models))
         manifest = build_bundle(
             models,

@@ -24,7 +24,7 @@ from engines.bundle.manifest import MANIFEST_NAME, SCHEMA_VERSION, GraphEntry, M
 from engines.prompts.prefix import FIELDS, grammar_description
 from engines.settings import Settings
 from export.compare import ERROR_OF, Evidence, Runner, check_error, measure_error, tolerance_of
-from export.manifest import file_entry, tensor_entries, tool_versions, transformer_entry
+from export.manifest import file_entry, latent_hashes, tensor_entries, tool_versions, transformer_entry
 from export.onnx_from_torch import onnx_from_torch
 from export.plans import PlanBackend, build_plan
 from export.precision import TORCH_DTYPES, Precision
@@ -219,6 +219,7 @@ def build_bundle(
                 for number, graph in enumerate(model_names(models))
             ),
             tokenizer_sha256=weights_sha256(models.tokenizer),
+            latent_sha256=latent_hashes(models),
             graphs=graphs,
             codes=file_entry(folder, codes),
             code_dim=models.tokenizer.config.code_dim,

@@ -6,9 +6,10 @@ from typing import Any
 
 import onnx
 
-from engines.bundle.manifest import FileEntry, TensorEntry, TransformerEntry
+from engines.bundle.manifest import FileEntry, TensorEntry, TransformerEntry, down_sampler_graph, up_sampler_graph
 from engines.bundle.open import sha256_of_file
 from export.specification import slot_count
+from reference.models import Models
 from reference.transformer import Transformer
 from reference.weights import weights_sha256
 
@@ -58,6 +59,13 @@ def transformer_entry(name: str, model: Transformer, fields: int) -> Transformer
         slots=slot_count(model),
         weights_sha256=weights_sha256(model),
     )
+
+
+def latent_hashes(models: Models) -> dict[str, str]:
+    """Return the hashes of the latent up- and down-samplers by their graphs' names."""
+    named = {up_sampler_graph(ratio, "latent"): module for ratio, module in models.latent_up_samplers.items()}
+    down = {down_sampler_graph(ratio, "latent"): module for ratio, module in models.latent_down_samplers.items()}
+    return {name: weights_sha256(module) for name, module in (named | down).items()}
 
 
 def tool_versions() -> dict[str, str]:

@@ -121,6 +121,7 @@ class Manifest(_Entry):
     token_pixels: Positive
     models: Annotated[tuple[TransformerEntry, ...], Field(min_length=1, max_length=1 + MAX_DRAFTERS)]
     tokenizer_sha256: Sha256
+    latent_sha256: dict[str, Sha256] = {}  # weights of the trained up- and down-samplers, by graph
     graphs: dict[str, GraphEntry]
     codes: FileEntry
     code_dim: Positive

@@ -1,13 +1,18 @@
 """The shipped demo models and their conditions."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import sha256
+from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 
 from engines.prompts import Plan, make_plan, null_prefix, parse, prefix_from_plan
 from engines.prompts.plan import check_plan
 from reference.demo.weights import SHIPPED
+from reference.latent import LatentScaler
 from reference.models import Condition, Models
 from reference.settings import Settings
 from reference.weights import (
@@ -77,6 +82,34 @@ def load() -> Models:
             ratio: load_latent_down_sampler(SHIPPED / f"down_sampler_{ratio}.safetensors") for ratio in LATENT_RATIOS
         },
     )
+
+
+def with_latent_samplers(models: Models, up_samplers: Sequence[Path], down_samplers: Sequence[Path]) -> Models:
+    """Return models in which latent samplers from files take the places of those of the same ratio.
+
+    Raises:
+        WeightsError: a file cannot be used, or was trained for another tokenizer or another ratio.
+    """
+    up, down = dict(models.latent_up_samplers), dict(models.latent_down_samplers)
+    for path in up_samplers:
+        up_sampler = load_latent_up_sampler(path)
+        _check_latent_sampler(up_sampler, models, path)
+        up[up_sampler.config.scale_ratio] = up_sampler
+    for path in down_samplers:
+        down_sampler = load_latent_down_sampler(path)
+        _check_latent_sampler(down_sampler, models, path)
+        down[down_sampler.config.scale_ratio] = down_sampler
+    return replace(models, latent_up_samplers=up, latent_down_samplers=down)
+
+
+def _check_latent_sampler(scaler: LatentScaler, models: Models, path: Path) -> None:
+    if scaler.config.scale_ratio not in LATENT_RATIOS:
+        ratios = " or ".join(map(str, LATENT_RATIOS))
+        raise WeightsError(f"{path}: expected a sampler of ratio {ratios}, got {scaler.config.scale_ratio}")
+    expected = F.normalize(models.tokenizer.codebook, dim=-1)
+    # Weights are kept in float16: the same code comes back within its rounding.
+    if scaler.codebook.shape != expected.shape or not torch.allclose(scaler.codebook, expected, atol=2e-3):
+        raise WeightsError(f"{path}: expected a sampler of this tokenizer's codes, got another's; train one for it")
 
 
 def condition(prompt: str, seed: int = 0, plan: Plan | None = None) -> Condition:

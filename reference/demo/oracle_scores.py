@@ -5,8 +5,10 @@ can bring, and verification has to mend.
 """
 
 import argparse
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -22,6 +24,7 @@ from reference.images import images_from_pixels, pixels_from_images
 from reference.models import Models
 from reference.settings import UpSampler
 from reference.tokenizer import Tokenizer
+from reference.weights import WeightsError, load_latent_up_sampler
 
 FINE_SIDE = 32  # cells
 UpSample = Callable[[Tensor], Tensor]
@@ -69,10 +72,20 @@ def _listed(models: Models) -> Iterator[tuple[str, str, UpSample, int]]:
             yield name, words, up_sample_by(models, name, ratios), FINE_SIDE // int(np.prod(ratios))
 
 
-def main() -> None:
+def _from_files(models: Models, files: Sequence[Path]) -> Iterator[tuple[str, str, UpSample, int]]:
+    for file in files:
+        ratio = load_latent_up_sampler(file).config.scale_ratio
+        replaced = demo.with_latent_samplers(models, [file], [])
+        yield str(file), str(ratio), up_sample_by(replaced, "latent", [ratio]), FINE_SIDE // ratio
+
+
+def main() -> int:
     """Print a table."""
     parser = argparse.ArgumentParser(prog="python -m reference.demo.oracle_scores", description=__doc__)
     parser.add_argument("--per-task", type=int, default=10, help="held-out scenes of each of the six tasks")
+    parser.add_argument(
+        "--up-sampler", type=Path, nargs="+", metavar="FILE", help="latent ones from files, instead of the demo's"
+    )
     arguments = parser.parse_args()
     if arguments.per_task < 1:
         parser.error(f"--per-task: expected at least 1, got {arguments.per_task}")
@@ -82,11 +95,17 @@ def main() -> None:
     for column in ("up-sampler", "ratios", "score %", "PSNR dB"):
         table.add_column(column, justify="left" if column == "up-sampler" else "right")
     score_of = partial(oracle_score, tokenizer=models.tokenizer, scenes=scenes)
-    for name, words, up_sample, coarse_side in _listed(models):
+    try:
+        chosen = list(_listed(models) if arguments.up_sampler is None else _from_files(models, arguments.up_sampler))
+    except WeightsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    for name, words, up_sample, coarse_side in chosen:
         score, psnr = score_of(up_sample, coarse_side=coarse_side)
         table.add_row(name, words, f"{100 * score:.1f}", f"{psnr:.2f}")
     Console(width=100).print(table)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

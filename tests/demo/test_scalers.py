@@ -176,3 +176,37 @@ def test_the_shipped_ratio_4_beats_pixels() -> None:
     by_pixels, _ = oracle_score(up_sample_by(models, "bicubic", (4,)), models.tokenizer, 8, scenes)
     by_network, _ = oracle_score(up_sample_by(models, "latent", (4,)), models.tokenizer, 8, scenes)
     assert by_network >= by_pixels + 0.2
+
+
+def test_a_sampler_from_a_file_takes_the_place_of_its_ratio(tmp_path: Path) -> None:
+    models = demo.load()
+    shipped = models.latent_up_samplers[2]
+    with torch.random.fork_rng():
+        other = LatentUpSampler(shipped.config, models.tokenizer.codebook)
+    save_weights(other, other.config, tmp_path / "other.safetensors")
+    replaced = demo.with_latent_samplers(models, [tmp_path / "other.safetensors"], [])
+    assert replaced.latent_up_samplers[4] is models.latent_up_samplers[4]
+    assert replaced.latent_down_samplers == models.latent_down_samplers
+    tokens = torch.arange(64).reshape(8, 8)
+    assert not torch.equal(replaced.up_sample("latent", tokens, 2), models.up_sample("latent", tokens, 2))
+    assert models.latent_up_samplers[2] is shipped
+
+
+@pytest.mark.parametrize(
+    ("ratio", "is_up", "own_codes", "said"),
+    [
+        (8, True, True, "expected a sampler of ratio 2 or 4, got 8"),
+        (2, True, False, "another's; train one for it"),
+        (2, False, True, "misshapen tensors"),
+    ],
+)
+def test_a_sampler_that_does_not_fit_is_refused(
+    ratio: int, is_up: bool, own_codes: bool, said: str, tmp_path: Path
+) -> None:
+    models = demo.load()
+    codebook = models.tokenizer.codebook
+    config = LatentScalerConfig(ratio, *codebook.shape, 8, 1, 1, 8, 2)
+    made = (LatentUpSampler if is_up else LatentDownSampler)(config, codebook if own_codes else codebook.flip(0))
+    save_weights(made, config, tmp_path / "it.safetensors")
+    with pytest.raises(WeightsError, match=said):
+        demo.with_latent_samplers(models, [tmp_path / "it.safetensors"], [])

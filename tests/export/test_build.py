@@ -18,6 +18,7 @@ from export.bundle_from_models import BuildError, build_bundle, neighbour_table
 from export.demo_evidence import demo_evidence
 from export.specification import specifications
 from reference import demo
+from reference.demo.weights import SHIPPED
 
 COMMAND = [sys.executable, "-m", "export.build", "--backend", "ort"]
 
@@ -43,6 +44,16 @@ def test_refuses_to_overwrite(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
     assert "--force" in done.stderr
     assert list((tmp_path / "here").iterdir()) == []
+
+
+def test_refuses_a_sampler_of_something_else(tmp_path: Path) -> None:
+    """Weights that are no latent sampler end in one line, before anything is built."""
+    asked = [*COMMAND, "--out", str(tmp_path / "bundle"), "--up-sampler", str(SHIPPED / "target.safetensors")]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "expected weights of a LatentScalerConfig, got TransformerConfig" in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])

@@ -42,6 +42,16 @@ def test_a_new_drafter_changes_only_what_it_drafts(pipeline: engines.Pipeline) -
     assert named(other, drafters=(1,)) != named(pipeline, drafters=(1,))
 
 
+def test_a_new_latent_sampler_changes_only_what_it_makes(pipeline: engines.Pipeline) -> None:
+    hashes = pipeline.bundle.manifest.latent_sha256
+    assert set(hashes) == {f"{way}_sampler_{ratio}_latent" for way in ("up", "down") for ratio in (2, 4)}
+    other = with_manifest(pipeline, latent_sha256=hashes | {"up_sampler_4_latent": "0" * 64})
+    assert named(other, up_sampler="latent") != named(pipeline, up_sampler="latent")
+    assert named(other, down_sampler="latent") != named(pipeline, down_sampler="latent")
+    assert named(other, up_sampler="bicubic") == named(pipeline, up_sampler="bicubic")
+    assert named(other, mode="ar", up_sampler="latent") == named(pipeline, mode="ar")
+
+
 def test_what_images_depend_on_tells_variants_apart(pipeline: engines.Pipeline) -> None:
     asked: list[dict[str, Any]] = [
         {"mode": "ar"},
