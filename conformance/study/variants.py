@@ -12,12 +12,14 @@ from typing import Any
 import engines
 
 TAUS = (0.05, 0.2, 0.5)
-RADII = (0, 1, 2, 3, 5, 32)
+RADII = (0, 1, 2, 3, 4, 5, 32)
 ANCHORS = (0.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 PAPER_ANCHOR, OUR_ANCHOR = 0.0, 8.0
 NEIGHBOURS = (1, 4, 16, 64)
 ZIPAR_WINDOWS = (1, 2, 3, 4, 5, 6, 7, 8, 16)
+ADAPTIVE_WINDOWS = (1, 2, 3, 4, 8)
 WINDOWS = (1, 2, 4, 8, None)
+COMMON_WINDOWS = (1, 2, 3, 4)
 Chain = tuple[int, ...]
 RATIO_2: Chain = (1,)
 CHAINS: tuple[Chain, ...] = (RATIO_2, (2,), (1, 2))
@@ -78,7 +80,7 @@ def _controls(section: str) -> list[Variant]:
         Variant(ORACLE_ACCEPTED, section, ACCEPT_ALL, oracle=True),
     ]
     for adaptive in (False, True):
-        for window in ZIPAR_WINDOWS:
+        for window in ADAPTIVE_WINDOWS if adaptive else ZIPAR_WINDOWS:
             settings = {"mode": "zipar", "window": window, "adaptive_window": adaptive}
             listed.append(Variant(zipar_name(window) + (", adaptive" if adaptive else ""), section, settings))
     return listed
@@ -106,11 +108,12 @@ def _neighbours(section: str) -> list[Variant]:
 
 
 def _radius(section: str) -> list[Variant]:
+    # An island as large as the grid is ZipAR: at the default's narrow window that alone would decide the score.
     return [
         Variant(
             f"radius {radius}, tau {tau:g}, anchor {anchor:g}",
             section,
-            {"radius": radius, "tau": tau, "anchor": anchor},
+            {"radius": radius, "tau": tau, "anchor": anchor, "island_window": 4},
         )
         for anchor in (PAPER_ANCHOR, OUR_ANCHOR)
         for radius in RADII
@@ -173,12 +176,27 @@ def _anchor(section: str) -> list[Variant]:
     return [Variant(f"anchor {anchor:g}, radius 2", section, {"radius": 2, "anchor": anchor}) for anchor in ANCHORS]
 
 
+def _windows(section: str) -> list[Variant]:
+    """Every chain at fewer and fewer passes: one window for the draft and for the islands."""
+    return [
+        Variant(
+            f"window {window}, {chain_name(drafters)}{suffix}",
+            section,
+            {"drafters": drafters, "draft_window": window, "island_window": window, **FAR_UP[drafters], **changes},
+        )
+        for window in COMMON_WINDOWS
+        for drafters in CHAINS
+        for suffix, changes in ((", accepted", ACCEPT_ALL), ("", {}))
+    ]
+
+
 SECTIONS: Mapping[str, Callable[[str], list[Variant]]] = {
     "controls": _controls,
     "up-samplers": _up_samplers,
     "neighbours": _neighbours,
     "radius": _radius,
     "schedule": _schedule,
+    "windows": _windows,
     "cascade": _cascade,
     "serial": _serial,
     "entropy-radius": _entropy_radius,
@@ -206,5 +224,7 @@ def identity(item: Variant, pipeline: engines.Pipeline) -> str:
     fields = settings.model_dump()
     read = {name: fields[name] for name in UNDRAFTED_FIELDS.get(settings.mode, fields)}
     weights = [manifest.models[number].weights_sha256 for number in settings.model_numbers]
+    if settings.mode not in UNDRAFTED_FIELDS and "latent" in (settings.up_sampler, settings.down_sampler):
+        weights += [digest for _, digest in sorted(manifest.latent_sha256.items())]
     content = [read, item.oracle, item.other_seeds, weights, manifest.tokenizer_sha256]
     return sha256(json.dumps([*content, manifest.precision], sort_keys=True).encode()).hexdigest()[:16]

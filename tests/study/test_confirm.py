@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from conformance.study.confirm import SECTION, coarser_chains, confirm_variants, equal_window
+from conformance.study.confirm import SECTION, coarser_chains, confirm_variants, equal_windows
 from conformance.study.rows import Row
 from conformance.study.summary import Results, lines_of_section
 from conformance.study.variants import CHAINS, RATIO_2, variants_of
@@ -19,17 +19,19 @@ def by_scene(rows: list[Row]) -> dict[tuple[int, int], Row]:
     return {row.scene: row for row in rows}
 
 
-@pytest.mark.parametrize(("nfe", "window"), [(62, None), (63, 1), (155, 3), (156, 4), (400, 8), (528, 16)])
-def test_equal_window_takes_no_more_passes(nfe: int, window: int | None, make_rows: MakeRows) -> None:
+@pytest.mark.parametrize(
+    ("nfe", "windows"), [(62, (1,)), (63, (1,)), (87, (1, 2)), (155, (3, 4)), (156, (4,)), (400, (8, 16)), (600, (16,))]
+)
+def test_equal_windows_are_on_both_sides(nfe: int, windows: tuple[int, ...], make_rows: MakeRows) -> None:
     rows = make_rows("default", [True] * 3, nfe_target=nfe - 20, nfe_drafter=20)
-    assert equal_window(by_scene(rows)) == window
+    assert equal_windows(by_scene(rows)) == windows
 
 
-def test_equal_window_is_that_of_the_mean(make_rows: MakeRows) -> None:
+def test_equal_windows_are_those_of_the_mean(make_rows: MakeRows) -> None:
     rows = make_rows("default", [True], nfe_target=130, nfe_drafter=20)
     rows += make_rows("default", [True] * 2, nfe_target=141, nfe_drafter=20)[1:]
-    assert equal_window(by_scene(rows)) == 3  # 155.5 passes
-    assert equal_window({}) is None
+    assert equal_windows(by_scene(rows)) == (3, 4)  # 155.5 passes
+    assert equal_windows({}) == ()
 
 
 @pytest.mark.parametrize(
@@ -60,7 +62,13 @@ def test_confirm_has_the_controls_and_what_follows(make_rows: MakeRows) -> None:
     rows += make_rows("drafters 1", [True] * 6, "cascade") + make_rows("drafters 2", [False] * 6, "cascade")
     rows += make_rows("drafters 1,2", [True] * 6, "cascade")
     listed = confirm_variants(rows, IDENTITIES)
-    assert [item.name for item in listed] == [*FIXED, "ZipAR, window 4", "drafters 1", "drafters 1,2"]
+    assert [item.name for item in listed] == [
+        *FIXED,
+        "ZipAR, window 4",
+        "ZipAR, window 5",
+        "drafters 1",
+        "drafters 1,2",
+    ]
     assert {item.section for item in listed} == {SECTION}
     settings = {item.name: (dict(item.settings), item.oracle, item.other_seeds) for item in listed}
     assert settings["ZipAR, window 4"][0] == {"mode": "zipar", "window": 4, "adaptive_window": False}
@@ -75,7 +83,7 @@ def test_without_rows_only_what_is_known_is_confirmed() -> None:
 
 def test_confirm_is_over_more_prompts_than_the_sweep(make_rows: MakeRows, make_results: MakeResults) -> None:
     rows = make_rows("AR", [True] * 24, nfe_target=1024, nfe_drafter=0) + make_rows("default", [True] * 24)
-    rows += make_rows("ZipAR, window 4", [True] * 6) + make_rows("ZipAR, window 3", [True] * 24)
+    rows += make_rows("ZipAR, window 2", [True] * 6) + make_rows("ZipAR, window 3", [True] * 24)
     results = make_results(rows, {})
     confirmed = confirm_variants(rows, results.identities)
     for item in confirmed:

@@ -108,13 +108,17 @@ def test_claims_hold_where_the_numbers_say_so(make_rows: MakeRows, make_results:
     worse = [number % 2 == 0 for number in range(COUNT)]
     rows = ar(make_rows, every) + make_rows("default", every)
     rows += make_rows("ZipAR, window 3", worse, nfe_target=125, nfe_drafter=0)
+    rows += make_rows("ZipAR, window 4", worse, nfe_target=156, nfe_drafter=0)
     rows += make_rows("everything accepted", every)
     rows += make_rows("drafters 1", every, section="cascade") + make_rows("drafters 2", every, "cascade", nfe_target=90)
     rows += make_rows("oracle, default", every) + make_rows("oracle, everything accepted", every)
     # Everything accepted scores as well but lies farther from AR.
     results = make_results(rows, {"controls/everything accepted": 1.0})
     assert [claim.verdict for claim in claims(results)] == ["holds"] * 5
-    assert "against ZipAR, window 3" in claims(results)[1].facts
+    assert [fact for fact in claims(results)[1].facts if fact.endswith(": holds")] == [
+        "ZipAR, window 3: holds",
+        "ZipAR, window 4: holds",
+    ]
     assert "total passes: 150.0" in claims(results)[0].facts[2]
 
 
@@ -122,7 +126,8 @@ def test_claims_fail_where_the_numbers_say_so(make_rows: MakeRows, make_results:
     every = [True] * COUNT
     worse = [number % 2 == 0 for number in range(COUNT)]
     rows = ar(make_rows, every) + make_rows("default", worse)
-    rows += make_rows("ZipAR, window 3", every, nfe_target=125, nfe_drafter=0)
+    rows += make_rows("ZipAR, window 3", worse, nfe_target=125, nfe_drafter=0)
+    rows += make_rows("ZipAR, window 4", every, nfe_target=156, nfe_drafter=0)
     rows += make_rows("everything accepted", worse)
     rows += make_rows("drafters 1", every, section="cascade") + make_rows("drafters 2", worse, "cascade", nfe_target=90)
     rows += make_rows("oracle, default", worse) + make_rows("oracle, everything accepted", every)
