@@ -205,7 +205,8 @@ def test_a_sampler_that_does_not_fit_is_refused(
 ) -> None:
     models = demo.load()
     codebook = models.tokenizer.codebook
-    config = LatentScalerConfig(ratio, *codebook.shape, 8, 1, 1, 8, 2)
+    codes, code_dim = codebook.shape
+    config = LatentScalerConfig(ratio, codes, code_dim, 8, 1, 1, 8, 2)
     made = (LatentUpSampler if is_up else LatentDownSampler)(config, codebook if own_codes else codebook.flip(0))
     save_weights(made, config, tmp_path / "it.safetensors")
     with pytest.raises(WeightsError, match=said):
