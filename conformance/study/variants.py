@@ -14,10 +14,10 @@ import engines
 TAUS = (0.05, 0.2, 0.5)
 RADII = (0, 1, 2, 3, 4, 5, 32)
 ANCHORS = (0.0, 2.0, 4.0, 8.0, 16.0, 32.0)
-PAPER_ANCHOR, OUR_ANCHOR = 0.0, 8.0
+PAPER_ANCHOR, OUR_ANCHOR, OUR_TAU = 0.0, 8.0, 0.2
 NEIGHBOURS = (1, 4, 16, 64)
-ZIPAR_WINDOWS = (1, 2, 3, 4, 5, 6, 7, 8, 16)
-ADAPTIVE_WINDOWS = (1, 2, 3, 4, 8)
+ZIPAR_WINDOWS = (1, 2, 3, 4, 5, 6, 8, 16)
+ADAPTIVE_WINDOWS = (1, 2, 3, 4)
 WINDOWS = (1, 2, 4, 8, None)
 COMMON_WINDOWS = (1, 2, 3, 4)
 Chain = tuple[int, ...]
@@ -29,6 +29,8 @@ SAMPLING = ("mode", "guidance_scale", "temperature", "top_k", "top_p")
 UNDRAFTED_FIELDS: Mapping[str, tuple[str, ...]] = {"ar": SAMPLING, "zipar": (*SAMPLING, "window", "adaptive_window")}
 
 AR, DEFAULT, ACCEPTED = "AR", "default", "everything accepted"
+# The finest draft that is to be had for the default's passes: what else they could have bought.
+FINE_ACCEPTED = "drafters 1, draft window 6, accepted"
 OTHER_SEEDS = "AR, other seeds"
 ORACLE_DEFAULT, ORACLE_ACCEPTED = "oracle, default", "oracle, everything accepted"
 
@@ -76,6 +78,7 @@ def _controls(section: str) -> list[Variant]:
         Variant(OTHER_SEEDS, section, {"mode": "ar"}, other_seeds=True),
         Variant(DEFAULT, section),
         Variant(ACCEPTED, section, ACCEPT_ALL),
+        Variant(FINE_ACCEPTED, section, {"drafters": RATIO_2, "draft_window": 6, **ACCEPT_ALL}),
         Variant(ORACLE_DEFAULT, section, oracle=True),
         Variant(ORACLE_ACCEPTED, section, ACCEPT_ALL, oracle=True),
     ]
@@ -115,9 +118,9 @@ def _radius(section: str) -> list[Variant]:
             section,
             {"radius": radius, "tau": tau, "anchor": anchor, "island_window": 4},
         )
-        for anchor in (PAPER_ANCHOR, OUR_ANCHOR)
+        for anchor, taus in ((PAPER_ANCHOR, TAUS), (OUR_ANCHOR, (OUR_TAU,)))
         for radius in RADII
-        for tau in TAUS
+        for tau in taus
     ]
 
 
@@ -180,13 +183,12 @@ def _windows(section: str) -> list[Variant]:
     """Every chain at fewer and fewer passes: one window for the draft and for the islands."""
     return [
         Variant(
-            f"window {window}, {chain_name(drafters)}{suffix}",
+            f"window {window}, {chain_name(drafters)}",
             section,
-            {"drafters": drafters, "draft_window": window, "island_window": window, **FAR_UP[drafters], **changes},
+            {"drafters": drafters, "draft_window": window, "island_window": window, **FAR_UP[drafters]},
         )
         for window in COMMON_WINDOWS
         for drafters in CHAINS
-        for suffix, changes in ((", accepted", ACCEPT_ALL), ("", {}))
     ]
 
 

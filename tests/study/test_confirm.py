@@ -7,11 +7,19 @@ import pytest
 from conformance.study.confirm import SECTION, coarser_chains, confirm_variants, equal_windows
 from conformance.study.rows import Row
 from conformance.study.summary import Results, lines_of_section
-from conformance.study.variants import CHAINS, RATIO_2, variants_of
+from conformance.study.variants import CHAINS, FINE_ACCEPTED, RATIO_2, variants_of
 
 MakeRows = Callable[..., list[Row]]
 MakeResults = Callable[[list[Row], dict[str, float]], Results]
-FIXED = ["AR", "AR, other seeds", "default", "everything accepted", "oracle, default", "oracle, everything accepted"]
+FIXED = [
+    "AR",
+    "AR, other seeds",
+    "default",
+    "everything accepted",
+    FINE_ACCEPTED,
+    "oracle, default",
+    "oracle, everything accepted",
+]
 IDENTITIES = {(item.section, item.name): f"{item.section}/{item.name}" for item in variants_of()}
 
 

@@ -11,7 +11,7 @@ from conformance.study.claims import Claim, claims_of
 from conformance.study.report import csv_text, table_text, write_report
 from conformance.study.rows import Row
 from conformance.study.summary import Results, lines_of_section
-from conformance.study.variants import Variant, variants_of
+from conformance.study.variants import FINE_ACCEPTED, Variant, variants_of
 
 MakeRows = Callable[..., list[Row]]
 MakeResults = Callable[[list[Row], dict[str, float]], Results]
@@ -109,11 +109,11 @@ def test_claims_hold_where_the_numbers_say_so(make_rows: MakeRows, make_results:
     rows = ar(make_rows, every) + make_rows("default", every)
     rows += make_rows("ZipAR, window 3", worse, nfe_target=125, nfe_drafter=0)
     rows += make_rows("ZipAR, window 4", worse, nfe_target=156, nfe_drafter=0)
-    rows += make_rows("everything accepted", every)
+    rows += make_rows("everything accepted", every) + make_rows(FINE_ACCEPTED, every)
     rows += make_rows("drafters 1", every, section="cascade") + make_rows("drafters 2", every, "cascade", nfe_target=90)
     rows += make_rows("oracle, default", every) + make_rows("oracle, everything accepted", every)
     # Everything accepted scores as well but lies farther from AR.
-    results = make_results(rows, {"controls/everything accepted": 1.0})
+    results = make_results(rows, {"controls/everything accepted": 1.0, f"controls/{FINE_ACCEPTED}": 1.0})
     assert [claim.verdict for claim in claims(results)] == ["holds"] * 5
     assert [fact for fact in claims(results)[1].facts if fact.endswith(": holds")] == [
         "ZipAR, window 3: holds",
@@ -128,10 +128,10 @@ def test_claims_fail_where_the_numbers_say_so(make_rows: MakeRows, make_results:
     rows = ar(make_rows, every) + make_rows("default", worse)
     rows += make_rows("ZipAR, window 3", worse, nfe_target=125, nfe_drafter=0)
     rows += make_rows("ZipAR, window 4", every, nfe_target=156, nfe_drafter=0)
-    rows += make_rows("everything accepted", worse)
+    rows += make_rows("everything accepted", worse) + make_rows(FINE_ACCEPTED, every)
     rows += make_rows("drafters 1", every, section="cascade") + make_rows("drafters 2", worse, "cascade", nfe_target=90)
     rows += make_rows("oracle, default", worse) + make_rows("oracle, everything accepted", every)
-    found = claims(make_results(rows, {"controls/default": 0.5, "controls/everything accepted": 0.5}))
+    found = claims(make_results(rows, {"controls/default": 0.5, "controls/everything accepted": 1.0}))
     assert [claim.verdict for claim in found] == ["does not hold"] * 5
     assert "120 of 240 prompts hold against 240: 50.0%" in found[4].facts
 
