@@ -28,7 +28,7 @@ Group = Mapping[Scene, Row]
 
 
 def zipar_passes(window: int) -> int:
-    """Return how many passes ZipAR takes for the whole grid (SCHED-2)."""
+    """Return how many passes ZipAR takes for the whole grid (SCHED-1)."""
     return COLUMNS + (ROWS - 1) * min(window, COLUMNS)
 
 
