@@ -20,7 +20,7 @@ from conformance.study.distances import Distances
 from conformance.study.draw import check_weights, draw_jobs, plan_jobs
 from conformance.study.features import features_of
 from conformance.study.report import write_report
-from conformance.study.rows import Row, RowLog, Scene, StudyError, read_rows
+from conformance.study.rows import Row, RowLog, Scene, StudyError, read_rows, sole_writer
 from conformance.study.summary import Results
 from conformance.study.variants import SECTIONS, Variant, identity, variants_of
 from engines.demo_bundle import demo_bundle_path
@@ -143,12 +143,14 @@ def main() -> int:
         identities, missing = _identities([*everything, *fixed_variants()], pipeline)
         if not arguments.report_only:
             arguments.out.mkdir(parents=True, exist_ok=True)
-            _draw(arguments, asked, identities)
+            with sole_writer(arguments.out):
+                _draw(arguments, asked, identities)
         # Only now: the default's passes, of which the ZipAR of equal passes follows, are those of all its prompts.
         confirmed = confirm_variants(read_rows(arguments.out), identities)
         identities |= _identities(confirmed, pipeline)[0]
         if arguments.confirm and not arguments.report_only:
-            _draw(arguments, confirmed, identities)
+            with sole_writer(arguments.out):
+                _draw(arguments, confirmed, identities)
         written = write_report([*everything, *confirmed], _results(arguments, identities), missing, arguments.out)
     except (engines.BundleError, engines.BackendError, StudyError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

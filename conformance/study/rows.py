@@ -4,14 +4,17 @@ import base64
 import binascii
 import json
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-ROWS_NAME = "rows.jsonl"
+ROWS_NAME, LOCK_NAME = "rows.jsonl", ".lock"
 Scene = tuple[int, int]  # the task's number, and the number of its held-out scene
 
 
@@ -112,6 +115,26 @@ def read_rows(folder: Path) -> list[Row]:
             file.truncate(len(whole))
     rows = [_row(line, path, number) for number, line in enumerate(whole.splitlines(), start=1)]
     return list({row.key: row for row in rows}.values())
+
+
+@contextmanager
+def sole_writer(folder: Path) -> Iterator[None]:
+    """Keep other runs out of a folder; the system lets go of it when this process ends, however it ends.
+
+    Raises:
+        StudyError: another run draws into the folder.
+    """
+    lock = FileLock(folder / LOCK_NAME)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise StudyError(
+            f"{folder}: expected no other study drawing into it, got one; wait for it or take another folder"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 class RowLog:

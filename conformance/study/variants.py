@@ -20,6 +20,8 @@ ZIPAR_WINDOWS = (1, 2, 3, 4, 5, 6, 8, 16)
 ADAPTIVE_WINDOWS = (1, 2, 3, 4)
 WINDOWS = (1, 2, 4, 8, None)
 COMMON_WINDOWS = (1, 2, 3, 4)
+DRAFT_ROWS = (1, 2, 4, 8)
+EXACT_WINDOWS = (16, 64, 256)
 Chain = tuple[int, ...]
 RATIO_2: Chain = (1,)
 CHAINS: tuple[Chain, ...] = (RATIO_2, (2,), (1, 2))
@@ -160,6 +162,8 @@ def _serial(section: str) -> list[Variant]:
         "serial, accept on raw": {"accept_on": "raw"},
     }
     changes |= {f"serial, look-ahead {rows}": {"look_ahead": rows} for rows in (0, 1, 2)}
+    changes |= {f"serial, draft rows {rows}": {"draft_rows": rows} for rows in DRAFT_ROWS}
+    changes |= {f"serial, {name} down": {"down_sampler": name} for name in ("bicubic", "latent")}
     return [Variant(name, section, {"mode": "serial", **change}) for name, change in changes.items()]
 
 
@@ -172,7 +176,10 @@ def _entropy_radius(section: str) -> list[Variant]:
 
 
 def _exact(section: str) -> list[Variant]:
-    return [Variant("exact, window 64", section, {"mode": "exact", "exact_window": 64})]
+    return [
+        Variant(f"exact, window {window}", section, {"mode": "exact", "exact_window": window})
+        for window in EXACT_WINDOWS
+    ]
 
 
 def _anchor(section: str) -> list[Variant]:

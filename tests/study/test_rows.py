@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 
 from conformance.study.draw import plan_jobs, seed_of
-from conformance.study.rows import ROWS_NAME, Row, RowLog, StudyError, pack_tokens, read_rows, unpack_tokens
+from conformance.study.rows import (
+    ROWS_NAME,
+    Row,
+    RowLog,
+    StudyError,
+    pack_tokens,
+    read_rows,
+    sole_writer,
+    unpack_tokens,
+)
 from conformance.study.variants import AR, OTHER_SEEDS, Variant
 
 MakeRows = Callable[..., list[Row]]
@@ -97,3 +106,10 @@ def test_seeds_differ_between_scenes_but_not_between_variants() -> None:
     assert len({seed_of(where, LISTED[0][1]) for where in scenes}) == 6000
     assert [seed_of(where, LISTED[2][1]) for where in scenes] == [seed_of(where, LISTED[0][1]) for where in scenes]
     assert not {seed_of(where, LISTED[1][1]) for where in scenes} & {seed_of(where, LISTED[0][1]) for where in scenes}
+
+
+def test_second_run_waits_outside_until_the_first_is_done(tmp_path: Path) -> None:
+    with sole_writer(tmp_path), pytest.raises(StudyError, match="no other study"), sole_writer(tmp_path):
+        pass
+    with sole_writer(tmp_path):
+        pass
