@@ -11,13 +11,18 @@ from engines.bundle import BundleError
 ENVIRONMENT_VARIABLE = "MULO_SD_BUNDLES"
 
 
+def bundle_path(models: str, precision: str) -> Path:
+    """Return a bundle's folder: below $MULO_SD_BUNDLES, or below `bundles` in the working folder."""
+    return Path(os.environ.get(ENVIRONMENT_VARIABLE, "bundles")) / f"{models}-{precision}"
+
+
 def demo_bundle_path(precision: str = "fp32") -> Path:
-    """Return the demo bundle's folder: below $MULO_SD_BUNDLES, or below `bundles` in the working folder."""
-    return Path(os.environ.get(ENVIRONMENT_VARIABLE, "bundles")) / f"demo-{precision}"
+    """Return the demo bundle's folder."""
+    return bundle_path("demo", precision)
 
 
-def build_demo_bundle(path: Path, precision: str = "fp32", plans: bool = False) -> None:
-    """Build the demo bundle with `python -m export.build`, which needs torch; this process does not load it.
+def build_demo_bundle(path: Path, precision: str = "fp32", plans: bool = False, models: str = "demo") -> None:
+    """Build a bundle with `python -m export.build`, which needs torch; this process does not load it.
 
     Where another process builds the same one and is done first, its bundle serves as well.
 
@@ -29,7 +34,7 @@ def build_demo_bundle(path: Path, precision: str = "fp32", plans: bool = False) 
             f"{path}: there is no bundle and nothing to build it with; "
             "install the extra `mulo-sd[export]`, or give a bundle with --bundle"
         )
-    command = [sys.executable, "-m", "export.build", "--precision", precision, "--out", str(path)]
+    command = [sys.executable, "-m", "export.build", "--models", models, "--precision", precision, "--out", str(path)]
     command += [] if plans else ["--backend", "ort"]
     if subprocess.run(command, check=False, stdout=sys.stderr).returncode != 0 and not path.exists():
         raise BundleError(f"{path}: the build failed; its message stands above")

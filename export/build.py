@@ -1,34 +1,57 @@
-"""python -m export.build --precision fp16: build a bundle of the demo models."""
+"""python -m export.build --precision fp16: build a bundle of the demo models, or of the minimal preset."""
 
 import argparse
 import dataclasses
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
+from typing import NamedTuple
 
 import torch
 from rich.console import Console
 from rich.table import Table
 
+import engines
 from engines.bundle.manifest import Manifest
-from engines.demo_bundle import demo_bundle_path
-from engines.settings import Settings
+from engines.demo_bundle import bundle_path
 from export.bundle_from_models import BuildError, build_bundle, neighbour_table
 from export.compare import ToleranceError
 from export.demo_evidence import demo_evidence
 from export.plans import PlanBackend, PlanError, is_installed
 from export.precision import PRECISIONS
-from reference import demo
+from reference import demo, minimal
 from reference.demo.models import RECOMMENDED
+from reference.models import Models
+from reference.settings import Settings
 from reference.weights import WeightsError
 
 BUILD_BACKENDS = ("ort", "trt-rtx", "trt")
 
 
+class Preset(NamedTuple):
+    """Models that the command knows, and the settings that their bundle starts from."""
+
+    load: Callable[[], Models]
+    settings: Settings
+
+
+PRESETS = {
+    "demo": Preset(demo.load, RECOMMENDED),
+    "minimal": Preset(minimal.load, minimal.SETTINGS),
+}
+
+
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m export.build", description="Build a bundle of the demo models.")
+    parser = argparse.ArgumentParser(prog="python -m export.build", description=__doc__)
+    parser.add_argument(
+        "--models",
+        choices=tuple(PRESETS),
+        default="demo",
+        help="the trained demo, or random models on small grids for the conformance suite; default: demo",
+    )
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of weights and passes; default fp32")
     parser.add_argument(
         "--backend",
@@ -36,7 +59,7 @@ def _arguments() -> argparse.Namespace:
         action="append",
         help="may be repeated; default: ort (ONNX files, always there) and every TensorRT that is installed",
     )
-    parser.add_argument("--out", type=Path, help="the bundle's folder; default bundles/demo-PRECISION")
+    parser.add_argument("--out", type=Path, help="the bundle's folder; default bundles/MODELS-PRECISION")
     for name in ("up", "down"):
         parser.add_argument(
             f"--{name}-sampler",
@@ -79,25 +102,26 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
 
 
 def main() -> int:
-    """Build the demo bundle and print what is in it."""
+    """Build a bundle and print what is in it."""
     arguments = _arguments()
     for stop in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a background job starts with it ignored
         signal.signal(stop, _interrupt)
     # Nothing here computes for long, and idle threads that spin slow the exporter down where cores are shared.
     torch.set_num_threads(1)
     console = Console(width=None if sys.stdout.isatty() else 120)
-    out = arguments.out or demo_bundle_path(arguments.precision)
+    out = arguments.out or bundle_path(arguments.models, arguments.precision)
+    preset = PRESETS[arguments.models]
     try:
         if out.exists() and not arguments.force:
             raise BuildError(f"{out}: there is a bundle already; use it, or replace it with --force")
-        models = demo.with_latent_samplers(demo.load(), arguments.up_sampler, arguments.down_sampler)
+        models = demo.with_latent_samplers(preset.load(), arguments.up_sampler, arguments.down_sampler)
         evidence = demo_evidence(models, neighbour_table(models))
         manifest = build_bundle(
             models,
             evidence,
-            Settings(**dataclasses.asdict(RECOMMENDED)),
+            engines.Settings(**dataclasses.asdict(preset.settings)),
             out,
-            "mulo-sd demo",
+            f"mulo-sd {arguments.models}",
             arguments.precision,
             _plan_backends(arguments.backend),
             arguments.force,

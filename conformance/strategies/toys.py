@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import hypothesis.strategies as st
 import torch
-from torch import nn
 
 from reference.decode import Condition, Models
+from reference.random_weights import fill
 from reference.tokenizer import Tokenizer, TokenizerConfig
 from reference.transformer import Transformer, TransformerConfig
 
@@ -101,24 +101,6 @@ def toys(draw: st.DrawFn, most_cells: int = 48) -> Toy:
         weights_seed=draw(st.integers(0, 2**32 - 1)),
         coarse_ratio=draw(st.sampled_from((2, 0))) if halved else 0,
     )
-
-
-def fill(module: nn.Module, generator: torch.Generator, sharpness: float) -> None:
-    """Draw every weight of a module; a matrix keeps about the scale of its input."""
-    for name, parameter in [*module.named_parameters(), *module.named_buffers()]:
-        if name in ("cos", "sin"):
-            continue
-        noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-        if name.endswith("norm.weight"):
-            noise = 1 + 0.1 * noise
-        elif name == "output.weight":
-            noise *= sharpness / parameter.shape[1] ** 0.5
-        elif name.endswith("bias"):
-            noise *= 0.2
-        elif name.endswith("weight") and "embed" not in name:
-            noise *= 1.4 / parameter[0].numel() ** 0.5
-        parameter.data.copy_(noise)
-    module.eval().requires_grad_(False)
 
 
 @functools.lru_cache(maxsize=32)
