@@ -1,14 +1,23 @@
-"""Hypothesis profiles: dev by default, ci where CI is set, nightly on request (--hypothesis-profile=nightly)."""
+"""The suite's command line, its Hypothesis profiles, and what it tests."""
 
 import os
+from collections.abc import Iterator
 
 import pytest
 import torch
 from hypothesis import settings
 
-LAWS = ("cycle_laws", "decode_laws", "function_laws", "replay", "resampling_laws")
-pytest.register_assert_rewrite(*(f"conformance.rules.{name}" for name in LAWS))
+from conformance import report
+from conformance.known_failures import KnownFailuresError, read_known_failures
+from conformance.options import Options, add_options, read_options
+from conformance.rules import branches
+from conformance.rules_of_tests import rules_of_test
+from conformance.targets import small_targets, traced_targets
 
+LAWS = ("cycle_laws", "decode_laws", "exact_decode_laws", "function_laws", "replay", "resampling_laws")
+pytest.register_assert_rewrite(*(f"conformance.rules.{name}" for name in LAWS), "conformance.engines.engine_laws")
+
+# dev by default, ci where CI is set, nightly on request (--hypothesis-profile=nightly).
 # No deadline anywhere: the first case of a run pays for imports.
 settings.register_profile("dev", max_examples=25, deadline=None)
 settings.register_profile("ci", max_examples=100, deadline=None, derandomize=True)
@@ -17,3 +26,67 @@ settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 # One token a pass keeps one core busy; threads of several test processes would only wait for each other.
 torch.set_num_threads(1)
+
+OPTIONS = pytest.StashKey[Options]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare what can be tested."""
+    add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Read the command line; in the main process, start the report."""
+    options = read_options(config)
+    config.stash[OPTIONS] = options
+    if not hasattr(config, "workerinput"):  # not a process of pytest-xdist
+        targets = {target.label: target for target in (*small_targets(options), *traced_targets(options))}
+        config.pluginmanager.register(report.Report(options, targets), "conformance-report")
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Say what is under test."""
+    options = config.stash[OPTIONS]
+    small, traced = small_targets(options), traced_targets(options)
+    return [
+        f"conformance: laws on {', '.join(target.label for target in small)}; "
+        f"decodes of {', '.join(str(target.path) for target in traced)}; backend {options.backend}"
+    ]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give engine tests the bundles under test."""
+    options = metafunc.config.stash[OPTIONS]
+    for name, targets in (("small_target", small_targets(options)), ("traced_target", traced_targets(options))):
+        if name in metafunc.fixturenames:
+            metafunc.parametrize(name, targets, ids=lambda target: target.label, scope="session")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Note which rules each test speaks for, and which are known to fail."""
+    path = config.stash[OPTIONS].known_failures
+    try:
+        known = [] if path is None else read_known_failures(path)
+    except KnownFailuresError as error:
+        raise pytest.UsageError(str(error)) from None
+    for item in items:
+        if not item.nodeid.startswith("conformance/") and "conformance" not in item.path.parts:
+            continue
+        rules = rules_of_test(item)
+        targets = getattr(item, "callspec", None)
+        target = None
+        if targets is not None:
+            target = targets.params.get("small_target") or targets.params.get("traced_target")
+        item.user_properties += [(report.RULES, list(rules)), (report.SUBJECT, target.label if target else "reference")]
+        for failure in known:
+            if target is not None and failure.covers(item.name, rules):
+                item.add_marker(pytest.mark.xfail(reason=failure.reason, strict=True))
+
+
+@pytest.fixture(autouse=True)
+def _evidence(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Count what a test has met, for the report."""
+    branches.start_counting()
+    yield
+    request.node.user_properties.append((report.BRANCHES, branches.counted()))
+    request.node.user_properties.append((report.EXAMPLES, branches.examples()))

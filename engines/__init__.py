@@ -1,6 +1,6 @@
 """The speculative loop over exported engines, to embed in a service. Imports neither torch nor `reference`."""
 
-from engines.backends import BACKENDS, BackendError
+from engines.backends import BACKENDS, Backend, BackendError
 from engines.bundle import BundleError
 from engines.pipeline import Pipeline, Result, Stats, load
 from engines.prompts import Plan, PlanError, PromptError, load_plan, save_plan
@@ -8,6 +8,7 @@ from engines.settings import Mode, Settings, SettingsError
 
 __all__ = [
     "BACKENDS",
+    "Backend",
     "BackendError",
     "BundleError",
     "Mode",

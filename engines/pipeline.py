@@ -187,7 +187,7 @@ def load(path: Path | str, backend: str = "ort", threads: int | None = None) -> 
 
     Args:
         path: The bundle's folder.
-        backend: "ort", "trt-rtx" or "trt".
+        backend: "ort", "trt-rtx", "trt", or "module:factory" for one of your own.
         threads: For the CPU; None takes the runtime's choice.
 
     Raises:

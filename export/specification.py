@@ -72,7 +72,8 @@ class GraphSpecification:
 
 def slot_count(model: Transformer) -> int:
     """Return how many slots a transformer's cache has."""
-    return model.config.sequence_length + SPARE_SLOTS
+    config = model.config
+    return config.sequence_length + min(SPARE_SLOTS, config.grid_height * config.grid_width)
 
 
 def _transformer(name: str, model: Transformer, dtype: torch.dtype) -> GraphSpecification:

@@ -1,6 +1,9 @@
 """What is compared: every mode and chain of models, and the settings that change what is decided."""
 
 from dataclasses import dataclass, field
+from typing import Any
+
+from reference.settings import Settings
 
 SEED = 5
 PROMPTS = (
@@ -34,6 +37,13 @@ class Case:
         """Its mode."""
         return self.changes["mode"]
 
+    @property
+    def needs(self) -> set[str]:
+        """The capabilities that it takes (engines.backends.base.CAPABILITIES)."""
+        chain = self.changes.get("drafters", (1,))
+        # A chain that starts with the second drafter, or goes on to it, takes a bundle with two.
+        return {str(self.mode), "guidance"} | ({"cascade"} if chain != (1,) else set())
+
 
 CASES = (
     Case("ar", {"mode": "ar"}, 2),
@@ -52,4 +62,28 @@ CASES = (
     Case("parallel-cascade", {"mode": "parallel", "drafters": (1, 2), "radius_nats": 0.3}, 4),
     Case("exact", {"mode": "exact", "drafters": (1,), "exact_window": 16, "temperature": 0.7}, 1),
     Case("exact-cascade", {"mode": "exact", "drafters": (1, 2), "exact_window": 8, "temperature": 0.5}, 1),
+)
+
+_LOCAL: dict[str, Any] = {"guidance_scale": 1.2, "top_p": 0.95, "tau": 0.2, "neighbours": 8, "draft_rows": 1}
+_EXACT: dict[str, Any] = {"guidance_scale": 1.2, "neighbours": 8, "draft_rows": 1, "temperature": 0.3}
+# Decodes of the minimal preset that between them meet what the laws are about.
+SMALL_SETTINGS = (
+    Settings(mode="ar", guidance_scale=1.2, top_p=0.95),
+    Settings(mode="ar", guidance_scale=1.0, temperature=0.5, top_k=5, top_p=0.9),
+    Settings(mode="ar", temperature=2.0, top_k=6, top_p=0.6),
+    Settings(mode="ar", temperature=2.0, top_k=4),
+    Settings(mode="zipar", guidance_scale=1.2, window=2),
+    Settings(mode="zipar", guidance_scale=1.2, window=1, adaptive_window=True),
+    Settings(mode="serial", radius=0, anchor=4.0, accept_on="raw", **_LOCAL),
+    Settings(mode="serial", drafters=(1, 2), refresh=True, look_ahead=1, **_LOCAL),
+    Settings(mode="serial", drafters=(2,), up_sampler="latent", down_sampler="latent", temperature=0.5, **_LOCAL),
+    Settings(mode="serial", radius=0, look_ahead=2, refresh=True, **(_LOCAL | {"tau": 0.02})),
+    Settings(mode="parallel", drafters=(1, 2), draft_window=2, island_window=2, radius=1, anchor=4.0, **_LOCAL),
+    Settings(mode="parallel", radius=3, radius_nats=1.0, island_window=1, **(_LOCAL | {"tau": 0.05})),
+    Settings(mode="parallel", drafters=(2,), radius=0, islands=False, island_window=None, **(_LOCAL | {"tau": 0.02})),
+    Settings(mode="parallel", radius=0, anchor=1.0, island_window=3, top_k=8, **(_LOCAL | {"tau": 0.05})),
+    Settings(mode="parallel", radius=1, **(_LOCAL | {"tau": 0.0, "top_p": 0.6, "neighbours": 1})),
+    Settings(mode="parallel", radius=1, temperature=0.0, **(_LOCAL | {"tau": 1.5})),
+    Settings(mode="exact", exact_window=8, **_EXACT),
+    Settings(mode="exact", drafters=(1, 2), exact_window=3, look_ahead=2, **_EXACT),
 )

@@ -14,6 +14,7 @@ from conformance.engines.cases import CASES, PROMPTS, SEED, Case
 from conformance.engines.differences import Differences
 from conformance.engines.reference_side import ReferenceSide
 from conformance.engines.replay import array
+from conformance.subject import Subject
 from engines.trace import Cycle, Pass, Reprediction, Trace
 from reference.decode import Decoded
 
@@ -61,9 +62,10 @@ class Compared:
 
 
 @pytest.fixture(scope="module")
-def compared(fp32_pipeline: engines.Pipeline, reference_side: ReferenceSide) -> Callable[[str], Compared]:
+def compared(demo_subject: Subject) -> Callable[[str], Compared]:
     """Compared decodes by the name of their case."""
-    return cache(lambda name: Compared(fp32_pipeline, reference_side, BY_NAME[name]))
+    side = ReferenceSide(demo_subject.models)
+    return cache(lambda name: Compared(demo_subject.pipeline, side, BY_NAME[name]))
 
 
 def passes_with(trace: Trace, kind: str) -> list[int]:

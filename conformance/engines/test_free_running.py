@@ -11,22 +11,23 @@ import engines
 from conformance.engines.cases import CASES, PROMPTS, SEED, Case
 from conformance.engines.differences import Differences
 from conformance.engines.reference_side import ReferenceSide
+from conformance.subject import Subject
 
-Drawn = Callable[[str, Case, str], engines.Result]
+Drawn = Callable[[Case, str], engines.Result]
 RASTER, FEWEST_IN_FP16 = CASES[0], 4
 # How many grids of a case may leave the reference at a near-tie.
 MOST_EXPLAINED = 1
 
 
-def test_grids(fp32_pipeline: engines.Pipeline, drawn: Drawn, reference_side: ReferenceSide, case: Case) -> None:
+def test_grids(fp32_subject: Subject, drawn: Drawn, reference_side: ReferenceSide, case: Case) -> None:
     """CONF-3, CONF-4: in float32 grids, NFE, cycles and every event are equal; the first that is not is explained."""
-    settings = reference_side.settings(fp32_pipeline, case)
+    settings = reference_side.settings(fp32_subject.pipeline, case)
     explained = []
     for prompt in PROMPTS[: case.prompts]:
         expected = reference_side.decode(prompt, SEED, settings)
-        result = drawn("fp32", case, prompt)
+        result = drawn(case, prompt)
         found = Differences(
-            fp32_pipeline,
+            fp32_subject.pipeline,
             reference_side.models,
             settings,
             SEED,
@@ -45,18 +46,18 @@ def test_grids(fp32_pipeline: engines.Pipeline, drawn: Drawn, reference_side: Re
     assert len(explained) <= MOST_EXPLAINED, explained
 
 
-def test_repeats(pipeline: engines.Pipeline, drawn: Drawn, case: Case) -> None:
+def test_repeats(subject: Subject, drawn: Drawn, case: Case) -> None:
     """CONF-5: the same seed and settings give the same image, beside another decode too; another seed another image."""
-    precision = pipeline.bundle.manifest.precision
+    precision = subject.precision
     if precision == "fp16" and case.prompts < FEWEST_IN_FP16:
         return  # the slow cases repeat in float32 alone
 
     def draw(seed: int) -> engines.Result:
-        return pipeline.generate(PROMPTS[0], seed=seed, **case.changes)  # type: ignore[arg-type]  # by name
+        return subject.pipeline.generate(PROMPTS[0], seed=seed, **case.changes)  # type: ignore[arg-type]  # by name
 
     with ThreadPoolExecutor(2) as threads:
         again, other = threads.map(draw, (SEED, SEED + 1))
-    first = drawn(precision, case, PROMPTS[0])
+    first = drawn(case, PROMPTS[0])
     assert first.image.tobytes() == again.image.tobytes()
     assert np.array_equal(first.tokens, again.tokens)
     assert first.trace.to_json() == again.trace.to_json()
@@ -64,31 +65,29 @@ def test_repeats(pipeline: engines.Pipeline, drawn: Drawn, case: Case) -> None:
 
 
 @pytest.mark.parametrize("changes", [{"mode": "serial"}, {"mode": "parallel", "island_window": None}])
-def test_tau_above_one_is_autoregressive(
-    fp32_pipeline: engines.Pipeline, drawn: Drawn, changes: dict[str, object]
-) -> None:
+def test_tau_above_one_is_autoregressive(fp32_subject: Subject, drawn: Drawn, changes: dict[str, object]) -> None:
     """MODE-SERIAL, MODE-PARALLEL: tau = 2 in raster order equals MODE-AR token for token (near-ties: none here)."""
-    drafted = fp32_pipeline.generate(PROMPTS[0], seed=SEED, tau=2.0, anchor=0.0, **changes)  # type: ignore[arg-type]  # by name
-    ar = drawn("fp32", RASTER, PROMPTS[0])
+    drafted = fp32_subject.pipeline.generate(PROMPTS[0], seed=SEED, tau=2.0, anchor=0.0, **changes)  # type: ignore[arg-type]  # by name
+    ar = drawn(RASTER, PROMPTS[0])
     assert np.array_equal(drafted.tokens, ar.tokens)
     assert drafted.stats.acceptance_rate == 0
     assert drafted.stats.nfe_target == ar.stats.nfe_target + 1
 
 
 @pytest.mark.parametrize("mode", ["serial", "parallel"])
-def test_tau_zero_is_the_up_sampled_draft(pipeline: engines.Pipeline, mode: engines.Mode) -> None:
+def test_tau_zero_is_the_up_sampled_draft(subject: Subject, mode: engines.Mode) -> None:
     """MODE-SERIAL, MODE-PARALLEL: tau <= 0 makes each window its own up-sampled draft, one verification a cycle."""
-    result = pipeline.generate(PROMPTS[4], seed=2, mode=mode, tau=0.0)
+    result = subject.pipeline.generate(PROMPTS[4], seed=2, mode=mode, tau=0.0)
     cycles = result.trace.cycles_of(0)
     drafted = np.concatenate([cycle.up_sampled for cycle in cycles])
     assert np.array_equal(result.tokens, drafted)
     assert result.stats.nfe_target == 1 + len(cycles)
 
 
-def test_infinite_window_is_autoregressive(fp32_pipeline: engines.Pipeline, drawn: Drawn) -> None:
-    """MODE-ZIPAR with an infinite window is MODE-AR."""
-    zipar = fp32_pipeline.generate(PROMPTS[0], seed=SEED, mode="zipar", window=None)
-    ar = drawn("fp32", RASTER, PROMPTS[0])
+def test_infinite_window_is_autoregressive(fp32_subject: Subject, drawn: Drawn) -> None:
+    """MODE-ZIPAR: With an infinite window it is MODE-AR."""
+    zipar = fp32_subject.pipeline.generate(PROMPTS[0], seed=SEED, mode="zipar", window=None)
+    ar = drawn(RASTER, PROMPTS[0])
     assert np.array_equal(zipar.tokens, ar.tokens)
     assert zipar.stats.nfe_target == ar.stats.nfe_target
 

@@ -9,14 +9,32 @@ from hypothesis import currently_in_test_context, event, settings
 
 P = ParamSpec("P")
 _reached: Counter[str] = Counter()
+_counted: Counter[str] = Counter()
+EXAMPLE = "an example"
 
 
 def reach(branch: str, happened: bool = True) -> None:
     """Count a branch of the running property, and show it in Hypothesis' statistics."""
     if happened:
         _reached[branch] += 1
+        _counted[branch] += 1
         if currently_in_test_context():
             event(branch)
+
+
+def start_counting() -> None:
+    """Forget what has been counted; a test begins."""
+    _counted.clear()
+
+
+def counted() -> dict[str, int]:
+    """Return how often each branch was met since."""
+    return {branch: count for branch, count in _counted.items() if branch != EXAMPLE}
+
+
+def examples() -> int:
+    """Return how many decodes were judged since; 1 for a test that judges something else."""
+    return _counted[EXAMPLE] or 1
 
 
 def must_reach(*branches: str) -> Callable[[Callable[P, None]], Callable[P, None]]:

@@ -8,9 +8,10 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
-from conformance.strategies.toys import PREFIX_VOCABULARY, fill
+from conformance.strategies.toys import PREFIX_VOCABULARY
 from reference.decode import decode
 from reference.models import Condition, Models
+from reference.random_weights import fill
 from reference.settings import Settings
 from reference.state import ModelState
 from reference.tokenizer import Tokenizer, TokenizerConfig

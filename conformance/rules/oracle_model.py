@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reference.tokenizer import Tokenizer
+from reference.models import Models
 from reference.transformer import Transformer
 
 Array = NDArray[np.float64]
@@ -161,20 +161,25 @@ def resized(images: Array, scale: int, up: bool, resize_filter: str) -> Array:
     return result.clip(-1, 1)
 
 
-def rescaled_tokens(
-    tokenizer: Tokenizer, tokens: Tensor, scale: int, up: bool, resize_filter: str
-) -> tuple[NDArray[np.int64], Array]:
+def rescaled_tokens(models: Models, tokens: Tensor, scale: int, up: bool, name: str) -> tuple[NDArray[np.int64], Array]:
     """Return U_r or D_r of Int[h, w], and each token's margin: the nearest code's lead over the second nearest.
 
-    Encoder and decoder are the tokenizer's own; resizing and the search for the nearest code are done here.
+    Encoder, decoder and latent networks are the models' own; resizing and the search for the nearest code are done
+    here.
     """
+    tokenizer = models.tokenizer
     directions = array(tokenizer.codebook)
     directions = directions / np.linalg.norm(directions, axis=1, keepdims=True)
-    codes = torch.from_numpy(directions[tokens.numpy()])
-    images = array(tokenizer.decoder(codes[None].permute(0, 3, 1, 2))).clip(-1, 1)
-    pixels = torch.from_numpy(resized(images, scale, up, resize_filter))
-    features = array(tokenizer.encoder(pixels))[0].transpose(1, 2, 0)
-    features = features / np.linalg.norm(features, axis=2, keepdims=True)
+    if name == "latent":
+        latent = models.latent_up_samplers[scale] if up else models.latent_down_samplers[scale]
+        features = array(latent.features(tokens[None]))[0]
+    else:
+        dtype = tokenizer.codebook.dtype
+        codes = torch.from_numpy(directions[tokens.numpy()]).to(dtype)
+        images = array(tokenizer.decoder(codes[None].permute(0, 3, 1, 2))).clip(-1, 1)
+        pixels = torch.from_numpy(resized(images, scale, up, name)).to(dtype)
+        features = array(tokenizer.encoder(pixels))[0].transpose(1, 2, 0)
+        features = features / np.linalg.norm(features, axis=2, keepdims=True)
     distances = np.linalg.norm(features[:, :, None] - directions, axis=3)  # [H, W, V]
     ordered = np.sort(distances, axis=2)
     return distances.argmin(axis=2), ordered[:, :, 1] - ordered[:, :, 0]

@@ -77,12 +77,20 @@ def softmax(logits: Sequence[float]) -> list[float]:
     return [weight / total for weight in weights]
 
 
+def _scores(target_probs: Sequence[float], noise: Sequence[float]) -> list[float]:
+    return [math.log(prob) + extra if prob > 0 else -math.inf for prob, extra in zip(target_probs, noise, strict=True)]
+
+
 def sampled(target_probs: Sequence[float], noise: Sequence[float]) -> int:
     """RNG-1's Gumbel-max: the first code with the largest log-probability plus noise."""
-    scores = [
-        math.log(prob) + extra if prob > 0 else -math.inf for prob, extra in zip(target_probs, noise, strict=True)
-    ]
+    scores = _scores(target_probs, noise)
     return scores.index(max(scores))
+
+
+def nearly_sampled(target_probs: Sequence[float], noise: Sequence[float], nats: float) -> set[int]:
+    """Return the codes that RNG-1 may draw where each score is off by `nats` at most."""
+    scores = _scores(target_probs, noise)
+    return {code for code, score in enumerate(scores) if score >= max(scores) - 2 * nats}
 
 
 def neighbourhood(codebook: Sequence[Sequence[Fraction | float | int]], code: int, k: int) -> list[int]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from conformance.rules import oracles
-from conformance.strategies.decodes import Case
+from conformance.rules.decode_case import DecodeCase
 from reference.decode import Decoded
 from reference.settings import UNDRAFTED_MODES, Settings
 from reference.trace import Cycle, Pass
@@ -88,9 +88,9 @@ def resampled_cells(cycle: Cycle, width: int) -> list[int]:
 class Told:
     """One model's part of a decode, told from the trace."""
 
-    def __init__(self, case: Case, decoded: Decoded, model: int) -> None:
+    def __init__(self, case: DecodeCase, decoded: Decoded, model: int) -> None:
         self.case, self.decoded, self.model, self.settings = case, decoded, model, case.settings
-        self.height, self.width = case.toy.grid(model)
+        self.height, self.width = case.grid(model)
         self.replay = Replay(passes_of(decoded, model))
         self.before = 0  # first row of the model's previous window
 
@@ -185,7 +185,7 @@ class Told:
             cell = (scored[-1] if rejected is None else rejected) + 1
 
 
-def draft_steps(case: Case, cycle: Cycle) -> list[list[int]]:
+def draft_steps(case: DecodeCase, cycle: Cycle) -> list[list[int]]:
     """Return the steps in which the coarsest drafter samples the rows of a cycle that it drafts for (DRAFT-1)."""
     width = cycle.draft_tokens.shape[1]
     start = cycle.draft_first_row * width
@@ -211,13 +211,13 @@ def cycles_together(decoded: Decoded) -> list[list[Cycle]]:
     return groups
 
 
-def replaced_rows(case: Case, decoded: Decoded, model: int) -> list[tuple[int, Tensor]]:
+def replaced_rows(case: DecodeCase, decoded: Decoded, model: int) -> list[tuple[int, Tensor]]:
     """Return the rows of a drafter that D_r replaces after each cycle of the target: the first and Int[rows, w].
 
     The first drafter's stand in the trace; those of coarser ones are D_r of the rows above them.
     """
-    models, numbers = case.world.models, case.settings.model_numbers
-    known = torch.empty(0, case.toy.grid(numbers[1])[1], dtype=torch.long)
+    models, numbers = case.models, case.settings.model_numbers
+    known = torch.empty(0, case.grid(numbers[1])[1], dtype=torch.long)
     found = []
     for cycle in decoded.trace.cycles_of(0):
         if cycle.down_sampled is None:
@@ -233,6 +233,6 @@ def replaced_rows(case: Case, decoded: Decoded, model: int) -> list[tuple[int, T
     return found
 
 
-def moments_of(case: Case, decoded: Decoded, model: int) -> list[Moment]:
+def moments_of(case: DecodeCase, decoded: Decoded, model: int) -> list[Moment]:
     """Tell a model's part of a decode."""
     return Told(case, decoded, model).moments()

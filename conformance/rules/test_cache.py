@@ -6,6 +6,7 @@ from hypothesis import example, given
 
 from conformance.rules import decode_laws, function_laws
 from conformance.rules.branches import must_reach, reach, share_of_examples
+from conformance.rules.decode_case import FLOAT64
 from conformance.rules.oracle_model import from_scratch
 from conformance.rules.replay import passes_of
 from conformance.strategies.decodes import AHEAD, ALL_MODES, AUTOREGRESSIVE, FILTERED, MIXED, REFRESHED, Case, cases
@@ -126,5 +127,5 @@ def test_predecessors_give_logits(case: Case) -> None:
     for row, condition in enumerate(decode_laws.conditions(case)):
         expected = from_scratch(case.world.models.target, condition, tokens[:-1])
         result = [decode_laws.recorded(item)[row, -1].numpy() for item in passes]
-        np.testing.assert_allclose(np.stack(result), np.stack(expected), rtol=0, atol=decode_laws.TOLERANCE)
+        np.testing.assert_allclose(np.stack(result), np.stack(expected), rtol=0, atol=FLOAT64.logits)
     reach("a longer prefix", case.toy.prefix_length > 1)

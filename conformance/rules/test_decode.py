@@ -10,6 +10,7 @@ from hypothesis import example, given
 
 from conformance.rules import cycle_laws, decode_laws, oracles
 from conformance.rules.branches import must_reach, reach, share_of_examples
+from conformance.rules.decode_case import FLOAT64
 from conformance.rules.oracle_model import DictionaryModel, from_scratch
 from conformance.rules.replay import PREFILL, passes_of, resampled_cells
 from conformance.strategies.decodes import (
@@ -124,7 +125,7 @@ def test_first_step(case: Case) -> None:
         source = item if cell else passes_of(decoded, 0)[0]
         row = source.positions.tolist().index(prefix + cell - 1)
         logits = decode_laws.recorded(source)[0, row].numpy()
-        np.testing.assert_allclose(logits, expected, rtol=0, atol=decode_laws.TOLERANCE)
+        np.testing.assert_allclose(logits, expected, rtol=0, atol=FLOAT64.logits)
         reach("first cell of the grid", cell == 0)
         reach("later cell", cell > 0)
 

@@ -7,8 +7,10 @@ import hypothesis.strategies as st
 import torch
 from torch import Tensor
 
+from conformance.rules.decode_case import FLOAT64, Rounding
 from conformance.strategies.toys import CODES, Toy, World, build, toys
 from reference.decode import Decoded, decode
+from reference.models import Condition, Models
 from reference.settings import UNDRAFTED_MODES, Mode, Settings
 
 
@@ -23,6 +25,30 @@ class Case(NamedTuple):
     @property
     def world(self) -> World:
         return build(self.toy)
+
+    @property
+    def models(self) -> Models:
+        return self.world.models
+
+    @property
+    def condition(self) -> Condition:
+        return self.world.condition
+
+    @property
+    def rounding(self) -> Rounding:
+        return FLOAT64
+
+    @property
+    def prefix_length(self) -> int:
+        return self.toy.prefix_length
+
+    @property
+    def codes(self) -> int:
+        return CODES
+
+    def grid(self, model: int) -> tuple[int, int]:
+        """Return a model's rows and columns."""
+        return self.toy.grid(model)
 
     @property
     def draft_tensor(self) -> Tensor | None:

@@ -14,6 +14,10 @@ Tensors = Mapping[str, NDArray[Any]]
 NUMPY_DTYPES: Mapping[str, type[np.generic]] = {"int64": np.int64, "float32": np.float32, "float16": np.float16}
 
 
+# What a backend may support: the modes, guidance (two rows at once), more than one drafter, latent samplers.
+CAPABILITIES = ("ar", "zipar", "serial", "parallel", "exact", "guidance", "cascade", "latent")
+
+
 class BackendError(RuntimeError):
     """A backend that cannot be used here; its message is one line that says why and what to do."""
 
@@ -56,7 +60,10 @@ class KVCache(Protocol):
 
 
 class Backend(Protocol):
-    """Runs the graphs of one bundle. All arrays are numpy, all randomness comes in as noise."""
+    """Runs the graphs of one bundle. All arrays are numpy, all randomness comes in as noise.
+
+    A backend that does not support all of CAPABILITIES has an attribute `capabilities`, those that it does support.
+    """
 
     name: str
 
@@ -78,3 +85,16 @@ class Backend(Protocol):
 
     def keep_slots(self, graph: str, cache: KVCache, slots: NDArray[np.int64]) -> None:
         """Compact: move the given slots, ascending, to the front of the cache."""
+
+
+def capabilities_of(backend: Backend) -> frozenset[str]:
+    """Return what a backend supports.
+
+    Raises:
+        BackendError: it names something that is no capability.
+    """
+    named = frozenset(getattr(backend, "capabilities", CAPABILITIES))
+    if not named <= set(CAPABILITIES):
+        unknown = ", ".join(sorted(map(str, named - set(CAPABILITIES))))
+        raise BackendError(f"backend {backend.name}: capabilities: expected some of {', '.join(CAPABILITIES)}, got {unknown}")
+    return named

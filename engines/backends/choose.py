@@ -1,6 +1,8 @@
 """Choose a backend by name; a runtime is imported only when its backend is made."""
 
-from engines.backends.base import Backend, BackendError
+import importlib
+
+from engines.backends.base import Backend, BackendError, one_line
 from engines.bundle import Bundle
 
 BACKENDS = ("ort", "trt-rtx", "trt")
@@ -10,12 +12,13 @@ def make_backend(name: str, bundle: Bundle, threads: int | None = None) -> Backe
     """Make a backend for a bundle.
 
     Args:
-        name: One of BACKENDS.
+        name: One of BACKENDS, or "module:factory" for one of your own: factory(bundle, threads) returns it.
         bundle: Opened and checked.
         threads: For the CPU; None takes the runtime's choice.
 
     Raises:
-        BackendError: an unknown name, a runtime that is not installed, no GPU, or a bundle without its plans.
+        BackendError: an unknown name, a runtime that is not installed, no GPU, a bundle without its plans, or a
+            factory that cannot be called.
     """
     if name == "ort":
         from engines.backends.onnx_runtime import OnnxRuntimeBackend
@@ -25,4 +28,18 @@ def make_backend(name: str, bundle: Bundle, threads: int | None = None) -> Backe
         from engines.backends.tensorrt import TensorRTBackend
 
         return TensorRTBackend(bundle, name)
-    raise BackendError(f"backend: expected one of {', '.join(BACKENDS)}, got {name!r}")
+    if ":" in name:
+        return _made_by_factory(name, bundle, threads)
+    raise BackendError(f"backend: expected one of {', '.join(BACKENDS)} or module:factory, got {name!r}")
+
+
+def _made_by_factory(name: str, bundle: Bundle, threads: int | None) -> Backend:
+    module, _, factory = name.partition(":")
+    try:
+        backend: Backend = getattr(importlib.import_module(module), factory)(bundle, threads)
+    except Exception as error:  # code from outside may raise anything
+        raise BackendError(f"backend {name}: {type(error).__name__}: {one_line(error)}") from None
+    missing = [part for part in ("name", "run", "new_cache", "feed", "keep_slots") if not hasattr(backend, part)]
+    if missing:
+        raise BackendError(f"backend {name}: expected an engines.Backend, got one without {', '.join(missing)}")
+    return backend

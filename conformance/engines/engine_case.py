@@ -1,0 +1,130 @@
+"""A decode of an engine, told as the reference tells its own, so that the same laws judge both."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+import engines
+from conformance.rules.decode_case import Rounding
+from conformance.subject import Subject
+from engines.prompts import make_plan, null_prefix, parse, prefix_from_plan
+from reference.decode import Decoded
+from reference.models import Condition, Models
+from reference.settings import Settings
+from reference.trace import Cycle, Pass, Reprediction, Trace
+
+# What float32 makes of the sampler's and the acceptance's arithmetic; both are float32 in every bundle.
+PROBS, NATS = 1e-5, 1e-5
+CODES = {"fp32": 1e-4, "fp16": 2e-2, "bf16": 1e-1}
+
+
+def tensor(value: NDArray[Any]) -> Tensor:
+    """Return an array of an engine's trace as the reference has it; floats in float64."""
+    found = torch.from_numpy(np.ascontiguousarray(value))
+    return found.double() if found.is_floating_point() else found
+
+
+def reference_trace(trace: engines.trace.Trace) -> Trace:
+    """Return an engine's trace as the reference's class."""
+    passes = [
+        Pass(
+            item.model,
+            tensor(item.positions),
+            tensor(item.tokens),
+            None if item.logits is None else tensor(item.logits),
+            list(item.sampled),
+            list(item.residuals),
+            [Reprediction(**vars(entry)) for entry in item.repredicted],
+        )
+        for item in trace.passes
+    ]
+    return Trace(passes, [_cycle(item) for item in trace.cycles])
+
+
+def _cycle(item: engines.trace.Cycle) -> Cycle:
+    told: dict[str, Any] = {
+        name: tensor(value) if isinstance(value, np.ndarray) else value for name, value in vars(item).items()
+    }
+    return Cycle(**told)
+
+
+@dataclass(frozen=True)
+class EngineCase:
+    """Everything that an engine's decode depends on; a `conformance.rules.decode_case.DecodeCase`.
+
+    Attributes:
+        subject: The engine.
+        prompt: Plain English.
+        settings: The reference's class.
+        seed: Of the plan and of every sample.
+        draft: Tokens to take instead of the coarsest drafter's.
+    """
+
+    subject: Subject
+    prompt: str
+    settings: Settings
+    seed: int
+    draft: tuple[int, ...] | None = None
+
+    def __repr__(self) -> str:
+        """Show what a person needs to run it again."""
+        changed = {
+            name: value for name, value in vars(self.settings).items() if value != getattr(Settings(), name, value)
+        }
+        draft = "" if self.draft is None else f", draft={self.draft}"
+        return f"EngineCase({self.subject.name}, {self.prompt!r}, seed={self.seed}, Settings({changed}){draft})"
+
+    @property
+    def models(self) -> Models:
+        return self.subject.models
+
+    @property
+    def prefix_ids(self) -> NDArray[np.int64]:
+        """The condition and the null condition, Int[2, P, fields]."""
+        prompt = parse(self.prompt)
+        return np.stack([prefix_from_plan(prompt, make_plan(prompt, self.seed)), null_prefix()])
+
+    @property
+    def condition(self) -> Condition:
+        cond, uncond = torch.from_numpy(self.prefix_ids)
+        return Condition(cond, uncond)
+
+    @property
+    def rounding(self) -> Rounding:
+        graphs, models = self.subject.pipeline.bundle.manifest.graphs, self.subject.pipeline.bundle.manifest.models
+        logits = max(graphs[entry.graph].tolerance for entry in models)
+        return Rounding(logits, PROBS, NATS, CODES[self.subject.precision])
+
+    @property
+    def prefix_length(self) -> int:
+        return self.models.target.config.prefix_length
+
+    @property
+    def codes(self) -> int:
+        return self.models.target.config.vocabulary
+
+    def grid(self, model: int) -> tuple[int, int]:
+        """Return a model's rows and columns."""
+        config = self.models.transformer(model).config
+        return config.grid_height, config.grid_width
+
+    def run(self) -> Decoded:
+        """Decode with the engine."""
+        pipeline = self.subject.pipeline
+        settings = pipeline.settings(**vars(self.settings))
+        draft = None
+        if self.draft is not None:
+            draft = np.array(self.draft).reshape(self.grid(self.settings.model_numbers[-1]))
+        decoded = pipeline.decode(self.prefix_ids, settings, self.seed, draft, record_logits=True)
+        return Decoded(torch.from_numpy(decoded.tokens), reference_trace(decoded.trace))
+
+
+@lru_cache(maxsize=256)
+def run(case: EngineCase) -> Decoded:
+    """Decode a case, once for all laws."""
+    return case.run()

@@ -1,0 +1,83 @@
+"""Laws that need the engine itself, and not only what one decode left: other runs, other settings, the image."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+from conformance.engines.engine_case import EngineCase, run
+from conformance.rules.branches import reach
+from reference.decode import Decoded
+
+PIXEL_ROUNDING = 0.5 + 1e-3  # an image holds whole numbers
+
+
+def same(one: Decoded, other: Decoded) -> bool:
+    """Return whether two decodes made the same passes and the same decisions."""
+    return torch.equal(one.tokens, other.tokens) and [
+        (item.model, item.positions.tolist(), item.tokens.tolist(), item.sampled, item.residuals)
+        for item in one.trace.passes
+    ] == [
+        (item.model, item.positions.tolist(), item.tokens.tolist(), item.sampled, item.residuals)
+        for item in other.trace.passes
+    ]
+
+
+def tokens_are_what_was_decided(case: EngineCase, decoded: Decoded) -> None:
+    """GRID-1, MODE-AR, MODE-ZIPAR: the grid is the target's, and each cell holds what was decided for it."""
+    assert tuple(decoded.tokens.shape) == case.grid(0)
+    assert int(decoded.tokens.min()) >= 0
+    assert int(decoded.tokens.max()) < case.codes
+    tokens = decoded.tokens.flatten().tolist()
+    if case.settings.mode in ("ar", "zipar"):
+        drawn = {cell: token for item in decoded.trace.passes for _, cell, token in item.sampled}
+        drawn |= {again.cell: again.token for item in decoded.trace.passes for again in item.repredicted}
+        assert drawn == dict(enumerate(tokens))
+        assert not decoded.trace.cycles
+        return
+    for cycle in decoded.trace.cycles_of(0):
+        assert torch.equal(decoded.tokens[cycle.first_row : cycle.last_row], cycle.tokens)
+
+
+def rejecting_everything_is_autoregressive(case: EngineCase, decoded: Decoded) -> None:
+    """MODE-SERIAL, MODE-PARALLEL: with tau = 2, raster order and no anchor, the image is MODE-AR's at the same seed."""
+    rejecting = replace(case.settings, tau=2.0, anchor=0.0, island_window=None, islands=False)
+    drafted = run(replace(case, settings=rejecting))
+    alone = run(replace(case, settings=replace(case.settings, mode="ar"), draft=None))
+    different = (drafted.tokens != alone.tokens).flatten().nonzero().flatten().tolist()
+    # Passes of other shapes round otherwise: in half precision one near-tie parts the images.
+    assert not different or case.subject.precision != "fp32", f"the first cell that differs is {different[0]}"
+    reach("the images are the same", not different)
+    assert not any(bool(cycle.kept.any()) for cycle in drafted.trace.cycles_of(0))
+
+
+def images_are_the_references(case: EngineCase, decoded: Decoded) -> None:
+    """CONF-2: the image is what the reference's decoder makes of the same tokens, within the bundle's tolerance."""
+    pipeline = case.subject.pipeline
+    found = np.asarray(pipeline.image_from_tokens(decoded.tokens.numpy())).astype(np.float64)
+    with torch.inference_mode():
+        image = case.models.tokenizer.images_from_tokens(decoded.tokens[None])[0]
+    expected = ((image + 1) * 127.5).clamp(0, 255).permute(1, 2, 0).double().numpy()
+    tolerance = pipeline.bundle.manifest.graphs["decoder"].tolerance + PIXEL_ROUNDING
+    assert found.shape == expected.shape
+    assert float(np.abs(found - expected).max()) <= tolerance
+
+
+@lru_cache(maxsize=64)
+def _again(case: EngineCase) -> tuple[Decoded, Decoded]:
+    """Decode a case again, with another seed's decode beside it."""
+    other = replace(case, seed=(case.seed + 1) % 2**64)
+    with ThreadPoolExecutor(2) as threads:
+        first, second = threads.submit(case.run), threads.submit(other.run)
+        return first.result(), second.result()
+
+
+def runs_repeat(case: EngineCase, decoded: Decoded) -> None:
+    """CONF-5, RNG-1: the same seed and settings give the same passes and decisions, beside another decode too."""
+    again, other = _again(case)
+    assert same(decoded, again), "the same seed gave another decode"
+    # Greedy decoding, or a draft that is taken as it is, knows no seed.
+    if case.settings.temperature > 0 and case.draft is None:
+        reach("another seed gives another image", not torch.equal(decoded.tokens, other.tokens))

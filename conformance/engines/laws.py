@@ -1,0 +1,132 @@
+"""Which law of a decode speaks for which rules, and at which stage of a decode it looks; earlier stages come first."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from conformance.engines import engine_laws
+from conformance.engines.engine_case import EngineCase
+from conformance.rules import cycle_laws, decode_laws, exact_decode_laws
+from conformance.strategies.decodes import ALL_MODES, DRAFTED_MODES, LOCAL_MODES
+from reference.decode import Decoded
+from reference.settings import Mode
+
+
+class EngineLaw(NamedTuple):
+    """A law that engines are held to.
+
+    Attributes:
+        stage: What of a decode it looks at.
+        rules: Those that it speaks for.
+        law: Raises AssertionError where a decode breaks them.
+        modes: In which it says something.
+        branches: What its examples together must have met.
+    """
+
+    stage: str
+    rules: tuple[str, ...]
+    law: Callable[[EngineCase, Decoded], None]
+    modes: tuple[Mode, ...] = ALL_MODES
+    branches: tuple[str, ...] = ()
+
+
+LAWS = (
+    EngineLaw("condition", ("PREFILL", "GRID-2"), decode_laws.prefill_comes_first),
+    EngineLaw(
+        "logits",
+        ("KV-1", "KV-2", "GRID-2", "CONF-1"),
+        decode_laws.logits_follow_from_passes,
+    ),
+    EngineLaw(
+        "KV state",
+        ("KV-1", "KV-3", "GRID-2", "SCHED-3"),
+        decode_laws.nothing_seen_is_gone,
+        branches=("a pass replaces the token of a position", "a pass feeds a stand-in"),
+    ),
+    EngineLaw(
+        "KV state",
+        ("KV-3", "KV-4", "SCHED-1", "SCHED-4"),
+        decode_laws.passes_feed_exactly,
+        branches=(
+            "a pass feeds a decided token that is nobody's predecessor",
+            "a verification feeds a window again",
+        ),
+    ),
+    EngineLaw(
+        "sampled tokens",
+        ("DIST-1", "RNG-1", "RNG-2", "ANCHOR-1", "CONF-2"),
+        decode_laws.samples_follow_from_logits,
+        branches=("the anchor changes a token", "the drafter draws the same noise again"),
+    ),
+    EngineLaw(
+        "held tokens",
+        ("SCHED-5",),
+        decode_laws.repredictions_follow,
+        ("zipar",),
+        ("an opening token is kept", "an opening token is drawn anew"),
+    ),
+    EngineLaw(
+        "draft",
+        ("DRAFT-1", "CASCADE-1"),
+        cycle_laws.whole_rows_are_drafted,
+        DRAFTED_MODES,
+        ("rows are drafted ahead", "a draft is drafted"),
+    ),
+    EngineLaw(
+        "up- and down-sampling",
+        ("SCALE-1", "SCALE-2", "GRID-1"),
+        cycle_laws.scaling_uses_known_rows,
+        DRAFTED_MODES,
+        ("verified rows differ from the draft",),
+    ),
+    EngineLaw(
+        "pooled probabilities and kept mask",
+        ("VERIFY-1", "POOL-1", "ACCEPT-1", "DIST-2", "CONF-2"),
+        cycle_laws.verification_judges,
+        LOCAL_MODES,
+        ("some kept, some rejected", "what acceptance looks at is not what is sampled from"),
+    ),
+    EngineLaw(
+        "expansion",
+        ("LOCAL-3",),
+        cycle_laws.radii_follow,
+        LOCAL_MODES,
+        ("radii differ",),
+    ),
+    EngineLaw(
+        "expansion",
+        ("LOCAL-1", "LOCAL-3"),
+        cycle_laws.rejections_grow,
+        LOCAL_MODES,
+        ("R_X is more than the rejected cells", "R_X is not the whole rest"),
+    ),
+    EngineLaw(
+        "islands and schedule",
+        ("LOCAL-2", "SCHED-1", "SCHED-2", "SCHED-4", "MODE-SERIAL", "MODE-PARALLEL", "CASCADE-1"),
+        cycle_laws.cycles_in_order,
+        LOCAL_MODES,
+        ("several cells in a step", "two cells or more are resampled", "a drafter resamples"),
+    ),
+    EngineLaw(
+        "exact verification",
+        ("MODE-EXACT", "RNG-2", "CONF-2"),
+        exact_decode_laws.draft_tokens_are_accepted_by_their_probability,
+        ("exact",),
+        ("a draft token is kept", "a draft token is replaced", "what follows a rejection is verified again"),
+    ),
+    EngineLaw(
+        "passes",
+        ("PREFILL", "MODE-AR", "MODE-ZIPAR", "MODE-SERIAL", "MODE-PARALLEL", "CONF-4"),
+        decode_laws.passes_are_counted,
+        branches=("a cycle without rejection", "a cycle with rejection"),
+    ),
+    EngineLaw("token grid", ("GRID-1", "MODE-AR", "MODE-ZIPAR"), engine_laws.tokens_are_what_was_decided),
+    EngineLaw(
+        "token grid",
+        ("MODE-SERIAL", "MODE-PARALLEL", "ACCEPT-1"),
+        engine_laws.rejecting_everything_is_autoregressive,
+        LOCAL_MODES,
+        ("the images are the same",),
+    ),
+    EngineLaw("image", ("CONF-2",), engine_laws.images_are_the_references),
+    EngineLaw("runs", ("CONF-5", "RNG-1"), engine_laws.runs_repeat, branches=("another seed gives another image",)),
+)

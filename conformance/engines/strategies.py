@@ -1,0 +1,70 @@
+"""Decodes of an engine in any mix of settings that its bundle allows."""
+
+import hypothesis.strategies as st
+
+from conformance.engines.cases import PROMPTS
+from conformance.engines.engine_case import EngineCase
+from conformance.strategies.decodes import SEEDS, TAUS, WINDOWS
+from conformance.subject import Subject
+from engines.bundle.manifest import up_sampler_graph
+from reference.settings import UNDRAFTED_MODES, Mode, Settings, UpSampler
+
+
+def chains(subject: Subject) -> list[tuple[int, ...]]:
+    """Return the chains of drafters that a bundle allows, the longest first."""
+    last = len(subject.models.drafters)
+    alone: list[tuple[int, ...]] = [(number,) for number in range(1, last + 1)]
+    cascade = "cascade" in subject.capabilities
+    return [tuple(range(1, last + 1)), *alone] if cascade else alone[:1]
+
+
+@st.composite
+def engine_settings(draw: st.DrawFn, subject: Subject, mode: Mode) -> Settings:
+    """Settings of a mode, in any mix; among up- and down-samplers those that the bundle holds for the chain."""
+    manifest = subject.pipeline.bundle.manifest
+    drafters = draw(st.sampled_from(chains(subject))) if mode not in UNDRAFTED_MODES else (1,)
+    ratios = {manifest.scale_ratio(high, low) for high, low in zip((0, *drafters), drafters, strict=False)}
+    held: list[UpSampler] = [
+        name for name in names if all(up_sampler_graph(ratio, name) in manifest.graphs for ratio in ratios)
+    ]
+    if "latent" not in subject.capabilities:
+        held = ["bicubic"]
+    up_sampler = draw(st.sampled_from(names))
+    rows = subject.models.drafters[0].config.grid_height if subject.models.drafters else 1
+    return Settings(
+        mode=mode,
+        guidance_scale=draw(st.sampled_from((1.2, 1.0, 3.0, 0.0) if "guidance" in subject.capabilities else (1.0,))),
+        temperature=draw(st.sampled_from((1.0, 0.5, 2.0, 0.0))),
+        top_k=draw(st.sampled_from((0, 20, 3))),
+        top_p=draw(st.sampled_from((0.95, 1.0, 0.6))),
+        drafters=drafters,
+        up_sampler=up_sampler,
+        down_sampler="latent" if up_sampler == "latent" else "area",
+        tau=draw(TAUS),
+        radius=draw(st.integers(0, 3)),
+        radius_nats=draw(st.sampled_from((0.0, 0.5, 1.0, 2.0))),
+        anchor=draw(st.sampled_from((0.0, 4.0, 1.0))),
+        neighbours=draw(st.integers(1, min(12, manifest.max_neighbours))),
+        draft_rows=draw(st.integers(1, rows + 1)),
+        look_ahead=draw(st.integers(0, 2)),
+        refresh=draw(st.booleans()),
+        accept_on="processed" if mode == "exact" else draw(st.sampled_from(("processed", "raw"))),
+        window=draw(WINDOWS),
+        adaptive_window=draw(st.booleans()),
+        draft_window=draw(WINDOWS),
+        islands=draw(st.booleans()),
+        island_window=draw(WINDOWS),
+        exact_window=draw(WINDOWS),
+    )
+
+
+@st.composite
+def engine_cases(draw: st.DrawFn, subject: Subject, modes: tuple[Mode, ...]) -> EngineCase:
+    """Decodes in some of the modes; now and then the coarsest drafter's tokens are given."""
+    settings = draw(engine_settings(subject, draw(st.sampled_from(modes))))
+    draft = None
+    if settings.mode not in UNDRAFTED_MODES and draw(st.integers(0, 3)) == 3:
+        config = subject.models.transformer(settings.model_numbers[-1]).config
+        cells = config.grid_height * config.grid_width
+        draft = tuple(draw(st.lists(st.integers(0, config.vocabulary - 1), min_size=cells, max_size=cells)))
+    return EngineCase(subject, draw(st.sampled_from(PROMPTS)), settings, draw(SEEDS), draft)

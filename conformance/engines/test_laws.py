@@ -1,0 +1,57 @@
+"""An engine's own decodes obey the rules, in any mix of settings: the same laws that the reference is held to."""
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from conformance import report
+from conformance.engines.cases import PROMPTS, SEED, SMALL_SETTINGS
+from conformance.engines.engine_case import EngineCase, run
+from conformance.engines.laws import LAWS, EngineLaw
+from conformance.engines.strategies import engine_cases
+from conformance.rules.branches import EXAMPLE, must_reach, reach
+from conformance.subject import Subject
+from engines.backends.base import CAPABILITIES
+from reference.settings import UNDRAFTED_MODES, Settings
+
+
+def exercised(item: Settings) -> set[str]:
+    """Return the capabilities that a decode with some settings takes."""
+    found: set[str] = {item.mode}
+    found |= {"guidance"} if item.guidance_scale != 1 else set()
+    if item.mode not in UNDRAFTED_MODES:
+        found |= {"cascade"} if item.drafters != (1,) else set()
+        found |= {"latent"} if "latent" in (item.up_sampler, item.down_sampler) else set()
+    return found
+
+
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.law.__name__)
+def test_law(law: EngineLaw, small_subject: Subject, request: pytest.FixtureRequest) -> None:
+    """Every decode of the engine obeys the law; the examples together meet what the law is about."""
+    modes = tuple(mode for mode in law.modes if mode in small_subject.capabilities)
+    if not modes:
+        pytest.skip(f"not applicable: the backend has none of the modes {', '.join(law.modes)}")
+    chosen = [item for item in SMALL_SETTINGS if item.mode in modes and exercised(item) <= small_subject.capabilities]
+    met: set[str] = set()
+
+    def judge(case: EngineCase) -> None:
+        law.law(case, run(case))
+        reach(EXAMPLE)
+        met.update(exercised(case.settings))
+
+    @settings(suppress_health_check=[HealthCheck.too_slow])
+    @given(st.data())
+    def any_decode_obeys(data: st.DataObject) -> None:
+        judge(data.draw(engine_cases(small_subject, modes)))
+
+    # What a law is about can only be asked for where everything can be decoded.
+    @must_reach(*(law.branches if small_subject.capabilities == set(CAPABILITIES) else ()))
+    def every_decode_obeys() -> None:
+        for index, item in enumerate(chosen):
+            judge(EngineCase(small_subject, PROMPTS[index % len(PROMPTS)], item, SEED))
+        any_decode_obeys()
+
+    try:
+        every_decode_obeys()
+    finally:
+        request.node.user_properties.append((report.EXERCISED, sorted(met)))

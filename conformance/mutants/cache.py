@@ -1,0 +1,194 @@
+"""Mutants of the cache: what is fed, where it is written and what is seen (GRID-2, KV-1 to KV-4, PREFILL)."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conformance.mutants.arithmetic import Floats, WrappedBackend
+from conformance.mutants.mutant import Mutant, on_backend, patched
+from engines import decode
+from engines.backends.base import Backend, KVCache, Tensors
+from engines.slots import DEAD_RANK
+from engines.state import ModelState
+from engines.transformer import TransformerSession
+
+
+def _decided_is_not_fed(right: Any, state: ModelState, cells: Any, tokens: Any) -> None:
+    """Feed a resampled token only where a query for its successor asks for it."""
+    right(state, cells, tokens)
+    state.pending.difference_update(cells)
+
+
+def _positions_off_by_one(right: Any, session: TransformerSession, cells: NDArray[np.int64], tokens: Any) -> Floats:
+    """After a scattered write, count on from the first position."""
+    if len(cells) > 1 and (np.diff(cells) != 1).any():
+        cells = np.minimum(
+            cells + (np.arange(len(cells)) > 0), session.entry.grid_height * session.entry.grid_width - 1
+        )
+    return np.asarray(right(session, cells, tokens))
+
+
+class _Kept(WrappedBackend):
+    """Remember which slots of a cache have been written."""
+
+    def arrays(self, cache: KVCache) -> dict[str, NDArray[Any]]:
+        found: dict[str, NDArray[Any]] = cache.arrays  # type: ignore[attr-defined]  # of ONNX Runtime's backend
+        return found
+
+
+class _SwapsOnRefresh(_Kept):
+    """Write keys as values, and values as keys, where most of a pass is fed again."""
+
+    def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> Floats:
+        again = int((inputs["slot_ranks"] == DEAD_RANK)[:, : int(inputs["write_index"][0])].sum())
+        logits = super().feed(graph, cache, inputs)
+        count, start = inputs["tokens"].shape[1], int(inputs["write_index"][0])
+        if again and count > 8:
+            arrays = self.arrays(cache)
+            for name in [name for name in arrays if name.startswith("key_")]:
+                key, value = arrays[name], arrays[name.replace("key_", "value_")]
+                place = np.s_[:, :, start : start + count]
+                key[place], value[place] = value[place].copy(), key[place].copy()
+        return logits
+
+
+class _OldSlotsLive(WrappedBackend):
+    """Show the slots of tokens that have been replaced, until the cache is compacted."""
+
+    def __init__(self, right: Backend) -> None:
+        super().__init__(right)
+        self.seen: dict[int, NDArray[np.int64]] = {}
+
+    def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> Floats:
+        ranks = inputs["slot_ranks"]
+        seen = np.minimum(ranks, self.seen.get(id(cache), np.full_like(ranks, DEAD_RANK)))
+        self.seen[id(cache)] = seen
+        return super().feed(graph, cache, dict(inputs) | {"slot_ranks": seen})
+
+    def keep_slots(self, graph: str, cache: KVCache, slots: NDArray[np.int64]) -> None:
+        self.seen.pop(id(cache), None)
+        super().keep_slots(graph, cache, slots)
+
+
+class _CompactsNothing(WrappedBackend):
+    """Leave keys and values where they are while the slots move."""
+
+    def keep_slots(self, graph: str, cache: KVCache, slots: NDArray[np.int64]) -> None:
+        return
+
+
+class _HalfPrecision(WrappedBackend):
+    """Accumulate logits in half precision."""
+
+    def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> Floats:
+        return super().feed(graph, cache, inputs).astype(np.float16).astype(np.float32)
+
+
+class _SlotOrder(WrappedBackend):
+    """See what was written before, by slot and not by position."""
+
+    def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> Floats:
+        ranks = inputs["slot_ranks"]
+        alive = ranks != DEAD_RANK
+        return super().feed(graph, cache, dict(inputs) | {"slot_ranks": np.where(alive, 0, ranks)})
+
+
+class _OwnPassUnseen(WrappedBackend):
+    """Attend before the pass's own keys are written, but for the query's own."""
+
+    def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> Floats:
+        count = inputs["tokens"].shape[1]
+        rows = []
+        for at in range(count):
+            one = {name: value[:, [at]] for name, value in inputs.items() if name in ("tokens", "prefix", "positions")}
+            ranks, start = inputs["slot_ranks"].copy(), int(inputs["write_index"][0])
+            ranks[:, start : start + count] = DEAD_RANK
+            ranks[:, start + at] = inputs["positions"][:, at]
+            write = np.full_like(inputs["write_index"], start + at)
+            rows.append(super().feed(graph, cache, one | {"slot_ranks": ranks, "write_index": write}))
+        return np.concatenate(rows, axis=1)
+
+
+class _BatchSwapped(WrappedBackend):
+    """Return the unconditional half first."""
+
+    def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> Floats:
+        return super().feed(graph, cache, inputs)[::-1].copy()
+
+
+class _PrefixUnseen(WrappedBackend):
+    """Mask the prefix for image tokens."""
+
+    def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> Floats:
+        if int(inputs["tokens"][0, 0]) < 0:
+            return super().feed(graph, cache, inputs)
+        ranks = inputs["slot_ranks"]
+        hidden = np.where(ranks < self._prefix_length(cache), DEAD_RANK, ranks)
+        return super().feed(graph, cache, dict(inputs) | {"slot_ranks": hidden})
+
+    def _prefix_length(self, cache: KVCache) -> int:
+        return 4  # a part of it is enough
+
+
+class _TwoConditions(WrappedBackend):
+    """Take the condition for the null condition, too."""
+
+    def run(self, graph: str, inputs: Tensors) -> dict[str, NDArray[Any]]:
+        if graph.endswith("_condition") and len(inputs["ids"]) == 2:
+            inputs = {"ids": inputs["ids"][[0, 0]]}
+        return super().run(graph, inputs)
+
+
+def _wrap(kind: type[WrappedBackend]) -> Any:
+    def wrap(right: Backend) -> Backend:
+        return kind(right)
+
+    return on_backend(wrap)
+
+
+def _refreshes_this_window(
+    right: Any, state: Any, proposal: Any, codes: Any, window: Any, by_island: Any, also: range, *rest: Any
+) -> Any:
+    """Feed the window that is verified again, and not the one before it."""
+    if len(also):
+        also = range(also.stop, min(also.stop + len(also), state.height * state.width - 1))
+    return right(state, proposal, codes, window, by_island, also, *rest)
+
+
+def _forgets_refresh(
+    right: Any, state: Any, proposal: Any, codes: Any, window: Any, by_island: Any, also: range, *rest: Any
+) -> Any:
+    return right(state, proposal, codes, window, by_island, range(0), *rest)
+
+
+def _kept_is_not_fed(right: Any, state: ModelState, cells: Any) -> None:
+    """Forget the last token of a window that no pass has fed."""
+
+
+MUTANTS = (
+    Mutant(
+        "a resampled token whose successor is kept is never fed again",
+        "KV-3",
+        patched(ModelState, "decide", _decided_is_not_fed),
+    ),
+    Mutant(
+        "a kept draft token that nobody asked for is never fed", "KV-3", patched(ModelState, "keep", _kept_is_not_fed)
+    ),
+    Mutant(
+        "positions are off by one after a scattered write",
+        "KV-1",
+        patched(TransformerSession, "feed", _positions_off_by_one),
+    ),
+    Mutant("the slot that held a position before stays visible", "KV-1", _wrap(_OldSlotsLive)),
+    Mutant("compaction moves slots, but no keys and values", "KV-1", _wrap(_CompactsNothing)),
+    Mutant("keys and values are swapped when a window is fed again", "KV-2", _wrap(_SwapsOnRefresh)),
+    Mutant("logits in half precision", "CONF-1", _wrap(_HalfPrecision)),
+    Mutant("a query sees by slot and not by position", "KV-1", _wrap(_SlotOrder)),
+    Mutant("a query sees nothing else of its own pass", "KV-1", _wrap(_OwnPassUnseen)),
+    Mutant("the unconditional half comes first", "PREFILL", _wrap(_BatchSwapped)),
+    Mutant("image tokens do not see a part of the prefix", "GRID-2", _wrap(_PrefixUnseen)),
+    Mutant("the null condition is the condition", "PREFILL", _wrap(_TwoConditions)),
+    Mutant("refresh feeds the window itself", "KV-4", patched(decode, "verify_locally", _refreshes_this_window)),
+    Mutant("refresh is ignored", "KV-4", patched(decode, "verify_locally", _forgets_refresh)),
+)

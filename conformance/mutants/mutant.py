@@ -1,0 +1,116 @@
+"""What a mutant is, how it comes about, and which laws kill it."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+from unittest.mock import patch
+
+import engines
+from conformance.engines.cases import PROMPTS, SEED, SMALL_SETTINGS
+from conformance.engines.engine_case import EngineCase, run
+from conformance.engines.laws import LAWS, EngineLaw
+from conformance.subject import Subject
+from engines.backends.base import Backend
+
+# Enters a world in which the engine is wrong, and gives the subject in it.
+Make = Callable[[Subject], AbstractContextManager[Subject]]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """An engine with one defect.
+
+    Attributes:
+        name: The defect, in words.
+        rule: That which it breaks, and by which it must be found.
+        make: Plants it.
+    """
+
+    name: str
+    rule: str
+    make: Make
+
+
+def patched(owner: object, name: str, wrong: Callable[..., Any]) -> Make:
+    """Replace a function of the engines by wrong(the right one, its arguments...)."""
+    right = getattr(owner, name)
+
+    def replacement(*args: Any, **kwargs: Any) -> Any:
+        return wrong(right, *args, **kwargs)
+
+    @contextmanager
+    def make(subject: Subject) -> Iterator[Subject]:
+        with patch.object(owner, name, replacement):
+            yield replace(subject)  # another object: nothing that the right engine drew is taken for its
+
+    return make
+
+
+def on_backend(wrap: Callable[[Backend], Backend]) -> Make:
+    """Put a wrong backend around the right one."""
+
+    @contextmanager
+    def make(subject: Subject) -> Iterator[Subject]:
+        pipeline = subject.pipeline
+        yield replace(subject, pipeline=engines.Pipeline(pipeline.bundle, wrap(pipeline.backend)))
+
+    return make
+
+
+def on_bundle(change: Callable[[Subject], dict[str, Any]]) -> Make:
+    """Change what the engine reads from its bundle."""
+
+    @contextmanager
+    def make(subject: Subject) -> Iterator[Subject]:
+        pipeline = subject.pipeline
+        bundle = replace(pipeline.bundle, **change(subject))
+        yield replace(subject, pipeline=engines.Pipeline(bundle, pipeline.backend))
+
+    return make
+
+
+@dataclass(frozen=True)
+class Kill:
+    """Where a mutant was found.
+
+    Attributes:
+        law: Which law found it.
+        case: In which decode.
+        message: What the law said.
+    """
+
+    law: EngineLaw
+    case: EngineCase
+    message: str
+
+
+def cases_of(subject: Subject, law: EngineLaw) -> list[EngineCase]:
+    """Return the decodes in which mutants are looked for; their seeds have bits in both halves."""
+    return [
+        EngineCase(subject, PROMPTS[index % len(PROMPTS)], item, SEED + (index << 32))
+        for index, item in enumerate(SMALL_SETTINGS)
+        if item.mode in law.modes
+    ]
+
+
+def find(subject: Subject, law: EngineLaw) -> Kill | None:
+    """Return the first decode in which a law is broken; None where it holds in all."""
+    for case in cases_of(subject, law):
+        try:
+            law.law(case, run(case))
+        except AssertionError as error:
+            return Kill(law, case, str(error))
+    return None
+
+
+def kills(mutant: Mutant, subject: Subject, laws: Sequence[EngineLaw] = LAWS) -> list[Kill]:
+    """Return where some laws find a mutant, one place a law."""
+    with mutant.make(subject) as wrong:
+        found = [find(wrong, law) for law in laws]
+    return [kill for kill in found if kill is not None]
+
+
+def laws_of(rule: str) -> list[EngineLaw]:
+    """Return the laws that speak for a rule."""
+    return [law for law in LAWS if rule in law.rules]

@@ -1,0 +1,102 @@
+"""Mutants of the order in which cells are decided (LOCAL-2, SCHED-1 to SCHED-5, the modes)."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from conformance.mutants.mutant import Mutant, patched
+from engines import decode, execute, schedule, verify
+from engines.execute import Openings
+from engines.state import ModelState
+
+
+def _four_connected(right: Any, mask: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
+    labels, count = ndimage.label(mask)
+    found = [np.flatnonzero(labels.ravel() == number) for number in range(1, count + 1)]
+    return sorted(found, key=lambda island: int(island[0]))
+
+
+def _window_plus(by: int) -> Any:
+    return lambda right, cells, window, by_island: right(
+        cells, None if window is None else max(1, window + by), by_island
+    )
+
+
+def _fresh_predecessors(
+    right: Any, state: ModelState, plan: Any, verified: Any = None, *given: Any, **named: Any
+) -> None:
+    """Decide the cells of a step one after another: a later one reads what an earlier one has just become."""
+    ready = plan.ready
+    plan.ready = lambda: ready()[:1]
+    right(state, plan, verified, *given, **named)
+
+
+def _no_shared_step(right: Any, state: ModelState, plan: Any, verified: Any = None, *given: Any, **named: Any) -> None:
+    """Make a pass for the first step, too."""
+    if verified is not None and verified.anchor is None:
+        cells = plan.ready()
+        if cells and cells != [0]:
+            state.query(cells)
+    right(state, plan, verified, *given, **named)
+
+
+def _first_of_the_row(right: Any, state: ModelState, cell: int) -> int:
+    return int(state.grid[cell // state.width * state.width])
+
+
+def _left_neighbour_above(right: Any, state: ModelState, cell: int) -> int:
+    """Take the token above the missing one."""
+    above = cell - state.width
+    return int(state.grid[above]) if above >= 0 and int(state.grid[above]) >= 0 else int(right(state, cell))
+
+
+def _opens_at_once(right: Any, openings: Openings, cells: list[int], logits: Any) -> Any:
+    tokens, _ = openings.state.sample(cells, logits)
+    return cells, tokens
+
+
+def _inverse_ratio(right: Any, token: int, old: Any, new: Any, draw: float, noise: Any) -> Any:
+    return right(token, new, old, draw, noise)
+
+
+def _drawn_from_p_new(right: Any, token: int, old: Any, new: Any, draw: float, noise: Any) -> Any:
+    found, kept = right(token, old, new, draw, noise)
+    return (found, kept) if kept else (int((new + noise).argmax()), False)
+
+
+MUTANTS = (
+    Mutant("islands are connected by their sides only", "LOCAL-2", patched(schedule, "islands", _four_connected)),
+    Mutant("a window is one wider", "SCHED-1", patched(decode, "Schedule", _window_plus(1))),
+    Mutant("a window is one narrower", "SCHED-1", patched(decode, "Schedule", _window_plus(-1))),
+    Mutant("the islands' window is one wider", "SCHED-1", patched(verify, "Schedule", _window_plus(1))),
+    Mutant(
+        "islands wait for each other",
+        "SCHED-2",
+        patched(verify, "Schedule", lambda right, cells, window, by_island: right(cells, window, False)),
+    ),
+    Mutant(
+        "islands advance although they are off",
+        "SCHED-2",
+        patched(verify, "Schedule", lambda right, cells, window, by_island: right(cells, window, True)),
+    ),
+    Mutant(
+        "the drafter draws in raster order",
+        "SCHED-1",
+        patched(decode, "Schedule", lambda right, cells, window, by_island: right(cells, None, by_island)),
+    ),
+    Mutant(
+        "tokens are read after a step, and not before it", "SCHED-1", patched(verify, "execute", _fresh_predecessors)
+    ),
+    Mutant("the first step of resampling takes a pass", "SCHED-4", patched(verify, "execute", _no_shared_step)),
+    Mutant("the first token of a row stands in", "SCHED-3", patched(ModelState, "_stand_in", _first_of_the_row)),
+    Mutant("the token above stands in", "SCHED-3", patched(ModelState, "_stand_in", _left_neighbour_above)),
+    Mutant("opening tokens are not held", "KV-3", patched(Openings, "sample", _opens_at_once)),
+    Mutant("an opening token is kept by p_old / p_new", "SCHED-5", patched(execute, "predict_again", _inverse_ratio)),
+    Mutant(
+        "an opening token is drawn anew from all of p_new",
+        "SCHED-5",
+        patched(execute, "predict_again", _drawn_from_p_new),
+    ),
+)

@@ -1,0 +1,87 @@
+"""What the suite is asked for on its command line."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from engines.backends.base import CAPABILITIES
+
+# Beyond pytest's own, 0 to 6.
+NOTHING_EXECUTED, REQUIREMENT_MISSING = 20, 21
+
+
+@dataclass(frozen=True)
+class Options:
+    """The command line.
+
+    Attributes:
+        bundles: Folders of the bundles whose decodes are compared; none is the demo's in fp32 and fp16.
+        backend: What runs them.
+        models: "module:function" of the reference's models, where the weights are no preset's.
+        required: Capabilities without which the run fails.
+        known_failures: File of what is known to fail.
+        report: Where the JSON report goes.
+    """
+
+    bundles: tuple[Path, ...]
+    backend: str
+    models: str | None
+    required: tuple[str, ...]
+    known_failures: Path | None
+    report: Path | None
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Declare the suite's options."""
+    group = parser.getgroup("conformance", "what is tested for conformance")
+    group.addoption(
+        "--bundle",
+        action="append",
+        type=Path,
+        default=[],
+        metavar="DIR",
+        help="a bundle to test; may be repeated; default: the demo's in fp32 and fp16, built where they are not there",
+    )
+    group.addoption(
+        "--backend",
+        default="ort",
+        metavar="NAME",
+        help="ort, trt, trt-rtx, or module:factory for one of your own (docs/write-a-backend.md); default: ort",
+    )
+    group.addoption(
+        "--models",
+        metavar="MODULE:FUNCTION",
+        help="returns the reference.models.Models of bundles that hold your own weights",
+    )
+    group.addoption(
+        "--require",
+        action="append",
+        choices=CAPABILITIES,
+        default=[],
+        help="fail unless this was tested; may be repeated",
+    )
+    group.addoption("--known-failures", type=Path, metavar="FILE", help="lines of `test or rule: reason`")
+    group.addoption("--report", type=Path, metavar="FILE", help="write a JSON report of every rule")
+
+
+def read_options(config: pytest.Config) -> Options:
+    """Return the options of a run.
+
+    Raises:
+        pytest.UsageError: a file or folder that is named is not there.
+    """
+    known_failures: Path | None = config.getoption("--known-failures")
+    report: Path | None = config.getoption("--report")
+    if known_failures is not None and not known_failures.is_file():
+        raise pytest.UsageError(f"--known-failures {known_failures}: expected a file, found none")
+    if report is not None and not report.resolve().parent.is_dir():
+        raise pytest.UsageError(f"--report {report}: its folder is not there")
+    return Options(
+        tuple(config.getoption("--bundle")),
+        config.getoption("--backend"),
+        config.getoption("--models"),
+        tuple(config.getoption("--require")),
+        known_failures,
+        report,
+    )

@@ -1,0 +1,198 @@
+"""The report of a run: every rule with what was tried for it, what came of it, and on what."""
+
+import importlib.metadata
+import json
+import platform
+import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conformance.options import NOTHING_EXECUTED, REQUIREMENT_MISSING, Options
+from conformance.rules_of_tests import ALL_RULES
+from conformance.targets import Target, describe
+
+# pytest properties of a test, which also come back from other processes.
+RULES, SUBJECT, STAGE, EXAMPLES, BRANCHES, EXERCISED = "rules", "subject", "stage", "examples", "branches", "exercised"
+NEAR_TIE = "a near-tie"
+PACKAGES = ("mulo-sd", "numpy", "torch", "onnxruntime", "tensorrt-rtx", "tensorrt", "hypothesis", "pytest")
+
+
+@dataclass
+class RuleResult:
+    """What became of one rule on one subject ("reference" is the specification itself)."""
+
+    passed: int = 0
+    failed: int = 0
+    known_failures: int = 0
+    not_applicable: list[str] = field(default_factory=list)
+    examples: int = 0
+    near_ties: int = 0
+    branches: Counter[str] = field(default_factory=Counter)
+    messages: list[str] = field(default_factory=list)
+
+    @property
+    def verdict(self) -> str:
+        """In a word or two."""
+        if self.failed:
+            return "failed"
+        if self.passed:
+            return "passed"
+        return "known failure" if self.known_failures else "not applicable"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {
+            "verdict": self.verdict,
+            "tests_passed": self.passed,
+            "tests_failed": self.failed,
+            "known_failures": self.known_failures,
+            "not_applicable": sorted(set(self.not_applicable)),
+            "examples": self.examples,
+            "near_ties": self.near_ties,
+            "branches": dict(sorted(self.branches.items())),
+            "failures": self.messages,
+        }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what takes part."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+class Report:
+    """Collects what the tests of a run say; a pytest plugin of the main process."""
+
+    def __init__(self, options: Options, targets: Mapping[str, Target]) -> None:
+        """Start empty.
+
+        Args:
+            options: Of the run.
+            targets: What is tested, by label.
+        """
+        self.options, self.targets = options, dict(targets)
+        self.started = datetime.now(UTC)
+        self.results: dict[tuple[str, str], RuleResult] = {}
+        self.exercised: set[str] = set()
+        self.executed = self.engine_tests = 0
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take one test's outcome; setup and teardown count where they fail."""
+        if report.when != "call" and report.outcome == "passed":
+            return
+        properties: dict[str, Any] = dict(report.user_properties)
+        rules, subject = properties.get(RULES), properties.get(SUBJECT)
+        if not rules:
+            return
+        known = hasattr(report, "wasxfail")
+        self.engine_tests += subject in self.targets
+        if subject in self.targets and report.when == "call" and (report.outcome != "skipped" or known):
+            self.executed += 1
+            self.exercised.update(properties.get(EXERCISED, ()))
+        for rule in rules:
+            result = self.results.setdefault((rule, subject or "reference"), RuleResult())
+            if known:
+                result.known_failures += 1
+            elif report.outcome == "passed":
+                result.passed += 1
+                branches = Counter(properties.get(BRANCHES, {}))
+                result.examples += int(properties.get(EXAMPLES, 1))
+                result.near_ties += branches.pop(NEAR_TIE, 0)
+                result.branches += branches
+            elif report.outcome == "skipped":
+                result.not_applicable.append(_reason(report))
+            else:
+                result.failed += 1
+                result.messages.append(f"{report.nodeid}: {_last_line(report)}")
+
+    @property
+    def missing(self) -> list[str]:
+        """Required capabilities that no test exercised."""
+        return [name for name in self.options.required if name not in self.exercised]
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Fail where nothing was tested, and write the report."""
+        if session.config.option.collectonly or not self.engine_tests:
+            return
+        if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+            if not self.executed:
+                session.exitstatus = NOTHING_EXECUTED
+            elif self.missing:
+                session.exitstatus = REQUIREMENT_MISSING
+        if self.options.report is not None:
+            write_json(self.to_json(int(session.exitstatus)), self.options.report)
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Print what was tested."""
+        if not self.engine_tests:
+            return
+        terminalreporter.section("conformance")
+        for name in [*self.targets, "reference"]:
+            verdicts = Counter(result.verdict for (_, subject), result in self.results.items() if subject == name)
+            if verdicts:
+                told = ", ".join(f"{count} rules {verdict}" for verdict, count in sorted(verdicts.items()))
+                ties = sum(result.near_ties for (_, subject), result in self.results.items() if subject == name)
+                terminalreporter.line(f"{name}: {told}; {ties} near-ties")
+        for (rule, subject), result in sorted(self.results.items()):
+            if result.failed:
+                terminalreporter.line(f"  {rule} failed on {subject}")
+        terminalreporter.line(f"exercised: {', '.join(sorted(self.exercised)) or 'nothing'}")
+        if not self.executed:
+            terminalreporter.line("nothing was executed on an engine: that is a failure", red=True)
+        for name in self.missing:
+            terminalreporter.line(f"--require {name}: it was not tested: that is a failure", red=True)
+        if self.options.report is not None:
+            terminalreporter.line(f"report: {self.options.report}")
+
+    def to_json(self, exit_status: int) -> dict[str, Any]:
+        """Return the whole report; rules that nobody spoke for are told, too."""
+        names = [*self.targets, "reference"]
+        rules: dict[str, Any] = {}
+        for rule in ALL_RULES:
+            told: dict[str, Any] = {
+                name: self.results[rule, name].to_json() for name in names if (rule, name) in self.results
+            }
+            rules[rule] = told or {"verdict": "not tested"}
+        return {
+            "started": self.started.isoformat(timespec="seconds"),
+            "seconds": round((datetime.now(UTC) - self.started).total_seconds(), 1),
+            "exit_status": exit_status,
+            "backend": self.options.backend,
+            "device": platform.processor() or platform.machine(),
+            "system": platform.system(),
+            "versions": versions(),
+            "subjects": {name: describe(target) for name, target in self.targets.items()},
+            "required": list(self.options.required),
+            "exercised": sorted(self.exercised),
+            "rules": rules,
+        }
+
+
+def _reason(report: pytest.TestReport) -> str:
+    if isinstance(report.longrepr, tuple):
+        return str(report.longrepr[2]).removeprefix("Skipped: ")
+    return str(report.longrepr)
+
+
+def _last_line(report: pytest.TestReport) -> str:
+    lines: Sequence[str] = [line for line in str(report.longreprtext).splitlines() if line.startswith("E  ")]
+    return lines[0].removeprefix("E").strip() if lines else str(report.longreprtext).strip().rpartition("\n")[2]
+
+
+def write_json(content: Any, path: Path) -> None:
+    """Write a file beside its place and move it there, so that it is whole or not there."""
+    with tempfile.TemporaryDirectory(dir=path.resolve().parent) as folder:
+        beside = Path(folder) / path.name
+        beside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        beside.replace(path)

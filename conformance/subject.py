@@ -1,0 +1,128 @@
+"""What is under test: a bundle, the backend that runs it, and the reference with the same weights."""
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+
+import engines
+from engines.backends.base import capabilities_of, one_line
+from engines.demo_bundle import build_demo_bundle, bundle_path
+from reference import demo, minimal
+from reference.models import Models
+from reference.weights import weights_sha256
+
+# Models whose weights a bundle may have without further telling.
+KNOWN_MODELS: Mapping[str, Callable[[], Models]] = {"minimal": minimal.load, "demo": cache(demo.load)}
+
+
+class SubjectError(ValueError):
+    """Something that cannot be tested; its message is one line for the user."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Subject:
+    """A bundle on a backend.
+
+    Attributes:
+        pipeline: Decodes.
+        models: The reference's, in float32, with the bundle's weights.
+    """
+
+    pipeline: engines.Pipeline
+    models: Models
+
+    @cached_property
+    def capabilities(self) -> frozenset[str]:
+        """What the backend supports and the bundle holds models for."""
+        found = set(capabilities_of(self.pipeline.backend))
+        manifest = self.pipeline.bundle.manifest
+        if len(manifest.models) == 1:
+            found -= {"serial", "parallel", "exact", "cascade", "latent"}
+        elif len(manifest.models) == 2:
+            found.discard("cascade")
+        if not any(name.endswith("_latent") for name in manifest.graphs):
+            found.discard("latent")
+        return frozenset(found)
+
+    @property
+    def precision(self) -> str:
+        """Of the bundle."""
+        return self.pipeline.bundle.manifest.precision
+
+    def __repr__(self) -> str:
+        """Show no weights."""
+        return f"<{self.name}>"
+
+    @cached_property
+    def name(self) -> str:
+        """For messages."""
+        return f"{self.pipeline.bundle.path.name} on {self.pipeline.backend.name}"
+
+
+def open_subject(bundle: Path, backend: str = "ort", models: str | None = None) -> Subject:
+    """Open a bundle for testing.
+
+    Args:
+        bundle: Its folder.
+        backend: A backend's name, or "module:factory".
+        models: "module:function" that returns the reference's models; None looks among KNOWN_MODELS.
+
+    Raises:
+        SubjectError: the bundle or the backend cannot be used, or no reference has the bundle's weights.
+    """
+    try:
+        pipeline = engines.load(bundle, backend, threads=1)
+    except (engines.BundleError, engines.BackendError) as error:
+        raise SubjectError(one_line(error)) from None
+    return Subject(pipeline, _models_of(pipeline, models))
+
+
+def build_preset(models: str, precision: str, plans: bool) -> Path:
+    """Return the folder of a preset's bundle, built where it is not there.
+
+    Raises:
+        SubjectError: it cannot be built.
+    """
+    path = bundle_path(models, precision)
+    if not path.exists():
+        try:
+            build_demo_bundle(path, precision, plans, models)
+        except engines.BundleError as error:
+            raise SubjectError(one_line(error)) from None
+    return path
+
+
+def _models_of(pipeline: engines.Pipeline, models: str | None) -> Models:
+    bundle = pipeline.bundle
+    if models is None:
+        for load in KNOWN_MODELS.values():
+            found = load()
+            if hashes_of(found) == [entry.weights_sha256 for entry in bundle.manifest.models]:
+                return found
+        raise SubjectError(
+            f"{bundle.path}: expected the weights of {' or '.join(KNOWN_MODELS)}, got others; if they are your own, "
+            "name a function that returns their reference.models.Models with --models module:function, else build the "
+            "bundle again with `python -m export.build --force`"
+        )
+    found = _call(models)
+    if hashes_of(found) != [entry.weights_sha256 for entry in bundle.manifest.models]:
+        raise SubjectError(f"--models {models}: expected the weights that {bundle.path} was built from, got others")
+    return found
+
+
+def hashes_of(models: Models) -> list[str]:
+    """Return the hashes of the target's and the drafters' weights."""
+    return [weights_sha256(models.transformer(number)) for number in range(1 + len(models.drafters))]
+
+
+def _call(name: str) -> Models:
+    module, _, function = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), function)()
+    except Exception as error:  # code from outside may raise anything
+        raise SubjectError(f"--models {name}: {type(error).__name__}: {one_line(error)}") from None
+    if not isinstance(found, Models):
+        raise SubjectError(f"--models {name}: expected a reference.models.Models, got {type(found).__name__}")
+    return found

@@ -1,0 +1,83 @@
+"""Which bundles a run opens: the minimal preset for the laws, and those whose decodes are compared."""
+
+import json
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from conformance.options import Options
+from conformance.subject import Subject, build_preset, open_subject
+from engines.bundle.manifest import MANIFEST_NAME
+from engines.demo_bundle import bundle_path
+
+PRECISIONS = ("fp32", "fp16")
+
+
+class Target(NamedTuple):
+    """A bundle to open.
+
+    Attributes:
+        label: For test names and the report.
+        path: Its folder.
+        preset: "minimal" or "demo", which can be built; None is somebody's own.
+        precision: Of a preset.
+        backend: What runs it.
+        models: `Options.models`.
+    """
+
+    label: str
+    path: Path
+    preset: str | None
+    precision: str
+    backend: str
+    models: str | None
+
+
+def _presets(models: str, options: Options) -> list[Target]:
+    return [
+        Target(f"{models}-{precision}", bundle_path(models, precision), models, precision, options.backend, None)
+        for precision in PRECISIONS
+    ]
+
+
+def small_targets(options: Options) -> list[Target]:
+    """Return the bundles on which an engine's decodes are held to every law."""
+    return _presets("minimal", options)
+
+
+def traced_targets(options: Options) -> list[Target]:
+    """Return the bundles whose decodes are compared with the reference's."""
+    if not options.bundles:
+        return _presets("demo", options)
+    return [Target(path.name, path, None, "", options.backend, options.models) for path in options.bundles]
+
+
+@cache
+def open_target(target: Target) -> Subject:
+    """Open a bundle, once a process.
+
+    Raises:
+        SubjectError: it cannot be built or opened, or the backend cannot be used.
+    """
+    if target.preset is not None:
+        build_preset(target.preset, target.precision, plans=target.backend in ("trt", "trt-rtx"))
+    return open_subject(target.path, target.backend, target.models)
+
+
+def describe(target: Target) -> dict[str, Any]:
+    """Return what a report says of a bundle."""
+    manifest = target.path / MANIFEST_NAME
+    if not manifest.is_file():
+        return {"path": str(target.path), "state": "not there"}
+    content = manifest.read_bytes()
+    told = json.loads(content)
+    return {
+        "path": str(target.path),
+        "backend": target.backend,
+        "precision": told["precision"],
+        "manifest_sha256": sha256(content).hexdigest(),
+        "weights_sha256": [entry["weights_sha256"] for entry in told["models"]],
+        "onnx_sha256": {name: graph["onnx"]["sha256"] for name, graph in told["graphs"].items()},
+        "tools": told["tools"],
+    }
