@@ -34,11 +34,13 @@ class Target(NamedTuple):
     models: str | None
 
 
+def preset_target(models: str, precision: str, backend: str = "ort") -> Target:
+    """Return a preset's bundle."""
+    return Target(f"{models}-{precision}", bundle_path(models, precision), models, precision, backend, None)
+
+
 def _presets(models: str, options: Options) -> list[Target]:
-    return [
-        Target(f"{models}-{precision}", bundle_path(models, precision), models, precision, options.backend, None)
-        for precision in PRECISIONS
-    ]
+    return [preset_target(models, precision, options.backend) for precision in PRECISIONS]
 
 
 def small_targets(options: Options) -> list[Target]:

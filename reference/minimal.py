@@ -21,6 +21,8 @@ LATENT_RATIOS = (2, 4)
 WEIGHTS_SEED = 20260112
 # About the standard deviation of the logits: a sample is neither certain nor a toss-up.
 SHARPNESS = 2.0
+# As small as trained ones, so that half precision rounds them as it rounds those.
+EMBEDDING_SCALE = 0.2
 SETTINGS = Settings(
     mode="parallel",
     guidance_scale=1.2,
@@ -50,6 +52,9 @@ def load() -> Models:
         )
         for module in (*transformers, tokenizer):
             fill(module, generator, SHARPNESS)
+        for model in transformers:
+            for table in (model.cls_embedding.weight, model.tok_embeddings.weight, model.abs_pe):
+                table.mul_(EMBEDDING_SCALE)
         up_samplers = {ratio: LatentUpSampler(_latent(ratio, 2), tokenizer.codebook) for ratio in LATENT_RATIOS}
         down_samplers = {ratio: LatentDownSampler(_latent(ratio, 1), tokenizer.codebook) for ratio in LATENT_RATIOS}
         for sampler in (*up_samplers.values(), *down_samplers.values()):

@@ -85,5 +85,7 @@ SMALL_SETTINGS = (
     Settings(mode="parallel", radius=1, **(_LOCAL | {"tau": 0.0, "top_p": 0.6, "neighbours": 1})),
     Settings(mode="parallel", radius=1, temperature=0.0, **(_LOCAL | {"tau": 1.5})),
     Settings(mode="exact", exact_window=8, **_EXACT),
+    Settings(mode="exact", drafters=(2,), top_p=0.9, exact_window=None, **(_EXACT | {"temperature": 1.0})),
+    Settings(mode="exact", refresh=True, **(_EXACT | {"guidance_scale": 0.0, "draft_rows": 3})),
     Settings(mode="exact", drafters=(1, 2), exact_window=3, look_ahead=2, **_EXACT),
 )

@@ -10,8 +10,7 @@ from conformance.engines.cases import CASES, PROMPTS, SEED, Case
 from conformance.engines.reference_side import ReferenceSide
 from conformance.engines.replay import Replayed, replay
 from conformance.subject import Subject, SubjectError
-from conformance.targets import Target, open_target
-from engines.demo_bundle import bundle_path
+from conformance.targets import Target, open_target, preset_target
 
 Drawn = Callable[[Case, str], engines.Result]
 
@@ -85,4 +84,4 @@ def replayed(subject: Subject, reference_side: ReferenceSide, case: Case) -> Rep
 @pytest.fixture(scope="session")
 def demo_subject() -> Subject:
     """The demo in float32 on ONNX Runtime, whatever is under test: for tests of the suite itself."""
-    return _open(Target("demo-fp32", bundle_path("demo", "fp32"), "demo", "fp32", "ort", None))
+    return _open(preset_target("demo", "fp32"))

@@ -24,11 +24,11 @@ def engine_settings(draw: st.DrawFn, subject: Subject, mode: Mode) -> Settings:
     manifest = subject.pipeline.bundle.manifest
     drafters = draw(st.sampled_from(chains(subject))) if mode not in UNDRAFTED_MODES else (1,)
     ratios = {manifest.scale_ratio(high, low) for high, low in zip((0, *drafters), drafters, strict=False)}
-    held: list[UpSampler] = [
-        name for name in names if all(up_sampler_graph(ratio, name) in manifest.graphs for ratio in ratios)
-    ]
-    if "latent" not in subject.capabilities:
-        held = ["bicubic"]
+    names: list[UpSampler] = ["bicubic"]
+    if "latent" in subject.capabilities and all(
+        up_sampler_graph(ratio, "latent") in manifest.graphs for ratio in ratios
+    ):
+        names.append("latent")
     up_sampler = draw(st.sampled_from(names))
     rows = subject.models.drafters[0].config.grid_height if subject.models.drafters else 1
     return Settings(
