@@ -23,11 +23,18 @@ def named_rules(docstring: str | None) -> tuple[str, ...]:
     return tuple(found)
 
 
+def rule_of_class(test_class: type | None) -> tuple[str, ...]:
+    """Return the rule whose text is a test class's docstring: its first line is the rule's name."""
+    first_line = (test_class.__doc__ or "").partition("\n")[0] if test_class is not None else ""
+    return (first_line.rstrip("."),) if re.fullmatch(rf"{_RULE}\.", first_line) else ()
+
+
 def rules_of_test(item: pytest.Item) -> tuple[str, ...]:
-    """Return the rules that a test speaks for: its law's, else those that its docstring names."""
+    """Return the rules that a test speaks for: its law's, else that of its class and those that its docstring names."""
     parameters = getattr(item, "callspec", None)
     law = parameters.params.get("law") if parameters is not None else None
     rules: tuple[str, ...] | None = getattr(law, "rules", None)
     if rules is not None:
         return rules
-    return named_rules(getattr(getattr(item, "function", None), "__doc__", None))
+    named = named_rules(getattr(getattr(item, "function", None), "__doc__", None))
+    return tuple(dict.fromkeys((*rule_of_class(getattr(item, "cls", None)), *named)))

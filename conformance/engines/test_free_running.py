@@ -19,49 +19,86 @@ RASTER, FEWEST_IN_FP16 = CASES[0], 4
 MOST_EXPLAINED = 1
 
 
-def test_grids(fp32_subject: Subject, drawn: Drawn, reference_side: ReferenceSide, case: Case) -> None:
-    """CONF-3, CONF-4: in float32 grids, NFE, cycles and every event are equal; the first that is not is explained."""
-    settings = reference_side.settings(fp32_subject.pipeline, case)
-    explained = []
-    for prompt in PROMPTS[: case.prompts]:
-        expected = reference_side.decode(prompt, SEED, settings)
-        result = drawn(case, prompt)
-        found = Differences(
-            fp32_subject.pipeline,
-            reference_side.models,
-            settings,
-            SEED,
-            result.trace,
-            expected,
-            partial(reference_side.decode, prompt, SEED, settings, record_logits=True),
-        ).explain()
-        if found:
-            explained.append(f"{prompt}: {'; '.join(found)}")
-            continue
-        assert np.array_equal(result.tokens, expected.tokens.numpy())
-        assert result.stats.nfe_target == expected.nfe_target
-        assert result.stats.nfe_drafter == expected.nfe_drafter
-        assert result.stats.cycles == len(expected.trace.cycles_of(0))
-        assert result.stats.acceptance_rate == pytest.approx(expected.trace.acceptance_rate)
-    assert len(explained) <= MOST_EXPLAINED, explained
+def compare(subject: Subject, drawn: Drawn, reference_side: ReferenceSide, case: Case, prompt: str) -> list[str]:
+    """Return where an engine's decode first leaves the reference's, in words; nothing where both are the same."""
+    settings = reference_side.settings(subject.pipeline, case)
+    return Differences(
+        subject.pipeline,
+        reference_side.models,
+        settings,
+        SEED,
+        drawn(case, prompt).trace,
+        reference_side.decode(prompt, SEED, settings),
+        partial(reference_side.decode, prompt, SEED, settings, record_logits=True),
+    ).explain()
 
 
-def test_repeats(subject: Subject, drawn: Drawn, case: Case) -> None:
-    """CONF-5: the same seed and settings give the same image, beside another decode too; another seed another image."""
-    precision = subject.precision
-    if precision == "fp16" and case.prompts < FEWEST_IN_FP16:
-        return  # the slow cases repeat in float32 alone
+class TestConf3:
+    """CONF-3.
 
-    def draw(seed: int) -> engines.Result:
-        return subject.pipeline.generate(PROMPTS[0], seed=seed, **case.changes)  # type: ignore[arg-type]  # by name
+    Running free, it makes the same grid of tokens, or the first difference has such a margin. In float32 nearly all
+    grids of 1,024 tokens are equal. In float16 a grid soon meets a near-tie; there CONF-2 is the test and CONF-3 a
+    report.
+    """
 
-    with ThreadPoolExecutor(2) as threads:
-        again, other = threads.map(draw, (SEED, SEED + 1))
-    first = drawn(case, PROMPTS[0])
-    assert first.image.tobytes() == again.image.tobytes()
-    assert np.array_equal(first.tokens, again.tokens)
-    assert first.trace.to_json() == again.trace.to_json()
-    assert not np.array_equal(first.tokens, other.tokens)
+    def test_grids(self, fp32_subject: Subject, drawn: Drawn, reference_side: ReferenceSide, case: Case) -> None:
+        """In float32 grids are equal; the first difference is explained, and nearly none is needed."""
+        explained = []
+        settings = reference_side.settings(fp32_subject.pipeline, case)
+        for prompt in PROMPTS[: case.prompts]:
+            found = compare(fp32_subject, drawn, reference_side, case, prompt)
+            if found:
+                explained.append(f"{prompt}: {'; '.join(found)}")
+                continue
+            expected = reference_side.decode(prompt, SEED, settings)
+            assert np.array_equal(drawn(case, prompt).tokens, expected.tokens.numpy())
+        assert len(explained) <= MOST_EXPLAINED, explained
+
+
+class TestConf4:
+    """CONF-4.
+
+    As long as the grids are the same, so are NFE, cycles and the events of the trace.
+    """
+
+    def test_events(self, fp32_subject: Subject, drawn: Drawn, reference_side: ReferenceSide, case: Case) -> None:
+        """Where the grids are equal, so are passes, cycles and rates."""
+        settings, compared = reference_side.settings(fp32_subject.pipeline, case), 0
+        for prompt in PROMPTS[: case.prompts]:
+            result, expected = drawn(case, prompt), reference_side.decode(prompt, SEED, settings)
+            if not np.array_equal(result.tokens, expected.tokens.numpy()):
+                continue
+            compared += 1
+            assert result.stats.nfe_target == expected.nfe_target
+            assert result.stats.nfe_drafter == expected.nfe_drafter
+            assert result.stats.cycles == len(expected.trace.cycles_of(0))
+            assert result.stats.acceptance_rate == pytest.approx(expected.trace.acceptance_rate)
+        assert compared >= case.prompts - MOST_EXPLAINED
+
+
+class TestConf5:
+    """CONF-5.
+
+    The same seed, settings, precision and backend give the same image in every run, process and batch; up to CONF-3
+    where requests share a pass of another shape.
+    """
+
+    def test_repeats(self, subject: Subject, drawn: Drawn, case: Case) -> None:
+        """The same seed and settings give the same image, beside another decode too; another seed another image."""
+        precision = subject.precision
+        if precision == "fp16" and case.prompts < FEWEST_IN_FP16:
+            return  # the slow cases repeat in float32 alone
+
+        def draw(seed: int) -> engines.Result:
+            return subject.pipeline.generate(PROMPTS[0], seed=seed, **case.changes)  # type: ignore[arg-type]  # by name
+
+        with ThreadPoolExecutor(2) as threads:
+            again, other = threads.map(draw, (SEED, SEED + 1))
+        first = drawn(case, PROMPTS[0])
+        assert first.image.tobytes() == again.image.tobytes()
+        assert np.array_equal(first.tokens, again.tokens)
+        assert first.trace.to_json() == again.trace.to_json()
+        assert not np.array_equal(first.tokens, other.tokens)
 
 
 @pytest.mark.parametrize("changes", [{"mode": "serial"}, {"mode": "parallel", "island_window": None}])

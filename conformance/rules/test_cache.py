@@ -26,106 +26,152 @@ def toys_and_passes(draw: st.DrawFn) -> tuple[Toy, Passes]:
     return toy, draw(st.lists(one_pass, min_size=1, max_size=4))
 
 
-@must_reach("keys stay as written before a change to their left", "a place is written again", "not in order", "a gap")
-@example((TWO_LAYERS, [{0: 1, 1: 2, 2: 3}, {1: 7}, {9: 4, 3: 0}]))
-@share_of_examples(1)
-@given(toys_and_passes())
-def test_attention(case: tuple[Toy, Passes]) -> None:
-    """KV-1: A pass writes the keys and values of all that it feeds, and only then attends.
+class TestKv1:
+    """KV-1.
 
-    A query at q sees every position <= q that has been written, in this pass or before, and no other.
-    KV-2: Keys and values of a position stay as last written, whatever is written to other positions later.
+    A pass feeds a set of (position, token) pairs. It reads the grid as it stood before the step, writes the keys and
+    values of all of them, and only then attends: a query at position q sees every position <= q that has ever been
+    written. (A prefix position under a condition mask would be visible to itself only; the demo has no such mask.)
     """
-    toy, passes = case
-    function_laws.passes_attend_to_what_is_written(toy, passes, feed)
-    written = [cell for pairs in passes for cell in pairs]
-    reach("a place is written again", len(set(written)) < len(written))
-    reach("not in order", written != sorted(written))
-    reach("a gap", len(set(written)) < max(written) + 1)
+
+    @must_reach(
+        "keys stay as written before a change to their left", "a place is written again", "not in order", "a gap"
+    )
+    @example((TWO_LAYERS, [{0: 1, 1: 2, 2: 3}, {1: 7}, {9: 4, 3: 0}]))
+    @share_of_examples(1)
+    @given(toys_and_passes())
+    def test_attention(self, case: tuple[Toy, Passes]) -> None:
+        """A pass writes the keys and values of all that it feeds, and only then attends.
+
+        A query at q sees every position <= q that has been written, in this pass or before, and no other.
+        KV-2: Keys and values of a position stay as last written, whatever is written to other positions later.
+        """
+        toy, passes = case
+        function_laws.passes_attend_to_what_is_written(toy, passes, feed)
+        written = [cell for pairs in passes for cell in pairs]
+        reach("a place is written again", len(set(written)) < len(written))
+        reach("not in order", written != sorted(written))
+        reach("a gap", len(set(written)) < max(written) + 1)
+
+    @must_reach("keys stay as written before a change to their left")
+    @example((TWO_LAYERS, {3: 1, 0: 2, 7: 5, 1: 1}))
+    @share_of_examples(2)
+    @given(toys_and_passes().map(lambda case: (case[0], case[1][0])))
+    def test_one_pass_in_any_order(self, case: tuple[Toy, dict[int, int]]) -> None:
+        """A pass feeds a set: the order of its pairs is nothing to its result, and each query sees all of the pass.
+
+        The second pass writes the same cells in the opposite order, then the first one's cells change their tokens.
+        """
+        toy, pairs = case
+        backwards = dict(reversed(pairs.items()))
+        changed = {min(pairs): (pairs[min(pairs)] + 1) % CODES}
+        function_laws.passes_attend_to_what_is_written(toy, [pairs, backwards, changed], feed)
 
 
-@must_reach("keys stay as written before a change to their left")
-@example((TWO_LAYERS, {3: 1, 0: 2, 7: 5, 1: 1}))
-@share_of_examples(2)
-@given(toys_and_passes().map(lambda case: (case[0], case[1][0])))
-def test_one_pass_in_any_order(case: tuple[Toy, dict[int, int]]) -> None:
-    """KV-1: A pass feeds a set: the order of its pairs is nothing to its result, and each query sees all of the pass.
+class TestKv2:
+    """KV-2.
 
-    The second pass writes the same cells in the opposite order, then the first one's cells change their tokens.
+    The keys and values of a position stay as they were last written. They may be stale with respect to *other* tokens:
+    those before them that have been resampled since.
     """
-    toy, pairs = case
-    backwards = dict(reversed(pairs.items()))
-    changed = {min(pairs): (pairs[min(pairs)] + 1) % CODES}
-    function_laws.passes_attend_to_what_is_written(toy, [pairs, backwards, changed], feed)
+
+    @must_reach("a pass replaces the token of a position")
+    @example(MIXED)
+    @example(AHEAD)
+    @example(FILTERED)
+    @share_of_examples(2)
+    @given(cases(ALL_MODES, own_draft=True))
+    def test_passes_attend_as_told(self, case: Case) -> None:
+        """KV-1, KV-2: Each pass of a decode reads the grid as it stood before the step.
+
+        Its logits are those of attention over the keys and values last written at or before each query.
+        """
+        decoded = case.run(record_logits=True)
+        decode_laws.nothing_seen_is_gone(case, decoded)
+        decode_laws.logits_follow_from_passes(case, decoded)
 
 
-@must_reach("a pass replaces the token of a position")
-@example(MIXED)
-@example(AHEAD)
-@example(FILTERED)
-@share_of_examples(2)
-@given(cases(ALL_MODES, own_draft=True))
-def test_passes_attend_as_told(case: Case) -> None:
-    """KV-1, KV-2: Each pass of a decode reads the grid as it stood before the step.
+class TestKv3:
+    """KV-3.
 
-    Its logits are those of attention over the keys and values last written at or before each query.
+    They are never stale with respect to their *own* token. Every pass, verification included, also feeds every position
+    decided since the previous pass of that model. So no query sees the keys and values of a token that the grid no
+    longer holds. This adds no pass. Without it, a resampled token whose successor is kept would never enter the cache:
+    no query for that successor is made, and so nobody feeds it.
     """
-    decoded = case.run(record_logits=True)
-    decode_laws.nothing_seen_is_gone(case, decoded)
-    decode_laws.logits_follow_from_passes(case, decoded)
+
+    @must_reach("a pass replaces the token of a position", "a pass feeds a decided token that is nobody's predecessor")
+    @example(MIXED)
+    @example(AHEAD)
+    @example(FILTERED)
+    @share_of_examples(1)
+    @given(cases(ALL_MODES, own_draft=True))
+    def test_nothing_seen_is_gone(self, case: Case) -> None:
+        """No query sees the key or value of a token that the grid no longer holds.
+
+        Every pass, verification included, also feeds what was decided since the previous pass and is not in the cache.
+        """
+        decoded = case.run()
+        decode_laws.nothing_seen_is_gone(case, decoded)
+        decode_laws.passes_feed_exactly(case, decoded)
 
 
-@must_reach("a pass replaces the token of a position", "a pass feeds a decided token that is nobody's predecessor")
-@example(MIXED)
-@example(AHEAD)
-@example(FILTERED)
-@share_of_examples(1)
-@given(cases(ALL_MODES, own_draft=True))
-def test_nothing_seen_is_gone(case: Case) -> None:
-    """KV-3: No query sees the key or value of a token that the grid no longer holds.
+class TestKv4:
+    """KV-4.
 
-    Every pass, verification included, also feeds what was decided since the previous pass and is not in the cache.
+    With `refresh`, the verification of a cycle also feeds the whole previous window again, which mends KV-2 for it.
     """
-    decoded = case.run()
-    decode_laws.nothing_seen_is_gone(case, decoded)
-    decode_laws.passes_feed_exactly(case, decoded)
+
+    @must_reach("a verification feeds a window again", "a cycle with rejection")
+    @example(REFRESHED)
+    @share_of_examples(2)
+    @given(cases())
+    def test_refresh(self, case: Case) -> None:
+        """With `refresh`, a cycle's verification also feeds the whole previous window again; it adds no pass."""
+        decoded = case.run()
+        decode_laws.passes_feed_exactly(case, decoded)
+        decode_laws.passes_are_counted(case, decoded)
 
 
-@must_reach("a verification feeds a window again", "a cycle with rejection")
-@example(REFRESHED)
-@share_of_examples(2)
-@given(cases())
-def test_refresh(case: Case) -> None:
-    """KV-4: With `refresh`, a cycle's verification also feeds the whole previous window again; it adds no pass."""
-    decoded = case.run()
-    decode_laws.passes_feed_exactly(case, decoded)
-    decode_laws.passes_are_counted(case, decoded)
+class TestPrefill:
+    """PREFILL.
 
-
-@example(MIXED)
-@example(AUTOREGRESSIVE)
-@share_of_examples(2)
-@given(cases(ALL_MODES))
-def test_prefill(case: Case) -> None:
-    """PREFILL: The condition is one pass for each model, counted in its NFE, and gives p_0."""
-    decode_laws.prefill_comes_first(case, case.run(record_logits=True))
-
-
-@must_reach("a longer prefix")
-@example(AUTOREGRESSIVE)
-@share_of_examples(2)
-@given(cases(modes=("ar",)))
-def test_predecessors_give_logits(case: Case) -> None:
-    """GRID-2: Token u stands at position P + u after the P >= 1 prefix tokens; its logits come from its predecessor.
-
-    The predecessor of token 0 is the last prefix token. Image tokens see the whole prefix.
+    The condition is one pass of each model. It counts in that model's number of function evaluations (NFE) and gives
+    p_0. Autoregressive decoding of N tokens is therefore N passes.
     """
-    decoded = case.run(record_logits=True)
-    tokens = decoded.tokens.flatten().tolist()
-    passes = passes_of(decoded, 0)
-    assert [item.positions[-1] - case.toy.prefix_length for item in passes] == list(range(-1, len(tokens) - 1))
-    for row, condition in enumerate(decode_laws.conditions(case)):
-        expected = from_scratch(case.world.models.target, condition, tokens[:-1])
-        result = [decode_laws.recorded(item)[row, -1].numpy() for item in passes]
-        np.testing.assert_allclose(np.stack(result), np.stack(expected), rtol=0, atol=FLOAT64.logits)
-    reach("a longer prefix", case.toy.prefix_length > 1)
+
+    @example(MIXED)
+    @example(AUTOREGRESSIVE)
+    @share_of_examples(2)
+    @given(cases(ALL_MODES))
+    def test_prefill(self, case: Case) -> None:
+        """The condition is one pass for each model, counted in its NFE, and gives p_0."""
+        decode_laws.prefill_comes_first(case, case.run(record_logits=True))
+
+
+class TestGrid2:
+    """GRID-2.
+
+    A condition (here: a caption and a plan) is P >= 1 prefix tokens, which are never hidden as a whole. Image token u
+    lives at sequence position P + u. The logits from which it is drawn come from feeding its predecessor: token u - 1,
+    or for u = 0 the last prefix token. So the last image token of a grid is fed only if a rule asks for it.
+    """
+
+    @must_reach("a longer prefix")
+    @example(AUTOREGRESSIVE)
+    @share_of_examples(2)
+    @given(cases(modes=("ar",)))
+    def test_predecessors_give_logits(self, case: Case) -> None:
+        """Token u stands at position P + u after the P >= 1 prefix tokens; its logits come from its predecessor.
+
+        The predecessor of token 0 is the last prefix token. Image tokens see the whole prefix.
+        """
+        decoded = case.run(record_logits=True)
+        tokens = decoded.tokens.flatten().tolist()
+        passes = passes_of(decoded, 0)
+        assert [item.positions[-1] - case.toy.prefix_length for item in passes] == list(range(-1, len(tokens) - 1))
+        for row, condition in enumerate(decode_laws.conditions(case)):
+            expected = from_scratch(case.world.models.target, condition, tokens[:-1])
+            result = [decode_laws.recorded(item)[row, -1].numpy() for item in passes]
+            np.testing.assert_allclose(np.stack(result), np.stack(expected), rtol=0, atol=FLOAT64.logits)
+        reach("a longer prefix", case.toy.prefix_length > 1)

@@ -16,35 +16,51 @@ GUIDED = Logits((0.0, 1.0, 0.5), (1.0, 0.0, 0.5), 2.0, 0.5, 0, 0.9)
 GREEDY = Logits((0.0, 1.0, 1.0), (1.0, 0.0, 0.0), 2.0, 0.0, 0, 1.0)
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16], ids=str)
-@must_reach(
-    "greedy", "top-k drops some", "top-k keeps a tie", "top-p drops some", "top-p keeps one", "guidance matters"
-)
-@example(logits=TIES)
-@example(logits=NUCLEUS)
-@example(logits=GUIDED)
-@example(logits=GREEDY)
-@given(logits=logits())
-def test_distribution(logits: Logits, dtype: torch.dtype) -> None:
-    """DIST-1: p is made by guidance, then temperature, then top-k, then top-p, then softmax in fp32 or better.
+class TestDist1:
+    """DIST-1.
 
-    Guidance is uncond + scale * (cond - uncond). Top-k keeps every logit that reaches the k-th largest. Top-p
-    keeps the token that crosses the threshold; of equal logits the lower token ranks first. Temperature 0 is
-    greedy: everything on the (first) largest logit.
+    p_u is made in this order: guidance, uncond + scale * (cond - uncond); division by the temperature; top-k, which
+    keeps every logit that reaches the k-th largest, ties included; top-p, which keeps the most likely codes up to and
+    including the one that crosses the threshold, where equal logits rank by code, the lower first; softmax in float32
+    or better. Temperature 0 puts all mass on the largest logit.
     """
-    function_laws.probs_follow(logits, dtype, target_probs)
+
+    @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16], ids=str)
+    @must_reach(
+        "greedy", "top-k drops some", "top-k keeps a tie", "top-p drops some", "top-p keeps one", "guidance matters"
+    )
+    @example(logits=TIES)
+    @example(logits=NUCLEUS)
+    @example(logits=GUIDED)
+    @example(logits=GREEDY)
+    @given(logits=logits())
+    def test_distribution(self, logits: Logits, dtype: torch.dtype) -> None:
+        """P is made by guidance, then temperature, then top-k, then top-p, then softmax in fp32 or better.
+
+        Guidance is uncond + scale * (cond - uncond). Top-k keeps every logit that reaches the k-th largest. Top-p
+        keeps the token that crosses the threshold; of equal logits the lower token ranks first. Temperature 0 is
+        greedy: everything on the (first) largest logit.
+        """
+        function_laws.probs_follow(logits, dtype, target_probs)
 
 
-@must_reach("some kept, some rejected", "what acceptance looks at is not what is sampled from")
-@example(MIXED)
-@example(FILTERED)
-@share_of_examples(2)
-@given(cases(LOCAL_MODES))
-def test_one_distribution(case: Case) -> None:
-    """DIST-2: Sampling and acceptance use the same p; with `accept_on` = raw, acceptance takes the guided softmax.
+class TestDist2:
+    """DIST-2.
 
-    The raw distribution leaves out temperature and filters.
+    Sampling always uses this p_u. Acceptance uses the same (`accept_on = "processed"`) or the guided softmax without
+    temperature and filters (`"raw"`). The exact mode knows `"processed"` only.
     """
-    decoded = case.run(record_logits=True)
-    decode_laws.samples_follow_from_logits(case, decoded)
-    cycle_laws.verification_judges(case, decoded)
+
+    @must_reach("some kept, some rejected", "what acceptance looks at is not what is sampled from")
+    @example(MIXED)
+    @example(FILTERED)
+    @share_of_examples(2)
+    @given(cases(LOCAL_MODES))
+    def test_one_distribution(self, case: Case) -> None:
+        """Sampling and acceptance use the same p; with `accept_on` = raw, acceptance takes the guided softmax.
+
+        The raw distribution leaves out temperature and filters.
+        """
+        decoded = case.run(record_logits=True)
+        decode_laws.samples_follow_from_logits(case, decoded)
+        cycle_laws.verification_judges(case, decoded)

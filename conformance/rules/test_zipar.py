@@ -18,63 +18,62 @@ from reference.state import ModelState
 from reference.trace import Pass
 
 
-@must_reach("adaptive", "several rows")
-@example(ZIPPED)
-@example(ADAPTIVE)
-@share_of_examples(4)
-@given(cases(("zipar",)))
-def test_infinite_window_is_autoregressive(case: Case) -> None:
-    """MODE-ZIPAR: With an infinite window it equals MODE-AR token for token, adaptive or not."""
-    zipped = case._replace(settings=replace(case.settings, window=None)).run()
-    autoregressive = case._replace(settings=replace(case.settings, mode="ar")).run()
-    assert torch.equal(zipped.tokens, autoregressive.tokens)
-    assert zipped.nfe_target == autoregressive.nfe_target
-    reach("adaptive", case.settings.adaptive_window)
-    reach("several rows", case.toy.target_height > 1)
+class TestModeZipar:
+    """MODE-ZIPAR.
 
-
-@must_reach("several cells a pass")
-@example(ZIPPED)
-@share_of_examples(4)
-@given(cases(("zipar",)))
-def test_passes_are_steps(case: Case) -> None:
-    """MODE-ZIPAR: The target decodes its grid by SCHED-1, a pass for each step; adaptive, no fewer, and at most N."""
-    decoded = case.run()
-    decode_laws.passes_are_counted(case, decoded)
-    reach("several cells a pass", any(len(item.sampled) > 1 for item in decoded.trace.passes))
-
-
-@must_reach("a pass feeds a stand-in", "a true token takes a stand-in's place")
-@example(ZIPPED)
-@example(ADAPTIVE)
-@share_of_examples(2)
-@given(cases(("zipar",)))
-def test_stand_ins(case: Case) -> None:
-    """SCHED-3: Where the upper row's end is missing, its rightmost token is fed in its place, for the first cell only.
-
-    KV-3: The true token overwrites it with the first pass after it is decided.
+    The target decodes its grid by SCHED-1 with `window`.
     """
-    decoded = case.run(record_logits=True)
-    decode_laws.nothing_seen_is_gone(case, decoded)
-    decode_laws.passes_feed_exactly(case, decoded)
-    decode_laws.logits_follow_from_passes(case, decoded)
-    decode_laws.samples_follow_from_logits(case, decoded)
+
+    @must_reach("adaptive", "several rows")
+    @example(ZIPPED)
+    @example(ADAPTIVE)
+    @share_of_examples(4)
+    @given(cases(("zipar",)))
+    def test_infinite_window_is_autoregressive(self, case: Case) -> None:
+        """With an infinite window it equals MODE-AR token for token, adaptive or not."""
+        zipped = case._replace(settings=replace(case.settings, window=None)).run()
+        autoregressive = case._replace(settings=replace(case.settings, mode="ar")).run()
+        assert torch.equal(zipped.tokens, autoregressive.tokens)
+        assert zipped.nfe_target == autoregressive.nfe_target
+        reach("adaptive", case.settings.adaptive_window)
+        reach("several rows", case.toy.target_height > 1)
+
+    @must_reach("several cells a pass")
+    @example(ZIPPED)
+    @share_of_examples(4)
+    @given(cases(("zipar",)))
+    def test_passes_are_steps(self, case: Case) -> None:
+        """The target decodes its grid by SCHED-1, a pass for each step; adaptive, no fewer, and at most N."""
+        decoded = case.run()
+        decode_laws.passes_are_counted(case, decoded)
+        reach("several cells a pass", any(len(item.sampled) > 1 for item in decoded.trace.passes))
 
 
-@must_reach("an opening token is kept", "an opening token is drawn anew", "an opening token is predicted a third time")
-@example(ADAPTIVE)
-@share_of_examples(1)
-@given(cases(("zipar",)))
-def test_opening_tokens(case: Case) -> None:
-    """SCHED-5: An open row's first token is held, and predicted again from a stand-in one token further.
+class TestSched3:
+    """SCHED-3.
 
-    It is accepted iff U < p_new / p_old, and else drawn from the positive part of p_new - p_old, with the next
-    attempt's noise. An accepted token opens its row, and so does the end of the upper row.
+    A step draws u from the pass that feeds the token at u - 1, as the grid stood before the step. A drafted token
+    counts as one, even if another island resamples it in this very step, so the result does not depend on the order
+    inside a step. Where that token does not exist yet, which happens for the first cell of a row whose upper row is
+    unfinished, a stand-in is fed in its place: the rightmost token that the upper row holds. KV-3 overwrites it with
+    the true token later.
     """
-    case = case._replace(settings=replace(case.settings, adaptive_window=True))
-    decoded = case.run(record_logits=True)
-    decode_laws.repredictions_follow(case, decoded)
-    decode_laws.passes_feed_exactly(case, decoded)
+
+    @must_reach("a pass feeds a stand-in", "a true token takes a stand-in's place")
+    @example(ZIPPED)
+    @example(ADAPTIVE)
+    @share_of_examples(2)
+    @given(cases(("zipar",)))
+    def test_stand_ins(self, case: Case) -> None:
+        """Where the upper row's end is missing, its rightmost token is fed in its place, for the first cell only.
+
+        KV-3: The true token overwrites it with the first pass after it is decided.
+        """
+        decoded = case.run(record_logits=True)
+        decode_laws.nothing_seen_is_gone(case, decoded)
+        decode_laws.passes_feed_exactly(case, decoded)
+        decode_laws.logits_follow_from_passes(case, decoded)
+        decode_laws.samples_follow_from_logits(case, decoded)
 
 
 @dataclass
@@ -112,10 +111,38 @@ def outcome(old: Tensor, new: Tensor, token: int, draw: float) -> Tensor | None:
     return state.drawn_from[0].exp() if state.drawn_from else None
 
 
-@must_reach("never rejected", "sometimes rejected", "always rejected")
-@example(((0.5, 0.5, 0.0), (0.25, 0.0, 0.75)))
-@example(((0.25, 0.75), (0.5, 0.5)))
-@given(st.integers(1, 4).flatmap(lambda codes: st.tuples(distributions(codes), distributions(codes))))
-def test_opening_tokens_have_the_new_law(pair: tuple[tuple[float, ...], tuple[float, ...]]) -> None:
-    """SCHED-5: A token drawn from p_old and predicted again has the law p_new; by enumeration of what may happen."""
-    resampling_laws.predicting_again_gives_the_new_law(*pair, outcome)
+class TestSched5:
+    """SCHED-5.
+
+    With `adaptive_window`, the first token of a row is held back while it is drawn from a stand-in, and predicted again
+    in the next step, from a stand-in one token further: with p_new and the p_old it was drawn from, it is accepted with
+    probability min(1, p_new / p_old) of it, and the row opens; else a token drawn from the positive part of p_new -
+    p_old is held in its place. Either way the held token has the distribution p_new. Once the upper row is finished the
+    row opens in any case. The k-th prediction uses attempt k - 1 of both streams. (The rule stands in the ZipAR paper;
+    its public code has no such window.)
+    """
+
+    @must_reach(
+        "an opening token is kept", "an opening token is drawn anew", "an opening token is predicted a third time"
+    )
+    @example(ADAPTIVE)
+    @share_of_examples(1)
+    @given(cases(("zipar",)))
+    def test_opening_tokens(self, case: Case) -> None:
+        """An open row's first token is held, and predicted again from a stand-in one token further.
+
+        It is accepted iff U < p_new / p_old, and else drawn from the positive part of p_new - p_old, with the next
+        attempt's noise. An accepted token opens its row, and so does the end of the upper row.
+        """
+        case = case._replace(settings=replace(case.settings, adaptive_window=True))
+        decoded = case.run(record_logits=True)
+        decode_laws.repredictions_follow(case, decoded)
+        decode_laws.passes_feed_exactly(case, decoded)
+
+    @must_reach("never rejected", "sometimes rejected", "always rejected")
+    @example(((0.5, 0.5, 0.0), (0.25, 0.0, 0.75)))
+    @example(((0.25, 0.75), (0.5, 0.5)))
+    @given(st.integers(1, 4).flatmap(lambda codes: st.tuples(distributions(codes), distributions(codes))))
+    def test_opening_tokens_have_the_new_law(self, pair: tuple[tuple[float, ...], tuple[float, ...]]) -> None:
+        """A token drawn from p_old and predicted again has the law p_new; by enumeration of what may happen."""
+        resampling_laws.predicting_again_gives_the_new_law(*pair, outcome)
