@@ -25,7 +25,7 @@ class Case:
     Attributes:
         name: For messages.
         changes: Settings that differ from the bundle's.
-        prompts: How many of PROMPTS are decoded free-running; slow modes get few.
+        prompts: How many of PROMPTS are decoded free-running; the minimal preset sees many more decodes.
     """
 
     name: str
@@ -46,20 +46,20 @@ class Case:
 
 
 CASES = (
-    Case("ar", {"mode": "ar"}, 2),
-    Case("zipar", {"mode": "zipar"}, 5),
+    Case("ar", {"mode": "ar"}, 1),
+    Case("zipar", {"mode": "zipar"}, 2),
     # A high temperature, at which a row's first token is often predicted otherwise the second time.
     Case(
         "zipar-adaptive",
         {"mode": "zipar", "adaptive_window": True, "window": 1} | {"temperature": 1.3, "top_p": 1.0},
-        5,
+        3,
     ),
-    Case("serial", {"mode": "serial", "drafters": (1,)}, 3),
-    Case("serial-coarse", {"mode": "serial", "drafters": (2,), "refresh": True, "tau": 0.05, "anchor": 0.0}, 2),
-    Case("serial-cascade", {"mode": "serial", "drafters": (1, 2), "radius_nats": 0.5, "draft_rows": 6}, 2),
-    Case("parallel", {"mode": "parallel", "drafters": (1,)}, 4),
-    Case("parallel-coarse", {"mode": "parallel", "drafters": (2,), "accept_on": "raw", "islands": False}, 3),
-    Case("parallel-cascade", {"mode": "parallel", "drafters": (1, 2), "radius_nats": 0.3}, 4),
+    Case("serial", {"mode": "serial", "drafters": (1,)}, 1),
+    Case("serial-coarse", {"mode": "serial", "drafters": (2,), "refresh": True, "tau": 0.05, "anchor": 0.0}, 1),
+    Case("serial-cascade", {"mode": "serial", "drafters": (1, 2), "radius_nats": 0.5, "draft_rows": 6}, 1),
+    Case("parallel", {"mode": "parallel", "drafters": (1,)}, 2),
+    Case("parallel-coarse", {"mode": "parallel", "drafters": (2,), "accept_on": "raw", "islands": False}, 2),
+    Case("parallel-cascade", {"mode": "parallel", "drafters": (1, 2), "radius_nats": 0.3}, 2),
     Case("exact", {"mode": "exact", "drafters": (1,), "exact_window": 16, "temperature": 0.7}, 1),
     Case("exact-cascade", {"mode": "exact", "drafters": (1, 2), "exact_window": 8, "temperature": 0.5}, 1),
 )

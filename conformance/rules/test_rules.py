@@ -1,4 +1,4 @@
-"""One name for three things: a rule of docs/semantics.md, a class whose docstring it is, functions that implement it."""
+"""One name for three things: a rule of docs/semantics.md, a class whose docstring it is, and its functions."""
 
 import importlib
 import pkgutil
