@@ -1,0 +1,54 @@
+"""The backend that docs/write-a-backend.md shows conforms, in a fresh folder, by the command that the page gives."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from engines.demo_bundle import ENVIRONMENT_VARIABLE, bundle_path
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "write-a-backend.md"
+MOST_LINES = 150
+
+
+@pytest.mark.skipif(not PAGE.is_file(), reason="the page lies in the repository, not in a package")
+def test_the_page_s_backend_conforms(tmp_path: Path, minimal_target_path: Path) -> None:
+    """Every law holds for it on the minimal preset, in every mode."""
+    text = PAGE.read_text(encoding="utf-8")
+    code = re.findall(r"^<!-- backend -->\n```python\n(.*?)^```\n<!-- /backend -->$", text, re.DOTALL | re.MULTILINE)
+    assert len(code) == 1
+    assert len(code[0].splitlines()) < MOST_LINES
+    (tmp_path / "my_backend.py").write_text(code[0], encoding="utf-8")
+    command = [sys.executable, "-m", "conformance", "--backend", "my_backend:make", "--report", "report.json", "-n0"]
+    needed = ["--require", "exact", "--require", "cascade", "--require", "latent"]
+    environment = os.environ | {
+        "PYTHONPATH": str(tmp_path),
+        ENVIRONMENT_VARIABLE: str(minimal_target_path.resolve().parent),
+        "HYPOTHESIS_STORAGE_DIRECTORY": str(tmp_path / "examples"),
+    }
+    done = subprocess.run(
+        [*command, *needed, "engines/test_laws.py", "-k", "minimal-fp32"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    report = json.loads((tmp_path / "report.json").read_text())
+    verdicts = {
+        rule: told["minimal-fp32"]["verdict"] for rule, told in report["rules"].items() if "minimal-fp32" in told
+    }
+    assert set(verdicts.values()) == {"passed"}
+    assert len(verdicts) > 30
+
+
+@pytest.fixture
+def minimal_target_path(minimal_subject: object) -> Path:
+    """The folder of the minimal preset, which is there by now."""
+    return bundle_path("minimal", "fp32")
