@@ -34,6 +34,15 @@ class TransformerConfig:
     rope_base: float = 10000.0
     norm_eps: float = 1e-5
 
+    def __post_init__(self) -> None:
+        """Check that heads can be rotated in two dimensions.
+
+        Raises:
+            ValueError: `dim` is no multiple of 4 * `heads`.
+        """
+        if self.dim % (4 * self.heads):
+            raise ValueError(f"dim: expected a multiple of 4 * heads = {4 * self.heads}, got {self.dim}")
+
     @property
     def head_dim(self) -> int:
         return self.dim // self.heads

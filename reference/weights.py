@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,6 +21,8 @@ Config = TypeVar("Config", TokenizerConfig, TransformerConfig, LatentScalerConfi
 Module = TypeVar("Module", Tokenizer, Transformer, LatentUpSampler, LatentDownSampler)
 MAX_WEIGHT_BYTES = 32 * 2**30
 MAX_CONFIG_NUMBER = 2**20
+# Fields that say how many modules there are, each with a tensor of its own.
+COUNTS = ("layers", "encoder_blocks", "decoder_blocks", "coarse_blocks", "fine_blocks")
 
 
 class WeightsError(ValueError):
@@ -51,7 +54,11 @@ def _load(path: Path, kind: type[Config]) -> tuple[Config, dict[str, torch.Tenso
         named = " ".join(", ".join(sorted(metadata)).split())[:120] or "none named"
         raise WeightsError(f"{path}: expected weights of a {kind.__name__}, got {named}")
     try:
-        return _config(kind, json.loads(metadata[kind.__name__])), tensors
+        config = _config(kind, json.loads(metadata[kind.__name__]))
+        too_many = [name for name in COUNTS if getattr(config, name, 0) > len(tensors)]
+        if too_many:
+            raise ValueError(f"{too_many[0]}: expected at most one a tensor of the file, {len(tensors)}")
+        return config, tensors
     except (TypeError, ValueError, RecursionError) as error:
         line = " ".join(str(error).split())[:120]
         raise WeightsError(f"{path}: its configuration does not fit {kind.__name__}: {line}") from None
@@ -70,8 +77,9 @@ def _config(kind: type[Config], values: object) -> Config:
     return kind(**values)
 
 
-def _filled(module: Module, tensors: dict[str, torch.Tensor], path: Path) -> Module:
-    expected = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+def _filled(make: Callable[[], Module], tensors: dict[str, torch.Tensor], path: Path) -> Module:
+    with torch.device("meta"):  # shapes alone: the configuration of a file from outside may ask for any size
+        expected = {name: tuple(value.shape) for name, value in make().state_dict().items()}
     found = {name: tuple(value.shape) for name, value in tensors.items()}
     if expected != found:
         wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
@@ -79,6 +87,7 @@ def _filled(module: Module, tensors: dict[str, torch.Tensor], path: Path) -> Mod
     broken = sorted(name for name, value in tensors.items() if not bool(torch.isfinite(value).all()))
     if broken:
         raise WeightsError(f"{path}: expected finite numbers, got NaN or infinity in {', '.join(broken[:8])}")
+    module = make()
     module.load_state_dict(tensors)
     return module.eval().requires_grad_(False)
 
@@ -90,7 +99,7 @@ def load_tokenizer(path: Path) -> Tokenizer:
         WeightsError: no such file, not safetensors, or weights of something else.
     """
     config, tensors = _load(path, TokenizerConfig)
-    return _filled(Tokenizer(config), tensors, path)
+    return _filled(lambda: Tokenizer(config), tensors, path)
 
 
 def load_transformer(path: Path) -> Transformer:
@@ -100,7 +109,7 @@ def load_transformer(path: Path) -> Transformer:
         WeightsError: no such file, not safetensors, or weights of something else.
     """
     config, tensors = _load(path, TransformerConfig)
-    return _filled(Transformer(config), tensors, path)
+    return _filled(lambda: Transformer(config), tensors, path)
 
 
 def load_latent_up_sampler(path: Path) -> LatentUpSampler:
@@ -110,7 +119,7 @@ def load_latent_up_sampler(path: Path) -> LatentUpSampler:
         WeightsError: no such file, not safetensors, or weights of something else.
     """
     config, tensors = _load(path, LatentScalerConfig)
-    return _filled(LatentUpSampler(config), tensors, path)
+    return _filled(lambda: LatentUpSampler(config), tensors, path)
 
 
 def load_latent_down_sampler(path: Path) -> LatentDownSampler:
@@ -120,7 +129,7 @@ def load_latent_down_sampler(path: Path) -> LatentDownSampler:
         WeightsError: no such file, not safetensors, or weights of something else.
     """
     config, tensors = _load(path, LatentScalerConfig)
-    return _filled(LatentDownSampler(config), tensors, path)
+    return _filled(lambda: LatentDownSampler(config), tensors, path)
 
 
 def weights_sha256(module: nn.Module) -> str:

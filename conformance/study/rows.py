@@ -8,13 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
+from pydantic import Field, TypeAdapter
 
 ROWS_NAME, LOCK_NAME = "rows.jsonl", ".lock"
+Side = Annotated[int, Field(ge=1, le=4096)]
 Scene = tuple[int, int]  # the task's number, and the number of its held-out scene
 
 
@@ -53,8 +55,8 @@ class Row:
     cycles: int
     seconds: float | None
     batched: bool
-    height: int
-    width: int
+    height: Side
+    width: Side
     tokens: str
 
     @property
@@ -74,6 +76,9 @@ class Row:
         return unpack_tokens(self.tokens, self.height, self.width)
 
 
+_ROW = TypeAdapter(Row)
+
+
 def pack_tokens(tokens: NDArray[np.int64]) -> str:
     """Return a token grid, Int[H, W] below 2^15, as text."""
     if tokens.min() < 0 or tokens.max() >= 2**15:
@@ -83,16 +88,16 @@ def pack_tokens(tokens: NDArray[np.int64]) -> str:
 
 def unpack_tokens(text: str, height: int, width: int) -> NDArray[np.int64]:
     """Return the token grid, Int[H, W], that `pack_tokens` wrote."""
-    content = np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype="<i2")
-    return content.reshape(height, width).astype(np.int64)
+    # No more than the grid takes: what is packed may claim to be anything.
+    content = zlib.decompressobj().decompress(base64.b64decode(text), 2 * height * width + 1)
+    return np.frombuffer(content, dtype="<i2").reshape(height, width).astype(np.int64)
 
 
 def _row(line: bytes, path: Path, number: int) -> Row:
     try:
-        content: dict[str, Any] = json.loads(line)
-        row = Row(**content)
+        row = _ROW.validate_json(line)
         row.grid()
-    except (ValueError, TypeError, zlib.error, binascii.Error):
+    except (ValueError, zlib.error, binascii.Error):  # pydantic's errors are ValueErrors
         raise StudyError(
             f"{path}, line {number}: expected a row of this version's study; remove the line or take another folder"
         ) from None

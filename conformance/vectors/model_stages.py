@@ -70,7 +70,11 @@ def model_stages(models: Models, tolerance: float) -> tuple[Stage, ...]:
             for rows in sorted({1, grid.grid_height}):
                 coarse = torch.from_numpy(generator.integers(0, grid.vocabulary, (rows, grid.grid_width)))
                 fine = models.up_sample("bicubic", coarse, ratio)
-                inputs = {"low_tokens": coarse.numpy(), "scale_ratio": number(ratio), "high_tokens": fine.numpy()}
+                inputs: dict[str, NDArray[Any]] = {
+                    "low_tokens": coarse.numpy(),
+                    "scale_ratio": number(ratio),
+                    "high_tokens": fine.numpy(),
+                }
                 answers = {"up_sampled": fine.numpy(), "down_sampled": models.down_sample("area", fine, ratio).numpy()}
                 yield Vector(inputs, answers, f"ratio {ratio}, {rows} rows; bicubic up, area down")
 
@@ -80,7 +84,7 @@ def model_stages(models: Models, tolerance: float) -> tuple[Stage, ...]:
             condition = condition_of(prompt, seed)
             decoded = decode(models, condition, settings, seed)
             cycles = decoded.trace.cycles_of(0)
-            inputs = {
+            inputs: dict[str, NDArray[Any]] = {
                 "settings": as_text(settings),
                 "seed": np.array(seed, dtype=np.uint64),
                 "prefix_ids": torch.stack([condition.cond, condition.uncond]).numpy(),

@@ -96,5 +96,7 @@ def capabilities_of(backend: Backend) -> frozenset[str]:
     named = frozenset(getattr(backend, "capabilities", CAPABILITIES))
     if not named <= set(CAPABILITIES):
         unknown = ", ".join(sorted(map(str, named - set(CAPABILITIES))))
-        raise BackendError(f"backend {backend.name}: capabilities: expected some of {', '.join(CAPABILITIES)}, got {unknown}")
+        raise BackendError(
+            f"backend {backend.name}: capabilities: expected some of {', '.join(CAPABILITIES)}, got {unknown}"
+        )
     return named

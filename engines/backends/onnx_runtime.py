@@ -1,5 +1,7 @@
 """ONNX Runtime on the CPU: caches are bound as input and output of the same memory."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +11,19 @@ from numpy.typing import NDArray
 
 from engines.backends.base import NUMPY_DTYPES, BackendError, KVCache, Tensors, cache_tensors, one_line
 from engines.bundle import Bundle
+
+
+@contextmanager
+def _told(graph: str) -> Iterator[None]:
+    """Name the graph where ONNX Runtime cannot run it.
+
+    Raises:
+        BackendError: it cannot.
+    """
+    try:
+        yield
+    except Exception as error:  # onnxruntime raises classes of its own without a common base
+        raise BackendError(f"graph {graph}: ONNX Runtime cannot run it: {one_line(error)}") from None
 
 
 @dataclass
@@ -64,7 +79,8 @@ class OnnxRuntimeBackend:
         """Run a stateless graph."""
         session = self.session(graph)
         names = [output.name for output in session.get_outputs()]
-        return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+        with _told(graph):
+            return dict(zip(names, session.run(names, dict(inputs)), strict=True))
 
     def new_cache(self, graph: str, batch: int) -> OnnxRuntimeCache:
         """Return zeroed keys and values."""
@@ -85,7 +101,8 @@ class OnnxRuntimeBackend:
             binding.bind_input(name, *place)
             binding.bind_output(f"new_{name}", *place)
         binding.bind_output("logits", "cpu")
-        session.run_with_iobinding(binding)
+        with _told(graph):
+            session.run_with_iobinding(binding)
         outputs = binding.get_outputs()
         names = [*(f"new_{name}" for name in cache.arrays), "logits"]
         logits: NDArray[np.float32] = outputs[names.index("logits")].numpy()
