@@ -50,7 +50,7 @@ class Settings(BaseModel):
     draft_window: Window = 4
     islands: bool = True
     island_window: Window = 4
-    exact_window: Window = 64
+    exact_window: Window = 16
 
     @field_validator("drafters")
     @classmethod

@@ -64,7 +64,7 @@ class Settings:
     draft_window: int | None = 4
     islands: bool = True
     island_window: int | None = 4
-    exact_window: int | None = 64
+    exact_window: int | None = 16
 
     def __post_init__(self) -> None:
         """Check every field once.

@@ -62,7 +62,8 @@ def images_are_the_references(case: EngineCase, decoded: Decoded) -> None:
     expected = ((image + 1) * 127.5).clamp(0, 255).permute(1, 2, 0).double().numpy()
     tolerance = pipeline.bundle.manifest.graphs["decoder"].tolerance + PIXEL_ROUNDING
     assert found.shape == expected.shape
-    assert float(np.abs(found - expected).max()) <= tolerance
+    off = float(np.abs(found - expected).max())
+    assert off <= tolerance, f"a pixel is off by {off:.4g} of 255, expected at most {tolerance:.4g}"
 
 
 @lru_cache(maxsize=64)

@@ -24,6 +24,7 @@ def test_the_page_s_backend_conforms(tmp_path: Path, minimal_target_path: Path) 
     assert len(code[0].splitlines()) < MOST_LINES
     (tmp_path / "my_backend.py").write_text(code[0], encoding="utf-8")
     command = [sys.executable, "-m", "conformance", "--backend", "my_backend:make", "--report", "report.json", "-n0"]
+    command.append("--hypothesis-profile=few")
     needed = ["--require", "exact", "--require", "cascade", "--require", "latent"]
     environment = os.environ | {
         "PYTHONPATH": str(tmp_path),

@@ -110,6 +110,33 @@ class _OwnPassUnseen(WrappedBackend):
         return np.concatenate(rows, axis=1)
 
 
+class _OneCacheForAll(WrappedBackend):
+    """Give every decode with a model the same keys and values, also those that run at once."""
+
+    def __init__(self, right: Backend) -> None:
+        super().__init__(right)
+        self.caches: dict[tuple[str, int], KVCache] = {}
+
+    def new_cache(self, graph: str, batch: int) -> KVCache:
+        if (graph, batch) not in self.caches:
+            self.caches[graph, batch] = super().new_cache(graph, batch)
+        return self.caches[graph, batch]
+
+
+class _DriftsWithUse(WrappedBackend):
+    """Round a little otherwise each time, as kernels do that add in the order in which threads finish."""
+
+    def __init__(self, right: Backend) -> None:
+        super().__init__(right)
+        self.passes = 0
+
+    def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> Floats:
+        self.passes += 1
+        logits = super().feed(graph, cache, inputs)
+        steps = np.arange(logits.size, dtype=np.float32).reshape(logits.shape)
+        return logits + np.float32(4e-4) * np.sin(steps + self.passes).astype(np.float32)
+
+
 class _BatchSwapped(WrappedBackend):
     """Return the unconditional half first."""
 
@@ -189,6 +216,8 @@ MUTANTS = (
     Mutant("the unconditional half comes first", "PREFILL", _wrap(_BatchSwapped)),
     Mutant("image tokens do not see a part of the prefix", "GRID-2", _wrap(_PrefixUnseen)),
     Mutant("the null condition is the condition", "PREFILL", _wrap(_TwoConditions)),
+    Mutant("decodes that run at once share a cache", "CONF-5", _wrap(_OneCacheForAll)),
+    Mutant("logits differ a little from run to run", "CONF-5", _wrap(_DriftsWithUse)),
     Mutant("refresh feeds the window itself", "KV-4", patched(decode, "verify_locally", _refreshes_this_window)),
     Mutant("refresh is ignored", "KV-4", patched(decode, "verify_locally", _forgets_refresh)),
 )

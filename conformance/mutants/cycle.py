@@ -188,6 +188,11 @@ def _unnormalised_anchor(right: Any, anchor: Anchor, cells: Any) -> Any:
     return right(replace(anchor, codes=anchor.codes * 1.1), cells)
 
 
+def _transposed(right: Any, decoder: Decoder, *given: Any) -> Any:
+    decoded = right(decoder, *given)
+    return replace(decoded, tokens=np.ascontiguousarray(decoded.tokens.T))
+
+
 MUTANTS = (
     Mutant("a rejection reaches cells before t0", "LOCAL-1", patched(verify, "expand", _before_t0)),
     Mutant("a rejection reaches over the end of a row", "LOCAL-1", patched(verify, "expand", _over_row_ends)),
@@ -218,5 +223,6 @@ MUTANTS = (
         "ACCEPT-1",
         patched(decode, "verify_locally", _middle_accepts_all),
     ),
+    Mutant("rows and columns of the grid are swapped", "GRID-1", patched(Decoder, "decode", _transposed)),
     Mutant("red and blue are swapped", "CONF-2", on_backend(_TransposedImage)),
 )

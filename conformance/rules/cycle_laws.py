@@ -13,7 +13,7 @@ from torch import Tensor
 from conformance.rules import oracles
 from conformance.rules.branches import reach
 from conformance.rules.decode_case import DecodeCase
-from conformance.rules.decode_laws import NEAR_TIE, judged, processed, recorded
+from conformance.rules.decode_laws import NEAR_TIE, judged, processed, recorded, shown
 from conformance.rules.oracle_model import Array, rescaled_tokens
 from conformance.rules.replay import (
     cycles_together,
@@ -51,7 +51,11 @@ def resampled_by_schedule(case: DecodeCase, decoded: Decoded, cycle: Cycle) -> N
         if step[0] == 0:
             samples |= {cell: token for _, cell, token in passes[own[0]].sampled}
         tokens = cycle.tokens.flatten()
-        assert samples == {cell: int(tokens[cell - cycle.first_row * width]) for cell in step}
+        decided = {cell: int(tokens[cell - cycle.first_row * width]) for cell in step}
+        assert samples == decided, (
+            f"model {cycle.model}, rows {cycle.first_row} to {cycle.last_row}: pass {source} decides cells "
+            f"{shown(samples)}, expected {shown(decided)}"
+        )
         reach("several cells in a step", len(step) > 1)
     reach("two cells or more are resampled", int(cycle.resampled.sum()) > 1)
     reach("a drafter resamples", bool(cycle.model and cycle.resampled.any()))
@@ -72,8 +76,12 @@ def whole_rows_are_drafted(case: DecodeCase, decoded: Decoded) -> None:
         for cycle in group:
             ratio, height = models.scale_ratio(cycle.model, cycle.draft_model), case.grid(cycle.draft_model)[0]
             last = min(math.ceil(cycle.last_row / ratio) + look_ahead, height)
-            assert cycle.draft_first_row == cycle.first_row // ratio
-            assert cycle.draft_tokens.shape == (last - cycle.draft_first_row, case.grid(cycle.draft_model)[1])
+            drafted = (cycle.draft_first_row, cycle.draft_first_row + len(cycle.draft_tokens))
+            assert drafted == (cycle.first_row // ratio, last), (
+                f"model {cycle.draft_model}: drafts rows {drafted[0]} to {drafted[1]} for rows {cycle.first_row} to "
+                f"{cycle.last_row} of model {cycle.model}, expected {cycle.first_row // ratio} to {last}"
+            )
+            assert cycle.draft_tokens.shape[1] == case.grid(cycle.draft_model)[1]
             reach("rows are drafted ahead", last > math.ceil(cycle.last_row / ratio))
             reach("a row is drafted for half of what lies over it", cycle.first_row % ratio > 0)
     edges = [cycle.last_row - cycle.first_row for cycle in decoded.trace.cycles_of(0)]
@@ -123,7 +131,11 @@ def verification_judges(case: DecodeCase, decoded: Decoded) -> None:
         # An engine compares in float32.
         tau = oracles.float32(settings.tau) if case.rounding.nats else settings.tau
         expected = [value >= tau and settings.tau <= 1 for value in pooled]
-        assert cycle.kept.flatten().tolist() == expected
+        wrong = [index for index, kept in enumerate(cycle.kept.flatten().tolist()) if kept != expected[index]]
+        assert not wrong, (
+            f"model {cycle.model}, cell {cycle.first_row * case.grid(cycle.model)[1] + wrong[0]}: pooled "
+            f"{pooled[wrong[0]]:.6g} against tau {settings.tau:.6g} is {'rejected' if expected[wrong[0]] else 'kept'}"
+        )
         reach("some kept, some rejected", len(set(expected)) == 2)
 
 
@@ -135,7 +147,10 @@ def rejections_grow(case: DecodeCase, decoded: Decoded) -> None:
         told = zip(window, cycle.kept.flatten().tolist(), cycle.radii.flatten().tolist(), strict=True)
         rejected = {cell: radius for cell, kept, radius in told if not kept}
         expected = oracles.resampled(rejected, width, window)
-        assert resampled_cells(cycle, width) == sorted(expected)
+        assert resampled_cells(cycle, width) == sorted(expected), (
+            f"model {cycle.model}: R_X is {shown(resampled_cells(cycle, width))}, expected {shown(expected)} for "
+            f"rejections {{cell: radius}} {dict(sorted(rejected.items())[:8])}"
+        )
         assert drawn_in(decoded, cycle) == expected, "other cells are drawn than R_X"
         assert case.settings.radius_nats or (cycle.radii == case.settings.radius).all()
         reach("R_X is more than the rejected cells", expected > rejected.keys())
@@ -213,6 +228,10 @@ def radii_follow(case: DecodeCase, decoded: Decoded) -> None:
             bought = near / settings.radius_nats if settings.radius_nats else settings.radius
             off = max(case.rounding.probs, case.rounding.nats / (settings.radius_nats or 1))
             # A mean that buys a whole number of cells, but for rounding, may be rounded either way.
-            assert radius in {min(settings.radius, math.floor(max(0.0, bought + by))) for by in (-off, off)}
+            allowed = {min(settings.radius, math.floor(max(0.0, bought + by))) for by in (-off, off)}
+            assert radius in allowed, (
+                f"model {cycle.model}, row {cycle.first_row + index // width}, column {index % width}: radius "
+                f"{radius}, expected {min(allowed)} for a mean entropy of {near:.6g} nats around it"
+            )
         reach("radii differ", len(set(cycle.radii.flatten().tolist())) > 1)
         reach("a radius is below the largest", int(cycle.radii.min()) < settings.radius)

@@ -3,7 +3,7 @@
 The tests apply them to the reference; tests of planted defects show that each can fail.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from torch import Tensor
@@ -17,7 +17,7 @@ from reference.decode import Decoded
 from reference.settings import UNDRAFTED_MODES
 from reference.trace import Pass
 
-NEAR_TIE = "a near-tie"
+NEAR_TIE, MOST_SHOWN = "a near-tie", 12
 Law = Callable[[DecodeCase, Decoded], None]
 
 
@@ -63,6 +63,13 @@ def may_be_sampled(case: DecodeCase, likely: Sequence[Sequence[float]], noise: S
     return near
 
 
+def shown(cells: Iterable[int]) -> str:
+    """Return cells in order, the first few of many."""
+    ordered = sorted(cells)
+    text = ", ".join(map(str, ordered[:MOST_SHOWN]))
+    return f"[{text}, and {len(ordered) - MOST_SHOWN} more]" if len(ordered) > MOST_SHOWN else f"[{text}]"
+
+
 def recorded(item: Pass) -> Tensor:
     """Return the logits of a pass, Float[B, T, V]."""
     assert item.logits is not None, "run the case with record_logits=True"
@@ -88,7 +95,12 @@ def passes_feed_exactly(case: DecodeCase, decoded: Decoded) -> None:
     for number in models_of(case):
         for moment in moments_of(case, decoded, number):
             predecessors = {cell - 1 for cell in moment.cells if cell > 0}
-            assert list(moment.fed(prefix)) == sorted(predecessors | moment.decided | moment.also)
+            fed, expected = list(moment.fed(prefix)), sorted(predecessors | moment.decided | moment.also)
+            assert fed == expected, (
+                f"model {number}, the pass for cells {shown(moment.cells)}: feeds {shown(fed)}, "
+                f"expected {shown(expected)}: predecessors {shown(predecessors)}, decided since the last pass "
+                f"{shown(moment.decided)}, refreshed {shown(moment.also)}"
+            )
             reach("a pass feeds a decided token that is nobody's predecessor", bool(moment.decided - predecessors))
             reach("a verification feeds a window again", bool(moment.also))
 
@@ -105,7 +117,11 @@ def nothing_seen_is_gone(case: DecodeCase, decoded: Decoded) -> None:
         width = case.grid(number)[1]
         for moment in moments_of(case, decoded, number):
             fed = moment.fed(prefix)
-            assert fed == {cell: moment.token(cell, width) for cell in fed}
+            standing = {cell: moment.token(cell, width) for cell in fed}
+            assert fed == standing, (
+                f"model {number}, the pass for cells {shown(moment.cells)}: feeds other tokens than the grid holds, "
+                f"at cells {shown(cell for cell in fed if fed[cell] != standing[cell])}"
+            )
             replaced = any(held.get(cell, token) != token for cell, token in fed.items())
             reach("a pass replaces the token of a position", replaced)
             reach("a pass feeds a stand-in", any(cell not in moment.grid for cell in fed))
@@ -114,9 +130,12 @@ def nothing_seen_is_gone(case: DecodeCase, decoded: Decoded) -> None:
             stand_ins = {cell for cell in stand_ins | fed.keys() if cell not in moment.grid}
             last_query = max(fed)
             existing = {cell: token for cell, token in moment.grid.items() if cell <= last_query}
-            assert {
-                cell: token for cell, token in held.items() if cell <= last_query and cell not in stand_ins
-            } == existing
+            seen = {cell: token for cell, token in held.items() if cell <= last_query and cell not in stand_ins}
+            stale = [cell for cell in seen.keys() | existing.keys() if seen.get(cell) != existing.get(cell)]
+            assert not stale, (
+                f"model {number}, the pass for cells {shown(moment.cells)}: its queries see tokens that the grid no "
+                f"longer holds, or miss some, at cells {shown(stale)}"
+            )
             assert all((cell + 1) % width == 0 for cell in stand_ins)
             assert all(cell - 1 in fed for cell in moment.cells if cell > 0)
 
@@ -179,7 +198,10 @@ def passes_are_counted(case: DecodeCase, decoded: Decoded) -> None:
         resampled = [
             len(resampling_steps(settings, cycle, case.grid(number)[1])) for cycle in decoded.trace.cycles_of(number)
         ]
-        assert settings.mode == "exact" or decoded.trace.nfe(number) == 1 + sum(max(1, count) for count in resampled)
+        expected = 1 + sum(max(1, count) for count in resampled)
+        assert settings.mode == "exact" or decoded.trace.nfe(number) == expected, (
+            f"model {number}: {decoded.trace.nfe(number)} passes, expected {expected}"
+        )
         reach("a cycle without rejection", 0 in resampled)
         reach("a cycle with rejection", any(resampled))
     drafts = [cycle for cycle in decoded.trace.cycles if cycle.draft_model == coarsest]
@@ -198,15 +220,23 @@ def repredictions_follow(case: DecodeCase, decoded: Decoded) -> None:
         for again in item.repredicted:
             assert int(item.positions[again.row]) == case.prefix_length + again.cell - 1
             token, old, attempts = held[again.cell]
-            assert (again.held_token, again.attempt) == (token, attempts + 1)
+            what = f"cell {again.cell}, attempt {again.attempt}"
+            assert (again.held_token, again.attempt) == (token, attempts + 1), (
+                f"{what}: predicts {again.held_token} again"
+            )
             new = processed(case, recorded(item)[:, again.row])
             draw = (oracles.word(case.seed, 1, again.cell, 0, again.attempt) + 0.5) / oracles.WORD
             near_tie = abs(draw * old[token] - new[token]) <= case.rounding.probs
-            assert again.kept == (draw * old[token] < new[token]) or near_tie
+            assert again.kept == (draw * old[token] < new[token]) or near_tie, (
+                f"{what}: {'kept' if again.kept else 'rejected'} at U {draw:.6g}, p_old {old[token]:.6g}, "
+                f"p_new {new[token]:.6g}"
+            )
             if not again.kept:
                 noise = [oracles.gumbel(case.seed, 0, again.cell, code, again.attempt) for code in range(case.codes)]
                 more = [max(0.0, after - before) for before, after in zip(old, new, strict=True)]
-                assert may_be_sampled(case, [more], noise, again.token)
+                assert may_be_sampled(case, [more], noise, again.token), (
+                    f"{what}: drew {again.token}, expected {oracles.sampled(more, noise)}"
+                )
             else:
                 assert again.token == token
             held[again.cell] = (again.token, new, again.attempt)

@@ -1,0 +1,68 @@
+"""python -m conformance.mutants --out docs/mutants.md: which law finds which mutant, as a table."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+from rich.progress import track
+
+from conformance.mutants.catalogue import MUTANTS
+from conformance.mutants.mutant import Kill, Mutant, kills, laws_of
+from conformance.subject import SubjectError
+from conformance.targets import open_target, preset_target
+
+HEAD = """# Mutants
+
+Engines with one plausible defect each, run on the minimal preset. The suite must find each one by the rule that claims
+it (`conformance/mutants/`). Written by `python -m conformance.mutants --out docs/mutants.md`: for each mutant the laws of
+its rule that find it, and what the first of them says.
+
+| mutant | rule | found by | what it says |
+|---|---|---|---|
+"""
+LONGEST = 90
+
+
+def in_a_cell(message: str) -> str:
+    """Return the telling line of a message, short enough for a table."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    telling = next((line for line in lines if "Max absolute difference" in line), lines[0] if lines else "")
+    text = telling.replace("|", "/").replace("`", "'")
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
+
+
+def row(mutant: Mutant, found: list[Kill]) -> str:
+    """Return a mutant's line of the table."""
+    laws = ", ".join(f"`{kill.law.law.__name__}`" for kill in found) or "**nothing**"
+    said = in_a_cell(found[0].message) if found else ""
+    return f"| {mutant.name} | {mutant.rule} | {laws} | {said} |\n"
+
+
+def main() -> int:
+    """Write the table; 1 where a mutant lives."""
+    parser = argparse.ArgumentParser(prog="python -m conformance.mutants", description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="a Markdown file")
+    out: Path = parser.parse_args().out
+    torch.set_num_threads(1)
+    try:
+        subject = open_target(preset_target("minimal", "fp32"))
+    except SubjectError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    found = [(mutant, kills(mutant, subject, laws_of(mutant.rule))) for mutant in track(MUTANTS, "mutants")]
+    living = [mutant.name for mutant, killed in found if not killed]
+    text = HEAD + "".join(row(mutant, killed) for mutant, killed in found)
+    text += f"\n{len(found) - len(living)} of {len(found)} are found.\n"
+    try:
+        out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        print(f"error: {out}: {error.strerror or error}", file=sys.stderr)
+        return 2
+    for name in living:
+        print(f"lives: {name}", file=sys.stderr)
+    return 1 if living else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
