@@ -131,7 +131,7 @@ class Report:
             elif self.missing:
                 session.exitstatus = REQUIREMENT_MISSING
         if self.options.report is not None:
-            write_json(self.to_json(int(session.exitstatus)), self.options.report)
+            write_report(self.to_json(int(session.exitstatus)), self.options.report)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Print what was tested."""
@@ -190,9 +190,55 @@ def _last_line(report: pytest.TestReport) -> str:
     return lines[0].removeprefix("E").strip() if lines else str(report.longreprtext).strip().rpartition("\n")[2]
 
 
-def write_json(content: Any, path: Path) -> None:
-    """Write a file beside its place and move it there, so that it is whole or not there."""
+def markdown(content: Mapping[str, Any]) -> str:
+    """Return a report as a page: what was tested, a table of rules by subject, and the failures."""
+    names = [*content["subjects"], "reference"]
+    lines = ["# Conformance report", ""]
+    told = ", ".join(f"{name} {version}" for name, version in content["versions"].items())
+    lines += [f"{content['started']}, {content['seconds']} s, exit status {content['exit_status']}. {told}.", ""]
+    lines += [f"Backend `{content['backend']}` on {content['device']}, {content['system']}.", ""]
+    lines += [f"Exercised: {', '.join(content['exercised']) or 'nothing'}.", ""]
+    for name, subject in content["subjects"].items():
+        if "manifest_sha256" in subject:
+            digest = subject["manifest_sha256"][:16]
+            lines.append(f"- {name}: precision {subject['precision']}, manifest sha256 {digest}...")
+    lines += ["", "Of each rule: the verdict, decodes or cases judged, near-ties if any.", ""]
+    lines += [f"| rule | {' | '.join(names)} |", f"|---|{'---|' * len(names)}"]
+    for rule, by_name in content["rules"].items():
+        lines.append(f"| {rule} | {' | '.join(_cell(by_name.get(name)) for name in names)} |")
+    failures = [
+        line for by_name in content["rules"].values() for result in _results(by_name) for line in result["failures"]
+    ]
+    if failures:
+        lines += ["", "## Failures", "", *(f"- {line}" for line in dict.fromkeys(failures))]
+    reasons = sorted(
+        {
+            line
+            for by_name in content["rules"].values()
+            for result in _results(by_name)
+            for line in result["not_applicable"]
+        }
+    )
+    if reasons:
+        lines += ["", "## Not applicable", "", *(f"- {line.removeprefix('not applicable: ')}" for line in reasons)]
+    return "\n".join(lines) + "\n"
+
+
+def _results(by_name: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [value for value in by_name.values() if isinstance(value, dict)]
+
+
+def _cell(result: Mapping[str, Any] | None) -> str:
+    if result is None:
+        return "-"
+    ties = f", {result['near_ties']} near-ties" if result["near_ties"] else ""
+    return f"{result['verdict']}, {result['examples']}{ties}"
+
+
+def write_report(content: Mapping[str, Any], path: Path) -> None:
+    """Write a report, JSON or by its suffix Markdown, beside its place and move it there: it is whole or not there."""
+    text = markdown(content) if path.suffix == ".md" else json.dumps(content, indent=1) + "\n"
     with tempfile.TemporaryDirectory(dir=path.resolve().parent) as folder:
         beside = Path(folder) / path.name
-        beside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        beside.write_text(text, encoding="utf-8")
         beside.replace(path)

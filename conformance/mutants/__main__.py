@@ -14,9 +14,9 @@ from conformance.targets import open_target, preset_target
 
 HEAD = """# Mutants
 
-Engines with one plausible defect each, run on the minimal preset. The suite must find each one by the rule that claims
-it (`conformance/mutants/`). Written by `python -m conformance.mutants --out docs/mutants.md`: for each mutant the laws of
-its rule that find it, and what the first of them says.
+Engines with one plausible defect each, run on the minimal preset. The suite must find each by the rule that claims it.
+Written by `python -m conformance.mutants --out docs/mutants.md` from `conformance/mutants/`: for each mutant the laws
+of its rule that find it, and what the first of them says.
 
 | mutant | rule | found by | what it says |
 |---|---|---|---|
