@@ -79,6 +79,10 @@ class EngineCase:
         draft = "" if self.draft is None else f", draft={self.draft}"
         return f"EngineCase({self.subject.name}, {self.prompt!r}, seed={self.seed}, Settings({changed}){draft})"
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """Let Hypothesis show a failing case in one line, and not with the weights of its models."""
+        printer.text(repr(self))
+
     @property
     def models(self) -> Models:
         return self.subject.models

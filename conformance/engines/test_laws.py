@@ -35,7 +35,11 @@ def test_law(law: EngineLaw, small_subject: Subject, request: pytest.FixtureRequ
     met: set[str] = set()
 
     def judge(case: EngineCase) -> None:
-        law.law(case, run(case))
+        try:
+            law.law(case, run(case))
+        except AssertionError as error:
+            error.add_note(f"{', '.join(law.rules)} at the stage {law.stage!r}, in {case!r}")
+            raise
         reach(EXAMPLE)
         met.update(exercised(case.settings))
 
@@ -47,9 +51,9 @@ def test_law(law: EngineLaw, small_subject: Subject, request: pytest.FixtureRequ
     # What a law is about can only be asked for where everything can be decoded.
     @must_reach(*(law.branches if small_subject.capabilities == set(CAPABILITIES) else ()))
     def every_decode_obeys() -> None:
+        any_decode_obeys()  # first: what it finds it makes small
         for index, item in enumerate(chosen):
             judge(EngineCase(small_subject, PROMPTS[index % len(PROMPTS)], item, SEED))
-        any_decode_obeys()
 
     try:
         every_decode_obeys()

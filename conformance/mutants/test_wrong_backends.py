@@ -1,6 +1,7 @@
 """The suite as a user runs it ends red for backends that are wrong altogether, and where nothing was tested."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,23 @@ import pytest
 from conformance.mutants.backends import WRONG_BACKENDS
 from conformance.options import NOTHING_EXECUTED, REQUIREMENT_MISSING
 from conformance.subject import Subject
+
+# A defect that is no mutant: the up-sampler of ratio 4 gives its last column first.
+PLANTED = """
+import numpy as np
+from conformance.mutants.arithmetic import WrappedBackend
+from engines.backends import make_backend
+
+class Rolled(WrappedBackend):
+    def run(self, graph, inputs):
+        outputs = super().run(graph, inputs)
+        if graph.startswith("up_sampler_4"):
+            outputs = {"high_tokens": np.roll(outputs["high_tokens"], 1, axis=1)}
+        return outputs
+
+def make(bundle, threads):
+    return Rolled(make_backend("ort", bundle, threads))
+"""
 
 
 def run_suite(folder: Path, *arguments: str) -> tuple[int, dict[str, dict[str, dict[str, str]]]]:
@@ -36,3 +54,21 @@ def test_missing_requirement_ends_red(tmp_path: Path, minimal_subject: Subject) 
     """A capability that is asked for and not tested has an exit status of its own."""
     status, _ = run_suite(tmp_path, "--require", "exact", "-k", "minimal-fp32 and repredictions")
     assert status == REQUIREMENT_MISSING
+
+
+def test_a_defect_that_no_mutant_has_is_told_readably(tmp_path: Path, minimal_subject: Subject) -> None:
+    """The failure names rule, stage and place, and the smallest decode in one line."""
+    (tmp_path / "planted.py").write_text(PLANTED)
+    command = [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", "--tb=short"]
+    chosen = ["conformance/engines/test_laws.py", "-k", "minimal-fp32 and scaling", "--backend", "planted:make"]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path), "HYPOTHESIS_STORAGE_DIRECTORY": str(tmp_path / "examples")}
+    done = subprocess.run(
+        [*command, *chosen], capture_output=True, text=True, timeout=600, check=False, env=environment
+    )
+    assert done.returncode == 1
+    lines = [line.removeprefix("E").strip() for line in done.stdout.splitlines() if line.startswith("E  ")]
+    assert any(line.startswith("AssertionError: U_4 to rows 0 to 4 of model 0: ") for line in lines), done.stdout
+    note = next(line for line in lines if line.startswith("SCALE-1, SCALE-2"))
+    assert "at the stage 'up- and down-sampling', in EngineCase(minimal-fp32 on mutant, 'a red circle left of" in note
+    assert "'drafters': (2,)" in note
+    assert len(done.stdout.splitlines()) < 60

@@ -183,7 +183,8 @@ def scaling_uses_known_rows(case: DecodeCase, decoded: Decoded) -> None:
             assert len(drafted) == cycle.draft_first_row + len(cycle.draft_tokens)
             ratio, window = models.scale_ratio(cycle.model, number), slice(cycle.first_row, cycle.last_row)
             expected, margin = rescaled_tokens(models, drafted, ratio, True, case.settings.up_sampler)
-            agree(cycle.up_sampled, expected[window], margin[window], case.rounding.codes)
+            what = f"U_{ratio} to rows {cycle.first_row} to {cycle.last_row} of model {cycle.model}"
+            agree(what, cycle.up_sampled, expected[window], margin[window], case.rounding.codes)
             known = torch.cat([known[:first_row], rows]) if rows.numel() else known
     ratio = models.scale_ratio(0, case.settings.drafters[0])
     for cycle in decoded.trace.cycles_of(0):
@@ -193,15 +194,20 @@ def scaling_uses_known_rows(case: DecodeCase, decoded: Decoded) -> None:
         new = slice(cycle.draft_first_row, cycle.last_row // ratio)
         verified = decoded.tokens[: cycle.last_row]
         expected, margin = rescaled_tokens(models, verified, ratio, False, case.settings.down_sampler)
-        agree(cycle.down_sampled, expected[new], margin[new], case.rounding.codes)
+        what = f"D_{ratio} of the target's rows up to {cycle.last_row}"
+        agree(what, cycle.down_sampled, expected[new], margin[new], case.rounding.codes)
         reach("verified rows differ from the draft", differs(cycle))
 
 
-def agree(tokens: Tensor, expected: np.typing.NDArray[np.int64], margin: Array, clear: float) -> None:
+def agree(what: str, tokens: Tensor, expected: np.typing.NDArray[np.int64], margin: Array, clear: float) -> None:
     """Assert that tokens are the nearest codes, wherever the nearest leads by `clear`."""
-    assert tokens.shape == expected.shape
+    assert tokens.shape == expected.shape, f"{what}: {list(tokens.shape)} tokens, expected {list(expected.shape)}"
     same = tokens.numpy() == expected
-    assert (same | (margin < clear)).all(), f"codes at {np.argwhere(~same & (margin >= clear)).tolist()}"
+    wrong = [tuple(place) for place in np.argwhere(~same & (margin >= clear)).tolist()]
+    assert not wrong, (
+        f"{what}: {len(wrong)} of {same.size} codes are not the nearest, the first in row {wrong[0][0]}, column "
+        f"{wrong[0][1]}: {int(tokens[wrong[0]])}, expected {int(expected[wrong[0]])}"
+    )
     reach("the nearest code is clear", bool((margin >= clear).any()))
     reach(NEAR_TIE, not same.all())
 
