@@ -33,9 +33,9 @@ def make(bundle, threads):
 def run_suite(folder: Path, *arguments: str) -> tuple[int, dict[str, dict[str, dict[str, str]]]]:
     """Run the engines' laws as a user does; return the exit status and the report's rules."""
     report = folder / "report.json"
-    command = [sys.executable, "-m", "pytest", "-q", "-n0", "-x", "-p", "no:cacheprovider", "--report", str(report)]
+    command = [sys.executable, "-m", "conformance", "-q", "-n0", "-x", "--report", str(report)]
     command.append("--hypothesis-profile=few")
-    chosen = ["conformance/engines/test_laws.py", "-k", "minimal-fp32"]
+    chosen = ["engines/test_laws.py", "-k", "minimal-fp32"]
     done = subprocess.run([*command, *chosen, *arguments], capture_output=True, text=True, timeout=600, check=False)
     assert report.exists(), done.stdout + done.stderr
     return done.returncode, json.loads(report.read_text())["rules"]
@@ -59,8 +59,8 @@ def test_missing_requirement_ends_red(tmp_path: Path, minimal_subject: Subject) 
 def test_a_defect_that_no_mutant_has_is_told_readably(tmp_path: Path, minimal_subject: Subject) -> None:
     """The failure names rule, stage and place, and the smallest decode in one line."""
     (tmp_path / "planted.py").write_text(PLANTED)
-    command = [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", "--tb=short"]
-    chosen = ["conformance/engines/test_laws.py", "-k", "minimal-fp32 and scaling", "--backend", "planted:make"]
+    command = [sys.executable, "-m", "conformance", "-q", "-n0", "--tb=short"]
+    chosen = ["engines/test_laws.py", "-k", "minimal-fp32 and scaling", "--backend", "planted:make"]
     environment = os.environ | {"PYTHONPATH": str(tmp_path), "HYPOTHESIS_STORAGE_DIRECTORY": str(tmp_path / "examples")}
     done = subprocess.run(
         [*command, *chosen], capture_output=True, text=True, timeout=600, check=False, env=environment
