@@ -1,7 +1,7 @@
 """The suite's command line, its Hypothesis profiles, and what it tests."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import pytest
 import torch
@@ -85,10 +85,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.xfail(reason=failure.reason, strict=True))
 
 
-@pytest.fixture(autouse=True)
-def _evidence(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Count what a test has met, for the report."""
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """Count what a test meets, for the report."""
     branches.start_counting()
-    yield
-    request.node.user_properties.append((report.BRANCHES, branches.counted()))
-    request.node.user_properties.append((report.EXAMPLES, branches.examples()))
+    try:
+        yield
+    finally:
+        item.user_properties += [(report.BRANCHES, branches.counted()), (report.EXAMPLES, branches.examples())]

@@ -22,6 +22,7 @@ class Options:
         required: Capabilities without which the run fails.
         known_failures: File of what is known to fail.
         report: Where the JSON report goes.
+        near_ties: Share of the decisions of a kind that precision may excuse; None is by the bundle's precision.
     """
 
     bundles: tuple[Path, ...]
@@ -30,6 +31,7 @@ class Options:
     required: tuple[str, ...]
     known_failures: Path | None
     report: Path | None
+    near_ties: float | None
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -62,6 +64,12 @@ def add_options(parser: pytest.Parser) -> None:
         help="fail unless this was tested; may be repeated",
     )
     group.addoption("--known-failures", type=Path, metavar="FILE", help="lines of `test or rule: reason`")
+    group.addoption(
+        "--near-ties",
+        type=float,
+        metavar="SHARE",
+        help="of a bundle's decisions, that its precision may excuse; default: 0.003 in fp32, 0.04 in fp16",
+    )
     group.addoption("--report", type=Path, metavar="FILE", help="write a JSON report of every rule")
 
 
@@ -77,6 +85,9 @@ def read_options(config: pytest.Config) -> Options:
         raise pytest.UsageError(f"--known-failures {known_failures}: expected a file, found none")
     if report is not None and not report.resolve().parent.is_dir():
         raise pytest.UsageError(f"--report {report}: its folder is not there")
+    near_ties: float | None = config.getoption("--near-ties")
+    if near_ties is not None and not 0 <= near_ties <= 0.5:
+        raise pytest.UsageError(f"--near-ties: expected a share in 0..0.5, got {near_ties}")
     return Options(
         tuple(config.getoption("--bundle")),
         config.getoption("--backend"),
@@ -84,4 +95,5 @@ def read_options(config: pytest.Config) -> Options:
         tuple(config.getoption("--require")),
         known_failures,
         report,
+        near_ties,
     )

@@ -9,6 +9,7 @@ import engines
 from conformance.engines.cases import CASES, PROMPTS, SEED, Case
 from conformance.engines.reference_side import ReferenceSide
 from conformance.engines.replay import Replayed, replay
+from conformance.options import read_options
 from conformance.subject import Subject, SubjectError
 from conformance.targets import Target, open_target, preset_target
 
@@ -73,12 +74,13 @@ def case(request: pytest.FixtureRequest, subject: Subject) -> Case:
 
 
 @pytest.fixture(scope="module")
-def replayed(subject: Subject, reference_side: ReferenceSide, case: Case) -> Replayed:
+def replayed(subject: Subject, reference_side: ReferenceSide, case: Case, pytestconfig: pytest.Config) -> Replayed:
     """A decode of the reference and the engine's logits for its passes; each case has a prompt of its own."""
     settings = reference_side.settings(subject.pipeline, case)
     prompt = PROMPTS[CASES.index(case) % case.prompts]
     decoded = reference_side.decode(prompt, SEED, settings, record_logits=True)
-    return replay(case, subject.pipeline, settings, decoded, reference_side.condition(prompt, SEED))
+    condition, most_near_ties = reference_side.condition(prompt, SEED), read_options(pytestconfig).near_ties
+    return replay(case, subject.pipeline, settings, decoded, condition, most_near_ties)
 
 
 @pytest.fixture(scope="session")

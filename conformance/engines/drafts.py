@@ -19,7 +19,7 @@ class DownSampling:
         draft_model: Whose grid they come to.
         scale_ratio: Of the step.
         high_rows: Int[rows * r, W].
-        low_rows: Int[rows, w].
+        low_rows: Int[rows, w], the drafter's known rows then; the last of them are D_r's of `high_rows`.
     """
 
     draft_model: int
@@ -29,20 +29,33 @@ class DownSampling:
 
 
 def down_samplings(models: Models, settings: Settings, finished: Sequence[Cycle]) -> Iterator[DownSampling]:
-    """Yield how all rows that the target has decided come to the grid of each drafter.
+    """Yield how the rows that the target has decided come to the grid of each drafter, after the last of its cycles.
+
+    D_r runs over all rows that are decided, and only those of the new window are taken: an earlier row stays what it
+    was made from fewer rows. Drafters down to which no row is whole yet are left out.
 
     Args:
         models: Of the reference.
         settings: Of the decode.
         finished: Cycles of the target, at least one.
     """
-    rows, number = torch.cat([cycle.tokens for cycle in finished]), 0
-    for draft_number in settings.drafters:
-        ratio = models.scale_ratio(number, draft_number)
-        with torch.inference_mode():
-            low = models.down_sample(settings.down_sampler, rows, ratio)
-        yield DownSampling(draft_number, ratio, rows, low)
-        rows, number = low, draft_number
+    levels = (0, *settings.drafters)
+    known = [torch.empty(0, models.transformer(number).config.grid_width, dtype=torch.long) for number in levels]
+    found: list[DownSampling] = []
+    for cycle in finished:
+        known[0] = torch.cat([known[0], cycle.tokens])
+        first_row, last_row, found = cycle.first_row, cycle.last_row, []
+        for level, draft_number in enumerate(settings.drafters, start=1):
+            ratio = models.scale_ratio(levels[level - 1], draft_number)
+            first_row, last_row = first_row // ratio, last_row // ratio
+            if last_row == 0:
+                break
+            high_rows = known[level - 1][: last_row * ratio]
+            with torch.inference_mode():
+                low = models.down_sample(settings.down_sampler, high_rows, ratio)
+            known[level] = torch.cat([known[level][:first_row], low[first_row:]])
+            found.append(DownSampling(draft_number, ratio, high_rows, known[level]))
+    yield from found
 
 
 def resampling_cycle(cycles: Sequence[Cycle], model: int, number: int, cell: int) -> Cycle | None:
@@ -60,7 +73,6 @@ def drafted_rows(models: Models, settings: Settings, cycles: Sequence[Cycle], in
     cycle, finished = cycles[index], [cycle for cycle in cycles[:index] if cycle.model == 0]
     if not finished:
         return cycle.draft_tokens
-    decided = next(
-        item.low_rows for item in down_samplings(models, settings, finished) if item.draft_model == cycle.draft_model
-    )
+    found = {item.draft_model: item.low_rows for item in down_samplings(models, settings, finished)}
+    decided = found.get(cycle.draft_model, cycle.draft_tokens[:0])
     return torch.cat([decided[: cycle.draft_first_row], cycle.draft_tokens])

@@ -15,6 +15,8 @@ from reference.settings import Settings
 from reference.trace import Cycle, Pass
 
 Logits = NDArray[np.float32]
+# Shares of the decisions of a kind, for models that are about as sure of themselves as the demo's.
+MOST_NEAR_TIES = {"fp32": 0.003, "fp16": 0.04, "bf16": 0.3}
 
 
 def array(tensor: Any) -> NDArray[Any]:
@@ -64,6 +66,7 @@ class Replayed:
         settings: The reference's.
         decoded: With logits.
         engine_logits: Float32[B, T, V] of every pass.
+        most_near_ties: Share of the decisions of a kind that precision may excuse.
     """
 
     case: Case
@@ -71,6 +74,7 @@ class Replayed:
     settings: Settings
     decoded: Decoded
     engine_logits: list[Logits]
+    most_near_ties: float
 
     @property
     def engine_settings(self) -> engines.Settings:
@@ -97,7 +101,12 @@ class Replayed:
 
 
 def replay(
-    case: Case, pipeline: engines.Pipeline, settings: Settings, decoded: Decoded, condition: Condition
+    case: Case,
+    pipeline: engines.Pipeline,
+    settings: Settings,
+    decoded: Decoded,
+    condition: Condition,
+    most_near_ties: float | None = None,
 ) -> Replayed:
     """Feed every pass of a reference trace to the engines."""
     prefix_ids = condition.prefixes(settings.guidance_scale).numpy()
@@ -111,4 +120,6 @@ def replay(
         else:
             cells = made.positions.numpy() - entry.prefix_length
             logits.append(sessions[made.model].feed(cells, made.tokens.numpy()))
-    return Replayed(case, pipeline, settings, decoded, logits)
+    if most_near_ties is None:
+        most_near_ties = MOST_NEAR_TIES[pipeline.bundle.manifest.precision]
+    return Replayed(case, pipeline, settings, decoded, logits, most_near_ties)

@@ -13,11 +13,11 @@ _counted: Counter[str] = Counter()
 EXAMPLE = "an example"
 
 
-def reach(branch: str, happened: bool = True) -> None:
-    """Count a branch of the running property, and show it in Hypothesis' statistics."""
-    if happened:
-        _reached[branch] += 1
-        _counted[branch] += 1
+def reach(branch: str, happened: bool = True, count: int = 1) -> None:
+    """Count a branch of the running property, `count` times, and show it in Hypothesis' statistics."""
+    if happened and count:
+        _reached[branch] += count
+        _counted[branch] += count
         if currently_in_test_context():
             event(branch)
 
@@ -29,7 +29,7 @@ def start_counting() -> None:
 
 def counted() -> dict[str, int]:
     """Return how often each branch was met since."""
-    return {branch: count for branch, count in _counted.items() if branch != EXAMPLE}
+    return {branch: int(count) for branch, count in _counted.items() if branch != EXAMPLE}
 
 
 def examples() -> int:

@@ -17,7 +17,7 @@ SUBJECT = "minimal-fp32"
 
 def a_report(*required: str, path: Path | None = None) -> Report:
     target = Target(SUBJECT, Path("nowhere"), "minimal", "fp32", "ort", None)
-    return Report(Options((), "ort", None, required, None, path), {SUBJECT: target})
+    return Report(Options((), "ort", None, required, None, path, None), {SUBJECT: target})
 
 
 def outcome(rules: list[str], result: str = "passed", subject: str = SUBJECT, when: str = "call", **extra: Any) -> Any:
