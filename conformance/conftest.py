@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Generator
+from typing import Any
 
 import pytest
 import torch
@@ -93,3 +94,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
         yield
     finally:
         item.user_properties += [(report.BRANCHES, branches.counted()), (report.EXAMPLES, branches.examples())]
+        fixtures: dict[str, Any] = getattr(item, "funcargs", {})
+        for name in ("small_subject", "subject"):
+            if name in fixtures:
+                item.user_properties.append((report.DEVICE, fixtures[name].device))

@@ -18,7 +18,8 @@ from conformance.rules_of_tests import ALL_RULES
 from conformance.targets import Target, describe
 
 # pytest properties of a test, which also come back from other processes.
-RULES, SUBJECT, STAGE, EXAMPLES, BRANCHES, EXERCISED = "rules", "subject", "stage", "examples", "branches", "exercised"
+RULES, SUBJECT, DEVICE = "rules", "subject", "device"
+EXAMPLES, BRANCHES, EXERCISED = "examples", "branches", "exercised"
 NEAR_TIE = "a near-tie"
 PACKAGES = ("mulo-sd", "numpy", "torch", "onnxruntime", "tensorrt-rtx", "tensorrt", "hypothesis", "pytest")
 
@@ -85,6 +86,7 @@ class Report:
         self.started = datetime.now(UTC)
         self.results: dict[tuple[str, str], RuleResult] = {}
         self.exercised: set[str] = set()
+        self.devices: set[str] = set()
         self.executed = self.engine_tests = 0
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -100,6 +102,7 @@ class Report:
         if subject in self.targets and report.when == "call" and (report.outcome != "skipped" or known):
             self.executed += 1
             self.exercised.update(properties.get(EXERCISED, ()))
+            self.devices.update([properties[DEVICE]] if DEVICE in properties else [])
         for rule in rules:
             result = self.results.setdefault((rule, subject or "reference"), RuleResult())
             if known:
@@ -169,7 +172,7 @@ class Report:
             "seconds": round((datetime.now(UTC) - self.started).total_seconds(), 1),
             "exit_status": exit_status,
             "backend": self.options.backend,
-            "device": platform.processor() or platform.machine(),
+            "device": ", ".join(sorted(self.devices)) or "none",
             "system": platform.system(),
             "versions": versions(),
             "subjects": {name: describe(target) for name, target in self.targets.items()},

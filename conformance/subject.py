@@ -1,6 +1,8 @@
 """What is under test: a bundle, the backend that runs it, and the reference with the same weights."""
 
+import contextlib
 import importlib
+import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -47,6 +49,11 @@ class Subject:
         return frozenset(found)
 
     @property
+    def device(self) -> str:
+        """What it runs on: as the backend says, else this machine's processor."""
+        return str(getattr(self.pipeline.backend, "device", None) or processor_name())
+
+    @property
     def precision(self) -> str:
         """Of the bundle."""
         return self.pipeline.bundle.manifest.precision
@@ -59,6 +66,15 @@ class Subject:
     def name(self) -> str:
         """For messages."""
         return f"{self.pipeline.bundle.path.name} on {self.pipeline.backend.name}"
+
+
+def processor_name() -> str:
+    """Return the name of this machine's processor, as far as it tells."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def open_subject(bundle: Path, backend: str = "ort", models: str | None = None) -> Subject:
