@@ -9,7 +9,7 @@ from conformance.engines.cases import PROMPTS, SEED, SMALL_SETTINGS
 from conformance.engines.engine_case import EngineCase, run
 from conformance.engines.laws import LAWS, EngineLaw
 from conformance.engines.strategies import engine_cases
-from conformance.rules.branches import EXAMPLE, must_reach, reach
+from conformance.rules.branches import EXAMPLE, must_reach, reach, share_of_examples
 from conformance.subject import Subject
 from engines.backends.base import CAPABILITIES
 from reference.settings import UNDRAFTED_MODES, Settings
@@ -43,7 +43,8 @@ def test_law(law: EngineLaw, small_subject: Subject, request: pytest.FixtureRequ
         reach(EXAMPLE)
         met.update(exercised(case.settings))
 
-    @settings(suppress_health_check=[HealthCheck.too_slow])
+    # A half for each of the two precisions.
+    @settings(parent=share_of_examples(2), suppress_health_check=[HealthCheck.too_slow])
     @given(st.data())
     def any_decode_obeys(data: st.DataObject) -> None:
         judge(data.draw(engine_cases(small_subject, modes)))
