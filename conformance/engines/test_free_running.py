@@ -15,8 +15,11 @@ from conformance.subject import Subject
 
 Drawn = Callable[[Case, str], engines.Result]
 RASTER = CASES[0]
-# How many grids of a case may leave the reference at a near-tie.
-MOST_EXPLAINED = 1
+
+
+def most_explained(case: Case) -> int:
+    """Return how many grids of a case may leave the reference at a near-tie: one, where there are others."""
+    return min(1, case.prompts - 1)
 
 
 def compare(subject: Subject, drawn: Drawn, reference_side: ReferenceSide, case: Case, prompt: str) -> list[str]:
@@ -52,7 +55,7 @@ class TestConf3:
                 continue
             expected = reference_side.decode(prompt, SEED, settings)
             assert np.array_equal(drawn(case, prompt).tokens, expected.tokens.numpy())
-        assert len(explained) <= MOST_EXPLAINED, explained
+        assert len(explained) <= most_explained(case), explained
 
 
 class TestConf4:
@@ -73,7 +76,7 @@ class TestConf4:
             assert result.stats.nfe_drafter == expected.nfe_drafter
             assert result.stats.cycles == len(expected.trace.cycles_of(0))
             assert result.stats.acceptance_rate == pytest.approx(expected.trace.acceptance_rate)
-        assert compared >= case.prompts - MOST_EXPLAINED
+        assert compared >= case.prompts - most_explained(case)
 
 
 class TestConf5:

@@ -44,7 +44,9 @@ def run_suite(folder: Path, *arguments: str) -> tuple[int, dict[str, dict[str, d
 @pytest.mark.parametrize("name", WRONG_BACKENDS)
 def test_wrong_backends_end_red(name: str, tmp_path: Path, minimal_subject: Subject) -> None:
     """A backend that refuses everything, gives NaN, is right but once or never twice the same ends the run in red."""
-    status, rules = run_suite(tmp_path, "--backend", f"conformance.mutants.backends:{name}")
+    # The one that is never twice the same is right in everything else: only the law that asks for it need run.
+    chosen = ("-k", "minimal-fp32 and runs_repeat") if name == "not_deterministic" else ()
+    status, rules = run_suite(tmp_path, "--backend", f"conformance.mutants.backends:{name}", *chosen)
     assert status == (NOTHING_EXECUTED if name == "refusing" else 1)
     verdicts = {told["verdict"] for told in (rules[rule].get("minimal-fp32") for rule in rules) if told}
     assert ("failed" in verdicts) == (name != "refusing")
