@@ -79,6 +79,12 @@ def runs_repeat(case: EngineCase, decoded: Decoded) -> None:
     """CONF-5, RNG-1: the same seed and settings give the same passes and decisions, beside another decode too."""
     again, other = _again(case)
     assert same(decoded, again), "the same seed gave another decode"
+    for index, (item, repeated) in enumerate(zip(decoded.trace.passes, again.trace.passes, strict=True)):
+        # Else an image that hangs on a near-tie is not the same in every run.
+        assert item.logits is not None
+        assert repeated.logits is not None
+        off = float((item.logits - repeated.logits).abs().max())
+        assert off == 0, f"pass {index} of model {item.model}: its logits differ by {off:.3g} from run to run"
     # Greedy decoding, or a draft that is taken as it is, knows no seed.
     if case.settings.temperature > 0 and case.draft is None:
         reach("another seed gives another image", not torch.equal(decoded.tokens, other.tokens))

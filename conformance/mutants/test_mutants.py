@@ -18,7 +18,7 @@ each_law = pytest.mark.parametrize("engine_law", LAWS, ids=lambda law: law.law._
 
 @each_law
 def test_right_engine_survives(engine_law: EngineLaw, minimal_subject: Subject) -> None:
-    """No law finds anything in a right engine with the mutants' arithmetic, in the decodes in which mutants are found."""
+    """No law finds anything in a right engine with the mutants' arithmetic, in the decodes that find mutants."""
     with on_backend(lambda right: ArithmeticBackend(right, Arithmetic()))(minimal_subject) as subject:
         assert find(subject, engine_law) is None
 
