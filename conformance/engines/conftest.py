@@ -70,6 +70,8 @@ def case(request: pytest.FixtureRequest, subject: Subject) -> Case:
     missing = sorted(found.needs - subject.capabilities)
     if missing:
         pytest.skip(f"not applicable: the backend or the bundle has no {', '.join(missing)}")
+    if subject.precision != "fp32" and not found.in_half:
+        pytest.skip(f"not applicable: {found.name} is compared in fp32, and in half precision on the minimal preset")
     return found
 
 

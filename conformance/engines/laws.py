@@ -20,6 +20,7 @@ class EngineLaw(NamedTuple):
         law: Raises AssertionError where a decode breaks them.
         modes: In which it says something.
         branches: What its examples together must have met.
+        share: One of how many of the profile's examples it judges; more than 2 where judging costs much.
     """
 
     stage: str
@@ -27,6 +28,7 @@ class EngineLaw(NamedTuple):
     law: Callable[[EngineCase, Decoded], None]
     modes: tuple[Mode, ...] = ALL_MODES
     branches: tuple[str, ...] = ()
+    share: int = 2  # a half for each of the two precisions
 
 
 LAWS = (
@@ -35,6 +37,7 @@ LAWS = (
         "logits",
         ("KV-1", "KV-2", "GRID-2", "CONF-1"),
         decode_laws.logits_follow_from_passes,
+        share=8,
     ),
     EngineLaw(
         "KV state",

@@ -43,8 +43,7 @@ def test_law(law: EngineLaw, small_subject: Subject, request: pytest.FixtureRequ
         reach(EXAMPLE)
         met.update(exercised(case.settings))
 
-    # A half for each of the two precisions.
-    @settings(parent=share_of_examples(2), suppress_health_check=[HealthCheck.too_slow])
+    @settings(parent=share_of_examples(law.share), suppress_health_check=[HealthCheck.too_slow])
     @given(st.data())
     def any_decode_obeys(data: st.DataObject) -> None:
         judge(data.draw(engine_cases(small_subject, modes)))
