@@ -23,7 +23,7 @@ pytest.register_assert_rewrite(*(f"conformance.rules.{name}" for name in LAWS), 
 # As many as show that something runs: for tests of the suite itself.
 settings.register_profile("few", max_examples=4, deadline=None, derandomize=True, phases=[Phase.generate])
 settings.register_profile("dev", max_examples=25, deadline=None)
-settings.register_profile("ci", max_examples=100, deadline=None, derandomize=True)
+settings.register_profile("ci", max_examples=80, deadline=None, derandomize=True)
 settings.register_profile("nightly", max_examples=2000, deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
