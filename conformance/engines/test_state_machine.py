@@ -132,7 +132,8 @@ def drive(subject: Subject, shrink: bool = True) -> None:
     """Run the machine on a subject; `shrink` looks for the shortest way to a failure, which takes minutes."""
     machine = type("Machine", (CacheMachine,), {"subject": subject})
     steps = settings(
-        max_examples=max(6, settings().max_examples // 8),
+        max_examples=max(20, settings().max_examples // 8),
+        derandomize=settings().derandomize or not shrink,
         stateful_step_count=30,
         suppress_health_check=list(HealthCheck),
         deadline=None,
