@@ -13,7 +13,8 @@ from conformance.known_failures import KnownFailuresError, read_known_failures
 from conformance.options import Options, add_options, read_options
 from conformance.rules import branches
 from conformance.rules_of_tests import rules_of_test
-from conformance.targets import small_targets, traced_targets
+from conformance.subject import Subject
+from conformance.targets import open_target, preset_target, small_targets, traced_targets
 
 LAWS = ("cycle_laws", "decode_laws", "exact_decode_laws", "function_laws", "replay", "resampling_laws")
 pytest.register_assert_rewrite(*(f"conformance.rules.{name}" for name in LAWS), "conformance.engines.engine_laws")
@@ -84,6 +85,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for failure in known:
             if target is not None and failure.covers(item.name, rules):
                 item.add_marker(pytest.mark.xfail(reason=failure.reason, strict=True))
+
+
+@pytest.fixture(scope="session")
+def minimal_subject() -> Subject:
+    """The minimal preset in float32 on ONNX Runtime, whatever is under test: for tests of the suite itself."""
+    return open_target(preset_target("minimal", "fp32"))
 
 
 @pytest.hookimpl(wrapper=True)

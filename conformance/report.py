@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 from conformance.options import NOTHING_EXECUTED, REQUIREMENT_MISSING, Options
+from conformance.rules.branches import NEAR_TIE
 from conformance.rules_of_tests import ALL_RULES
 from conformance.targets import Target, describe
 
 # pytest properties of a test, which also come back from other processes.
 RULES, SUBJECT, DEVICE = "rules", "subject", "device"
 EXAMPLES, BRANCHES, EXERCISED = "examples", "branches", "exercised"
-NEAR_TIE = "a near-tie"
 PACKAGES = ("mulo-sd", "numpy", "torch", "onnxruntime", "tensorrt-rtx", "tensorrt", "hypothesis", "pytest")
 
 

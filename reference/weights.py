@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,6 +19,7 @@ from reference.transformer import Transformer, TransformerConfig
 AnyConfig = TokenizerConfig | TransformerConfig | LatentScalerConfig
 Config = TypeVar("Config", TokenizerConfig, TransformerConfig, LatentScalerConfig)
 Module = TypeVar("Module", Tokenizer, Transformer, LatentUpSampler, LatentDownSampler)
+AnyModule = TypeVar("AnyModule", bound=nn.Module)
 MAX_WEIGHT_BYTES = 32 * 2**30
 MAX_CONFIG_NUMBER = 2**20
 # Fields that say how many modules there are, each with a tensor of its own.
@@ -77,19 +78,33 @@ def _config(kind: type[Config], values: object) -> Config:
     return kind(**values)
 
 
-def _filled(make: Callable[[], Module], tensors: dict[str, torch.Tensor], path: Path) -> Module:
-    with torch.device("meta"):  # shapes alone: the configuration of a file from outside may ask for any size
-        expected = {name: tuple(value.shape) for name, value in make().state_dict().items()}
-    found = {name: tuple(value.shape) for name, value in tensors.items()}
-    if expected != found:
-        wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
-        raise WeightsError(f"{path}: unknown, missing or misshapen tensors: {', '.join(wrong[:8])}")
+def shapes_of(make: Callable[[], nn.Module]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a module's tensors; nothing of their size is made, whatever a file's configuration asks."""
+    with torch.device("meta"):
+        return {name: tuple(value.shape) for name, value in make().state_dict().items()}
+
+
+def with_tensors(make: Callable[[], AnyModule], tensors: Mapping[str, torch.Tensor], path: Path) -> AnyModule:
+    """Return a module with the tensors of a file, which fit it.
+
+    Raises:
+        WeightsError: a number is not finite.
+    """
     broken = sorted(name for name, value in tensors.items() if not bool(torch.isfinite(value).all()))
     if broken:
         raise WeightsError(f"{path}: expected finite numbers, got NaN or infinity in {', '.join(broken[:8])}")
     module = make()
     module.load_state_dict(tensors)
     return module.eval().requires_grad_(False)
+
+
+def _filled(make: Callable[[], Module], tensors: dict[str, torch.Tensor], path: Path) -> Module:
+    expected = shapes_of(make)
+    found = {name: tuple(value.shape) for name, value in tensors.items()}
+    if expected != found:
+        wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+        raise WeightsError(f"{path}: unknown, missing or misshapen tensors: {', '.join(wrong[:8])}")
+    return with_tensors(make, tensors, path)
 
 
 def load_tokenizer(path: Path) -> Tokenizer:

@@ -89,9 +89,3 @@ def replayed(subject: Subject, reference_side: ReferenceSide, case: Case, pytest
 def demo_subject() -> Subject:
     """The demo in float32 on ONNX Runtime, whatever is under test: for tests of the suite itself."""
     return _open(preset_target("demo", "fp32"))
-
-
-@pytest.fixture(scope="session")
-def minimal_subject() -> Subject:
-    """The minimal preset in float32 on ONNX Runtime, whatever is under test."""
-    return _open(preset_target("minimal", "fp32"))

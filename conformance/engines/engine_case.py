@@ -12,7 +12,7 @@ from torch import Tensor
 import engines
 from conformance.rules.decode_case import Rounding
 from conformance.subject import Subject
-from engines.prompts import make_plan, null_prefix, parse, prefix_from_plan
+from reference import demo
 from reference.decode import Decoded
 from reference.models import Condition, Models
 from reference.settings import Settings
@@ -90,13 +90,12 @@ class EngineCase:
     @property
     def prefix_ids(self) -> NDArray[np.int64]:
         """The condition and the null condition, Int[2, P, fields]."""
-        prompt = parse(self.prompt)
-        return np.stack([prefix_from_plan(prompt, make_plan(prompt, self.seed)), null_prefix()])
+        condition = self.condition
+        return np.stack([condition.cond.numpy(), condition.uncond.numpy()])
 
     @property
     def condition(self) -> Condition:
-        cond, uncond = torch.from_numpy(self.prefix_ids)
-        return Condition(cond, uncond)
+        return demo.condition(self.prompt, self.seed)
 
     @property
     def rounding(self) -> Rounding:

@@ -4,7 +4,7 @@ import hypothesis.strategies as st
 
 from conformance.engines.cases import PROMPTS
 from conformance.engines.engine_case import EngineCase
-from conformance.strategies.decodes import SEEDS, TAUS, WINDOWS
+from conformance.strategies.decodes import SEEDS, TAUS, order_of
 from conformance.subject import Subject
 from engines.bundle.manifest import up_sampler_graph
 from reference.settings import UNDRAFTED_MODES, Mode, Settings, UpSampler
@@ -46,15 +46,7 @@ def engine_settings(draw: st.DrawFn, subject: Subject, mode: Mode) -> Settings:
         anchor=draw(st.sampled_from((0.0, 4.0, 1.0))),
         neighbours=draw(st.integers(1, min(12, manifest.max_neighbours))),
         draft_rows=draw(st.integers(1, rows + 1)),
-        look_ahead=draw(st.integers(0, 2)),
-        refresh=draw(st.booleans()),
-        accept_on="processed" if mode == "exact" else draw(st.sampled_from(("processed", "raw"))),
-        window=draw(WINDOWS),
-        adaptive_window=draw(st.booleans()),
-        draft_window=draw(WINDOWS),
-        islands=draw(st.booleans()),
-        island_window=draw(WINDOWS),
-        exact_window=draw(WINDOWS),
+        **order_of(draw, mode),
     )
 
 

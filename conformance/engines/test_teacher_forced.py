@@ -12,8 +12,7 @@ from conformance.engines.differences import prediction_before
 from conformance.engines.drafts import down_samplings, drafted_rows, resampling_cycle
 from conformance.engines.reference_side import ReferenceSide
 from conformance.engines.replay import Logits, Replayed, exact_decisions
-from conformance.rules.branches import reach
-from conformance.rules.decode_laws import NEAR_TIE
+from conformance.rules.branches import NEAR_TIE, reach
 from engines.anchor import Anchor
 from engines.bundle.manifest import down_sampler_graph, up_sampler_graph
 from engines.execute import predict_again

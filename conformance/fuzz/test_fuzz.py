@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, example, given, settings
 
 from conformance.fuzz.inputs import Input, make_inputs
 from conformance.rules.branches import must_reach, reach, share_of_examples
-from conformance.targets import open_target, preset_target
+from conformance.subject import Subject
 from engines import generate as generate_command
 
 MOST_SECONDS, MOST_BYTES = 20.0, 2**29
@@ -84,9 +84,9 @@ def read_one(kind: Input, content: bytes) -> None:
 
 
 @pytest.fixture(scope="module")
-def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Input]:
+def inputs(tmp_path_factory: pytest.TempPathFactory, minimal_subject: Subject) -> dict[str, Input]:
     """Every kind of input, by name."""
-    bundle = open_target(preset_target("minimal", "fp32")).pipeline.bundle.path
+    bundle = minimal_subject.pipeline.bundle.path
     return {item.name: item for item in make_inputs(tmp_path_factory.mktemp("right"), bundle)}
 
 
@@ -155,9 +155,9 @@ VALUES += ("serial", "infinite", "no/such/file.png", "a\nb.png", "\x00", "é", "
         lambda pairs: [part for pair in pairs for part in pair]
     ),
 )
-def test_command_lines(prompt: str, arguments: list[str]) -> None:
+def test_command_lines(minimal_subject: Subject, prompt: str, arguments: list[str]) -> None:
     """`python -m engines.generate` draws, or ends with 2 and a line on what was expected; it writes nothing then."""
-    bundle = open_target(preset_target("minimal", "fp32")).pipeline.bundle.path.resolve()
+    bundle = minimal_subject.pipeline.bundle.path.resolve()
 
     def run() -> None:
         with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from conformance.targets import open_target, preset_target
+from conformance.subject import Subject
 from engines.bundle.manifest import MANIFEST_NAME
 
 # Loads every bundle that is named and draws with it; prints one line for each.
@@ -59,9 +59,9 @@ def with_graph(bundle: Path, folder: Path, graph: str, content: bytes) -> Path:
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
-def test_wrong_graphs(graph: str, tmp_path: Path) -> None:
+def test_wrong_graphs(graph: str, tmp_path: Path, minimal_subject: Subject) -> None:
     """Each mutated file is refused in one line, or draws something."""
-    bundle = open_target(preset_target("minimal", "fp32")).pipeline.bundle
+    bundle = minimal_subject.pipeline.bundle
     content = bundle.file(bundle.manifest.graphs[graph].onnx).read_bytes()
     generator = random.Random(f"{graph}, 5")
     others = [mutated(content, generator) for _ in range(FILES_A_GRAPH - 3)] + [

@@ -1,10 +1,8 @@
 """Backends that are wrong altogether; a run against any of them must end red. Factories for `--backend`."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from conformance.mutants.arithmetic import Floats, WrappedBackend
 from engines.backends import make_backend
@@ -56,9 +54,6 @@ class _NotDeterministic(WrappedBackend):
     def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> Floats:
         logits = super().feed(graph, cache, inputs)
         return logits + self.generator.uniform(-5e-4, 5e-4, logits.shape).astype(np.float32)
-
-    def run(self, graph: str, inputs: Tensors) -> dict[str, NDArray[Any]]:
-        return super().run(graph, inputs)
 
 
 def _around(kind: Callable[[Backend], Backend]) -> Factory:

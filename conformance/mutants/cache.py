@@ -29,15 +29,7 @@ def _positions_off_by_one(right: Any, session: TransformerSession, cells: NDArra
     return np.asarray(right(session, cells, tokens))
 
 
-class _Kept(WrappedBackend):
-    """Remember which slots of a cache have been written."""
-
-    def arrays(self, cache: KVCache) -> dict[str, NDArray[Any]]:
-        found: dict[str, NDArray[Any]] = cache.arrays  # type: ignore[attr-defined]  # of ONNX Runtime's backend
-        return found
-
-
-class _SwapsOnRefresh(_Kept):
+class _SwapsOnRefresh(WrappedBackend):
     """Write keys as values, and values as keys, where most of a pass is fed again."""
 
     def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> Floats:
@@ -45,7 +37,7 @@ class _SwapsOnRefresh(_Kept):
         logits = super().feed(graph, cache, inputs)
         count, start = inputs["tokens"].shape[1], int(inputs["write_index"][0])
         if again and count > 8:
-            arrays = self.arrays(cache)
+            arrays: dict[str, NDArray[Any]] = cache.arrays  # type: ignore[attr-defined]  # of ONNX Runtime's backend
             for name in [name for name in arrays if name.startswith("key_")]:
                 key, value = arrays[name], arrays[name.replace("key_", "value_")]
                 place = np.s_[:, :, start : start + count]
@@ -145,17 +137,14 @@ class _BatchSwapped(WrappedBackend):
 
 
 class _PrefixUnseen(WrappedBackend):
-    """Mask the prefix for image tokens."""
+    """Mask the first four prefix tokens for image tokens."""
 
     def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> Floats:
         if int(inputs["tokens"][0, 0]) < 0:
             return super().feed(graph, cache, inputs)
         ranks = inputs["slot_ranks"]
-        hidden = np.where(ranks < self._prefix_length(cache), DEAD_RANK, ranks)
+        hidden = np.where(ranks < 4, DEAD_RANK, ranks)
         return super().feed(graph, cache, dict(inputs) | {"slot_ranks": hidden})
-
-    def _prefix_length(self, cache: KVCache) -> int:
-        return 4  # a part of it is enough
 
 
 class _TwoConditions(WrappedBackend):
@@ -165,13 +154,6 @@ class _TwoConditions(WrappedBackend):
         if graph.endswith("_condition") and len(inputs["ids"]) == 2:
             inputs = {"ids": inputs["ids"][[0, 0]]}
         return super().run(graph, inputs)
-
-
-def _wrap(kind: type[WrappedBackend]) -> Any:
-    def wrap(right: Backend) -> Backend:
-        return kind(right)
-
-    return on_backend(wrap)
 
 
 def _refreshes_this_window(
@@ -207,17 +189,17 @@ MUTANTS = (
         "KV-1",
         patched(TransformerSession, "feed", _positions_off_by_one),
     ),
-    Mutant("the slot that held a position before stays visible", "KV-1", _wrap(_OldSlotsLive)),
-    Mutant("compaction moves slots, but no keys and values", "KV-1", _wrap(_CompactsNothing)),
-    Mutant("keys and values are swapped when a window is fed again", "KV-2", _wrap(_SwapsOnRefresh)),
-    Mutant("logits in half precision", "CONF-1", _wrap(_HalfPrecision)),
-    Mutant("a query sees by slot and not by position", "KV-1", _wrap(_SlotOrder)),
-    Mutant("a query sees nothing else of its own pass", "KV-1", _wrap(_OwnPassUnseen)),
-    Mutant("the unconditional half comes first", "PREFILL", _wrap(_BatchSwapped)),
-    Mutant("image tokens do not see a part of the prefix", "GRID-2", _wrap(_PrefixUnseen)),
-    Mutant("the null condition is the condition", "PREFILL", _wrap(_TwoConditions)),
-    Mutant("decodes that run at once share a cache", "CONF-5", _wrap(_OneCacheForAll)),
-    Mutant("logits differ a little from run to run", "CONF-5", _wrap(_DriftsWithUse)),
+    Mutant("the slot that held a position before stays visible", "KV-1", on_backend(_OldSlotsLive)),
+    Mutant("compaction moves slots, but no keys and values", "KV-1", on_backend(_CompactsNothing)),
+    Mutant("keys and values are swapped when a window is fed again", "KV-2", on_backend(_SwapsOnRefresh)),
+    Mutant("logits in half precision", "CONF-1", on_backend(_HalfPrecision)),
+    Mutant("a query sees by slot and not by position", "KV-1", on_backend(_SlotOrder)),
+    Mutant("a query sees nothing else of its own pass", "KV-1", on_backend(_OwnPassUnseen)),
+    Mutant("the unconditional half comes first", "PREFILL", on_backend(_BatchSwapped)),
+    Mutant("image tokens do not see a part of the prefix", "GRID-2", on_backend(_PrefixUnseen)),
+    Mutant("the null condition is the condition", "PREFILL", on_backend(_TwoConditions)),
+    Mutant("decodes that run at once share a cache", "CONF-5", on_backend(_OneCacheForAll)),
+    Mutant("logits differ a little from run to run", "CONF-5", on_backend(_DriftsWithUse)),
     Mutant("refresh feeds the window itself", "KV-4", patched(decode, "verify_locally", _refreshes_this_window)),
     Mutant("refresh is ignored", "KV-4", patched(decode, "verify_locally", _forgets_refresh)),
 )

@@ -10,7 +10,7 @@ from hypothesis import currently_in_test_context, event, settings
 P = ParamSpec("P")
 _reached: Counter[str] = Counter()
 _counted: Counter[str] = Counter()
-EXAMPLE = "an example"
+EXAMPLE, NEAR_TIE = "an example", "a near-tie"
 
 
 def reach(branch: str, happened: bool = True, count: int = 1) -> None:

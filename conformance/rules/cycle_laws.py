@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from conformance.rules import oracles
-from conformance.rules.branches import reach
+from conformance.rules.branches import NEAR_TIE, reach
 from conformance.rules.decode_case import DecodeCase
-from conformance.rules.decode_laws import NEAR_TIE, judged, processed, recorded, shown
+from conformance.rules.decode_laws import judged, processed, recorded, shown
 from conformance.rules.oracle_model import Array, rescaled_tokens
 from conformance.rules.replay import (
     cycles_together,

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from conformance.rules import oracles
-from conformance.rules.branches import reach
+from conformance.rules.branches import NEAR_TIE, reach
 from conformance.rules.decode_case import DecodeCase
 from conformance.rules.oracle_model import Array, DictionaryModel, from_scratch
 from conformance.rules.replay import PREFILL, draft_steps, moments_of, passes_of, resampling_steps
@@ -17,7 +17,7 @@ from reference.decode import Decoded
 from reference.settings import UNDRAFTED_MODES
 from reference.trace import Pass
 
-NEAR_TIE, MOST_SHOWN = "a near-tie", 12
+MOST_SHOWN = 12
 Law = Callable[[DecodeCase, Decoded], None]
 
 

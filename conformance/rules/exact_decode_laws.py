@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from conformance.rules import oracles
-from conformance.rules.branches import reach
+from conformance.rules.branches import NEAR_TIE, reach
 from conformance.rules.decode_case import DecodeCase
-from conformance.rules.decode_laws import NEAR_TIE, may_be_sampled, near_processed, recorded
+from conformance.rules.decode_laws import may_be_sampled, near_processed, recorded
 from conformance.rules.replay import passes_of
 from reference.decode import Decoded
 from reference.trace import Cycle, Pass

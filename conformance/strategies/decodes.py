@@ -1,7 +1,7 @@
 """Whole decodes: toy models, settings and a seed."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import hypothesis.strategies as st
 import torch
@@ -72,6 +72,21 @@ WINDOWS = st.sampled_from((2, 1, 3, None, 4, 9))
 TAUS = st.sampled_from((0.2, 0.1, 0.05, 0.4)) | st.floats(0, 1) | st.sampled_from((-1.0, 0.0, 1.0, 1.5))
 
 
+def order_of(draw: st.DrawFn, mode: Mode) -> dict[str, Any]:
+    """Draw the settings that say in which order cells are decided, and what is judged; they fit any models."""
+    return {
+        "look_ahead": draw(st.integers(0, 2)),
+        "refresh": draw(st.booleans()),
+        "accept_on": "processed" if mode == "exact" else draw(st.sampled_from(("processed", "raw"))),
+        "window": draw(WINDOWS),
+        "adaptive_window": draw(st.booleans()),
+        "draft_window": draw(WINDOWS),
+        "islands": draw(st.booleans()),
+        "island_window": draw(WINDOWS),
+        "exact_window": draw(WINDOWS),
+    }
+
+
 @st.composite
 def settings_of(draw: st.DrawFn, toy: Toy, mode: Mode = "serial") -> Settings:
     """Settings that a toy can be decoded with, in any mix."""
@@ -91,15 +106,7 @@ def settings_of(draw: st.DrawFn, toy: Toy, mode: Mode = "serial") -> Settings:
         anchor=draw(st.sampled_from((0.0, 1.0, 4.0))),
         neighbours=draw(st.integers(1, 5) | st.integers(1, CODES)),
         draft_rows=draw(st.integers(1, toy.height + 1)),
-        look_ahead=draw(st.integers(0, 2)),
-        refresh=draw(st.booleans()),
-        accept_on="processed" if mode == "exact" else draw(st.sampled_from(("processed", "raw"))),
-        window=draw(WINDOWS),
-        adaptive_window=draw(st.booleans()),
-        draft_window=draw(WINDOWS),
-        islands=draw(st.booleans()),
-        island_window=draw(WINDOWS),
-        exact_window=draw(WINDOWS),
+        **order_of(draw, mode),
     )
 
 

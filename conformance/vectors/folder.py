@@ -7,13 +7,14 @@ import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from conformance.vectors.case import Arrays, Output, Stage
+from engines.bundle.manifest import stays_inside
 
 FORMAT_VERSION = 1
 MANIFEST_NAME = "manifest.json"
@@ -134,10 +135,9 @@ def read_cases(folder: Path) -> list[Case]:
 
 
 def _inside(folder: Path, name: object) -> Path:
-    parts = PurePosixPath(str(name)).parts
-    if not parts or str(name).startswith("/") or ".." in parts or "\\" in str(name) or ":" in str(name):
+    if not stays_inside(str(name)):
         raise VectorsError(f"{folder}: expected paths inside the folder, got {name!r:.80}")
-    return folder / Path(*parts)
+    return folder / str(name)
 
 
 def read_arrays(path: Path, sha256: str | None = None) -> dict[str, NDArray[Any]]:

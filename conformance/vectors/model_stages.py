@@ -12,22 +12,15 @@ from numpy.typing import NDArray
 from conformance.engines.cases import PROMPTS, SEED, SMALL_SETTINGS
 from conformance.vectors.case import Field, Output, Stage, Vector
 from conformance.vectors.function_stages import number
-from engines.prompts import make_plan, null_prefix, parse, prefix_from_plan
+from reference import demo
 from reference.decode import decode
-from reference.models import Condition, Models
+from reference.models import Models
 from reference.settings import Settings
 from reference.trace import Cycle
 
 # Passes after which slots are written out of order, again and again, are told in full.
 PASSES_OF = tuple(item for item in SMALL_SETTINGS if item.mode in ("serial", "parallel") and item.temperature > 0)[:3]
 FREE_RUNNING = tuple(item for item in SMALL_SETTINGS if item.temperature > 0)
-
-
-def condition_of(prompt: str, seed: int) -> Condition:
-    """Return a prompt's prefix, planned with the seed of its decode."""
-    parsed = parse(prompt)
-    cond = torch.from_numpy(prefix_from_plan(parsed, make_plan(parsed, seed)))
-    return Condition(cond, torch.from_numpy(null_prefix()))
 
 
 def as_text(settings: Settings) -> NDArray[np.uint8]:
@@ -45,7 +38,7 @@ def model_stages(models: Models, tolerance: float) -> tuple[Stage, ...]:
 
     def passes(generator: np.random.Generator) -> Iterator[Vector]:
         for index, settings in enumerate(PASSES_OF):
-            condition = condition_of(PROMPTS[index], SEED)
+            condition = demo.condition(PROMPTS[index], SEED)
             decoded = decode(models, condition, settings, SEED, record_logits=True)
             prefixes = condition.prefixes(settings.guidance_scale)
             for number_of_model in settings.model_numbers:
@@ -81,7 +74,7 @@ def model_stages(models: Models, tolerance: float) -> tuple[Stage, ...]:
     def decodes(generator: np.random.Generator) -> Iterator[Vector]:
         for index, settings in enumerate(FREE_RUNNING):
             seed, prompt = SEED + (index << 32), PROMPTS[index % len(PROMPTS)]
-            condition = condition_of(prompt, seed)
+            condition = demo.condition(prompt, seed)
             decoded = decode(models, condition, settings, seed)
             cycles = decoded.trace.cycles_of(0)
             inputs: dict[str, NDArray[Any]] = {

@@ -12,7 +12,6 @@ import pytest
 from numpy.typing import NDArray
 
 from conformance.subject import Subject
-from conformance.targets import open_target, preset_target
 from conformance.vectors import __main__ as command
 from conformance.vectors.folder import MANIFEST_NAME, Case, VectorsError, read_arrays, read_cases
 from engines import noise
@@ -27,13 +26,7 @@ Inputs = dict[str, NDArray[Any]]
 
 
 @pytest.fixture(scope="session")
-def subject() -> Subject:
-    """The minimal preset, whose models the vectors are of."""
-    return open_target(preset_target("minimal", "fp32"))
-
-
-@pytest.fixture(scope="session")
-def folder(tmp_path_factory: pytest.TempPathFactory, subject: Subject) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, minimal_subject: Subject) -> Path:
     """All vectors, written by the command."""
     path = tmp_path_factory.mktemp("vectors") / "all"
     assert run("write", "--out", str(path)) == 0
@@ -169,11 +162,11 @@ ANSWERS: dict[str, Callable[[Inputs, Subject], Inputs]] = {
 
 
 @pytest.fixture(scope="session")
-def answers(folder: Path, subject: Subject, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def answers(folder: Path, minimal_subject: Subject, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the engines answer to every case."""
     path = tmp_path_factory.mktemp("answers")
     for case in read_cases(folder):
-        write(path, case, ANSWERS[case.stage](read_arrays(case.inputs), subject))
+        write(path, case, ANSWERS[case.stage](read_arrays(case.inputs), minimal_subject))
     return path
 
 

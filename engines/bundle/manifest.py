@@ -23,6 +23,12 @@ class BundleError(ValueError):
         super().__init__(" ".join(message.splitlines()))  # names in a file from outside may hold line ends
 
 
+def stays_inside(path: str) -> bool:
+    """Whether a path of a manifest, with forward slashes, lies below the manifest's folder on every system."""
+    parts = PurePosixPath(path).parts
+    return bool(parts) and not (path.startswith("/") or ".." in parts or "\\" in path or ":" in path)
+
+
 class _Entry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -37,8 +43,7 @@ class FileEntry(_Entry):
     @field_validator("path")
     @classmethod
     def _stays_inside(cls, path: str) -> str:
-        parts = PurePosixPath(path).parts
-        if not parts or path.startswith("/") or ".." in parts or "\\" in path or ":" in path:
+        if not stays_inside(path):
             raise ValueError(f"expected a path inside the bundle, got {path!r}")
         return path
 

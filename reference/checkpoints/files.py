@@ -3,16 +3,15 @@
 import pickle
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
-from reference.weights import MAX_WEIGHT_BYTES, WeightsError
+from reference.weights import MAX_WEIGHT_BYTES, AnyModule, WeightsError, shapes_of, with_tensors
 
-Module = TypeVar("Module", bound=nn.Module)
 # Under which names the published files keep their tensors, in the order in which they are looked for.
 WRAPPERS = ("model", "module", "state_dict", "ema")
 MOST_SHOWN = 8
@@ -77,7 +76,9 @@ def tensors_of(content: Mapping[str, Any], path: Path, wrappers: Iterable[str] =
     return dict(content)
 
 
-def filled(make: Callable[[], Module], tensors: Mapping[str, Tensor], path: Path, strays: Iterable[str] = ()) -> Module:
+def filled(
+    make: Callable[[], AnyModule], tensors: Mapping[str, Tensor], path: Path, strays: Iterable[str] = ()
+) -> AnyModule:
     """Return a module with the tensors of a file, in float32.
 
     Args:
@@ -89,8 +90,7 @@ def filled(make: Callable[[], Module], tensors: Mapping[str, Tensor], path: Path
     Raises:
         WeightsError: tensors are unknown, missing or misshapen, each listed by kind, or not finite.
     """
-    with torch.device("meta"):  # shapes alone, before anything is made
-        expected = {name: tuple(value.shape) for name, value in make().state_dict().items()}
+    expected = shapes_of(make)
     found = {name: tuple(value.shape) for name, value in tensors.items() if name not in set(strays)}
     shared = expected.keys() & found.keys()
     kinds = {
@@ -101,13 +101,7 @@ def filled(make: Callable[[], Module], tensors: Mapping[str, Tensor], path: Path
     told = [f"{kind}: {_listed(sorted(names), expected, found)}" for kind, names in kinds.items() if names]
     if told:
         raise WeightsError(f"{path}: its tensors do not fit: {'; '.join(told)}")
-    values = {name: tensors[name].float() for name in expected}
-    broken = sorted(name for name, value in values.items() if not bool(torch.isfinite(value).all()))
-    if broken:
-        raise WeightsError(f"{path}: expected finite numbers, got NaN or infinity in {', '.join(broken[:MOST_SHOWN])}")
-    module = make()
-    module.load_state_dict(values)
-    return module.eval().requires_grad_(False)
+    return with_tensors(make, {name: tensors[name].float() for name in expected}, path)
 
 
 def _listed(names: list[str], expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> str:
