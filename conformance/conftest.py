@@ -19,11 +19,12 @@ from conformance.targets import open_target, preset_target, small_targets, trace
 LAWS = ("cycle_laws", "decode_laws", "exact_decode_laws", "function_laws", "replay", "resampling_laws")
 pytest.register_assert_rewrite(*(f"conformance.rules.{name}" for name in LAWS), "conformance.engines.engine_laws")
 
-# dev by default, ci where CI is set, nightly on request (--hypothesis-profile=nightly).
+# dev by default, ci where CI is set, nightly on request (--hypothesis-profile=nightly). What is marked thorough
+# (decodes of every case, what checks the suite itself by starting it) is left out by dev alone.
 # No deadline anywhere: the first case of a run pays for imports.
 # As many as show that something runs: for tests of the suite itself.
 settings.register_profile("few", max_examples=4, deadline=None, derandomize=True, phases=[Phase.generate])
-settings.register_profile("dev", max_examples=25, deadline=None)
+settings.register_profile("dev", max_examples=20, deadline=None)
 settings.register_profile("ci", max_examples=80, deadline=None, derandomize=True)
 settings.register_profile("nightly", max_examples=2000, deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
@@ -31,6 +32,7 @@ settings.load_profile("ci" if os.environ.get("CI") else "dev")
 # One token a pass keeps one core busy; threads of several test processes would only wait for each other.
 torch.set_num_threads(1)
 
+THOROUGH = "thorough: left out by the profile dev"
 OPTIONS = pytest.StashKey[Options]()
 
 
@@ -41,6 +43,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Read the command line; in the main process, start the report."""
+    config.addinivalue_line("markers", THOROUGH)
     options = read_options(config)
     config.stash[OPTIONS] = options
     if not hasattr(config, "workerinput"):  # not a process of pytest-xdist
@@ -52,9 +55,13 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     """Say what is under test."""
     options = config.stash[OPTIONS]
     small, traced = small_targets(options), traced_targets(options)
+    profile, left_out = settings.get_current_profile_name(), ""
+    if profile == "dev":
+        left_out = "; leaves out what is thorough (--hypothesis-profile=ci runs everything)"
     return [
+        f"conformance: profile {profile}, {settings().max_examples} examples a law{left_out}",
         f"conformance: laws on {', '.join(target.label for target in small)}; "
-        f"decodes of {', '.join(str(target.path) for target in traced)}; backend {options.backend}"
+        f"decodes of {', '.join(str(target.path) for target in traced)}; backend {options.backend}",
     ]
 
 
@@ -82,6 +89,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if targets is not None:
             target = targets.params.get("small_target") or targets.params.get("traced_target")
         item.user_properties += [(report.RULES, list(rules)), (report.SUBJECT, target.label if target else "reference")]
+        if item.get_closest_marker("thorough") and settings.get_current_profile_name() == "dev":
+            item.add_marker(pytest.mark.skip(reason="left out by the profile dev"))
         for failure in known:
             if target is not None and failure.covers(item.name, rules):
                 item.add_marker(pytest.mark.xfail(reason=failure.reason, strict=True))

@@ -27,12 +27,14 @@ class Case:
         changes: Settings that differ from the bundle's.
         prompts: How many of PROMPTS are decoded free-running; the minimal preset sees many more decodes.
         in_half: Whether it is compared in half precision, too; with a pass for nearly every cell that takes long.
+        thorough: Whether the profile dev leaves it out.
     """
 
     name: str
     changes: dict[str, object] = field(hash=False)
     prompts: int
     in_half: bool = True
+    thorough: bool = True
 
     @property
     def mode(self) -> object:
@@ -57,10 +59,15 @@ CASES = (
         2,
     ),
     Case("serial", {"mode": "serial", "drafters": (1,)}, 1),
-    Case("serial-cascade", {"mode": "serial", "drafters": (1, 2), "radius_nats": 0.5, "draft_rows": 6}, 1),
+    Case(
+        "serial-cascade",
+        {"mode": "serial", "drafters": (1, 2), "radius_nats": 0.5, "draft_rows": 6},
+        1,
+        thorough=False,
+    ),
     Case("parallel", {"mode": "parallel", "drafters": (1,)}, 1),
     Case("parallel-coarse", {"mode": "parallel", "drafters": (2,), "accept_on": "raw", "islands": False}, 1),
-    Case("parallel-cascade", {"mode": "parallel", "drafters": (1, 2), "radius_nats": 0.3}, 2),
+    Case("parallel-cascade", {"mode": "parallel", "drafters": (1, 2), "radius_nats": 0.3}, 2, thorough=False),
     Case("exact-cascade", {"mode": "exact", "drafters": (1, 2), "exact_window": 8, "temperature": 0.5}, 1, False),
 )
 

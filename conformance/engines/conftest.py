@@ -7,6 +7,7 @@ import pytest
 
 import engines
 from conformance.engines.cases import CASES, PROMPTS, SEED, Case
+from conformance.engines.parameters import marked
 from conformance.engines.reference_side import ReferenceSide
 from conformance.engines.replay import Replayed, replay
 from conformance.options import read_options
@@ -63,7 +64,7 @@ def drawn(traced_target: Target) -> Drawn:
     return lambda case, prompt: _draw(traced_target, case, prompt)
 
 
-@pytest.fixture(scope="module", params=CASES, ids=lambda case: case.name)
+@pytest.fixture(scope="module", params=marked(CASES))
 def case(request: pytest.FixtureRequest, subject: Subject) -> Case:
     """A mode with its models and settings."""
     found: Case = request.param

@@ -10,6 +10,7 @@ import pytest
 import engines
 from conformance.engines.cases import CASES, PROMPTS, REPEATED, SEED, Case
 from conformance.engines.differences import Differences
+from conformance.engines.parameters import marked
 from conformance.engines.reference_side import ReferenceSide
 from conformance.subject import Subject
 
@@ -86,7 +87,7 @@ class TestConf5:
     where requests share a pass of another shape.
     """
 
-    @pytest.mark.parametrize("case", REPEATED, ids=lambda case: case.name)
+    @pytest.mark.parametrize("case", marked(REPEATED))
     def test_repeats(self, subject: Subject, drawn: Drawn, case: Case) -> None:
         """The same seed and settings give the same image, beside another decode too; another seed another image."""
         if not case.needs <= subject.capabilities:
@@ -104,6 +105,7 @@ class TestConf5:
         assert not np.array_equal(first.tokens, other.tokens)
 
 
+@pytest.mark.thorough
 def test_tau_above_one_is_autoregressive(fp32_subject: Subject, drawn: Drawn) -> None:
     """MODE-PARALLEL: tau = 2 in raster order equals MODE-AR token for token (near-ties: none here)."""
     drafted = fp32_subject.pipeline.generate(
@@ -125,6 +127,7 @@ def test_tau_zero_is_the_up_sampled_draft(subject: Subject, mode: engines.Mode) 
     assert result.stats.nfe_target == 1 + len(cycles)
 
 
+@pytest.mark.thorough
 def test_infinite_window_is_autoregressive(fp32_subject: Subject, drawn: Drawn) -> None:
     """MODE-ZIPAR: With an infinite window it is MODE-AR."""
     zipar = fp32_subject.pipeline.generate(PROMPTS[0], seed=SEED, mode="zipar", window=None)

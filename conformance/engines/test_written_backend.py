@@ -15,6 +15,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "write-a-backend.md"
 MOST_LINES = 150
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not PAGE.is_file(), reason="the page lies in the repository, not in a package")
 def test_the_page_s_backend_conforms(tmp_path: Path, minimal_target_path: Path) -> None:
     """Every law holds for it on the minimal preset, in every mode."""

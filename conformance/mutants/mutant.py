@@ -111,6 +111,12 @@ def kills(mutant: Mutant, subject: Subject, laws: Sequence[EngineLaw] = LAWS) ->
     return [kill for kill in found if kill is not None]
 
 
+def is_killed(mutant: Mutant, subject: Subject) -> bool:
+    """Return whether a law that speaks for the mutant's rule finds it; the first that does ends the search."""
+    with mutant.make(subject) as wrong:
+        return any(find(wrong, law) for law in laws_of(mutant.rule))
+
+
 def laws_of(rule: str) -> list[EngineLaw]:
     """Return the laws that speak for a rule."""
     return [law for law in LAWS if rule in law.rules]

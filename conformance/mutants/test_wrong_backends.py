@@ -12,6 +12,7 @@ from conformance.mutants.backends import WRONG_BACKENDS
 from conformance.options import NOTHING_EXECUTED, REQUIREMENT_MISSING
 from conformance.subject import Subject
 
+pytestmark = pytest.mark.thorough
 # A defect that is no mutant: the up-sampler of ratio 4 gives its last column first.
 PLANTED = """
 import numpy as np

@@ -4,10 +4,12 @@ import math
 import struct
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from functools import cache
 
 WORD = 2**32
 
 
+@cache
 def philox_words(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tuple[int, int, int, int]:
     """Philox4x32-10 of one block, on Python integers."""
     c0, c1, c2, c3 = counter
