@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from engines.backends.base import CAPABILITIES
+from engines.bundle.manifest import MANIFEST_NAME
 
 # Beyond pytest's own, 0 to 6.
 NOTHING_EXECUTED, REQUIREMENT_MISSING = 20, 21
@@ -88,6 +89,9 @@ def read_options(config: pytest.Config) -> Options:
     near_ties: float | None = config.getoption("--near-ties")
     if near_ties is not None and not 0 <= near_ties <= 0.5:
         raise pytest.UsageError(f"--near-ties: expected a share in 0..0.5, got {near_ties}")
+    for bundle in config.getoption("--bundle"):
+        if not (bundle / MANIFEST_NAME).is_file():
+            raise pytest.UsageError(f"--bundle {bundle}: expected a bundle's folder, with {MANIFEST_NAME}, found none")
     return Options(
         tuple(config.getoption("--bundle")),
         config.getoption("--backend"),

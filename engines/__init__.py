@@ -2,6 +2,7 @@
 
 from engines.backends import BACKENDS, Backend, BackendError
 from engines.bundle import BundleError
+from engines.condition import Condition, ConditionError
 from engines.pipeline import Pipeline, Result, Stats, load
 from engines.prompts import Plan, PlanError, PromptError, load_plan, save_plan
 from engines.settings import Mode, Settings, SettingsError
@@ -11,6 +12,8 @@ __all__ = [
     "Backend",
     "BackendError",
     "BundleError",
+    "Condition",
+    "ConditionError",
     "Mode",
     "Pipeline",
     "Plan",

@@ -8,6 +8,7 @@ import numpy as np
 from engines.backends.base import Backend
 from engines.bundle import Bundle
 from engines.bundle.manifest import down_sampler_graph, up_sampler_graph
+from engines.condition import Condition
 from engines.exact import verify_exactly
 from engines.execute import execute
 from engines.schedule import Schedule
@@ -35,7 +36,7 @@ class Decoder:
         self,
         bundle: Bundle,
         backend: Backend,
-        prefix_ids: Tokens,
+        condition: Condition,
         settings: Settings,
         seed: int,
         progress: Progress = lambda done, total: None,
@@ -46,19 +47,19 @@ class Decoder:
         Args:
             bundle: Opened and checked.
             backend: Runs its graphs.
-            prefix_ids: Int[2, P, fields], the condition and the null condition.
+            condition: What to draw.
             settings: How to decode, from `Pipeline.settings`, which holds them against the bundle.
             seed: 0..2^64 - 1.
             progress: Told after every step of the target.
             record_logits: Keep the logits of every pass in the trace.
         """
         self.backend, self.settings, self.progress = backend, settings, progress
-        prefix_ids = prefix_ids if settings.guidance_scale != 1 else prefix_ids[:1]
         self.trace = Trace()
         self.codes = Codes(bundle.codes, np.ascontiguousarray(bundle.neighbours[:, : settings.neighbours]))
         self.states = [
             ModelState(
-                backend, bundle.manifest.models[number], number, prefix_ids, settings, seed, self.trace, record_logits
+                *(backend, bundle.manifest.models[number], number, condition, bundle.null_conditions[number]),
+                *(settings, seed, self.trace, record_logits),
             )
             for number in settings.model_numbers
         ]

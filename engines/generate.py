@@ -5,6 +5,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from engines.backends import BACKENDS, BackendError
 from engines.bundle import BundleError
+from engines.condition import ConditionError
+from engines.conditions import Described, save_condition
 from engines.demo_bundle import build_demo_bundle, demo_bundle_path
 from engines.overlay import draw_overlay
 from engines.pipeline import Pipeline, Result, load
@@ -30,7 +33,11 @@ class OutputError(ValueError):
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m engines.generate", description="Draw a prompt.")
-    parser.add_argument("prompt", help='e.g. "a red circle left of a blue square"')
+    parser.add_argument(
+        "prompt",
+        nargs="?",
+        help='e.g. "a red circle left of a blue square"; a caption for published text models, a class for class models',
+    )
     parser.add_argument("--out", type=Path, required=True, help="image to write (PNG, JPEG or WebP)")
     parser.add_argument("--mode", choices=MODES, help="default: the bundle's")
     parser.add_argument("--seed", type=int, default=0)
@@ -38,6 +45,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--bundle", type=Path, help="default: the demo bundle, built first if there is none")
     parser.add_argument("--backend", choices=BACKENDS, default="ort")
     parser.add_argument("--threads", type=int, help="of the CPU; default: the runtime's choice")
+    parser.add_argument("--condition", type=Path, help=".npz file of a condition, or of Tar's ids, instead of a prompt")
+    parser.add_argument("--save-condition", type=Path, help="write the condition that was drawn, for another host")
+    parser.add_argument(
+        "--text-model", metavar="NAME", help="folder or name of flan-t5-xl, or of Tar's language model (extra `text`)"
+    )
     parser.add_argument("--plan", type=Path, help="JSON file that places the objects")
     parser.add_argument("--save-plan", type=Path, help="write the plan that was drawn, to edit it")
     parser.add_argument("--overlay", type=Path, help="PNG of what became of every draft token")
@@ -79,10 +91,10 @@ def _open(arguments: argparse.Namespace, console: Console) -> Pipeline:
         if not path.exists():
             console.print(f"There is no bundle at {path}: building the demo bundle (fp32) first, once.")
             build_demo_bundle(path, plans=arguments.backend != "ort")
-    return load(path, arguments.backend, arguments.threads)
+    return load(path, arguments.backend, arguments.threads, arguments.text_model)
 
 
-def _generate(arguments: argparse.Namespace, console: Console) -> tuple[Pipeline, Result]:
+def _generate(arguments: argparse.Namespace, console: Console) -> tuple[Pipeline, Described, Result]:
     _check_output(arguments.out, IMAGE_SUFFIXES)
     _check_output(arguments.overlay, (".png",))
     _check_output(arguments.storyboard, (".png",))
@@ -90,28 +102,36 @@ def _generate(arguments: argparse.Namespace, console: Console) -> tuple[Pipeline
     _check_output(arguments.save_plan, (".json",))
     if arguments.threads is not None and arguments.threads < 1:
         raise SettingsError(f"threads: expected at least 1, got {arguments.threads}")
-    # Everything that can be wrong with the request is told before a bundle is built or opened for it.
-    prompt = parse(arguments.prompt)
+    _check_output(arguments.save_condition, (".npz",))
+    if (arguments.prompt is None) == (arguments.condition is None):
+        raise PromptError("prompt: expected a prompt or --condition, and not both")
+    # As much as can be wrong with the request is told before a bundle is built or opened for it.
     if not 0 <= arguments.seed < 2**64:
         raise SettingsError(f"seed: expected an integer in 0..2^64 - 1, got {arguments.seed}")
-    plan = load_plan(arguments.plan) if arguments.plan else make_plan(prompt, arguments.seed)
+    plan = load_plan(arguments.plan) if arguments.plan else None
+    if arguments.bundle is None and arguments.prompt is not None:
+        prompt = parse(arguments.prompt)
+        plan = make_plan(prompt, arguments.seed) if plan is None else plan
     pipeline = _open(arguments, console)
+    asked = arguments.prompt if arguments.condition is None else pipeline.load_condition(arguments.condition)
+    described = pipeline.describe(asked, arguments.seed, plan)
     columns = (TextColumn("decoding"), BarColumn(), TextColumn("{task.percentage:.0f}%"), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task("")
         result = pipeline.generate(
-            arguments.prompt,
+            described.condition,
             seed=arguments.seed,
             mode=arguments.mode,
-            plan=plan,
             progress=lambda done, total: progress.update(bar, completed=done, total=total),
             **settings_from_arguments(arguments),
         )
-    return pipeline, result
+    return pipeline, described, result
 
 
-def _save(arguments: argparse.Namespace, pipeline: Pipeline, result: Result) -> None:
+def _save(arguments: argparse.Namespace, pipeline: Pipeline, described: Described, result: Result) -> None:
     _write(arguments.out, result.image.save)
+    if arguments.save_condition:
+        _write(arguments.save_condition, partial(save_condition, described.condition))
     if arguments.overlay:
         _write(arguments.overlay, draw_overlay(result.image, result.trace).save)
     if arguments.storyboard:
@@ -122,14 +142,14 @@ def _save(arguments: argparse.Namespace, pipeline: Pipeline, result: Result) -> 
             "prompt": arguments.prompt,
             "seed": arguments.seed,
             "settings": result.settings.model_dump(),
-            "plan": result.plan.model_dump(),
+            "plan": described.plan.model_dump() if described.plan else None,
             "stats": vars(result.stats),
             "tokens": result.tokens.tolist(),
             **result.trace.to_json(),
         }
         _write(arguments.trace, lambda path: _write_json(content, path))
-    if arguments.save_plan:
-        _write(arguments.save_plan, lambda path: save_plan(result.plan, path))
+    if arguments.save_plan and described.plan:
+        _write(arguments.save_plan, partial(save_plan, described.plan))
 
 
 def main() -> int:
@@ -137,9 +157,9 @@ def main() -> int:
     arguments = _arguments()
     console = Console(stderr=True)
     try:
-        pipeline, result = _generate(arguments, console)
-        _save(arguments, pipeline, result)
-    except (PromptError, PlanError, SettingsError, BundleError, BackendError, OutputError) as error:
+        pipeline, described, result = _generate(arguments, console)
+        _save(arguments, pipeline, described, result)
+    except (PromptError, PlanError, ConditionError, SettingsError, BundleError, BackendError, OutputError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from engines.backends.base import Backend
 from engines.bundle import Bundle
+from engines.condition import Condition
 from engines.settings import Settings
 from engines.state import ModelState, Tokens
 from engines.trace import Trace
@@ -14,7 +15,7 @@ SMALLEST = 1e-30  # a probability of 0 in float32 is at most this
 
 
 def token_log_probs(
-    bundle: Bundle, backend: Backend, prefix_ids: Tokens, settings: Settings, tokens: Tokens
+    bundle: Bundle, backend: Backend, condition: Condition, settings: Settings, tokens: Tokens
 ) -> NDArray[np.float64]:
     """Return log p of each token given those before it, Float64[H, W], in nats.
 
@@ -23,13 +24,13 @@ def token_log_probs(
     Args:
         bundle: Opened and checked.
         backend: Runs its graphs.
-        prefix_ids: Int[2, P, fields], the condition and the null condition.
+        condition: What the image is of.
         settings: For their guidance.
         tokens: Int[H, W].
     """
     entry = bundle.manifest.target
-    prefix_ids = prefix_ids if settings.guidance_scale != 1 else prefix_ids[:1]
-    state = ModelState(backend, entry, 0, prefix_ids, settings, 0, Trace(), record_logits=False)
+    null = bundle.null_conditions[0]
+    state = ModelState(backend, entry, 0, condition, null, settings, 0, Trace(), record_logits=False)
     cells = range(tokens.size)
     state.propose(cells, tokens.ravel())
     own = np.ascontiguousarray(bundle.neighbours[:, :1])

@@ -1,6 +1,5 @@
 """A bundle ready to draw: prompts in, images out."""
 
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +9,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from engines.backends import Backend, make_backend
-from engines.bundle import Bundle, BundleError, open_bundle
+from engines.bundle import Bundle, open_bundle
+from engines.condition import Condition, ConditionError, check_condition
+from engines.conditions import Described, SemanticFrontEnd, front_end_for, load_condition
 from engines.decode import Decoded, Decoder, Progress
 from engines.likelihood import token_log_probs
-from engines.prompts import Plan, make_plan, null_prefix, parse, prefix_from_plan
-from engines.prompts.plan import check_plan
-from engines.prompts.prefix import grammar_description
+from engines.prompts import Plan, PlanError
 from engines.settings import UNDRAFTED_MODES, Mode, Settings, SettingsError
 from engines.state import Tokens
 from engines.trace import Trace
@@ -40,7 +39,7 @@ class Result:
     Attributes:
         image: RGB.
         tokens: Int[H, W].
-        plan: The layout that was drawn.
+        plan: The layout that was drawn; None where it is not the demo.
         settings: How it was decoded.
         trace: Every pass and decision.
         stats: Its figures.
@@ -48,7 +47,7 @@ class Result:
 
     image: Image.Image
     tokens: Tokens
-    plan: Plan
+    plan: Plan | None
     settings: Settings
     trace: Trace
     stats: Stats
@@ -57,19 +56,19 @@ class Result:
 class Pipeline:
     """Draws images with the graphs of one bundle; calls do not share state, so several threads may draw."""
 
-    def __init__(self, bundle: Bundle, backend: Backend) -> None:
+    def __init__(self, bundle: Bundle, backend: Backend, text_model: str | None = None) -> None:
         """Join a bundle and a backend made for it.
+
+        Args:
+            bundle: Opened and checked.
+            backend: Runs its graphs.
+            text_model: Folder or name of flan-t5-xl (LlamaGen's captions) or of Tar's language model.
 
         Raises:
             BundleError: the bundle was built for another prompt grammar than this version's.
         """
         self.bundle, self.backend = bundle, backend
-        grammar = bundle.file(bundle.manifest.prompt_grammar)
-        if json.loads(grammar.read_text(encoding="utf-8")) != grammar_description():
-            raise BundleError(
-                f"{grammar}: the bundle's prompt grammar is not this version's; "
-                "build the bundle again with `python -m export.build --force`"
-            )
+        self.front_end = front_end_for(bundle, backend, text_model)
 
     def settings(self, **changes: object) -> Settings:
         """Return the bundle's settings with some changed; None leaves one as it is.
@@ -96,7 +95,7 @@ class Pipeline:
 
     def generate(
         self,
-        prompt: str,
+        prompt: str | Condition,
         seed: int = 0,
         mode: Mode | None = None,
         plan: Plan | None = None,
@@ -108,10 +107,10 @@ class Pipeline:
         """Draw an image; the same arguments give the same image (CONF-5).
 
         Args:
-            prompt: Plain English in the demo's grammar.
+            prompt: What to draw, as the bundle's models understand it (docs/conditions.md); or a condition in numbers.
             seed: 0..2^64 - 1; of the plan, where none is given, and of every sample.
             mode: "ar", "zipar", "serial", "parallel" or "exact"; None takes the bundle's.
-            plan: Where the objects go.
+            plan: Where the objects of the demo go.
             draft: Int[h, w], tokens to take instead of the coarsest drafter's.
             progress: Called with the cells decided and the cells of the image.
             record_logits: Keep the logits of every pass in the trace.
@@ -120,18 +119,15 @@ class Pipeline:
         Raises:
             PromptError: the prompt is not understood.
             PlanError: the plan does not fit the prompt.
+            ConditionError: a condition in numbers does not fit the bundle's models.
             SettingsError: a setting or the seed is out of its range.
         """
         settings = self.settings(mode=mode, **changes)
         if not isinstance(seed, int) or not 0 <= seed < 2**64:
             raise SettingsError(f"seed: expected an integer in 0..2^64 - 1, got {seed}")
-        parsed = parse(prompt)
-        if plan is None:
-            plan = make_plan(parsed, seed)
-        check_plan(plan, parsed)
-        prefix_ids = np.stack([prefix_from_plan(parsed, plan), null_prefix()])
+        described = self.describe(prompt, seed, plan)
         started = time.perf_counter()
-        decoded = self.decode(prefix_ids, settings, seed, draft, progress, record_logits)
+        decoded = self.decode(described.condition, settings, seed, draft, progress, record_logits)
         image = self.image_from_tokens(decoded.tokens)
         trace = decoded.trace
         stats = Stats(
@@ -142,39 +138,68 @@ class Pipeline:
             resampled_rate=trace.resampled_rate,
             seconds=time.perf_counter() - started,
         )
-        return Result(image, decoded.tokens, plan, settings, trace, stats)
+        return Result(image, decoded.tokens, described.plan, settings, trace, stats)
+
+    def load_condition(self, path: Path) -> Condition:
+        """Read a condition, or semantic ids of which the bundle's TA-Tok makes one, from an npz file.
+
+        Raises:
+            ConditionError: the file cannot be used, or does not fit the bundle's models.
+        """
+        found = load_condition(path)
+        if not isinstance(found, Condition):
+            if not isinstance(self.front_end, SemanticFrontEnd):
+                raise ConditionError(f"{path}: expected a condition, got semantic ids, which are for Tar's models")
+            found = self.front_end.from_ids(found)
+        check_condition(found, self.bundle.manifest.target)
+        return found
+
+    def describe(self, prompt: str | Condition, seed: int = 0, plan: Plan | None = None) -> Described:
+        """Return the condition that a prompt is, held against the bundle's models.
+
+        Raises:
+            PromptError: the prompt is not understood.
+            PlanError: the plan does not fit the prompt, or the bundle's models take none.
+            ConditionError: a condition in numbers does not fit the bundle's models.
+        """
+        if isinstance(prompt, Condition):
+            if plan is not None:
+                raise PlanError("plan: expected none beside a condition in numbers")
+            described = Described(prompt)
+        else:
+            described = self.front_end.describe(prompt, seed, plan)
+        check_condition(described.condition, self.bundle.manifest.target)
+        return described
 
     def decode(
         self,
-        prefix_ids: Tokens,
+        condition: Condition,
         settings: Settings,
         seed: int,
         draft: Tokens | None = None,
         progress: Progress = lambda done, total: None,
         record_logits: bool = False,
     ) -> Decoded:
-        """Decode a condition, Int[2, P, fields], to tokens."""
-        decoder = Decoder(self.bundle, self.backend, prefix_ids, settings, seed, progress, record_logits)
+        """Decode a condition to tokens."""
+        decoder = Decoder(self.bundle, self.backend, condition, settings, seed, progress, record_logits)
         return decoder.decode(draft)
 
-    def token_log_probs(self, prompt: str, plan: Plan, tokens: Tokens) -> NDArray[np.float64]:
+    def token_log_probs(self, prompt: str | Condition, plan: Plan | None, tokens: Tokens) -> NDArray[np.float64]:
         """Return what the target thinks of an image's tokens, log p in nats, Float64[H, W]; one pass.
 
         Guidance is the bundle's; temperature and filters are left out, so that no token is impossible.
 
         Args:
             prompt: As for `generate`.
-            plan: Where its objects are.
+            plan: Where the demo's objects are.
             tokens: Int[H, W].
 
         Raises:
             PromptError: the prompt is not understood.
             PlanError: the plan does not fit the prompt.
         """
-        parsed = parse(prompt)
-        check_plan(plan, parsed)
-        prefix_ids = np.stack([prefix_from_plan(parsed, plan), null_prefix()])
-        return token_log_probs(self.bundle, self.backend, prefix_ids, self.bundle.manifest.settings, tokens)
+        condition = self.describe(prompt, plan=plan).condition
+        return token_log_probs(self.bundle, self.backend, condition, self.bundle.manifest.settings, tokens)
 
     def image_from_tokens(self, tokens: Tokens) -> Image.Image:
         """Decode tokens, Int[H, W], to an RGB image."""
@@ -182,17 +207,18 @@ class Pipeline:
         return Image.fromarray(np.rint(pixels).astype(np.uint8))
 
 
-def load(path: Path | str, backend: str = "ort", threads: int | None = None) -> Pipeline:
+def load(path: Path | str, backend: str = "ort", threads: int | None = None, text_model: str | None = None) -> Pipeline:
     """Open a bundle and make it ready to draw.
 
     Args:
         path: The bundle's folder.
         backend: "ort", "trt-rtx", "trt", or "module:factory" for one of your own.
         threads: For the CPU; None takes the runtime's choice.
+        text_model: Folder or name of flan-t5-xl (LlamaGen's captions) or of Tar's language model.
 
     Raises:
         BundleError: the bundle is missing, incomplete, changed, or of a newer schema.
         BackendError: the backend cannot be used here.
     """
     bundle = open_bundle(path)
-    return Pipeline(bundle, make_backend(backend, bundle, threads))
+    return Pipeline(bundle, make_backend(backend, bundle, threads), text_model)

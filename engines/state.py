@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from engines.anchor import Anchor
 from engines.backends.base import Backend
 from engines.bundle.manifest import TransformerEntry
+from engines.condition import Condition
 from engines.noise import NoiseSource, sample_stream
 from engines.settings import Settings
 from engines.trace import Pass, Trace
@@ -43,13 +44,14 @@ class ModelState:
         backend: Backend,
         entry: TransformerEntry,
         number: int,
-        prefix_ids: Tokens,
+        condition: Condition,
+        null: NDArray[Any] | None,
         settings: Settings,
         seed: int,
         trace: Trace,
         record_logits: bool,
     ) -> None:
-        """Feed the prefix (PREFILL)."""
+        """Feed the prefix (PREFILL): the conditional half first, and with guidance the null condition's."""
         self.backend, self.entry, self.number = backend, entry, number
         self.settings, self.trace, self.record_logits = settings, trace, record_logits
         self.seed, self.height, self.width = seed, entry.grid_height, entry.grid_width
@@ -58,9 +60,9 @@ class ModelState:
         self.pending: set[int] = set()
         self.unfed: set[int] = set()
         self.noise = NoiseSource(seed, sample_stream(number), cells, entry.vocabulary)
-        self.session = TransformerSession(backend, entry, prefix_ids)
+        places = condition.places()
+        self.session = TransformerSession(backend, entry, condition.prefixes(null, settings.guidance_scale), places)
         logits = self.session.prefill()
-        places = np.arange(entry.prefix_length)
         self._record(places, np.full_like(places, -1), logits)
         # What `query` returns for cell 0: it has no predecessor to feed (GRID-2).
         self.first_logits = logits[:, -1:]

@@ -1,5 +1,7 @@
 """Passes of one transformer of a bundle, over a slot-addressed cache."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,24 +13,32 @@ from engines.slots import SlotTable
 class TransformerSession:
     """One transformer in one decode: feeds (position, token) pairs and returns logits (KV-1)."""
 
-    def __init__(self, backend: Backend, entry: TransformerEntry, prefix_ids: NDArray[np.int64]) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        entry: TransformerEntry,
+        prefixes: NDArray[Any],
+        places: NDArray[np.int64] | None = None,
+    ) -> None:
         """Prepare a session.
 
         Args:
             backend: Runs the graphs.
             entry: The transformer, from the bundle's manifest.
-            prefix_ids: Int[B, P, fields], B = 2 with guidance (conditional first), else 1.
+            prefixes: Int64[B, P, fields] or Float32[B, P, width], B = 2 with guidance (conditional first), else 1.
+            places: Int[n], the prefix tokens that exist, ascending; None is all of them.
         """
         self.backend, self.entry = backend, entry
-        self.prefix_ids, self.batch = prefix_ids, len(prefix_ids)
+        self.prefixes, self.batch = prefixes, len(prefixes)
+        self.places = np.arange(entry.prefix_length) if places is None else places
         self.cache = backend.new_cache(entry.graph, self.batch)
         self.slots = SlotTable(entry.slots, entry.prefix_length + entry.grid_height * entry.grid_width)
 
     def prefill(self) -> NDArray[np.float32]:
-        """Feed the prefix (PREFILL); return Float32[B, P, V]."""
-        prefix = self.backend.run(self.entry.condition_graph, {"ids": self.prefix_ids})["prefix"]
-        length = self.entry.prefix_length
-        return self._feed(np.full(length, -1, dtype=np.int64), np.arange(length), prefix)
+        """Feed the prefix tokens that exist (PREFILL); return Float32[B, n, V]."""
+        prefix = self.backend.run(self.entry.condition_graph, {"condition": self.prefixes})["prefix"]
+        tokens = np.full(len(self.places), -1, dtype=np.int64)
+        return self._feed(tokens, self.places, np.ascontiguousarray(prefix[:, self.places]))
 
     def feed(self, cells: NDArray[np.int64], tokens: NDArray[np.int64]) -> NDArray[np.float32]:
         """Feed image tokens at grid cells; return Float32[B, T, V], the logits that follow each."""

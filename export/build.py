@@ -1,4 +1,4 @@
-"""python -m export.build --precision fp16: build a bundle of the demo models, or of the minimal preset."""
+"""python -m export.build --precision fp16: build a bundle of the demo or of published checkpoints."""
 
 import argparse
 import dataclasses
@@ -22,6 +22,7 @@ from export.compare import ToleranceError
 from export.demo_evidence import demo_evidence
 from export.plans import PlanBackend, PlanError, is_installed
 from export.precision import PRECISIONS
+from export.published import PUBLISHED_FAMILIES, files_of, load_published, published_evidence, published_settings
 from reference import demo, minimal
 from reference.demo.models import RECOMMENDED
 from reference.models import Models
@@ -49,8 +50,25 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--models",
         choices=tuple(PRESETS),
-        default="demo",
         help="the trained demo, or random models on small grids for the conformance suite; default: demo",
+    )
+    parser.add_argument("--family", choices=PUBLISHED_FAMILIES, help="build from published checkpoints of this family")
+    parser.add_argument("--target", type=Path, metavar="FILE", help="checkpoint of the highest resolution")
+    parser.add_argument(
+        "--drafter",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="checkpoint of a coarser resolution; may be repeated, descending",
+    )
+    parser.add_argument("--vq", type=Path, metavar="FILE", help="the tokenizer's checkpoint")
+    parser.add_argument(
+        "--pixels",
+        type=_numbers,
+        default=(),
+        metavar="N,N",
+        help="side of the images of target and drafters, where file names do not end in them",
     )
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of weights and passes; default fp32")
     parser.add_argument(
@@ -59,7 +77,9 @@ def _arguments() -> argparse.Namespace:
         action="append",
         help="may be repeated; default: ort (ONNX files, always there) and every TensorRT that is installed",
     )
-    parser.add_argument("--out", type=Path, help="the bundle's folder; default bundles/MODELS-PRECISION")
+    parser.add_argument(
+        "--out", type=Path, help="the bundle's folder; default bundles/MODELS-PRECISION, or bundles/FAMILY-PRECISION"
+    )
     for name in ("up", "down"):
         parser.add_argument(
             f"--{name}-sampler",
@@ -74,11 +94,39 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(","))
+
+
 def _plan_backends(chosen: list[str] | None) -> list[PlanBackend]:
     known: tuple[PlanBackend, ...] = ("trt-rtx", "trt")
     if chosen is None:
         return [backend for backend in known if is_installed(backend)]
     return [backend for backend in known if backend in chosen]
+
+
+def _models(arguments: argparse.Namespace, name: str) -> tuple[Models, Settings]:
+    """Return the models that were asked for, and the settings that their bundle starts from.
+
+    Raises:
+        WeightsError: a file cannot be used, or options contradict each other.
+    """
+    files = [arguments.target, *arguments.drafter, arguments.vq, *arguments.pixels]
+    if arguments.family is None:
+        if any(item is not None for item in files):
+            raise WeightsError(
+                f"family: expected one of {', '.join(PUBLISHED_FAMILIES)} beside --target, --drafter, --vq and --pixels"
+            )
+        preset = PRESETS[name]
+        models, settings = preset.load(), preset.settings
+    else:
+        if arguments.models is not None:
+            raise WeightsError(f"models: expected none beside --family {arguments.family}, got {arguments.models}")
+        models = load_published(
+            files_of(arguments.family, arguments.target, arguments.drafter, arguments.vq, arguments.pixels)
+        )
+        settings = published_settings(models)
+    return demo.with_latent_samplers(models, arguments.up_sampler, arguments.down_sampler), settings
 
 
 def _print_table(manifest: Manifest, console: Console) -> None:
@@ -109,24 +157,26 @@ def main() -> int:
     # Nothing here computes for long, and idle threads that spin slow the exporter down where cores are shared.
     torch.set_num_threads(1)
     console = Console(width=None if sys.stdout.isatty() else 120)
-    out = arguments.out or bundle_path(arguments.models, arguments.precision)
-    preset = PRESETS[arguments.models]
+    name = arguments.family or arguments.models or "demo"
+    out = arguments.out or bundle_path(name, arguments.precision)
     try:
         if out.exists() and not arguments.force:
             raise BuildError(f"{out}: there is a bundle already; use it, or replace it with --force")
-        models = demo.with_latent_samplers(preset.load(), arguments.up_sampler, arguments.down_sampler)
-        evidence = demo_evidence(models, neighbour_table(models))
+        models, settings = _models(arguments, name)
+        table = neighbour_table(models)
+        evidence = demo_evidence(models, table) if arguments.family is None else published_evidence(models, table)
         manifest = build_bundle(
             models,
             evidence,
-            engines.Settings(**dataclasses.asdict(preset.settings)),
+            engines.Settings(**dataclasses.asdict(settings)),
             out,
-            f"mulo-sd {arguments.models}",
+            f"mulo-sd {name}",
             arguments.precision,
             _plan_backends(arguments.backend),
             arguments.force,
             console,
             arguments.all_filters,
+            arguments.family or "demo",
         )
     except (BuildError, ToleranceError, PlanError, WeightsError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -7,23 +7,26 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir
 import onnxruntime
 import torch
 import torch.nn.functional as F
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from torch import Tensor
+from torch import Tensor, nn
 
-from engines.bundle.manifest import MANIFEST_NAME, SCHEMA_VERSION, GraphEntry, Manifest, PlanEntry
+from engines.bundle.manifest import MANIFEST_NAME, SCHEMA_VERSION, Family, GraphEntry, Manifest, PlanEntry
 from engines.prompts.prefix import FIELDS, grammar_description
 from engines.settings import Settings
 from export.compare import ERROR_OF, Evidence, Runner, check_error, measure_error, tolerance_of
+from export.external_weights import ExternalWeights
 from export.manifest import file_entry, latent_hashes, tensor_entries, tool_versions, transformer_entry
 from export.onnx_from_torch import onnx_from_torch
 from export.plans import PlanBackend, build_plan
@@ -31,7 +34,7 @@ from export.precision import TORCH_DTYPES, Precision
 from export.specification import GraphSpecification, model_names, specifications
 from reference.codebook import neighbours
 from reference.models import Models
-from reference.weights import weights_sha256
+from reference.weights import AnyModule, weights_sha256
 
 MAX_NEIGHBOURS = 64
 
@@ -63,9 +66,22 @@ def _runner(specification: GraphSpecification, onnx_file: Path, precision: Preci
     return run
 
 
-def _save_onnx(model: onnx.ModelProto, file: Path) -> None:
+def _save_onnx(model: onnx_ir.Model, file: Path) -> onnx.GraphProto:
+    """Write and check a graph whose large weights lie in files beside it; return it without those."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    onnx.save_model(model, file)
+    onnx_ir.save(model, file)
+    onnx.checker.check_model(file)
+    return onnx.load_model(file, load_external_data=False).graph
+
+
+def cast_copy(module: AnyModule, dtype: torch.dtype) -> AnyModule:
+    """Return a copy of a module in another precision; no second copy in the old one is made on the way."""
+    memo: dict[int, Any] = {}
+    for parameter in module.parameters():
+        memo[id(parameter)] = nn.Parameter(parameter.detach().to(dtype), requires_grad=False)
+    for buffer in module.buffers():
+        memo[id(buffer)] = buffer.to(dtype) if buffer.is_floating_point() else buffer.clone()
+    return copy.deepcopy(module, memo)
 
 
 class _Builder:
@@ -73,6 +89,7 @@ class _Builder:
 
     def __init__(self, folder: Path, precision: Precision, plan_backends: Sequence[PlanBackend], evidence: Evidence):
         self.folder, self.precision = folder, precision
+        self.weights = ExternalWeights(folder / "onnx")
         self.plan_backends, self.evidence = plan_backends, evidence
 
     def _plans(self, specification: GraphSpecification, onnx_file: Path, shapes: Mapping[str, Any]) -> list[PlanEntry]:
@@ -101,6 +118,7 @@ class _Builder:
             PlanError: TensorRT does not accept it.
         """
         started = time.perf_counter()
+        specification = replace(specification, module=cast_copy(specification.module, TORCH_DTYPES[self.precision]))
         model = onnx_from_torch(
             specification.module,
             specification.example,
@@ -109,16 +127,18 @@ class _Builder:
             specification.output_names,
         )
         onnx_file = self.folder / "onnx" / f"{specification.name}.onnx"
-        _save_onnx(model, onnx_file)
+        self.weights.put(model, specification.weights)
+        graph = _save_onnx(model, onnx_file)
+        del model
         build_seconds = time.perf_counter() - started
         error = measure_error(_runner(specification, onnx_file, self.precision), specification, self.evidence)
         check_error(specification, error, self.precision)
-        inputs = tensor_entries(model.graph.input)
+        inputs = tensor_entries(graph.input)
         return GraphEntry(
             onnx=file_entry(self.folder, onnx_file),
             plans=tuple(self._plans(specification, onnx_file, {item.name: item.shape for item in inputs})),
             inputs=inputs,
-            outputs=tensor_entries(model.graph.output),
+            outputs=tensor_entries(graph.output),
             dynamic=dict(specification.ranges),
             build_seconds=round(build_seconds, 2),
             measured_error=error,
@@ -132,14 +152,6 @@ def _progress(console: Console, total: int) -> Any:
     columns = (TextColumn("{task.description:20}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
     with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
         yield progress, progress.add_task("", total=total)
-
-
-def _cast(models: Models, dtype: torch.dtype) -> Models:
-    cast = copy.deepcopy(models)
-    latent = (*cast.latent_up_samplers.values(), *cast.latent_down_samplers.values())
-    for module in (cast.target, *cast.drafters, cast.tokenizer, *latent):
-        module.to(dtype)
-    return cast
 
 
 def _put_in_place(built: Path, out: Path, force: bool) -> None:
@@ -166,6 +178,7 @@ def build_bundle(
     force: bool,
     console: Console,
     all_filters: bool = False,
+    family: Family = "demo",
 ) -> Manifest:
     """Build a bundle beside its place and rename it into place.
 
@@ -180,6 +193,7 @@ def build_bundle(
         force: Replace a bundle that is there.
         console: For progress.
         all_filters: Build samplers of every resize filter.
+        family: Which models they are; the demo's take its prompt grammar.
 
     Raises:
         BuildError: the folder exists and `force` is not given.
@@ -192,8 +206,7 @@ def build_bundle(
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.partial-", dir=out.parent) as temporary:
         folder = Path(temporary) / out.name
         folder.mkdir()
-        dtype = TORCH_DTYPES[precision]
-        listed = specifications(_cast(models, dtype), dtype, FIELDS, all_filters)
+        listed = specifications(models, TORCH_DTYPES[precision], FIELDS, all_filters)
         builder = _Builder(folder, precision, plan_backends, evidence)
         graphs = {}
         with _progress(console, len(listed)) as (progress, bar):
@@ -206,16 +219,18 @@ def build_bundle(
         codes = folder / "codes.npy"
         np.save(codes, F.normalize(models.tokenizer.codebook, dim=-1).numpy(), allow_pickle=False)
         grammar = folder / "prompt_grammar.json"
-        grammar.write_text(json.dumps(grammar_description(), indent=1) + "\n", encoding="utf-8")
+        if family == "demo":
+            grammar.write_text(json.dumps(grammar_description(), indent=1) + "\n", encoding="utf-8")
         manifest = Manifest(
             schema_version=SCHEMA_VERSION,
             name=name,
+            family=family,
             precision=precision,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             tools=tool_versions(),
             token_pixels=models.tokenizer.config.factor,
             models=tuple(
-                transformer_entry(graph, models.transformer(number), FIELDS)
+                transformer_entry(folder, graph, models.transformer(number), FIELDS)
                 for number, graph in enumerate(model_names(models))
             ),
             tokenizer_sha256=weights_sha256(models.tokenizer),
@@ -225,7 +240,8 @@ def build_bundle(
             code_dim=models.tokenizer.config.code_dim,
             neighbours=file_entry(folder, table),
             max_neighbours=evidence.neighbours.shape[1],
-            prompt_grammar=file_entry(folder, grammar),
+            prompt_grammar=file_entry(folder, grammar) if family == "demo" else None,
+            weights=tuple(file_entry(folder, file) for file in builder.weights.files()),
             settings=settings,
         )
         (folder / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")

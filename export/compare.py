@@ -109,7 +109,7 @@ def _replay(
         empty = torch.zeros(batch, len(positions), config.dim)
         inputs = {
             "tokens": item.tokens[None].expand(batch, -1).contiguous(),
-            "prefix": prefix if int(item.tokens[0]) < 0 else empty,
+            "prefix": prefix[:, item.positions] if int(item.tokens[0]) < 0 else empty,
             "positions": item.positions[None].expand(batch, -1).contiguous(),
             "slot_ranks": torch.from_numpy(table.ranks)[None].repeat(batch, 1),
             "write_index": torch.full((batch,), start),
@@ -141,9 +141,9 @@ def _setting_tensors(settings: Mapping[str, float]) -> dict[str, Tensor]:
 
 
 def _compare_sampling(run: Runner, specification: GraphSpecification, evidence: Evidence) -> float:
-    # The second pass of the target is its first verification: many rows of real logits.
-    logits = evidence.passes[0][1].logits
-    tokens = evidence.passes[0][1].tokens
+    # A verification of the target: many rows of real logits.
+    widest = max(evidence.passes[0][1:], key=lambda item: len(item.tokens))
+    logits, tokens = widest.logits, widest.tokens
     if logits is None:
         raise ValueError("evidence: expected passes with their logits, got one without")
     cond, uncond = logits[0], logits[1]
@@ -205,11 +205,11 @@ def measure_error(run: Runner, specification: GraphSpecification, evidence: Evid
     models, name = evidence.models, specification.name
     number = int(name.split("_")[1]) if name.startswith("drafter") else 0
     model = models.transformer(number)
-    ids = torch.stack([evidence.condition.cond, evidence.condition.uncond])
+    prefixes = evidence.condition.prefixes(model, 2.0)
     if specification.kind == "logits":
-        return _replay(run, specification, model, model.prefix_embeddings(ids), evidence.passes[number])
+        return _replay(run, specification, model, model.prefix_embeddings(prefixes), evidence.passes[number])
     if specification.kind == "embeddings":
-        return _largest(run({"ids": ids})["prefix"] - model.prefix_embeddings(ids))
+        return _largest(run({"condition": prefixes})["prefix"] - model.prefix_embeddings(prefixes))
     if specification.kind == "pixels":
         image = models.tokenizer.images_from_tokens(evidence.tokens[0][None])[0]
         expected = ((image + 1) * 127.5).clamp(0, 255).permute(1, 2, 0)

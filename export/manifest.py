@@ -4,11 +4,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 
 from engines.bundle.manifest import FileEntry, TensorEntry, TransformerEntry, down_sampler_graph, up_sampler_graph
 from engines.bundle.open import sha256_of_file
-from export.specification import slot_count
+from export.specification import example_condition, slot_count
 from reference.models import Models
 from reference.transformer import Transformer
 from reference.weights import weights_sha256
@@ -41,8 +42,18 @@ def tensor_entries(values: Any) -> tuple[TensorEntry, ...]:
     return tuple(entries)
 
 
-def transformer_entry(name: str, model: Transformer, fields: int) -> TransformerEntry:
-    """Describe target or drafter, in float32."""
+def write_null_condition(folder: Path, name: str, model: Transformer) -> FileEntry | None:
+    """Write a model's own null condition, if it has one, into the bundle and describe the file."""
+    null = model.null_condition()
+    if null is None:
+        return None
+    path = folder / f"{name}_null_condition.npy"
+    np.save(path, (null.float() if null.is_floating_point() else null).numpy(), allow_pickle=False)
+    return file_entry(folder, path)
+
+
+def transformer_entry(folder: Path, name: str, model: Transformer, fields: int) -> TransformerEntry:
+    """Describe target or drafter, in float32; its null condition is written into the bundle."""
     config = model.config
     return TransformerEntry(
         graph=name,
@@ -51,7 +62,9 @@ def transformer_entry(name: str, model: Transformer, fields: int) -> Transformer
         grid_width=config.grid_width,
         vocabulary=config.vocabulary,
         prefix_length=config.prefix_length,
-        prefix_fields=fields,
+        condition=config.condition,
+        condition_width=example_condition(model, fields).shape[1],
+        null_condition=write_null_condition(folder, name, model),
         layers=config.layers,
         heads=config.heads,
         head_dim=config.head_dim,

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import onnx
+import onnx_ir
 import torch
 from onnxscript.values import Opset
 from torch import nn
@@ -28,8 +28,8 @@ def onnx_from_torch(
     dynamic: Mapping[str, Mapping[int, str]],
     input_names: Sequence[str],
     output_names: Sequence[str],
-) -> onnx.ModelProto:
-    """Export a module.
+) -> onnx_ir.Model:
+    """Export a module; the model's initialisers are the module's own tensors, not copies.
 
     Args:
         module: In the precision of the bundle, on the CPU.
@@ -66,6 +66,4 @@ def onnx_from_torch(
         )
     if program is None:
         raise RuntimeError(f"torch exported nothing for {type(module).__name__}")
-    model = program.model_proto
-    onnx.checker.check_model(model)
-    return model
+    return program.model

@@ -36,7 +36,7 @@ class GraphSpecification:
 
     Attributes:
         name: In the bundle.
-        module: In the bundle's precision.
+        module: In float32; the builder casts it to the bundle's precision.
         example: Arguments of `forward` to trace with; a list of tensors is one argument.
         dynamic: Dynamic axes by argument.
         input_names: Flat names.
@@ -44,6 +44,7 @@ class GraphSpecification:
         ranges: Range of every dynamic dimension.
         kind: What the compared output is, which decides the tolerance.
         compared: The output that is compared with the reference.
+        weights: Whose weights the graph has: graphs that share them share a file, where they are large.
     """
 
     name: str
@@ -55,6 +56,7 @@ class GraphSpecification:
     ranges: Mapping[str, Range]
     kind: Kind
     compared: str
+    weights: str = "sampling"
 
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Run the module in torch on flat inputs; return its outputs by name."""
@@ -106,20 +108,30 @@ def _transformer(name: str, model: Transformer, dtype: torch.dtype) -> GraphSpec
         ranges={"batch": BATCH, "fed": (1, 1, config.sequence_length)},
         kind="logits",
         compared="logits",
+        weights=name,
     )
+
+
+def example_condition(model: Transformer, fields: int) -> Tensor:
+    """Return a condition of the model's shape and type, of nothing, [P, fields or width]."""
+    config = model.config
+    if config.condition_width:
+        return torch.zeros(config.prefix_length, config.condition_width)
+    return torch.zeros(config.prefix_length, 1 if config.condition == "class" else fields, dtype=torch.long)
 
 
 def _condition(name: str, model: Transformer, fields: int) -> GraphSpecification:
     return GraphSpecification(
         name=name,
         module=ConditionGraph(model),
-        example={"ids": torch.zeros(2, model.config.prefix_length, fields, dtype=torch.long)},
-        dynamic={"ids": {0: "batch"}},
-        input_names=("ids",),
+        example={"condition": example_condition(model, fields)[None].repeat(2, 1, 1)},
+        dynamic={"condition": {0: "batch"}},
+        input_names=("condition",),
         output_names=("prefix",),
         ranges={"batch": BATCH},
         kind="embeddings",
         compared="prefix",
+        weights=name.removesuffix("_condition"),
     )
 
 
@@ -143,7 +155,11 @@ def _samplers(models: Models, all_filters: bool) -> list[GraphSpecification]:
             found.append(
                 GraphSpecification(
                     name=up_sampler_graph(ratio, up_sampler),
-                    module=UpSamplerGraph(models, ratio, up_sampler),
+                    module=UpSamplerGraph(
+                        models.latent_up_samplers[ratio] if up_sampler == "latent" else models.tokenizer,
+                        ratio,
+                        up_sampler,
+                    ),
                     example={"low_tokens": torch.zeros(5, columns + 1, dtype=torch.long)},
                     dynamic={"low_tokens": {0: "rows", 1: "columns"}},
                     input_names=("low_tokens",),
@@ -151,6 +167,7 @@ def _samplers(models: Models, all_filters: bool) -> list[GraphSpecification]:
                     ranges={"rows": (1, rows, rows), "columns": (1, columns, columns)},
                     kind="codes",
                     compared="high_tokens",
+                    weights="latent" if up_sampler == "latent" else "tokenizer",
                 )
             )
         rows, columns = high.config.grid_height, high.config.grid_width
@@ -161,7 +178,11 @@ def _samplers(models: Models, all_filters: bool) -> list[GraphSpecification]:
             found.append(
                 GraphSpecification(
                     name=down_sampler_graph(ratio, down_sampler),
-                    module=DownSamplerGraph(models, ratio, down_sampler),
+                    module=DownSamplerGraph(
+                        models.latent_down_samplers[ratio] if down_sampler == "latent" else models.tokenizer,
+                        ratio,
+                        down_sampler,
+                    ),
                     example={"high_tokens": torch.zeros(3 * ratio, columns + ratio, dtype=torch.long)},
                     dynamic={"high_tokens": {0: "high_rows", 1: "high_columns"}},
                     input_names=("high_tokens",),
@@ -169,6 +190,7 @@ def _samplers(models: Models, all_filters: bool) -> list[GraphSpecification]:
                     ranges={"high_rows": (ratio, rows, rows), "high_columns": (ratio, columns, columns)},
                     kind="codes",
                     compared="low_tokens",
+                    weights="latent" if down_sampler == "latent" else "tokenizer",
                 )
             )
     return found
@@ -186,6 +208,7 @@ def _decoder(models: Models) -> GraphSpecification:
         ranges={"rows": (1, high.grid_height, high.grid_height), "columns": (1, high.grid_width, high.grid_width)},
         kind="pixels",
         compared="image",
+        weights="tokenizer",
     )
 
 
@@ -239,7 +262,7 @@ def specifications(
     """Return the graphs of a bundle.
 
     Args:
-        models: In `dtype`, on the CPU.
+        models: In float32, on the CPU.
         dtype: The bundle's precision; sampling and acceptance are float32 in every bundle.
         fields: Ids a prefix token.
         all_filters: Samplers of every resize filter, and not of the default ones alone.

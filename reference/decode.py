@@ -48,9 +48,8 @@ class _Decoder:
         self, models: Models, condition: Condition, settings: Settings, seed: int, record_logits: bool
     ) -> None:
         self.models, self.settings, self.trace = models, settings, Trace()
-        prefixes = condition.prefixes(settings.guidance_scale)
         self.states = [
-            ModelState(models.transformer(number), number, prefixes, settings, seed, self.trace, record_logits)
+            ModelState(models.transformer(number), number, condition, settings, seed, self.trace, record_logits)
             for number in settings.model_numbers
         ]
         self.refresh_from = [0] * len(self.states)

@@ -53,8 +53,8 @@ def load() -> Models:
         for module in (*transformers, tokenizer):
             fill(module, generator, SHARPNESS)
         for model in transformers:
-            for table in (model.cls_embedding.weight, model.tok_embeddings.weight, model.abs_pe):
-                table.mul_(EMBEDDING_SCALE)
+            for name in ("cls_embedding.weight", "tok_embeddings.weight", "abs_pe"):
+                model.get_parameter(name).mul_(EMBEDDING_SCALE)
         up_samplers = {ratio: LatentUpSampler(_latent(ratio, 2), tokenizer.codebook) for ratio in LATENT_RATIOS}
         down_samplers = {ratio: LatentDownSampler(_latent(ratio, 1), tokenizer.codebook) for ratio in LATENT_RATIOS}
         for sampler in (*up_samplers.values(), *down_samplers.values()):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from reference.latent import LatentDownSampler, LatentUpSampler
 from reference.scaling import down_sample, up_sample
 from reference.settings import DownSampler, UpSampler
-from reference.tokenizer import Tokenizer
+from reference.tokenizer import ImageTokenizer
 from reference.transformer import Transformer
 
 Scaler = TypeVar("Scaler", bound=nn.Module)
@@ -30,7 +30,7 @@ class Models:
 
     target: Transformer
     drafters: tuple[Transformer, ...]
-    tokenizer: Tokenizer
+    tokenizer: ImageTokenizer
     latent_up_samplers: Mapping[int, LatentUpSampler] = field(default_factory=dict)
     latent_down_samplers: Mapping[int, LatentDownSampler] = field(default_factory=dict)
 
@@ -98,11 +98,44 @@ def _of_ratio(scalers: Mapping[int, Scaler], scale_ratio: int, setting: str) -> 
 
 @dataclass(frozen=True)
 class Condition:
-    """The prefix of a decode and its null counterpart, Int[P, fields] each."""
+    """What a decode is asked to draw: Int[P, fields] or Float[P, width], by the kind of the models' conditions.
+
+    Attributes:
+        cond: The condition.
+        uncond: Its null counterpart; None takes each model's own.
+        shown: Bool[P], which prefix tokens exist for both halves; None is all of them. The others (a caption's padding
+            on the left) are never fed, so that no query sees them (PREFILL).
+    """
 
     cond: Tensor
-    uncond: Tensor
+    uncond: Tensor | None = None
+    shown: Tensor | None = None
 
-    def prefixes(self, guidance_scale: float) -> Tensor:
-        """Return Int[B, P, fields]: both with guidance, the conditional one alone without."""
-        return self.cond[None] if guidance_scale == 1 else torch.stack([self.cond, self.uncond])
+    def __post_init__(self) -> None:
+        """Check that the last prefix token exists: the first image token is predicted from it (GRID-2).
+
+        Raises:
+            ValueError: it does not, or `shown` has another length than the condition.
+        """
+        if self.shown is not None and (self.shown.shape != self.cond.shape[:1] or not bool(self.shown[-1])):
+            raise ValueError(f"condition: expected {len(self.cond)} marks of prefix tokens, the last of them set")
+
+    def prefixes(self, model: Transformer, guidance_scale: float) -> Tensor:
+        """Return [B, P, fields or width] for a model: both with guidance, the conditional one alone without.
+
+        Raises:
+            ValueError: it does not fit the model, or there is no null condition and guidance asks for one.
+        """
+        config = model.config
+        if len(self.cond) != config.prefix_length:
+            raise ValueError(f"condition: expected {config.prefix_length} prefix tokens, got {len(self.cond)}")
+        if guidance_scale == 1:
+            return self.cond[None]
+        uncond = model.null_condition() if self.uncond is None else self.uncond
+        if uncond is None:
+            raise ValueError("condition: expected a null condition for guidance, got none")
+        return torch.stack([self.cond, uncond.to(self.cond.dtype)])
+
+    def places(self) -> Tensor:
+        """Return the positions of the prefix tokens that exist, Int[n], ascending."""
+        return torch.arange(len(self.cond)) if self.shown is None else self.shown.nonzero()[:, 0]

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from reference.tokenizer import Tokenizer
+from reference.tokenizer import ImageTokenizer
 
 UP_FILTERS = ("bicubic", "bilinear", "nearest")
 DOWN_FILTERS = ("area", "bicubic")
@@ -61,7 +61,7 @@ def cubic_kernel(scale: int) -> tuple[int, list[float]]:
     return -first, [value / sum(values) for value in values]
 
 
-def up_sample(tokenizer: Tokenizer, tokens: Tensor, scale_ratio: int, resize_filter: str = "bicubic") -> Tensor:
+def up_sample(tokenizer: ImageTokenizer, tokens: Tensor, scale_ratio: int, resize_filter: str = "bicubic") -> Tensor:
     """Return U_r of the low-resolution rows known so far (SCALE-1).
 
     The result of a row depends on the rows next to it: the last rows that come out see an edge where later
@@ -83,7 +83,7 @@ def up_sample(tokenizer: Tokenizer, tokens: Tensor, scale_ratio: int, resize_fil
     return tokenizer.tokens_from_images(enlarge(images, scale_ratio, resize_filter))[0]
 
 
-def down_sample(tokenizer: Tokenizer, tokens: Tensor, scale_ratio: int, resize_filter: str = "area") -> Tensor:
+def down_sample(tokenizer: ImageTokenizer, tokens: Tensor, scale_ratio: int, resize_filter: str = "area") -> Tensor:
     """Return D_r of the verified high-resolution rows (SCALE-2).
 
     Args:

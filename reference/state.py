@@ -7,6 +7,7 @@ from torch import Tensor
 
 from reference.anchor import Anchor
 from reference.cache import KVCache, feed
+from reference.models import Condition
 from reference.noise import gumbel_noise, sample_stream
 from reference.sampling import sample, target_log_probs
 from reference.settings import Settings
@@ -27,13 +28,13 @@ class ModelState:
         self,
         model: Transformer,
         number: int,
-        prefixes: Tensor,
+        condition: Condition,
         settings: Settings,
         seed: int,
         trace: Trace,
         record_logits: bool,
     ) -> None:
-        """Feed the prefix (PREFILL): Int[B, P, fields], B = 2 with guidance (conditional first), else 1."""
+        """Feed the prefix (PREFILL): the conditional half first, and with guidance the null condition's."""
         self.model, self.number, self.settings, self.seed = model, number, settings, seed
         self.trace, self.record_logits = trace, record_logits
         config = model.config
@@ -41,9 +42,9 @@ class ModelState:
         self.grid = torch.full((self.height * self.width,), -1, dtype=torch.long)
         self.pending: set[int] = set()
         self.unfed: set[int] = set()
+        prefixes, places = condition.prefixes(model, settings.guidance_scale), condition.places()
         self.cache = KVCache(config, len(prefixes), model.output.weight.dtype)
-        places = torch.arange(config.prefix_length)
-        logits = feed(model, self.cache, model.prefix_embeddings(prefixes), places)
+        logits = feed(model, self.cache, model.prefix_embeddings(prefixes)[:, places], places)
         self._record(places, torch.full_like(places, -1), logits)
         # Row 0 of what `query` returns for cell 0: it has no predecessor to feed (GRID-2).
         self.first_logits = logits[:, -1:]

@@ -1,8 +1,9 @@
-"""The autoregressive transformer that serves as target and as drafter (LlamaGen's shape).
+"""The autoregressive transformer that serves as target and as drafter: the demo's, LlamaGen's and Tar's AR-DTok's.
 
-Pre-norm blocks with RMSNorm, SwiGLU and 2-D rotary positions; a prefix carries the condition. The
-module holds weights and the order of operations; where keys and values are kept is the caller's
-business (`attend`), so that training, the reference's cache and exported graphs share every line.
+Pre-norm blocks with RMSNorm and SwiGLU; positions are rotary in two dimensions, absolute, or both; a prefix
+carries the condition. Names are the published checkpoints'. The module holds weights and the order of
+operations; where keys and values are kept is the caller's business (`attend`), so that training, the
+reference's cache and exported graphs share every line.
 """
 
 from collections.abc import Callable
@@ -13,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from reference.prefix import CaptionEmbedding, ClassEmbedding, ConditionKind, FeatureProjection, FieldsEmbedding
+
 # (layer, query, key, value), each Float[B, heads, T, head_dim] -> Float[B, heads, T, head_dim]
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 # (Float[B, T, heads, head_dim], cos, sin) -> the same shape, rotated
@@ -21,7 +24,17 @@ Rotate = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class TransformerConfig:
-    """The size of a transformer and of the grid that it models."""
+    """The size of a transformer and of the grid that it models, and what sets the families apart.
+
+    Attributes:
+        prefix_vocabulary: Entries of the condition's table, for the kinds that have one.
+        condition: How a condition becomes the prefix's embeddings.
+        condition_width: Of a vector of features, for the kinds that take them.
+        rotary: Whether queries and keys of image tokens are rotated by row and column.
+        zero_prefix_rotation: Whether cos and sin are both 0 for the prefix, as in LlamaGen's checkpoints, whose
+            prefix has zero keys therefore; else the prefix is not rotated.
+        absolute: Whether a learned embedding of its position is added to every token.
+    """
 
     grid_height: int
     grid_width: int
@@ -33,6 +46,11 @@ class TransformerConfig:
     prefix_vocabulary: int = 78
     rope_base: float = 10000.0
     norm_eps: float = 1e-5
+    condition: ConditionKind = "fields"
+    condition_width: int = 0
+    rotary: bool = True
+    zero_prefix_rotation: bool = False
+    absolute: bool = True
 
     def __post_init__(self) -> None:
         """Check that heads can be rotated in two dimensions.
@@ -62,7 +80,8 @@ def rotary_table(config: TransformerConfig) -> tuple[Tensor, Tensor]:
     """Return cos and sin, each Float[sequence_length, head_dim / 2]: 2-D rotary positions.
 
     The first half of the angles turns with the row, the second with the column. Prefix positions are not
-    rotated (angle 0), so that an image query meets a prefix key at its own row and column.
+    rotated (angle 0), so that an image query meets a prefix key at its own row and column; or their cos and sin are
+    both 0 (`zero_prefix_rotation`).
     """
     half = config.head_dim // 2
     frequencies = config.rope_base ** (-torch.arange(0, half, 2, dtype=torch.float64) / half)
@@ -70,7 +89,10 @@ def rotary_table(config: TransformerConfig) -> tuple[Tensor, Tensor]:
     rows, columns = cells // config.grid_width, cells % config.grid_width
     angles = torch.cat([rows[:, None] * frequencies, columns[:, None] * frequencies], dim=1)
     angles = torch.cat([torch.zeros(config.prefix_length, half), angles])
-    return angles.cos().float(), angles.sin().float()
+    cos, sin = angles.cos().float(), angles.sin().float()
+    if config.zero_prefix_rotation:
+        cos[: config.prefix_length] = 0
+    return cos, sin
 
 
 def rotate_pairs(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -78,6 +100,11 @@ def rotate_pairs(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     even, odd = x[..., 0::2], x[..., 1::2]
     cos, sin = cos[:, :, None], sin[:, :, None]
     return torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).flatten(-2)
+
+
+def leave(x: Tensor, _cos: Tensor, _sin: Tensor) -> Tensor:
+    """Rotate nothing: of a transformer without rotary positions."""
+    return x
 
 
 def causal_attend(_layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -144,6 +171,14 @@ class Block(nn.Module):
         return cast(Tensor, x + self.feed_forward(self.ffn_norm(x)))
 
 
+def _condition_embedding(config: TransformerConfig) -> nn.Module:
+    if config.condition == "caption":
+        return CaptionEmbedding(config.prefix_length, config.condition_width, config.dim)
+    if config.condition == "class":
+        return ClassEmbedding(config.prefix_vocabulary, config.dim)
+    return FieldsEmbedding(config.prefix_vocabulary, config.dim)
+
+
 class Transformer(nn.Module):
     """An autoregressive model of a token grid after a prefix."""
 
@@ -154,19 +189,37 @@ class Transformer(nn.Module):
         super().__init__()
         self.config = config
         self.tok_embeddings = nn.Embedding(config.vocabulary, config.dim)
-        self.cls_embedding = nn.Embedding(config.prefix_vocabulary, config.dim)
-        self.abs_pe = nn.Parameter(torch.zeros(config.sequence_length, config.dim))
+        if config.condition == "features":
+            self.clip_proj = FeatureProjection(config.condition_width, config.dim)
+        else:
+            self.cls_embedding = _condition_embedding(config)
+        self.abs_pe = nn.Parameter(torch.zeros(config.sequence_length, config.dim)) if config.absolute else None
         self.layers = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = RMSNorm(config.dim, config.norm_eps)
         self.output = nn.Linear(config.dim, config.vocabulary, bias=False)
-        cos, sin = rotary_table(config)
+        self.make_rotary_table()
+
+    def make_rotary_table(self) -> None:
+        """Compute what follows from the configuration and is not among the weights."""
+        cos, sin = rotary_table(self.config)
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
 
-    def prefix_embeddings(self, prefix: Tensor) -> Tensor:
-        """Embed a condition: Int[B, P, fields] -> Float[B, P, dim], the sum over the fields; id 0 adds nothing."""
-        fields: Tensor = self.cls_embedding(prefix) * (prefix > 0)[..., None]  # Float[B, P, fields, dim]
-        return fields.sum(dim=2)
+    def prefix_embeddings(self, condition: Tensor) -> Tensor:
+        """Embed a condition, Int[B, P, fields] or Float[B, P, width] by its kind -> Float[B, P, dim]."""
+        embed = self.clip_proj if self.config.condition == "features" else self.cls_embedding
+        return cast(Tensor, embed(condition))
+
+    def null_condition(self) -> Tensor | None:
+        """Return what guidance takes for no condition, shaped as a condition; None where the caller has to say."""
+        config = self.config
+        if config.condition == "caption":
+            return cast(CaptionEmbedding, self.cls_embedding).uncond_embedding
+        if config.condition == "class":
+            return torch.full((config.prefix_length, 1), config.prefix_vocabulary - 1)
+        if config.condition == "features":
+            return torch.zeros(config.prefix_length, config.condition_width)
+        return None
 
     def token_embeddings(self, tokens: Tensor) -> Tensor:
         """Embed image tokens: Int[B, T] -> Float[B, T, dim]."""
@@ -181,10 +234,11 @@ class Transformer(nn.Module):
             embeddings: Float[B, T, dim], of prefix or image tokens.
             positions: Int[B, T], where they stand in the sequence (GRID-2: prefix first, then raster order).
             attend: Keeps keys and values and attends to them.
-            rotate: Applies the rotary positions.
+            rotate: Applies the rotary positions, where there are any.
         """
         cos, sin = F.embedding(positions, self.cos), F.embedding(positions, self.sin)
-        x = embeddings + F.embedding(positions, self.abs_pe)
+        rotate = rotate if self.config.rotary else leave
+        x = embeddings if self.abs_pe is None else embeddings + F.embedding(positions, self.abs_pe)
         for index, block in enumerate(self.layers):
             x = block(x, index, cos, sin, rotate, attend)
         return cast(Tensor, self.output(self.norm(x)))

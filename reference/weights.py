@@ -5,7 +5,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -66,14 +66,19 @@ def _load(path: Path, kind: type[Config]) -> tuple[Config, dict[str, torch.Tenso
 
 
 def _config(kind: type[Config], values: object) -> Config:
-    """Make a configuration of plain numbers of sensible size; a file from outside may hold anything."""
-    names = {field.name for field in dataclasses.fields(kind)}
-    if not isinstance(values, dict) or not names.issuperset(values):
-        raise ValueError(f"expected the fields {', '.join(sorted(names))}")
+    """Make a configuration of plain values of sensible size; a file from outside may hold anything."""
+    allowed = get_type_hints(kind)
+    if not isinstance(values, dict) or not allowed.keys() >= values.keys():
+        raise ValueError(f"expected the fields {', '.join(sorted(allowed))}")
     for name, value in values.items():
-        default = getattr(kind, name, 0)
-        right = isinstance(value, (int, float) if isinstance(default, float) else int) and not isinstance(value, bool)
-        if not right or not 0 < value <= MAX_CONFIG_NUMBER:
+        if get_origin(allowed[name]) is Literal or allowed[name] is bool:
+            choices = get_args(allowed[name]) or (False, True)
+            if not any(value is choice or (isinstance(value, str) and value == choice) for choice in choices):
+                raise ValueError(f"{name}: expected one of {', '.join(map(str, choices))}, got {value!r:.40}")
+            continue
+        right = isinstance(value, (int, float) if allowed[name] is float else int) and not isinstance(value, bool)
+        may_be_zero = getattr(kind, name, 1) == 0
+        if not right or not (0 < value <= MAX_CONFIG_NUMBER or (may_be_zero and value == 0)):
             raise ValueError(f"{name}: expected a number in 1..{MAX_CONFIG_NUMBER}, got {value!r:.40}")
     return kind(**values)
 
@@ -93,8 +98,12 @@ def with_tensors(make: Callable[[], AnyModule], tensors: Mapping[str, torch.Tens
     broken = sorted(name for name, value in tensors.items() if not bool(torch.isfinite(value).all()))
     if broken:
         raise WeightsError(f"{path}: expected finite numbers, got NaN or infinity in {', '.join(broken[:8])}")
-    module = make()
-    module.load_state_dict(tensors)
+    with torch.device("meta"):  # the file's tensors become the module's own: no weights are drawn and none copied
+        module = make()
+    module.load_state_dict(tensors, assign=True)
+    for part in module.modules():
+        if isinstance(part, Transformer):
+            part.make_rotary_table()
     return module.eval().requires_grad_(False)
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import engines
+from conformance.engines.conditions import engine_condition
 from conformance.rules.decode_case import Rounding
 from conformance.subject import Subject
 from reference import demo
@@ -88,12 +89,6 @@ class EngineCase:
         return self.subject.models
 
     @property
-    def prefix_ids(self) -> NDArray[np.int64]:
-        """The condition and the null condition, Int[2, P, fields]."""
-        condition = self.condition
-        return np.stack([condition.cond.numpy(), condition.uncond.numpy()])
-
-    @property
     def condition(self) -> Condition:
         return demo.condition(self.prompt, self.seed)
 
@@ -123,7 +118,7 @@ class EngineCase:
         draft = None
         if self.draft is not None:
             draft = np.array(self.draft).reshape(self.grid(self.settings.model_numbers[-1]))
-        decoded = pipeline.decode(self.prefix_ids, settings, self.seed, draft, record_logits=True)
+        decoded = pipeline.decode(engine_condition(self.condition), settings, self.seed, draft, record_logits=True)
         return Decoded(torch.from_numpy(decoded.tokens), reference_trace(decoded.trace))
 
 

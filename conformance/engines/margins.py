@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reference.settings import Settings
-from reference.tokenizer import Tokenizer
+from reference.tokenizer import ImageTokenizer
 
 # Rounding of the float32 samplers themselves, in nats.
 ROUNDING = 1e-5
@@ -154,7 +154,7 @@ def repredicted_tokens(old: Uncertain, new: Uncertain, noise: Floats) -> Mask:
     return np.asarray(most >= least.max())
 
 
-def code_margins(tokenizer: Tokenizer, choose: Callable[[], Tensor]) -> tuple[NDArray[np.int64], Floats]:
+def code_margins(tokenizer: ImageTokenizer, choose: Callable[[], Tensor]) -> tuple[NDArray[np.int64], Floats]:
     """Return what U_r or D_r chooses, Int[h, w], and how far ahead of the second-best each code is, Float[h, w].
 
     Args:

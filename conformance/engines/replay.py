@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 import engines
 from conformance.engines.cases import Case
+from conformance.engines.conditions import engine_condition
 from engines.transformer import TransformerSession
 from reference.decode import Condition, Decoded
 from reference.settings import Settings
@@ -109,13 +110,16 @@ def replay(
     most_near_ties: float | None = None,
 ) -> Replayed:
     """Feed every pass of a reference trace to the engines."""
-    prefix_ids = condition.prefixes(settings.guidance_scale).numpy()
+    null, guidance_scale = pipeline.bundle.null_conditions, settings.guidance_scale
+    given = engine_condition(condition)
     sessions: dict[int, TransformerSession] = {}
     logits = []
     for made in decoded.trace.passes:
         entry = pipeline.bundle.manifest.models[made.model]
         if made.model not in sessions:
-            sessions[made.model] = TransformerSession(pipeline.backend, entry, prefix_ids)
+            sessions[made.model] = TransformerSession(
+                pipeline.backend, entry, given.prefixes(null[made.model], guidance_scale), given.places()
+            )
             logits.append(sessions[made.model].prefill())
         else:
             cells = made.positions.numpy() - entry.prefix_length

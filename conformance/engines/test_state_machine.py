@@ -16,6 +16,7 @@ from hypothesis.stateful import (
 )
 
 from conformance.engines.cases import PROMPTS, SEED, SMALL_SETTINGS
+from conformance.engines.conditions import engine_condition
 from conformance.engines.engine_case import EngineCase, run
 from conformance.engines.engine_laws import same
 from conformance.mutants.catalogue import MUTANTS
@@ -46,12 +47,11 @@ class CacheMachine(RuleBasedStateMachine):
         pipeline, self.model = self.subject.pipeline, model
         case = EngineCase(self.subject, PROMPTS[0], SMALL_SETTINGS[0], SEED)
         both = guided and "guidance" in self.subject.capabilities
-        prefix_ids = case.prefix_ids if both else case.prefix_ids[:1]
-        self.entry = pipeline.bundle.manifest.models[model]
-        self.session = TransformerSession(pipeline.backend, self.entry, prefix_ids)
         transformer = self.subject.models.transformer(model)
-        conditions = [case.condition.cond, case.condition.uncond][: len(prefix_ids)]
-        self.oracles = [DictionaryModel(transformer, condition) for condition in conditions]
+        prefixes = case.condition.prefixes(transformer, 2.0 if both else 1.0)
+        self.entry = pipeline.bundle.manifest.models[model]
+        self.session = TransformerSession(pipeline.backend, self.entry, prefixes.numpy())
+        self.oracles = [DictionaryModel(transformer, prefix) for prefix in prefixes]
         self.tolerance = case.rounding.logits
         self.cells = self.entry.grid_height * self.entry.grid_width
         expected = [list(oracle.feed_prefix().values()) for oracle in self.oracles]
@@ -112,7 +112,7 @@ class CacheMachine(RuleBasedStateMachine):
         pipeline = self.subject.pipeline
         chosen = pipeline.settings(**vars(case.settings))
         with pytest.raises(CancelledError):
-            pipeline.decode(case.prefix_ids, chosen, case.seed, progress=stop)
+            pipeline.decode(engine_condition(case.condition), chosen, case.seed, progress=stop)
         assert same(case.run(), expected), "a cancelled decode changed the next one"
         reach("a decode is cancelled")
 

@@ -20,6 +20,7 @@ from engines.bundle import BundleError, open_bundle
 from engines.bundle.manifest import MANIFEST_NAME
 from engines.prompts import PlanError, PromptError, load_plan, make_plan, parse
 from reference import minimal
+from reference.tokenizer import Tokenizer
 from reference.weights import (
     AnyConfig,
     WeightsError,
@@ -97,10 +98,11 @@ def make_inputs(folder: Path, bundle: Path) -> list[Input]:
         bundle: The minimal preset's.
     """
     models = minimal.load()
-    latent = models.latent_up_samplers[2]
+    latent, tokenizer = models.latent_up_samplers[2], models.tokenizer
+    assert isinstance(tokenizer, Tokenizer)
     weights: dict[str, tuple[nn.Module, AnyConfig, Callable[[Path], object]]] = {
         "transformer": (models.target, models.target.config, load_transformer),
-        "tokenizer": (models.tokenizer, models.tokenizer.config, load_tokenizer),
+        "tokenizer": (tokenizer, tokenizer.config, load_tokenizer),
         "latent up-sampler": (latent, latent.config, load_latent_up_sampler),
     }
     found = []

@@ -151,8 +151,8 @@ class _TwoConditions(WrappedBackend):
     """Take the condition for the null condition, too."""
 
     def run(self, graph: str, inputs: Tensors) -> dict[str, NDArray[Any]]:
-        if graph.endswith("_condition") and len(inputs["ids"]) == 2:
-            inputs = {"ids": inputs["ids"][[0, 0]]}
+        if graph.endswith("_condition") and len(inputs["condition"]) == 2:
+            inputs = {"condition": inputs["condition"][[0, 0]]}
         return super().run(graph, inputs)
 
 

@@ -28,8 +28,7 @@ def models_of(case: DecodeCase) -> tuple[int, ...]:
 
 def conditions(case: DecodeCase) -> list[Tensor]:
     """Return the prefixes of a decode's batch: the condition, and the null prefix where there is guidance."""
-    condition = case.condition
-    return [condition.cond] if case.settings.guidance_scale == 1 else [condition.cond, condition.uncond]
+    return list(case.condition.prefixes(case.models.target, case.settings.guidance_scale))
 
 
 def processed(case: DecodeCase, logits: Tensor | list[Array], top_p_factor: float = 1.0) -> list[float]:

@@ -160,7 +160,7 @@ def autoregressive_law(world: tuple[Models, Condition], settings: Settings) -> L
     model = models.target
     cells, codes = model.config.grid_height * model.config.grid_width, model.config.vocabulary
     grids = torch.cartesian_prod(*[torch.arange(codes)] * cells).reshape(-1, cells)
-    prefixes = condition.prefixes(settings.guidance_scale)
+    prefixes = condition.prefixes(model, settings.guidance_scale)
     positions = torch.arange(model.config.sequence_length - 1)[None].expand(len(grids), -1)
     halves = []
     for prefix in prefixes:

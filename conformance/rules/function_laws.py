@@ -21,6 +21,7 @@ from reference.transformer import Transformer
 
 Feed = Callable[[Transformer, KVCache, Tensor, Tensor], Tensor]
 TOLERANCE = 1e-9
+GUIDED = 2.0  # any scale but 1: both halves
 
 
 def cells_are_in_raster_order(mask: Mask, raster_positions: Callable[[Tensor], Tensor]) -> None:
@@ -183,7 +184,7 @@ def sample_is_first_largest(
 def passes_attend_to_what_is_written(toy: Toy, passes: Sequence[Mapping[int, int]], feed: Feed) -> None:
     """KV-1, KV-2: the logits of passes over {cell: token}, after the prefix, and the keys and values they leave."""
     world = build(toy)
-    model, prefixes = world.models.target, torch.stack([world.condition.cond, world.condition.uncond])
+    model, prefixes = world.models.target, world.condition.prefixes(world.models.target, GUIDED)
     cache = KVCache(model.config, 2, torch.float64)
     feed(model, cache, model.prefix_embeddings(prefixes), torch.arange(toy.prefix_length))
     rows = [DictionaryModel(model, prefix) for prefix in prefixes]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reference.models import Models
+from reference.tokenizer import Tokenizer
 from reference.transformer import Transformer
 
 Array = NDArray[np.float64]
@@ -169,6 +170,7 @@ def rescaled_tokens(models: Models, tokens: Tensor, scale: int, up: bool, name: 
     """
     tokenizer = models.tokenizer
     directions = array(tokenizer.codebook)
+    assert isinstance(tokenizer, Tokenizer)
     directions = directions / np.linalg.norm(directions, axis=1, keepdims=True)
     if name == "latent":
         latent = models.latent_up_samplers[scale] if up else models.latent_down_samplers[scale]

@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 import engines
 from conformance.study.rows import Row, Scene, StudyError, pack_tokens
 from conformance.study.variants import AR, OTHER_SEEDS, Variant, identity
+from engines.prompts import null_prefix
 from engines.prompts.vocabulary import TASKS
 from reference import demo
 from reference.batch import decode_batch
 from reference.demo import scenes
 from reference.demo.evaluate import prompt_holds
 from reference.images import images_from_pixels
-from reference.tokenizer import Tokenizer
+from reference.tokenizer import ImageTokenizer
 from reference.weights import weights_sha256
 
 BATCH = 40
@@ -50,7 +51,7 @@ def seed_of(where: Scene, item: Variant) -> int:
 
 
 @torch.inference_mode()
-def oracle_draft(tokenizer: Tokenizer, item: scenes.Scene, side: int) -> NDArray[np.int64]:
+def oracle_draft(tokenizer: ImageTokenizer, item: scenes.Scene, side: int) -> NDArray[np.int64]:
     """Return the low-resolution tokens of a real scene, Int[side, side]."""
     pixels = torch.from_numpy(item.render(side * tokenizer.config.factor))[None]
     draft: NDArray[np.int64] = tokenizer.tokens_from_images(images_from_pixels(pixels))[0].numpy()
@@ -151,7 +152,7 @@ class Worker:
         grids = decode_batch(
             self.models.target,
             torch.stack([item.cond for item in conditions]),
-            conditions[0].uncond,
+            torch.from_numpy(null_prefix()),
             seeds,
             settings.guidance_scale,
             settings.temperature,

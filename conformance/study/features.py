@@ -8,16 +8,18 @@ variants of this study with each other. It is no FID: neither Inception's featur
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.progress import track
+from torch import nn
 
 from conformance.study.files import write_whole
 from conformance.study.rows import Row
-from reference.tokenizer import Tokenizer
+from reference.tokenizer import ImageTokenizer
 
 FEATURES_NAME = "features.npz"
 BATCH = 16
@@ -26,10 +28,10 @@ Features = dict[Key, NDArray[np.float32]]
 
 
 @torch.inference_mode()
-def features_from_tokens(tokenizer: Tokenizer, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
+def features_from_tokens(tokenizer: ImageTokenizer, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
     """Return the features, Float32[B, 2 * width], of the images that tokens, Int[B, H, W], decode to."""
     images = tokenizer.images_from_tokens(torch.from_numpy(tokens))
-    hidden = tokenizer.encoder[:-1](images).flatten(2)
+    hidden = cast(nn.Sequential, tokenizer.encoder)[:-1](images).flatten(2)
     features = torch.cat([hidden.mean(dim=2), hidden.std(dim=2, correction=0)], dim=1)
     return np.asarray(features.float().numpy())
 
@@ -53,7 +55,7 @@ def _write(path: Path, features: dict[str, NDArray[np.float32]]) -> None:
     write_whole(path, content.getvalue())
 
 
-def features_of(rows: Sequence[Row], tokenizer: Tokenizer, folder: Path) -> Features:
+def features_of(rows: Sequence[Row], tokenizer: ImageTokenizer, folder: Path) -> Features:
     """Return the features of every row by its key, Float32[2 * width] each; computed once and kept in the folder."""
     known = _read(folder / FEATURES_NAME)
     missing = [row for row in rows if _name(row.key) not in known]

@@ -20,6 +20,7 @@ from reference.trace import Cycle
 
 # Passes after which slots are written out of order, again and again, are told in full.
 PASSES_OF = tuple(item for item in SMALL_SETTINGS if item.mode in ("serial", "parallel") and item.temperature > 0)[:3]
+GUIDED = 2.0  # any scale but 1: both halves
 FREE_RUNNING = tuple(item for item in SMALL_SETTINGS if item.temperature > 0)
 
 
@@ -40,7 +41,7 @@ def model_stages(models: Models, tolerance: float) -> tuple[Stage, ...]:
         for index, settings in enumerate(PASSES_OF):
             condition = demo.condition(PROMPTS[index], SEED)
             decoded = decode(models, condition, settings, SEED, record_logits=True)
-            prefixes = condition.prefixes(settings.guidance_scale)
+            prefixes = condition.prefixes(models.target, settings.guidance_scale)
             for number_of_model in settings.model_numbers:
                 made = [item for item in decoded.trace.passes if item.model == number_of_model]
                 logits = [item.logits for item in made if item.logits is not None]
@@ -80,7 +81,7 @@ def model_stages(models: Models, tolerance: float) -> tuple[Stage, ...]:
             inputs: dict[str, NDArray[Any]] = {
                 "settings": as_text(settings),
                 "seed": np.array(seed, dtype=np.uint64),
-                "prefix_ids": torch.stack([condition.cond, condition.uncond]).numpy(),
+                "prefix_ids": condition.prefixes(models.target, GUIDED).numpy(),
             }
             answers = {
                 "tokens": decoded.tokens.numpy(),

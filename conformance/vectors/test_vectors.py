@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import engines
 from conformance.subject import Subject
 from conformance.vectors import __main__ as command
 from conformance.vectors.folder import MANIFEST_NAME, Case, VectorsError, read_arrays, read_cases
@@ -131,7 +132,9 @@ def answer_rescaling(inputs: Inputs, subject: Subject) -> Inputs:
 def answer_decode(inputs: Inputs, subject: Subject) -> Inputs:
     """Answer with the engines' loop."""
     pipeline, settings = subject.pipeline, json.loads(inputs["settings"].tobytes())
-    decoded = pipeline.decode(inputs["prefix_ids"], pipeline.settings(**settings), int(inputs["seed"]))
+    decoded = pipeline.decode(
+        engines.Condition(*inputs["prefix_ids"]), pipeline.settings(**settings), int(inputs["seed"])
+    )
     cycles, shape = decoded.trace.cycles_of(0), decoded.tokens.shape
     numbers = range(len(pipeline.bundle.manifest.models))
     return {

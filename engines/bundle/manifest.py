@@ -8,10 +8,15 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from engines.settings import MAX_DRAFTERS, Settings
 
-SCHEMA_VERSION: Literal[2] = 2
+SCHEMA_VERSION: Literal[3] = 3
 MANIFEST_NAME = "manifest.json"
 MAX_MANIFEST_BYTES = 4 * 2**20
 Precision = Literal["fp32", "fp16", "bf16"]
+# Which models: the demo's, LlamaGen's (class or caption) or Tar's AR-DTok.
+Family = Literal["demo", "llamagen", "tar"]
+# fields: rows of ids, whose embeddings are added. class: one id. caption: a text encoder's features. features: an image
+# encoder's.
+ConditionKind = Literal["fields", "class", "caption", "features"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Positive = Annotated[int, Field(ge=1)]
 
@@ -96,13 +101,19 @@ class TransformerEntry(_Entry):
     grid_width: Positive
     vocabulary: Positive
     prefix_length: Positive
-    prefix_fields: Positive
+    condition: ConditionKind
+    condition_width: Positive  # ids or numbers a prefix token
+    null_condition: FileEntry | None = None  # of [prefix_length, condition_width], what guidance takes for no condition
     layers: Positive
     heads: Positive
     head_dim: Positive
     dim: Positive
     slots: Positive
     weights_sha256: Sha256
+
+
+# The graph that makes TA-Tok's features of semantic ids.
+SEMANTIC_FEATURES = "semantic_features"
 
 
 def up_sampler_graph(scale_ratio: int, up_sampler: str) -> str:
@@ -118,21 +129,25 @@ def down_sampler_graph(scale_ratio: int, down_sampler: str) -> str:
 class Manifest(_Entry):
     """A bundle's manifest."""
 
-    schema_version: Literal[2]
+    schema_version: Literal[3]
     name: str
+    family: Family
     precision: Precision
     created: str
     tools: dict[str, str]
     token_pixels: Positive
     models: Annotated[tuple[TransformerEntry, ...], Field(min_length=1, max_length=1 + MAX_DRAFTERS)]
     tokenizer_sha256: Sha256
+    semantic_ids: Annotated[int, Field(ge=0)] = 0  # how many TA-Tok has, where the bundle holds it
+    ta_tok_sha256: Sha256 | None = None
     latent_sha256: dict[str, Sha256] = {}  # weights of the trained up- and down-samplers, by graph
     graphs: dict[str, GraphEntry]
     codes: FileEntry
     code_dim: Positive
     neighbours: FileEntry
     max_neighbours: Positive
-    prompt_grammar: FileEntry
+    prompt_grammar: FileEntry | None = None  # of the demo
+    weights: tuple[FileEntry, ...] = ()  # which large graphs keep beside their ONNX files, and share
     settings: Settings
 
     @model_validator(mode="after")
@@ -149,6 +164,19 @@ class Manifest(_Entry):
                     f"head_dim] = [batch, {', '.join(map(str, expected))}], got "
                     + ", ".join(f"{item.name} {list(item.shape)}" for item in caches[:4])
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _conditions_fit(self) -> Self:
+        """Check that all models take the same condition, of which each makes its own prefix."""
+        for number, entry in enumerate(self.models):
+            if (entry.condition, entry.condition_width) != (self.target.condition, self.target.condition_width):
+                raise ValueError(
+                    f"models.{number}: expected a condition of the target's kind and width, {self.target.condition} "
+                    f"{self.target.condition_width}, got {entry.condition} {entry.condition_width}"
+                )
+        if (self.target.condition == "fields") != (self.family == "demo" and self.prompt_grammar is not None):
+            raise ValueError("family: expected demo, with a prompt grammar, where and only where conditions are fields")
         return self
 
     @model_validator(mode="after")
@@ -184,7 +212,9 @@ class Manifest(_Entry):
 
     def files(self) -> list[FileEntry]:
         """Return every file that the bundle must hold, the manifest aside."""
-        files = [self.codes, self.neighbours, self.prompt_grammar]
+        files = [self.codes, self.neighbours, *self.weights]
+        files += [self.prompt_grammar] if self.prompt_grammar else []
+        files += [entry.null_condition for entry in self.models if entry.null_condition]
         for graph in self.graphs.values():
             files += [graph.onnx, *(plan.file for plan in graph.plans)]
         return files

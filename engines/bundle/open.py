@@ -10,7 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from engines.bundle.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, SCHEMA_VERSION, BundleError, FileEntry, Manifest
+from engines.bundle.manifest import (
+    MANIFEST_NAME,
+    MAX_MANIFEST_BYTES,
+    SCHEMA_VERSION,
+    BundleError,
+    FileEntry,
+    Manifest,
+    TransformerEntry,
+)
 
 _GRAPHS = ("decoder", "sampler", "acceptance")
 REBUILD = "build the bundle again with `python -m export.build --force`"
@@ -25,12 +33,14 @@ class Bundle:
         manifest: What it holds.
         neighbours: Int[V, max_neighbours], POOL-1.
         codes: Float32[V, d], as the quantiser compares them.
+        null_conditions: Of each model, Int64[P, fields] or Float32[P, width], or None where the prompt makes it.
     """
 
     path: Path
     manifest: Manifest
     neighbours: NDArray[np.int64]
     codes: NDArray[np.float32]
+    null_conditions: tuple[NDArray[Any] | None, ...]
 
     def file(self, entry: FileEntry) -> Path:
         """Return the path of one of its files."""
@@ -109,6 +119,18 @@ def _read_codes(folder: Path, manifest: Manifest) -> NDArray[np.float32]:
     return codes
 
 
+def _read_null_condition(folder: Path, entry: TransformerEntry) -> NDArray[Any] | None:
+    if entry.null_condition is None:
+        return None
+    path, shape = folder / entry.null_condition.path, (entry.prefix_length, entry.condition_width)
+    if entry.condition in ("caption", "features"):
+        null = _read_array(path, shape, np.float32)
+        if not np.isfinite(null).all():
+            raise BundleError(f"{path}: expected finite numbers; {REBUILD}")
+        return null
+    return _read_array(path, shape, np.int64)
+
+
 def open_bundle(path: Path | str) -> Bundle:
     """Open a bundle.
 
@@ -130,4 +152,6 @@ def open_bundle(path: Path | str) -> Bundle:
         raise BundleError(f"{folder / MANIFEST_NAME}: graphs: missing {', '.join(missing)}; {REBUILD}")
     for entry in manifest.files():
         _check_file(folder, entry)
-    return Bundle(folder, manifest, _read_neighbours(folder, manifest), _read_codes(folder, manifest))
+    neighbours, codes = _read_neighbours(folder, manifest), _read_codes(folder, manifest)
+    nulls = tuple(_read_null_condition(folder, entry) for entry in manifest.models)
+    return Bundle(folder, manifest, neighbours, codes, nulls)

@@ -3,41 +3,44 @@
 import torch
 from torch import Tensor, nn
 
-from reference.models import Models
+from reference.latent import LatentScaler
+from reference.scaling import down_sample, up_sample
 from reference.settings import DownSampler, UpSampler
-from reference.tokenizer import Tokenizer
+from reference.tokenizer import ImageTokenizer
 
 
 class UpSamplerGraph(nn.Module):
     """U_r: low_tokens Int[rows, w] -> high_tokens Int[rows * r, w * r] (SCALE-1)."""
 
-    def __init__(self, models: Models, scale_ratio: int, up_sampler: UpSampler) -> None:
+    def __init__(self, by: ImageTokenizer | LatentScaler, scale_ratio: int, up_sampler: UpSampler) -> None:
         super().__init__()
-        self.models, self.scale_ratio, self.up_sampler = models, scale_ratio, up_sampler
-        self.weights = nn.ModuleList([models.tokenizer, *models.latent_up_samplers.values()])
+        self.by, self.scale_ratio, self.up_sampler = by, scale_ratio, up_sampler
 
     def forward(self, low_tokens: Tensor) -> Tensor:
         """Up-sample all rows known so far."""
-        return self.models.up_sample(self.up_sampler, low_tokens, self.scale_ratio)
+        if isinstance(self.by, LatentScaler):
+            return self.by.tokens_from_tokens(low_tokens)
+        return up_sample(self.by, low_tokens, self.scale_ratio, self.up_sampler)
 
 
 class DownSamplerGraph(nn.Module):
     """D_r: high_tokens Int[rows * r, W] -> low_tokens Int[rows, W / r] (SCALE-2)."""
 
-    def __init__(self, models: Models, scale_ratio: int, down_sampler: DownSampler) -> None:
+    def __init__(self, by: ImageTokenizer | LatentScaler, scale_ratio: int, down_sampler: DownSampler) -> None:
         super().__init__()
-        self.models, self.scale_ratio, self.down_sampler = models, scale_ratio, down_sampler
-        self.weights = nn.ModuleList([models.tokenizer, *models.latent_down_samplers.values()])
+        self.by, self.scale_ratio, self.down_sampler = by, scale_ratio, down_sampler
 
     def forward(self, high_tokens: Tensor) -> Tensor:
         """Down-sample verified rows."""
-        return self.models.down_sample(self.down_sampler, high_tokens, self.scale_ratio)
+        if isinstance(self.by, LatentScaler):
+            return self.by.tokens_from_tokens(high_tokens)
+        return down_sample(self.by, high_tokens, self.scale_ratio, self.down_sampler)
 
 
 class DecoderGraph(nn.Module):
     """Tokens to pixels: tokens Int[H, W] -> image Float32[H * f, W * f, 3] in 0..255."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: ImageTokenizer) -> None:
         super().__init__()
         self.tokenizer = tokenizer
 

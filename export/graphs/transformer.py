@@ -84,12 +84,12 @@ class TransformerGraph(nn.Module):
 
 
 class ConditionGraph(nn.Module):
-    """A condition's prefix embeddings: ids Int[B, P, fields] -> prefix Float32[B, P, dim]."""
+    """A condition's prefix embeddings: Int[B, P, fields] or Float32[B, P, width] -> prefix Float32[B, P, dim]."""
 
     def __init__(self, model: Transformer) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, ids: Tensor) -> Tensor:
+    def forward(self, condition: Tensor) -> Tensor:
         """Embed the prefix."""
-        return self.model.prefix_embeddings(ids).float()
+        return self.model.prefix_embeddings(condition).float()

@@ -4,7 +4,7 @@ Unlike the demo's tokenizer it normalises over groups of channels and attends at
 on the whole image.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reference.checkpoints.files import filled, read_checkpoint, tensors_of
-from reference.codebook import nearest_codes
+from reference.tokenizer import ImageTokenizer
 
 GROUPS, NORM_EPS = 32, 1e-6
 
@@ -36,6 +36,8 @@ class VQConfig:
 
 VQ_16 = VQConfig()
 VQ_8 = VQConfig(multipliers=(1, 2, 2, 4))
+# A level that VQ-8 has not.
+LAST_OF_VQ_16 = "encoder.conv_blocks.4."
 
 
 def _norm(channels: int) -> nn.GroupNorm:
@@ -172,8 +174,10 @@ class Quantizer(nn.Module):
         self.embedding = nn.Embedding(config.codes, config.code_dim)
 
 
-class VQTokenizer(nn.Module):
-    """Encoder, codebook and decoder; what it offers is what `reference.tokenizer.Tokenizer` does."""
+class VQTokenizer(ImageTokenizer):
+    """Encoder, codebook and decoder."""
+
+    config: VQConfig
 
     def __init__(self, config: VQConfig = VQ_16) -> None:
         super().__init__()
@@ -184,7 +188,7 @@ class VQTokenizer(nn.Module):
         self.post_quant_conv = nn.Conv2d(config.code_dim, config.z_channels, 1)
 
     @property
-    def codebook(self) -> Tensor:
+    def codebook(self) -> Tensor:  # type: ignore[override]  # a part of it has the tensor, under the published name
         """Float[codes, code_dim], as the file has it: not normalised."""
         return self.quantize.embedding.weight
 
@@ -196,29 +200,34 @@ class VQTokenizer(nn.Module):
         """Return the normalised features of images, Float[B, H, W, d], from Float[B, 3, H*f, W*f] in [-1, 1]."""
         return F.normalize(self.raw_features(images).permute(0, 2, 3, 1).float(), dim=-1)
 
-    def codes_from_features(self, features: Tensor) -> Tensor:
-        """Return the nearest code of each feature, Int[B, H, W]; ties go to the lower code."""
-        return nearest_codes(features, F.normalize(self.codebook.float(), dim=-1))
-
-    def tokens_from_images(self, images: Tensor) -> Tensor:
-        """Encode images, Float[B, 3, H*f, W*f] in [-1, 1], to tokens, Int[B, H, W]."""
-        return self.codes_from_features(self.features(images))
-
     def images_from_codes(self, codes: Tensor) -> Tensor:
         """Decode normalised code vectors, Float[B, H, W, d], to images, Float[B, 3, H*f, W*f], about in [-1, 1]."""
         return cast(Tensor, self.decoder(self.post_quant_conv(codes.permute(0, 3, 1, 2))))
 
-    def images_from_tokens(self, tokens: Tensor) -> Tensor:
-        """Decode tokens, Int[B, H, W], to images, Float[B, 3, H*f, W*f], clamped to [-1, 1]."""
-        codes = F.normalize(F.embedding(tokens, self.codebook).float(), dim=-1).to(self.codebook.dtype)
-        return self.images_from_codes(codes).clamp(-1, 1)
+
+def _config(tensors: dict[str, Tensor]) -> VQConfig:
+    """Read the size of a tokenizer off its tensors; what is wrong with them shows when they are filled in."""
+
+    def sizes(name: str, dimensions: int, default: tuple[int, ...]) -> tuple[int, ...]:
+        tensor = tensors.get(name)
+        return tuple(tensor.shape) if tensor is not None and tensor.ndim == dimensions else default
+
+    levels = [name for name in tensors if name.startswith("encoder.conv_blocks.")]
+    published = VQ_8 if levels and not any(name.startswith(LAST_OF_VQ_16) for name in levels) else VQ_16
+    channels = sizes("encoder.conv_in.weight", 4, (published.channels,))[0]
+    codes, code_dim = sizes("quantize.embedding.weight", 2, (published.codes, published.code_dim))
+    z_channels = sizes("encoder.conv_out.weight", 4, (published.z_channels,))[0]
+    if channels % GROUPS:
+        channels = published.channels
+    return replace(published, channels=channels, codes=codes, code_dim=code_dim, z_channels=z_channels)
 
 
-def load_vq(path: Path, config: VQConfig = VQ_16) -> VQTokenizer:
-    """Load a published VQ tokenizer, such as vq_ds16_t2i.pt, in float32.
+def load_vq(path: Path) -> VQTokenizer:
+    """Load a published VQ tokenizer, such as vq_ds16_t2i.pt, in float32; its levels tell VQ-8 from VQ-16.
 
     Raises:
         WeightsError: no such file, not a checkpoint, or weights of something else.
     """
     tensors = tensors_of(read_checkpoint(path), path, ("model", "ema", "state_dict"))
+    config = _config(tensors)
     return filled(lambda: VQTokenizer(config), tensors, path, strays=("quantize.codebook_used",))

@@ -25,7 +25,7 @@ from reference.demo.evaluate import prompt_holds
 from reference.demo.scenes import Scene, held_out_scenes
 from reference.demo.weights import SHIPPED
 from reference.images import images_from_pixels, pixels_from_images
-from reference.tokenizer import Tokenizer
+from reference.tokenizer import ImageTokenizer
 from reference.weights import WeightsError, load_tokenizer
 
 FIRST_SCENE = 10_000  # the scores on the model cards use the first ones
@@ -95,7 +95,9 @@ def accuracy_per_task(verdicts: Sequence[Verdict]) -> dict[str, Accuracy]:
 
 
 @torch.inference_mode()
-def measure(scenes: Sequence[Scene], tokenizer: Tokenizer) -> tuple[dict[str, dict[str, Accuracy]], dict[int, float]]:
+def measure(
+    scenes: Sequence[Scene], tokenizer: ImageTokenizer
+) -> tuple[dict[str, dict[str, Accuracy]], dict[int, float]]:
     """Render, reconstruct and judge scenes.
 
     Returns:

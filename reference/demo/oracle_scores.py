@@ -23,7 +23,7 @@ from reference.demo.scenes import Scene, held_out_scenes
 from reference.images import images_from_pixels, pixels_from_images
 from reference.models import Models
 from reference.settings import UpSampler
-from reference.tokenizer import Tokenizer
+from reference.tokenizer import ImageTokenizer
 from reference.weights import WeightsError, load_latent_up_sampler
 
 FINE_SIDE = 32  # cells
@@ -32,7 +32,7 @@ UpSample = Callable[[Tensor], Tensor]
 
 @torch.inference_mode()
 def oracle_score(
-    up_sample: UpSample, tokenizer: Tokenizer, coarse_side: int, scenes: Sequence[Scene]
+    up_sample: UpSample, tokenizer: ImageTokenizer, coarse_side: int, scenes: Sequence[Scene]
 ) -> tuple[float, float]:
     """Return the share of scenes whose prompt holds, and the mean PSNR in dB against the render of the fine size.
 

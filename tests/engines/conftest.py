@@ -64,9 +64,9 @@ transformer (
 """
 CONDITION = """
 <ir_version: 10, opset_import: ["" : 24]>
-condition (int64[batch, 2, 3] ids) => (float[batch, 2, 8] prefix) <int64[1] axis = {2}>
+embed (int64[batch, 2, 3] condition) => (float[batch, 2, 8] prefix) <int64[1] axis = {2}>
 {
-    rows = Gather(token_table, ids)
+    rows = Gather(token_table, condition)
     prefix = ReduceSum<keepdims=0>(rows, axis)
 }
 """
@@ -149,7 +149,8 @@ def _transformer_entry(name: str) -> dict[str, Any]:
         "grid_width": width,
         "vocabulary": VOCABULARY,
         "prefix_length": PREFIX,
-        "prefix_fields": FIELDS,
+        "condition": "fields",
+        "condition_width": FIELDS,
         "layers": 1,
         "heads": HEADS,
         "head_dim": HEAD_DIM,
@@ -170,7 +171,8 @@ def _write_bundle(folder: Path, precision: str) -> Path:
     np.save(folder / "codes.npy", np.random.default_rng(6).standard_normal((VOCABULARY, CODE_DIM), dtype=np.float32))
     grammar = json.dumps(grammar_description()).encode()
     manifest = {
-        "schema_version": 2,
+        "schema_version": 3,
+        "family": "demo",
         "name": "tiny",
         "precision": precision,
         "created": "2026-01-01T00:00:00+00:00",

@@ -128,15 +128,15 @@ def test_garbage(copy: Path, content: bytes) -> None:
 @pytest.mark.parametrize("content", ["[]", "null", "3", '"text"', "{}", '{"schema_version": null}'])
 def test_json_that_is_no_manifest(copy: Path, content: str) -> None:
     (copy / "manifest.json").write_text(content)
-    assert refusal(copy).startswith(f"{copy / 'manifest.json'}: expected schema version 2, got None")
+    assert refusal(copy).startswith(f"{copy / 'manifest.json'}: expected schema version 3, got None")
 
 
-@pytest.mark.parametrize("version", [1, 3, 0, "2", [2]])
+@pytest.mark.parametrize("version", [1, 2, 4, 0, "2", [2]])
 def test_other_schema_version(copy: Path, version: object) -> None:
     """Said before anything else, since the rest may be anything."""
     (copy / "manifest.json").write_text(json.dumps({"schema_version": version, "new": "field"}))
     message = refusal(copy)
-    assert message.startswith(f"{copy / 'manifest.json'}: expected schema version 2, got {version!r}")
+    assert message.startswith(f"{copy / 'manifest.json'}: expected schema version 3, got {version!r}")
     assert "update mulo-sd" in message
 
 

@@ -91,13 +91,14 @@ def toy(toy_models: Models) -> Toy:
     ids = torch.from_numpy(np.random.default_rng(4).integers(1, 7, (2, PREFIX, FIELDS)))
     codebook = torch.nn.functional.normalize(toy_models.tokenizer.codebook, dim=-1)
     entries = [
-        transformer_entry(name, toy_models.transformer(number), FIELDS).model_dump()
+        transformer_entry(Path(), name, toy_models.transformer(number), FIELDS).model_dump()
         for number, name in enumerate(model_names(toy_models))
     ]
     nothing = {"path": "nothing", "sha256": "0" * 64, "size_bytes": 0}
     manifest = Manifest.model_validate(
         {
-            "schema_version": 2,
+            "schema_version": 3,
+            "family": "demo",
             "name": "toy",
             "precision": "fp32",
             "created": "",
@@ -114,7 +115,7 @@ def toy(toy_models: Models) -> Toy:
             "prompt_grammar": nothing,
         }
     )
-    bundle = Bundle(Path(), manifest, neighbours(codebook, CODES).numpy(), codebook.numpy())
+    bundle = Bundle(Path(), manifest, neighbours(codebook, CODES).numpy(), codebook.numpy(), (None,) * len(entries))
     return Toy(toy_models, Condition(ids[0], ids[1]), bundle, TorchBackend(toy_models))
 
 
@@ -155,10 +156,10 @@ all_settings = st.builds(
 def both(toy: Toy, chosen: Settings, seed: int, draft: torch.Tensor | None = None) -> tuple[Decoded, Any]:
     """Decode with the reference and with the engines."""
     theirs = decode(toy.models, toy.condition, chosen, seed, draft)
-    prefix_ids = torch.stack([toy.condition.cond, toy.condition.uncond]).numpy()
+    condition = engines.Condition(*toy.condition.prefixes(toy.models.target, 2.0).numpy())
     told: list[tuple[int, int]] = []
     decoder = Decoder(
-        *(toy.bundle, toy.backend, prefix_ids, engines.Settings(**dataclasses.asdict(chosen)), seed),
+        *(toy.bundle, toy.backend, condition, engines.Settings(**dataclasses.asdict(chosen)), seed),
         progress=lambda done, total: told.append((done, total)),
     )
     ours = decoder.decode(None if draft is None else draft.numpy())
@@ -211,7 +212,7 @@ def test_given_draft(toy: Toy, chosen: Settings, seed: int) -> None:
 
 def test_draft_of_another_shape(toy: Toy) -> None:
     """It is refused with both shapes."""
-    prefix_ids = np.zeros((2, PREFIX, FIELDS), dtype=np.int64)
-    decoder = Decoder(toy.bundle, toy.backend, prefix_ids, engines.Settings(), 0)
+    condition = engines.Condition(*np.zeros((2, PREFIX, FIELDS), dtype=np.int64))
+    decoder = Decoder(toy.bundle, toy.backend, condition, engines.Settings(), 0)
     with pytest.raises(ValueError, match=r"draft: expected 4 x 2 tokens, got \(8, 4\)"):
         decoder.decode(np.zeros((8, 4), dtype=np.int64))

@@ -51,7 +51,7 @@ def test_what_is_known_to_fail_fails_without_harm(tmp_path: Path) -> None:
 
 
 def test_files_that_are_not_there_are_told_in_a_line(tmp_path: Path) -> None:
-    for option in ("--known-failures", "--report"):
+    for option in ("--known-failures", "--report", "--bundle"):
         done = run(option, str(tmp_path / "none" / "file"))
         assert done.returncode == 4
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]

@@ -22,7 +22,7 @@ from reference.demo.train.scaler_losses import (
 from reference.demo.train.schedule import rate_at
 from reference.images import images_from_pixels, pixels_from_images
 from reference.latent import LatentDownSampler, LatentScaler, LatentScalerConfig, LatentUpSampler
-from reference.tokenizer import Tokenizer
+from reference.tokenizer import ImageTokenizer
 
 PEAK_RATE = 2e-3
 DISCRIMINATOR_RATE = 5e-4
@@ -49,7 +49,7 @@ class ScalerTrainee:
         self,
         is_up: bool,
         config: LatentScalerConfig,
-        tokenizer: Tokenizer,
+        tokenizer: ImageTokenizer,
         images: ImageSource,
         fine_sides: tuple[int, ...],
         loss: ScalerLoss,

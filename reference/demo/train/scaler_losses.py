@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reference.tokenizer import Tokenizer
+from reference.tokenizer import ImageTokenizer
 
 ScalerLoss = Literal["token", "pixel", "pixel-gan"]
 LOGIT_SCALE = 16.0  # similarities lie in -1..1
@@ -32,12 +32,12 @@ def straight_through(features: Tensor, codebook: Tensor, tokens: Tensor) -> tupl
     return features + (codes - features).detach(), 1 - (features * codes).sum(-1).mean()
 
 
-def perceptual_distance(tokenizer: Tokenizer, images: Tensor, others: Tensor) -> Tensor:
+def perceptual_distance(tokenizer: ImageTokenizer, images: Tensor, others: Tensor) -> Tensor:
     """Return the distance of two batches of images in the VQ encoder's features at two depths.
 
     Each depth counts relative to the size of the features of `others`.
     """
-    layers = list(tokenizer.encoder)
+    layers = list(cast(nn.Sequential, tokenizer.encoder))
     total = torch.zeros(())
     for part in (layers[:3], layers[3:-1]):
         for layer in part:

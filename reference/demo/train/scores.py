@@ -15,7 +15,7 @@ from reference.demo.evaluate import prompt_holds
 from reference.demo.models import RECOMMENDED
 from reference.demo.scenes import HELD_OUT_SPLIT, Scene, held_out_scenes, scene
 from reference.images import images_from_pixels, pixels_from_images
-from reference.tokenizer import Tokenizer
+from reference.tokenizer import ImageTokenizer
 from reference.transformer import Transformer
 
 SCORE_BATCH = 40
@@ -32,7 +32,7 @@ def score_per_task(scenes: Sequence[Scene], images: Sequence[NDArray[np.uint8]])
 
 
 @torch.inference_mode()
-def tokenizer_scores(tokenizer: Tokenizer) -> dict[str, float]:
+def tokenizer_scores(tokenizer: ImageTokenizer) -> dict[str, float]:
     """Return the mean PSNR in dB of held-out scenes at every size."""
     scores = {}
     for size in (32, 64, 128):
@@ -49,7 +49,7 @@ def _conditions(scenes: Sequence[Scene]) -> Tensor:
 
 
 @torch.inference_mode()
-def autoregressive_scores(model: Transformer, tokenizer: Tokenizer, per_task: int) -> dict[str, float]:
+def autoregressive_scores(model: Transformer, tokenizer: ImageTokenizer, per_task: int) -> dict[str, float]:
     """Decode `per_task` held-out prompts a task autoregressively, as recommended, and return the scores."""
     scenes = list(held_out_scenes(per_task))
     number = {32: 0, 16: 1, 8: 2}[model.config.grid_height]

@@ -1,0 +1,80 @@
+"""What a decode is asked to draw, as numbers: the vectors or ids that become the prefix (PREFILL)."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.bundle.manifest import TransformerEntry
+
+IDS = ("fields", "class")  # kinds of conditions that are ids
+
+
+class ConditionError(ValueError):
+    """A condition that does not fit the models; its message is one line for the user."""
+
+
+@dataclass(frozen=True, eq=False)
+class Condition:
+    """A condition: Int64[P, fields] or Float32[P, width], by the kind of the bundle's models.
+
+    Attributes:
+        cond: The condition.
+        uncond: Its null counterpart; None takes each model's own, which the bundle holds.
+        shown: Bool[P], which prefix tokens exist for both halves; None is all of them. The others (a caption's padding
+            on the left) are never fed, so that no query sees them (PREFILL).
+    """
+
+    cond: NDArray[Any]
+    uncond: NDArray[Any] | None = None
+    shown: NDArray[np.bool_] | None = None
+
+    def __post_init__(self) -> None:
+        """Check that the last prefix token exists: the first image token is predicted from it (GRID-2).
+
+        Raises:
+            ValueError: it does not, or `shown` has another length than the condition.
+        """
+        if self.shown is not None and (self.shown.shape != self.cond.shape[:1] or not self.shown[-1]):
+            raise ValueError(f"condition: expected {len(self.cond)} marks of prefix tokens, the last of them set")
+
+    def prefixes(self, null: NDArray[Any] | None, guidance_scale: float) -> NDArray[Any]:
+        """Return [B, P, fields or width] for a model: both with guidance, the conditional one alone without.
+
+        Args:
+            null: The model's own null condition, if it has one.
+            guidance_scale: As in DIST-1.
+
+        Raises:
+            ValueError: guidance asks for a null condition, and there is none.
+        """
+        if guidance_scale == 1:
+            return self.cond[None]
+        uncond = null if self.uncond is None else self.uncond
+        if uncond is None:
+            raise ValueError("condition: expected a null condition for guidance, got none")
+        return np.stack([self.cond, uncond])
+
+    def places(self) -> NDArray[np.int64]:
+        """Return the positions of the prefix tokens that exist, Int[n], ascending."""
+        return np.arange(len(self.cond)) if self.shown is None else np.flatnonzero(self.shown)
+
+
+def check_condition(condition: Condition, entry: TransformerEntry) -> None:
+    """Hold a condition against a model of a bundle.
+
+    Raises:
+        ConditionError: another shape or type, or a number that is not finite.
+    """
+    if condition.shown is not None and condition.shown.dtype != np.bool_:
+        raise ConditionError(f"shown: expected bool, got {condition.shown.dtype}")
+    dtype = np.dtype(np.int64 if entry.condition in IDS else np.float32)
+    shape = (entry.prefix_length, entry.condition_width)
+    for name, values in (("condition", condition.cond), ("null condition", condition.uncond)):
+        if values is None:
+            continue
+        if values.shape != shape or values.dtype != dtype:
+            raise ConditionError(f"{name}: expected {dtype} {shape}, got {values.dtype} {values.shape}")
+        if not np.isfinite(values).all():
+            raise ConditionError(f"{name}: expected finite numbers, got NaN or infinity")

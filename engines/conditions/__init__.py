@@ -1,0 +1,33 @@
+"""Prompts of every family of models as conditions. Text models need the extra `text`; all else is numpy."""
+
+from engines.backends.base import Backend
+from engines.bundle import Bundle
+from engines.conditions.captions import CaptionFrontEnd
+from engines.conditions.classes import ClassFrontEnd
+from engines.conditions.demo import DemoFrontEnd
+from engines.conditions.file import load_condition, save_condition
+from engines.conditions.front_end import Described, FrontEnd
+from engines.conditions.semantic import SemanticFrontEnd
+
+__all__ = ["Described", "FrontEnd", "SemanticFrontEnd", "front_end_for", "load_condition", "save_condition"]
+
+
+def front_end_for(bundle: Bundle, backend: Backend, text_model: str | None) -> FrontEnd:
+    """Return what turns prompts into conditions of a bundle's models.
+
+    Args:
+        bundle: Whose models.
+        backend: Runs its graphs.
+        text_model: Folder or name of flan-t5-xl or of Tar's language model, where one is asked.
+
+    Raises:
+        BundleError: the bundle was built for another prompt grammar than this version's.
+    """
+    kind = bundle.manifest.target.condition
+    if kind == "caption":
+        return CaptionFrontEnd(bundle, text_model)
+    if kind == "class":
+        return ClassFrontEnd(bundle)
+    if kind == "features":
+        return SemanticFrontEnd(bundle, backend, text_model)
+    return DemoFrontEnd(bundle)

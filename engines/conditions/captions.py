@@ -1,0 +1,27 @@
+"""Prompts of LlamaGen's text models: a caption, through T5's encoder."""
+
+from engines.bundle import Bundle
+from engines.condition import Condition, ConditionError
+from engines.conditions.front_end import Described
+from engines.conditions.text_models import CaptionEncoder
+from engines.prompts import Plan, PlanError
+
+
+class CaptionFrontEnd:
+    """Encodes captions."""
+
+    def __init__(self, bundle: Bundle, text_model: str | None) -> None:
+        self.entry = bundle.manifest.target
+        self.encoder = CaptionEncoder(text_model) if text_model else None
+
+    def describe(self, prompt: str, seed: int, plan: Plan | None) -> Described:
+        """Encode a caption; no plan is known here, and the seed has no part in it."""
+        if plan is not None:
+            raise PlanError("plan: expected none, since these models take captions alone")
+        if self.encoder is None:
+            raise ConditionError(
+                "prompt: this bundle takes what flan-t5-xl makes of a caption; give its folder or name with "
+                "--text-model, or features with --condition"
+            )
+        features, shown = self.encoder.features(prompt, self.entry.prefix_length)
+        return Described(Condition(features, shown=shown))

@@ -1,0 +1,39 @@
+"""Prompts of the demo: its grammar and its planner."""
+
+import json
+
+from engines.bundle import Bundle, BundleError
+from engines.condition import Condition
+from engines.conditions.front_end import Described
+from engines.prompts import Plan, make_plan, null_prefix, parse, prefix_from_plan
+from engines.prompts.plan import check_plan
+from engines.prompts.prefix import grammar_description
+
+
+class DemoFrontEnd:
+    """The demo's grammar, which a bundle records."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        """Hold the bundle's grammar against this version's.
+
+        Raises:
+            BundleError: it is another.
+        """
+        entry = bundle.manifest.prompt_grammar
+        grammar = bundle.path / (entry.path if entry else "prompt_grammar.json")
+        try:
+            known = json.loads(grammar.read_text(encoding="utf-8")) == grammar_description()
+        except (OSError, ValueError, RecursionError):
+            known = False
+        if not known:
+            raise BundleError(
+                f"{grammar}: the bundle's prompt grammar is not this version's; "
+                "build the bundle again with `python -m export.build --force`"
+            )
+
+    def describe(self, prompt: str, seed: int, plan: Plan | None) -> Described:
+        """Parse a prompt; plan its objects where no plan is given."""
+        parsed = parse(prompt)
+        chosen = make_plan(parsed, seed) if plan is None else plan
+        check_plan(chosen, parsed)
+        return Described(Condition(prefix_from_plan(parsed, chosen), null_prefix()), chosen)

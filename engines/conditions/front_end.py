@@ -1,0 +1,36 @@
+"""What turns a prompt into a condition; which one a bundle takes follows from its models."""
+
+from typing import NamedTuple, Protocol
+
+from engines.condition import Condition
+from engines.prompts import Plan
+
+
+class Described(NamedTuple):
+    """A prompt in numbers.
+
+    Attributes:
+        condition: What the models are given.
+        plan: Where the demo's objects are; None for other models.
+    """
+
+    condition: Condition
+    plan: Plan | None = None
+
+
+class FrontEnd(Protocol):
+    """Turns prompts into conditions."""
+
+    def describe(self, prompt: str, seed: int, plan: Plan | None) -> Described:
+        """Describe a prompt.
+
+        Args:
+            prompt: What to draw.
+            seed: 0..2^64 - 1, of whatever is left open.
+            plan: Where the demo's objects go.
+
+        Raises:
+            PromptError: the prompt is not understood.
+            PlanError: the plan does not fit the prompt, or these models take none.
+        """
+        ...

@@ -1,0 +1,48 @@
+"""Prompts of Tar: its language model answers with semantic ids, of which TA-Tok makes features."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.backends.base import Backend
+from engines.bundle import Bundle
+from engines.bundle.manifest import SEMANTIC_FEATURES
+from engines.condition import Condition, ConditionError
+from engines.conditions.front_end import Described
+from engines.conditions.text_models import SemanticLanguageModel
+from engines.prompts import Plan, PlanError
+
+
+class SemanticFrontEnd:
+    """Asks Tar's language model."""
+
+    def __init__(self, bundle: Bundle, backend: Backend, text_model: str | None) -> None:
+        self.bundle, self.backend = bundle, backend
+        self.language_model = SemanticLanguageModel(text_model) if text_model else None
+
+    def describe(self, prompt: str, seed: int, plan: Plan | None) -> Described:
+        """Ask for semantic ids, which the seed decides; no plan is known here."""
+        if plan is not None:
+            raise PlanError("plan: expected none, since Tar plans an image itself")
+        if self.language_model is None:
+            raise ConditionError(
+                "prompt: this bundle takes what Tar's language model answers; give its folder or name with "
+                "--text-model, or ids or features with --condition"
+            )
+        count = self.bundle.manifest.target.prefix_length
+        return Described(self.from_ids(self.language_model.ids(prompt, count, seed)))
+
+    def from_ids(self, ids: NDArray[np.int64]) -> Condition:
+        """Return the condition that semantic ids, Int64[P], are.
+
+        Raises:
+            ConditionError: the bundle was built without TA-Tok, or the ids are out of its range.
+        """
+        manifest = self.bundle.manifest
+        if SEMANTIC_FEATURES not in manifest.graphs:
+            raise ConditionError("ids: the bundle holds no TA-Tok; build it again with --ta-tok, or give features")
+        expected = (manifest.target.prefix_length,)
+        if ids.shape != expected or ids.dtype != np.int64 or ids.min() < 0 or ids.max() >= manifest.semantic_ids:
+            raise ConditionError(
+                f"ids: expected int64 {expected} in 0..{manifest.semantic_ids - 1}, got {ids.dtype} {ids.shape}"
+            )
+        return Condition(self.backend.run(SEMANTIC_FEATURES, {"ids": ids})["features"])

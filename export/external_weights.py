@@ -1,0 +1,67 @@
+"""Weights of large graphs beside their ONNX files, each tensor once: graphs of one model share a file."""
+
+from hashlib import sha256
+from pathlib import Path
+from typing import NamedTuple
+
+import onnx_ir
+
+# A graph with less keeps its weights inside; tensors with less stay inside anyway.
+LARGE_GRAPH, LARGE_TENSOR = 64 * 2**20, 1024
+# So that a runtime can map the file into memory.
+ALIGNMENT = 4096
+SUFFIX = ".weights"
+
+
+class _Place(NamedTuple):
+    file: str
+    offset: int
+    length: int
+
+
+class ExternalWeights:
+    """The files of weights in one folder of ONNX files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.places: dict[bytes, _Place] = {}
+
+    def put(self, model: onnx_ir.Model, name: str) -> None:
+        """Move a graph's weights into the file `name`.weights, those aside that some file holds already.
+
+        Args:
+            model: Mutated: its initialisers refer to files afterwards. One with few weights is left as it is.
+            name: Of the file, without its ending.
+        """
+        values = [value for value in model.graph.initializers.values() if value.const_value is not None]
+        sizes = {value.name: value.const_value.nbytes for value in values if value.const_value is not None}
+        if sum(sizes.values()) < LARGE_GRAPH:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for value in values:
+            tensor = value.const_value
+            if tensor is not None and tensor.nbytes >= LARGE_TENSOR:
+                place = self._place(tensor, name + SUFFIX)
+                value.const_value = onnx_ir.ExternalTensor(
+                    place.file,
+                    place.offset,
+                    place.length,
+                    tensor.dtype,
+                    shape=onnx_ir.Shape([int(size) for size in tensor.numpy().shape]),
+                    name=str(value.name),
+                    base_dir=self.folder,
+                )
+
+    def _place(self, tensor: onnx_ir.TensorProtocol, file: str) -> _Place:
+        content = tensor.tobytes()
+        digest = sha256(content).digest()
+        if digest not in self.places:
+            with (self.folder / file).open("ab") as out:
+                out.write(bytes(-out.tell() % ALIGNMENT))
+                self.places[digest] = _Place(file, out.tell(), len(content))
+                out.write(content)
+        return self.places[digest]
+
+    def files(self) -> list[Path]:
+        """Return the files written."""
+        return sorted(self.folder.glob(f"*{SUFFIX}"))

@@ -1,0 +1,177 @@
+"""Published checkpoints as models to build a bundle from: their files, the settings they are used with, real passes."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast
+
+import torch
+from torch import Tensor
+
+from engines.settings import MAX_DRAFTERS
+from export.compare import Evidence
+from reference.cache import KVCache, feed
+from reference.checkpoints.ar_dtok import load_ar_dtok
+from reference.checkpoints.llamagen import load_llamagen
+from reference.checkpoints.vq import load_vq
+from reference.models import Condition, Models
+from reference.settings import Settings
+from reference.trace import Pass
+from reference.transformer import Transformer
+from reference.weights import WeightsError
+
+PublishedFamily = Literal["llamagen", "tar"]
+PUBLISHED_FAMILIES: tuple[PublishedFamily, ...] = ("llamagen", "tar")
+# The resolution in a published file's name: t2i_XL_stage2_512.pt, ar_dtok_lp_1024px.pth.
+PIXELS_IN_NAME = re.compile(r"_(\d{3,4})(?:px)?$")
+# The published sampling defaults; all else is the paper's: radius 3, whole islands.
+_SHARED = {"mode": "parallel", "temperature": 1.0, "top_p": 1.0, "tau": 0.1, "radius": 3, "neighbours": 16}
+SAMPLING = {
+    "caption": {"guidance_scale": 7.5, "top_k": 1000},
+    "class": {"guidance_scale": 4.0, "top_k": 2000},
+    "features": {"guidance_scale": 4.0, "top_k": 0},
+}
+# Rows of a window whose verification is compared; an eighth of them lies scattered afterwards.
+COMPARED_ROWS = 8
+SEED = 20260112
+
+
+@dataclass(frozen=True)
+class Files:
+    """Checkpoints on disk.
+
+    Attributes:
+        family: Whose they are.
+        target: Of the highest resolution.
+        drafters: Of the coarser ones, descending.
+        vq: The tokenizer that all share.
+        pixels: The side of each one's image, the target's first, where file names do not tell it.
+    """
+
+    family: PublishedFamily
+    target: Path
+    drafters: tuple[Path, ...]
+    vq: Path
+    pixels: tuple[int, ...] = ()
+
+
+def _pixels(files: Files, number: int, path: Path) -> int:
+    if files.pixels:
+        if len(files.pixels) != 1 + len(files.drafters):
+            raise WeightsError(f"pixels: expected {1 + len(files.drafters)}, one a model, got {len(files.pixels)}")
+        return files.pixels[number]
+    found = PIXELS_IN_NAME.search(path.stem)
+    if found is None:
+        raise WeightsError(
+            f"{path}: expected a file name that ends in its resolution, as t2i_XL_stage2_512.pt does; "
+            "say it with --pixels"
+        )
+    return int(found[1])
+
+
+def load_published(files: Files) -> Models:
+    """Load target, drafters and tokenizer in float32.
+
+    Raises:
+        WeightsError: a file cannot be used, or the models do not fit each other.
+    """
+    if not 1 <= len(files.drafters) <= MAX_DRAFTERS:
+        raise WeightsError(f"drafter: expected 1 to {MAX_DRAFTERS} files, got {len(files.drafters)}")
+    tokenizer = load_vq(files.vq)
+    factor, paths = tokenizer.config.factor, (files.target, *files.drafters)
+    loaded: list[Transformer] = []
+    for number, path in enumerate(paths):
+        if files.family == "tar":
+            model = load_ar_dtok(path)
+        else:
+            pixels = _pixels(files, number, path)
+            if pixels < factor or pixels % factor:
+                raise WeightsError(f"{path}: expected a resolution that is a multiple of {factor}, got {pixels}")
+            model = load_llamagen(path, pixels // factor)
+        if model.config.vocabulary != tokenizer.config.codes:
+            raise WeightsError(
+                f"{path}: expected a vocabulary of the tokenizer's {tokenizer.config.codes} codes, got "
+                f"{model.config.vocabulary}"
+            )
+        kind = (model.config.condition, model.config.condition_width, model.config.prefix_length)
+        first = loaded[0].config if loaded else model.config
+        if kind != (first.condition, first.condition_width, first.prefix_length):
+            raise WeightsError(
+                f"{path}: expected a condition like the target's, {first.prefix_length} x {first.condition_width} "
+                f"({first.condition}), got {kind[2]} x {kind[1]} ({kind[0]})"
+            )
+        loaded.append(model)
+    try:
+        return Models(loaded[0], tuple(loaded[1:]), tokenizer)
+    except ValueError as error:
+        raise WeightsError(f"{files.target} and its drafters: {error}") from None
+
+
+def published_settings(models: Models) -> Settings:
+    """Return the settings that a bundle of published models starts from; all drafters take part."""
+    sampling = SAMPLING[models.target.config.condition]
+    drafters = tuple(range(1, 1 + len(models.drafters)))
+    return Settings(**{**_SHARED, **sampling, "drafters": drafters})  # type: ignore[arg-type]  # by name
+
+
+def _condition(model: Transformer, generator: torch.Generator) -> Condition:
+    """Return a condition of the model's kind; a caption's has padding on its left."""
+    config = model.config
+    if config.condition == "class":
+        return Condition(torch.full((config.prefix_length, 1), config.prefix_vocabulary // 2))
+    features = torch.randn(config.prefix_length, config.condition_width, generator=generator)
+    if config.condition == "features":
+        return Condition(features)
+    shown = torch.arange(config.prefix_length) >= config.prefix_length * 3 // 4
+    return Condition(features * shown[:, None], shown=shown)
+
+
+def passes_of(model: Transformer, number: int, condition: Condition, generator: torch.Generator) -> list[Pass]:
+    """Run the kinds of passes that a decode makes: prefill, one token, a window's verification, a scattered step."""
+    config, places = model.config, condition.places()
+    prefixes = condition.prefixes(model, 2.0)
+    cache = KVCache(config, len(prefixes), model.output.weight.dtype)
+    made = [(places, torch.full_like(places, -1))]
+    last = min(COMPARED_ROWS * config.grid_width, config.grid_height * config.grid_width - 1)
+    for cells in (torch.arange(1), torch.arange(last), torch.arange(0, last, 8), torch.tensor([last - 1])):
+        tokens = torch.randint(config.vocabulary, (len(cells),), generator=generator)
+        made.append((cells + config.prefix_length, tokens))
+    passes = []
+    for positions, tokens in made:
+        is_prefix = int(tokens[0]) < 0
+        fed = model.prefix_embeddings(prefixes)[:, places] if is_prefix else model.token_embeddings(tokens)[None]
+        logits = feed(model, cache, fed.expand(len(prefixes), -1, -1), positions)
+        passes.append(Pass(number, positions, tokens, logits))
+    return passes
+
+
+@torch.inference_mode()
+def published_evidence(models: Models, neighbours: Tensor) -> Evidence:
+    """Run real passes of every model, on tokens drawn at random."""
+    generator = torch.Generator().manual_seed(SEED)
+    condition = _condition(models.target, generator)
+    numbers = range(1 + len(models.drafters))
+    passes = tuple(passes_of(models.transformer(number), number, condition, generator) for number in numbers)
+    codes = models.target.config.vocabulary
+    coarsest = models.transformer(numbers[-1]).config
+    rows = min(2, coarsest.grid_height)  # a strip: a whole image of 1,024 pixels takes minutes
+    tokens = []
+    for number in numbers:
+        config = models.transformer(number).config
+        size = (rows * config.grid_height // coarsest.grid_height, config.grid_width)
+        tokens.append(torch.randint(codes, size, generator=generator))
+    return Evidence(models, condition, passes, tuple(tokens), neighbours)
+
+
+def files_of(
+    family: str, target: Path | None, drafters: Sequence[Path], vq: Path | None, pixels: Sequence[int]
+) -> Files:
+    """Return the files of a command line.
+
+    Raises:
+        WeightsError: one is missing.
+    """
+    if target is None or vq is None or not drafters:
+        raise WeightsError(f"family {family}: expected --target, --drafter and --vq, got not all of them")
+    return Files(cast(PublishedFamily, family), target, tuple(drafters), vq, tuple(pixels))
