@@ -76,5 +76,9 @@ def check_condition(condition: Condition, entry: TransformerEntry) -> None:
             continue
         if values.shape != shape or values.dtype != dtype:
             raise ConditionError(f"{name}: expected {dtype} {shape}, got {values.dtype} {values.shape}")
+        if entry.condition in IDS and not 0 <= values.min() <= values.max() < entry.condition_ids:
+            raise ConditionError(
+                f"{name}: expected ids in 0..{entry.condition_ids - 1}, got {values.min()}..{values.max()}"
+            )
         if not np.isfinite(values).all():
             raise ConditionError(f"{name}: expected finite numbers, got NaN or infinity")

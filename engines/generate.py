@@ -3,26 +3,35 @@
 import argparse
 import json
 import sys
-import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from engines.backends import BACKENDS, BackendError
 from engines.bundle import BundleError
 from engines.condition import ConditionError
 from engines.conditions import Described, save_condition
 from engines.demo_bundle import build_demo_bundle, demo_bundle_path
+from engines.draw_many import Run
+from engines.layouts import LAYOUTS, LayoutError, read_tasks
 from engines.overlay import draw_overlay
 from engines.pipeline import Pipeline, Result, load
 from engines.prompts import PlanError, PromptError, load_plan, make_plan, parse, save_plan
 from engines.setting_arguments import add_setting_arguments, settings_from_arguments
 from engines.settings import MODES, UNDRAFTED_MODES, SettingsError
 from engines.storyboard import draw_storyboard
+from engines.whole_files import write_whole
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
@@ -38,7 +47,16 @@ def _arguments() -> argparse.Namespace:
         nargs="?",
         help='e.g. "a red circle left of a blue square"; a caption for published text models, a class for class models',
     )
-    parser.add_argument("--out", type=Path, required=True, help="image to write (PNG, JPEG or WebP)")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="image to write (PNG, JPEG or WebP); with --prompts a folder"
+    )
+    parser.add_argument(
+        "--prompts", type=Path, help="file of many prompts, as --layout has them; what is drawn already is left out"
+    )
+    parser.add_argument(
+        "--layout", choices=tuple(LAYOUTS), help="of the folder: a line a prompt, or a scorer's; default: plain"
+    )
+    parser.add_argument("--samples", type=int, help="images a prompt; default: what the scorer expects")
     parser.add_argument("--mode", choices=MODES, help="default: the bundle's")
     parser.add_argument("--seed", type=int, default=0)
     add_setting_arguments(parser)
@@ -69,13 +87,9 @@ def _check_output(path: Path | None, suffixes: tuple[str, ...]) -> None:
         raise OutputError(f"{path}: expected a file in a folder that exists; make the folder or give another path")
 
 
-def _write(path: Path, write: Callable[[Path], None]) -> None:
-    """Write a file beside its place and move it there, so that it is whole or not there."""
+def _write(path: Path, write: Callable[[Path], Any]) -> None:
     try:
-        with tempfile.TemporaryDirectory(dir=path.resolve().parent) as folder:
-            beside = Path(folder) / path.name
-            write(beside)
-            beside.replace(path)
+        write_whole(path, write)
     except OSError as error:
         raise OutputError(f"{path}: cannot write it: {error.strerror or error}") from None
 
@@ -128,6 +142,25 @@ def _generate(arguments: argparse.Namespace, console: Console) -> tuple[Pipeline
     return pipeline, described, result
 
 
+def _generate_many(arguments: argparse.Namespace, console: Console) -> None:
+    """Draw a file of prompts into a folder."""
+    alone = ("prompt", "condition", "save_condition", "plan", "save_plan", "overlay", "storyboard", "trace")
+    given = [name for name in alone if getattr(arguments, name) is not None]
+    if given:
+        raise LayoutError(f"prompts: expected no {given[0].replace('_', '-')} beside --prompts")
+    if not 0 <= arguments.seed < 2**64:
+        raise SettingsError(f"seed: expected an integer in 0..2^64 - 1, got {arguments.seed}")
+    tasks = read_tasks(arguments.layout or "plain", arguments.prompts, arguments.samples)
+    pipeline = _open(arguments, console)
+    settings = pipeline.settings(mode=arguments.mode, **settings_from_arguments(arguments))
+    run = Run(pipeline, settings, arguments.seed, tasks, arguments.out)
+    columns = (TextColumn("images"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        bar = progress.add_task("", total=run.total)
+        drawn = run.draw(lambda done: progress.update(bar, completed=done))
+    print(f"{arguments.out}: {run.total} images of {len(tasks)} prompts, {drawn} drawn now")
+
+
 def _save(arguments: argparse.Namespace, pipeline: Pipeline, described: Described, result: Result) -> None:
     _write(arguments.out, result.image.save)
     if arguments.save_condition:
@@ -157,9 +190,18 @@ def main() -> int:
     arguments = _arguments()
     console = Console(stderr=True)
     try:
+        if arguments.prompts is not None:
+            _generate_many(arguments, console)
+            return 0
+        for name in ("layout", "samples"):
+            if getattr(arguments, name) is not None:
+                raise LayoutError(f"{name}: expected it beside --prompts alone")
         pipeline, described, result = _generate(arguments, console)
         _save(arguments, pipeline, described, result)
-    except (PromptError, PlanError, ConditionError, SettingsError, BundleError, BackendError, OutputError) as error:
+    except (
+        *(PromptError, PlanError, ConditionError, SettingsError),
+        *(BundleError, BackendError, OutputError, LayoutError),
+    ) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

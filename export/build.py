@@ -22,8 +22,16 @@ from export.compare import ToleranceError
 from export.demo_evidence import demo_evidence
 from export.plans import PlanBackend, PlanError, is_installed
 from export.precision import PRECISIONS
-from export.published import PUBLISHED_FAMILIES, files_of, load_published, published_evidence, published_settings
+from export.published import (
+    PUBLISHED_FAMILIES,
+    files_of,
+    load_published,
+    load_ta_tok_of,
+    published_evidence,
+    published_settings,
+)
 from reference import demo, minimal
+from reference.checkpoints.ta_tok import TATokDecoder
 from reference.demo.models import RECOMMENDED
 from reference.models import Models
 from reference.settings import Settings
@@ -63,6 +71,7 @@ def _arguments() -> argparse.Namespace:
         help="checkpoint of a coarser resolution; may be repeated, descending",
     )
     parser.add_argument("--vq", type=Path, metavar="FILE", help="the tokenizer's checkpoint")
+    parser.add_argument("--ta-tok", type=Path, metavar="FILE", help="Tar's image tokenizer, for prompts and ids")
     parser.add_argument(
         "--pixels",
         type=_numbers,
@@ -105,43 +114,47 @@ def _plan_backends(chosen: list[str] | None) -> list[PlanBackend]:
     return [backend for backend in known if backend in chosen]
 
 
-def _models(arguments: argparse.Namespace, name: str) -> tuple[Models, Settings]:
+def _models(arguments: argparse.Namespace, name: str) -> tuple[Models, Settings, TATokDecoder | None]:
     """Return the models that were asked for, and the settings that their bundle starts from.
 
     Raises:
         WeightsError: a file cannot be used, or options contradict each other.
     """
-    files = [arguments.target, *arguments.drafter, arguments.vq, *arguments.pixels]
+    files = [arguments.target, *arguments.drafter, arguments.vq, arguments.ta_tok, *arguments.pixels]
+    ta_tok = None
     if arguments.family is None:
         if any(item is not None for item in files):
             raise WeightsError(
-                f"family: expected one of {', '.join(PUBLISHED_FAMILIES)} beside --target, --drafter, --vq and --pixels"
+                f"family: expected {' or '.join(PUBLISHED_FAMILIES)} beside checkpoints, got --target or another alone"
             )
         preset = PRESETS[name]
         models, settings = preset.load(), preset.settings
     else:
         if arguments.models is not None:
             raise WeightsError(f"models: expected none beside --family {arguments.family}, got {arguments.models}")
-        models = load_published(
-            files_of(arguments.family, arguments.target, arguments.drafter, arguments.vq, arguments.pixels)
+        published = files_of(
+            *(arguments.family, arguments.target, arguments.drafter, arguments.vq, arguments.pixels, arguments.ta_tok)
         )
+        models = load_published(published)
+        ta_tok = load_ta_tok_of(published, models)
         settings = published_settings(models)
-    return demo.with_latent_samplers(models, arguments.up_sampler, arguments.down_sampler), settings
+    return demo.with_latent_samplers(models, arguments.up_sampler, arguments.down_sampler), settings, ta_tok
 
 
 def _print_table(manifest: Manifest, console: Console) -> None:
     table = Table(title=f"{manifest.name}, {manifest.precision}")
-    for column in ("graph", "ONNX MB", "export s", "plan", "plan MB", "build s", "error", "tolerance"):
+    for column in ("graph", "ONNX MB", "export s", "plan", "plan MB", "build s", "peak GB", "error", "tolerance"):
         table.add_column(column, justify="left" if column in ("graph", "plan") else "right")
     for name, graph in manifest.graphs.items():
         cells = [name, f"{graph.onnx.size_bytes / 1e6:.2f}", f"{graph.build_seconds:.1f}"]
-        error = [f"{graph.measured_error:.2g}", f"{graph.tolerance:g}"]
+        peak = f"{graph.peak_bytes / 1e9:.1f}" if graph.peak_bytes else "-"
+        error = [peak, f"{graph.measured_error:.2g}", f"{graph.tolerance:g}"]
         plans = [
             (plan.backend, f"{plan.file.size_bytes / 1e6:.2f}", f"{plan.build_seconds:.1f}") for plan in graph.plans
         ]
         table.add_row(*cells, *(plans[0] if plans else ("-", "-", "-")), *error)
         for plan in plans[1:]:
-            table.add_row("", "", "", *plan, "", "")
+            table.add_row("", "", "", *plan, "", "", "")
     console.print(table)
 
 
@@ -162,9 +175,12 @@ def main() -> int:
     try:
         if out.exists() and not arguments.force:
             raise BuildError(f"{out}: there is a bundle already; use it, or replace it with --force")
-        models, settings = _models(arguments, name)
+        models, settings, ta_tok = _models(arguments, name)
         table = neighbour_table(models)
-        evidence = demo_evidence(models, table) if arguments.family is None else published_evidence(models, table)
+        if arguments.family is None:
+            evidence = demo_evidence(models, table)
+        else:
+            evidence = published_evidence(models, table, ta_tok)
         manifest = build_bundle(
             models,
             evidence,
@@ -177,6 +193,7 @@ def main() -> int:
             console,
             arguments.all_filters,
             arguments.family or "demo",
+            consume=arguments.family is not None,
         )
     except (BuildError, ToleranceError, PlanError, WeightsError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -22,12 +22,21 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from torch import Tensor, nn
 
-from engines.bundle.manifest import MANIFEST_NAME, SCHEMA_VERSION, Family, GraphEntry, Manifest, PlanEntry
+from engines.bundle.manifest import (
+    MANIFEST_NAME,
+    SCHEMA_VERSION,
+    Family,
+    GraphEntry,
+    Manifest,
+    PlanEntry,
+    TransformerEntry,
+)
 from engines.prompts.prefix import FIELDS, grammar_description
 from engines.settings import Settings
 from export.compare import ERROR_OF, Evidence, Runner, check_error, measure_error, tolerance_of
 from export.external_weights import ExternalWeights
 from export.manifest import file_entry, latent_hashes, tensor_entries, tool_versions, transformer_entry
+from export.memory import peak_bytes, start_stage
 from export.onnx_from_torch import onnx_from_torch
 from export.plans import PlanBackend, build_plan
 from export.precision import TORCH_DTYPES, Precision
@@ -56,6 +65,9 @@ def _runner(specification: GraphSpecification, onnx_file: Path, precision: Preci
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # A few passes, of what may be a large model: no second copy of its weights, and no memory kept for later ones.
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    options.enable_cpu_mem_arena = False
     session = onnxruntime.InferenceSession(onnx_file, sess_options=options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
 
@@ -117,6 +129,7 @@ class _Builder:
             ToleranceError: it is too far from the reference.
             PlanError: TensorRT does not accept it.
         """
+        start_stage()
         started = time.perf_counter()
         specification = replace(specification, module=cast_copy(specification.module, TORCH_DTYPES[self.precision]))
         model = onnx_from_torch(
@@ -130,17 +143,23 @@ class _Builder:
         self.weights.put(model, specification.weights)
         graph = _save_onnx(model, onnx_file)
         del model
+        if self.precision != "bf16":  # which is compared in torch
+            specification = replace(specification, module=nn.Identity())
         build_seconds = time.perf_counter() - started
-        error = measure_error(_runner(specification, onnx_file, self.precision), specification, self.evidence)
+        error = measure_error(
+            _runner(specification, onnx_file, self.precision), specification, self.evidence, self.precision
+        )
         check_error(specification, error, self.precision)
         inputs = tensor_entries(graph.input)
+        plans = self._plans(specification, onnx_file, {item.name: item.shape for item in inputs})
         return GraphEntry(
             onnx=file_entry(self.folder, onnx_file),
-            plans=tuple(self._plans(specification, onnx_file, {item.name: item.shape for item in inputs})),
+            plans=tuple(plans),
             inputs=inputs,
             outputs=tensor_entries(graph.output),
             dynamic=dict(specification.ranges),
             build_seconds=round(build_seconds, 2),
+            peak_bytes=peak_bytes(),
             measured_error=error,
             tolerance=tolerance_of(specification.kind, self.precision),
             error_of=ERROR_OF[specification.kind],
@@ -179,6 +198,7 @@ def build_bundle(
     console: Console,
     all_filters: bool = False,
     family: Family = "demo",
+    consume: bool = False,
 ) -> Manifest:
     """Build a bundle beside its place and rename it into place.
 
@@ -194,6 +214,7 @@ def build_bundle(
         console: For progress.
         all_filters: Build samplers of every resize filter.
         family: Which models they are; the demo's take its prompt grammar.
+        consume: Give up the weights of each transformer once its graphs are built: it is of no use afterwards.
 
     Raises:
         BuildError: the folder exists and `force` is not given.
@@ -206,14 +227,21 @@ def build_bundle(
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.partial-", dir=out.parent) as temporary:
         folder = Path(temporary) / out.name
         folder.mkdir()
-        listed = specifications(models, TORCH_DTYPES[precision], FIELDS, all_filters)
+        listed = specifications(models, TORCH_DTYPES[precision], FIELDS, all_filters, evidence.ta_tok)
         builder = _Builder(folder, precision, plan_backends, evidence)
-        graphs = {}
+        graphs: dict[str, GraphEntry] = {}
+        entries: list[TransformerEntry] = []
         with _progress(console, len(listed)) as (progress, bar):
             for specification in listed:
                 progress.update(bar, description=specification.name)
                 graphs[specification.name] = builder.build(specification)
                 progress.advance(bar)
+                if specification.kind == "embeddings":  # the last graph of its transformer
+                    number = len(entries)
+                    model = models.transformer(number)
+                    entries.append(transformer_entry(folder, model_names(models)[number], model, FIELDS))
+                    if consume:
+                        model.to("meta")
         table = folder / "neighbours.npy"
         np.save(table, evidence.neighbours.numpy().astype(np.int64), allow_pickle=False)
         codes = folder / "codes.npy"
@@ -229,12 +257,11 @@ def build_bundle(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             tools=tool_versions(),
             token_pixels=models.tokenizer.config.factor,
-            models=tuple(
-                transformer_entry(folder, graph, models.transformer(number), FIELDS)
-                for number, graph in enumerate(model_names(models))
-            ),
+            models=tuple(entries),
             tokenizer_sha256=weights_sha256(models.tokenizer),
             latent_sha256=latent_hashes(models),
+            semantic_ids=evidence.ta_tok.config.codes if evidence.ta_tok else 0,
+            ta_tok_sha256=weights_sha256(evidence.ta_tok) if evidence.ta_tok else None,
             graphs=graphs,
             codes=file_entry(folder, codes),
             code_dim=models.tokenizer.config.code_dim,

@@ -7,24 +7,33 @@ from typing import cast
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from engines.slots import SlotTable
 from export.precision import (
+    CODE_MARGIN,
     CODE_TOLERANCE,
     EMBEDDING_TOLERANCE,
+    FEATURE_TOLERANCE,
+    LARGE_CODEBOOK_FACTOR,
     LOGIT_TOLERANCE,
+    OTHER_CODE_TOLERANCE,
     PIXEL_TOLERANCE,
     PROBABILITY_TOLERANCE,
+    SMALL_CODEBOOK,
     Precision,
 )
 from export.specification import GraphSpecification, Kind, slot_count
+from reference.checkpoints.ta_tok import TATokDecoder, semantic_features
 from reference.codebook import pooled_probs
 from reference.decode import decode
+from reference.latent import LatentScaler
 from reference.models import Condition, Models
 from reference.radius import entropy
 from reference.sampling import target_log_probs
+from reference.scaling import enlarge, shrink
 from reference.settings import DownSampler, Settings, UpSampler
 from reference.trace import Pass
 from reference.transformer import Transformer
@@ -36,8 +45,9 @@ COMPARED_PASSES = 40
 ERROR_OF: dict[Kind, str] = {
     "logits": "largest absolute difference of a logit over real passes (prefill, verification, single tokens)",
     "embeddings": "largest absolute difference of a prefix embedding",
+    "features": "largest absolute difference of a feature of semantic ids",
     "pixels": "largest absolute difference of a pixel, 0..255",
-    "codes": "share of codes chosen differently",
+    "codes": "share of codes farther than a near-tie, or (scaled to the same limit) of other codes at all",
     "probabilities": "largest absolute difference of a log-probability, pooled probability or entropy",
 }
 
@@ -56,13 +66,15 @@ class Evidence:
         passes: The first passes of each model, with logits.
         tokens: Of a real scene, on the grid of each model, Int[h, w].
         neighbours: Int[V, k].
+        ta_tok: What makes features of Tar's semantic ids, if the bundle is to hold it.
     """
 
     models: Models
     condition: Condition
-    passes: tuple[list[Pass], ...]
+    passes: Sequence[list[Pass]]
     tokens: tuple[Tensor, ...]
     neighbours: Tensor
+    ta_tok: TATokDecoder | None = None
 
 
 def gather_evidence(models: Models, condition: Condition, tokens: tuple[Tensor, ...], neighbours: Tensor) -> Evidence:
@@ -79,6 +91,7 @@ def tolerance_of(kind: Kind, precision: Precision) -> float:
     by_kind = {
         "logits": LOGIT_TOLERANCE[precision],
         "embeddings": EMBEDDING_TOLERANCE[precision],
+        "features": FEATURE_TOLERANCE[precision],
         "pixels": PIXEL_TOLERANCE[precision],
         "codes": CODE_TOLERANCE[precision],
         "probabilities": PROBABILITY_TOLERANCE,
@@ -178,8 +191,8 @@ def _log_prob_error(found: Tensor, expected: Tensor) -> float:
     return _largest(found[kept] - expected[kept])
 
 
-def _compare_scaling(run: Runner, specification: GraphSpecification, evidence: Evidence) -> float:
-    models, wrong, total = evidence.models, 0, 0
+def _compare_scaling(run: Runner, specification: GraphSpecification, evidence: Evidence, precision: Precision) -> float:
+    models, wrong, other, total = evidence.models, 0, 0, 0
     direction, ratio_text, method = specification.name.rsplit("_", 2)
     ratio = int(ratio_text)
     for number, draft_number in combinations(range(len(models.drafters) + 1), 2):
@@ -194,28 +207,52 @@ def _compare_scaling(run: Runner, specification: GraphSpecification, evidence: E
                 given = high[: rows * ratio]
                 expected = models.down_sample(cast(DownSampler, method), given, ratio)
             found = run({specification.input_names[0]: given.contiguous()})[specification.compared]
-            wrong += int((found != expected).sum())
+            chosen_by = _code_features(models, direction, method, given, ratio)
+            codes = F.normalize(models.tokenizer.codebook.float(), dim=-1)
+            lead = (chosen_by * (codes[expected] - codes[found])).sum(dim=-1)
+            wrong += int((lead > CODE_MARGIN[precision]).sum())
+            other += int((found != expected).sum())
             total += expected.numel()
-    return wrong / total
+    most_other = OTHER_CODE_TOLERANCE[precision]
+    if models.tokenizer.config.codes > SMALL_CODEBOOK:
+        most_other *= LARGE_CODEBOOK_FACTOR
+    # In one number: as far within its limit as the worse of the two shares is.
+    return max(wrong / total, other / total * CODE_TOLERANCE[precision] / most_other)
+
+
+def _code_features(models: Models, direction: str, method: str, given: Tensor, ratio: int) -> Tensor:
+    """Return the reference's normalised features that U_r or D_r looks codes up by, Float[H, W, d]."""
+    if method == "latent":
+        samplers = models.latent_up_samplers if direction == "up_sampler" else models.latent_down_samplers
+        return cast(LatentScaler, samplers[ratio]).features(given[None])[0]
+    images = models.tokenizer.images_from_tokens(given[None])
+    resized = enlarge(images, ratio, method) if direction == "up_sampler" else shrink(images, ratio, method)
+    return models.tokenizer.features(resized)[0]
 
 
 @torch.inference_mode()
-def measure_error(run: Runner, specification: GraphSpecification, evidence: Evidence) -> float:
-    """Return a graph's error, of the kind that its specification names."""
+def measure_error(
+    run: Runner, specification: GraphSpecification, evidence: Evidence, precision: Precision = "fp32"
+) -> float:
+    """Return a graph's error, of the kind that its specification names; the precision says what a near-tie is."""
     models, name = evidence.models, specification.name
     number = int(name.split("_")[1]) if name.startswith("drafter") else 0
     model = models.transformer(number)
-    prefixes = evidence.condition.prefixes(model, 2.0)
     if specification.kind == "logits":
-        return _replay(run, specification, model, model.prefix_embeddings(prefixes), evidence.passes[number])
+        prefix = model.prefix_embeddings(evidence.condition.prefixes(model, 2.0))
+        return _replay(run, specification, model, prefix, evidence.passes[number])
     if specification.kind == "embeddings":
+        prefixes = evidence.condition.prefixes(model, 2.0)
         return _largest(run({"condition": prefixes})["prefix"] - model.prefix_embeddings(prefixes))
+    if specification.kind == "features" and evidence.ta_tok is not None:
+        semantic_ids = torch.arange(evidence.ta_tok.count) % evidence.ta_tok.config.codes
+        return _largest(run({"ids": semantic_ids})["features"] - semantic_features(evidence.ta_tok, semantic_ids))
     if specification.kind == "pixels":
         image = models.tokenizer.images_from_tokens(evidence.tokens[0][None])[0]
         expected = ((image + 1) * 127.5).clamp(0, 255).permute(1, 2, 0)
         return _largest(run({"tokens": evidence.tokens[0]})["image"] - expected)
     if specification.kind == "codes":
-        return _compare_scaling(run, specification, evidence)
+        return _compare_scaling(run, specification, evidence, precision)
     return _compare_sampling(run, specification, evidence)
 
 

@@ -64,6 +64,7 @@ def transformer_entry(folder: Path, name: str, model: Transformer, fields: int) 
         prefix_length=config.prefix_length,
         condition=config.condition,
         condition_width=example_condition(model, fields).shape[1],
+        condition_ids=0 if config.condition_width else config.prefix_vocabulary,
         null_condition=write_null_condition(folder, name, model),
         layers=config.layers,
         heads=config.heads,

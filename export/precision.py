@@ -13,9 +13,17 @@ TORCH_DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "fp16": tor
 LOGIT_TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "fp16": 0.1, "bf16": 1.0}
 # Largest absolute difference of prefix embeddings (about 1 in size).
 EMBEDDING_TOLERANCE: dict[Precision, float] = {"fp32": 1e-5, "fp16": 1e-3, "bf16": 1e-2}
+# Largest absolute difference of TA-Tok's features (about 1 in size), after a few blocks of attention.
+FEATURE_TOLERANCE: dict[Precision, float] = {"fp32": 1e-4, "fp16": 0.05, "bf16": 0.5}
 # Largest difference of a pixel, 0..255.
 PIXEL_TOLERANCE: dict[Precision, float] = {"fp32": 0.01, "fp16": 0.5, "bf16": 4.0}
-# Largest share of codes that an up- or down-sampler chooses differently: near-ties of two codes.
-CODE_TOLERANCE: dict[Precision, float] = {"fp32": 0.001, "fp16": 0.02, "bf16": 0.08}
+# By how much (cosine) a code that an up- or down-sampler chooses may be farther from its features than the reference's:
+# a near-tie. Codes of a large codebook lie close together.
+CODE_MARGIN: dict[Precision, float] = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 5e-2}
+# Largest share of codes that are farther than that.
+CODE_TOLERANCE: dict[Precision, float] = {"fp32": 0.001, "fp16": 0.005, "bf16": 0.02}
+# Largest share of other codes at all, of 1,024 codes; of VQ-16's 16,384, which lie closer together, five times as many.
+OTHER_CODE_TOLERANCE: dict[Precision, float] = {"fp32": 0.001, "fp16": 0.02, "bf16": 0.08}
+SMALL_CODEBOOK, LARGE_CODEBOOK_FACTOR = 1024, 5
 # Sampling and acceptance are float32 everywhere; largest difference of log-probabilities and pooled sums.
 PROBABILITY_TOLERANCE = 1e-4

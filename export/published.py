@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal, cast, overload
 
 import torch
 from torch import Tensor
@@ -14,17 +14,18 @@ from export.compare import Evidence
 from reference.cache import KVCache, feed
 from reference.checkpoints.ar_dtok import load_ar_dtok
 from reference.checkpoints.llamagen import load_llamagen
+from reference.checkpoints.ta_tok import TATokDecoder, load_ta_tok
 from reference.checkpoints.vq import load_vq
 from reference.models import Condition, Models
 from reference.settings import Settings
 from reference.trace import Pass
 from reference.transformer import Transformer
-from reference.weights import WeightsError
+from reference.weights import WeightsError, check_finite
 
 PublishedFamily = Literal["llamagen", "tar"]
 PUBLISHED_FAMILIES: tuple[PublishedFamily, ...] = ("llamagen", "tar")
 # The resolution in a published file's name: t2i_XL_stage2_512.pt, ar_dtok_lp_1024px.pth.
-PIXELS_IN_NAME = re.compile(r"_(\d{3,4})(?:px)?$")
+PIXELS_IN_NAME = re.compile(r"_(\d{2,4})(?:px)?$")
 # The published sampling defaults; all else is the paper's: radius 3, whole islands.
 _SHARED = {"mode": "parallel", "temperature": 1.0, "top_p": 1.0, "tau": 0.1, "radius": 3, "neighbours": 16}
 SAMPLING = {
@@ -47,6 +48,8 @@ class Files:
         drafters: Of the coarser ones, descending.
         vq: The tokenizer that all share.
         pixels: The side of each one's image, the target's first, where file names do not tell it.
+        ta_tok: Tar's image tokenizer, so that a bundle takes semantic ids too.
+        heads: Of transformers whose size is not published.
     """
 
     family: PublishedFamily
@@ -54,6 +57,8 @@ class Files:
     drafters: tuple[Path, ...]
     vq: Path
     pixels: tuple[int, ...] = ()
+    ta_tok: Path | None = None
+    heads: int | None = None
 
 
 def _pixels(files: Files, number: int, path: Path) -> int:
@@ -71,7 +76,7 @@ def _pixels(files: Files, number: int, path: Path) -> int:
 
 
 def load_published(files: Files) -> Models:
-    """Load target, drafters and tokenizer in float32.
+    """Load target, drafters and tokenizer in float32; transformers' numbers are checked when passes are made.
 
     Raises:
         WeightsError: a file cannot be used, or the models do not fit each other.
@@ -83,12 +88,12 @@ def load_published(files: Files) -> Models:
     loaded: list[Transformer] = []
     for number, path in enumerate(paths):
         if files.family == "tar":
-            model = load_ar_dtok(path)
+            model = load_ar_dtok(path, files.heads, read_numbers=False)
         else:
             pixels = _pixels(files, number, path)
             if pixels < factor or pixels % factor:
                 raise WeightsError(f"{path}: expected a resolution that is a multiple of {factor}, got {pixels}")
-            model = load_llamagen(path, pixels // factor)
+            model = load_llamagen(path, pixels // factor, files.heads, read_numbers=False)
         if model.config.vocabulary != tokenizer.config.codes:
             raise WeightsError(
                 f"{path}: expected a vocabulary of the tokenizer's {tokenizer.config.codes} codes, got "
@@ -101,11 +106,35 @@ def load_published(files: Files) -> Models:
                 f"{path}: expected a condition like the target's, {first.prefix_length} x {first.condition_width} "
                 f"({first.condition}), got {kind[2]} x {kind[1]} ({kind[0]})"
             )
+        if loaded and model.config.grid_height >= loaded[-1].config.grid_height:
+            raise WeightsError(
+                f"{path}: expected a coarser grid than {loaded[-1].config.grid_height} tokens a side, got "
+                f"{model.config.grid_height}; give checkpoints from the target down"
+            )
         loaded.append(model)
     try:
         return Models(loaded[0], tuple(loaded[1:]), tokenizer)
     except ValueError as error:
         raise WeightsError(f"{files.target} and its drafters: {error}") from None
+
+
+def load_ta_tok_of(files: Files, models: Models) -> TATokDecoder | None:
+    """Load Tar's image tokenizer, where there is one.
+
+    Raises:
+        WeightsError: the file cannot be used, or does not fit the models.
+    """
+    if files.ta_tok is None:
+        return None
+    if files.family != "tar":
+        raise WeightsError(f"ta_tok: expected none for family {files.family}, got {files.ta_tok}")
+    config = models.target.config
+    found = load_ta_tok(files.ta_tok, config.prefix_length)
+    if found.config.dim != config.condition_width:
+        raise WeightsError(
+            f"{files.ta_tok}: expected features {config.condition_width} wide, as of the target, got {found.config.dim}"
+        )
+    return found
 
 
 def published_settings(models: Models) -> Settings:
@@ -146,13 +175,48 @@ def passes_of(model: Transformer, number: int, condition: Condition, generator: 
     return passes
 
 
+class RealPasses(Sequence[list[Pass]]):
+    """The passes of every model, made when first asked for: until then its weights need not be in memory."""
+
+    def __init__(self, models: Models, condition: Condition) -> None:
+        self.models, self.condition = models, condition
+        self.made: dict[int, list[Pass]] = {}
+
+    def __len__(self) -> int:
+        return 1 + len(self.models.drafters)
+
+    @overload
+    def __getitem__(self, number: int) -> list[Pass]: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> list[list[Pass]]: ...
+
+    def __getitem__(self, number: int | slice) -> list[Pass] | list[list[Pass]]:
+        """Return a model's passes.
+
+        Raises:
+            WeightsError: its weights are not finite.
+        """
+        if isinstance(number, slice):
+            return [self[index] for index in range(*number.indices(len(self)))]
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        if number not in self.made:
+            model = self.models.transformer(number)
+            check_finite(model.state_dict(), Path(f"model {number}"))
+            generator = torch.Generator().manual_seed(SEED + number)
+            with torch.inference_mode():
+                self.made[number] = passes_of(model, number, self.condition, generator)
+        return self.made[number]
+
+
 @torch.inference_mode()
-def published_evidence(models: Models, neighbours: Tensor) -> Evidence:
+def published_evidence(models: Models, neighbours: Tensor, ta_tok: TATokDecoder | None = None) -> Evidence:
     """Run real passes of every model, on tokens drawn at random."""
     generator = torch.Generator().manual_seed(SEED)
     condition = _condition(models.target, generator)
     numbers = range(1 + len(models.drafters))
-    passes = tuple(passes_of(models.transformer(number), number, condition, generator) for number in numbers)
+    passes = RealPasses(models, condition)
     codes = models.target.config.vocabulary
     coarsest = models.transformer(numbers[-1]).config
     rows = min(2, coarsest.grid_height)  # a strip: a whole image of 1,024 pixels takes minutes
@@ -161,11 +225,16 @@ def published_evidence(models: Models, neighbours: Tensor) -> Evidence:
         config = models.transformer(number).config
         size = (rows * config.grid_height // coarsest.grid_height, config.grid_width)
         tokens.append(torch.randint(codes, size, generator=generator))
-    return Evidence(models, condition, passes, tuple(tokens), neighbours)
+    return Evidence(models, condition, passes, tuple(tokens), neighbours, ta_tok)
 
 
 def files_of(
-    family: str, target: Path | None, drafters: Sequence[Path], vq: Path | None, pixels: Sequence[int]
+    family: str,
+    target: Path | None,
+    drafters: Sequence[Path],
+    vq: Path | None,
+    pixels: Sequence[int],
+    ta_tok: Path | None,
 ) -> Files:
     """Return the files of a command line.
 
@@ -174,4 +243,4 @@ def files_of(
     """
     if target is None or vq is None or not drafters:
         raise WeightsError(f"family {family}: expected --target, --drafter and --vq, got not all of them")
-    return Files(cast(PublishedFamily, family), target, tuple(drafters), vq, tuple(pixels))
+    return Files(cast(PublishedFamily, family), target, tuple(drafters), vq, tuple(pixels), ta_tok)

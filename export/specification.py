@@ -8,16 +8,18 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from engines.bundle.manifest import down_sampler_graph, up_sampler_graph
+from engines.bundle.manifest import SEMANTIC_FEATURES, down_sampler_graph, up_sampler_graph
 from export.graphs.sampling import AcceptanceGraph, SamplerGraph
 from export.graphs.scaling import DecoderGraph, DownSamplerGraph, UpSamplerGraph
+from export.graphs.semantic import SemanticFeaturesGraph
 from export.graphs.transformer import ConditionGraph, TransformerGraph
+from reference.checkpoints.ta_tok import TATokDecoder
 from reference.models import Models
 from reference.settings import DownSampler, UpSampler
 from reference.transformer import Transformer
 
 Range = tuple[int, int, int]  # smallest, usual, largest
-Kind = Literal["logits", "embeddings", "pixels", "codes", "probabilities"]
+Kind = Literal["logits", "embeddings", "features", "pixels", "codes", "probabilities"]
 
 # Guidance feeds two rows, conditional and unconditional.
 BATCH: Range = (1, 2, 2)
@@ -256,8 +258,27 @@ def _sampling(models: Models) -> list[GraphSpecification]:
     ]
 
 
+def _semantic_features(decoder: TATokDecoder) -> GraphSpecification:
+    return GraphSpecification(
+        name=SEMANTIC_FEATURES,
+        module=SemanticFeaturesGraph(decoder),
+        example={"ids": torch.zeros(decoder.count, dtype=torch.long)},
+        dynamic={},
+        input_names=("ids",),
+        output_names=("features",),
+        ranges={},
+        kind="features",
+        compared="features",
+        weights="ta_tok",
+    )
+
+
 def specifications(
-    models: Models, dtype: torch.dtype, fields: int, all_filters: bool = False
+    models: Models,
+    dtype: torch.dtype,
+    fields: int,
+    all_filters: bool = False,
+    ta_tok: TATokDecoder | None = None,
 ) -> list[GraphSpecification]:
     """Return the graphs of a bundle.
 
@@ -266,12 +287,14 @@ def specifications(
         dtype: The bundle's precision; sampling and acceptance are float32 in every bundle.
         fields: Ids a prefix token.
         all_filters: Samplers of every resize filter, and not of the default ones alone.
+        ta_tok: What makes features of Tar's semantic ids.
     """
     transformers = []
     for number, name in enumerate(model_names(models)):
         model = models.transformer(number)
         transformers += [_transformer(name, model, dtype), _condition(f"{name}_condition", model, fields)]
-    return [*transformers, *_samplers(models, all_filters), _decoder(models), *_sampling(models)]
+    semantic = [] if ta_tok is None else [_semantic_features(ta_tok)]
+    return [*transformers, *semantic, *_samplers(models, all_filters), _decoder(models), *_sampling(models)]
 
 
 def model_names(models: Models) -> list[str]:

@@ -89,15 +89,19 @@ def shapes_of(make: Callable[[], nn.Module]) -> dict[str, tuple[int, ...]]:
         return {name: tuple(value.shape) for name, value in make().state_dict().items()}
 
 
-def with_tensors(make: Callable[[], AnyModule], tensors: Mapping[str, torch.Tensor], path: Path) -> AnyModule:
-    """Return a module with the tensors of a file, which fit it.
+def check_finite(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Check the numbers of a file.
 
     Raises:
-        WeightsError: a number is not finite.
+        WeightsError: one is not finite.
     """
     broken = sorted(name for name, value in tensors.items() if not bool(torch.isfinite(value).all()))
     if broken:
         raise WeightsError(f"{path}: expected finite numbers, got NaN or infinity in {', '.join(broken[:8])}")
+
+
+def with_tensors(make: Callable[[], AnyModule], tensors: Mapping[str, torch.Tensor]) -> AnyModule:
+    """Return a module with the tensors of a file, which fit it."""
     with torch.device("meta"):  # the file's tensors become the module's own: no weights are drawn and none copied
         module = make()
     module.load_state_dict(tensors, assign=True)
@@ -113,7 +117,8 @@ def _filled(make: Callable[[], Module], tensors: dict[str, torch.Tensor], path: 
     if expected != found:
         wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
         raise WeightsError(f"{path}: unknown, missing or misshapen tensors: {', '.join(wrong[:8])}")
-    return with_tensors(make, tensors, path)
+    check_finite(tensors, path)
+    return with_tensors(make, tensors)
 
 
 def load_tokenizer(path: Path) -> Tokenizer:

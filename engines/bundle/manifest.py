@@ -82,6 +82,7 @@ class GraphEntry(_Entry):
     outputs: tuple[TensorEntry, ...]
     dynamic: dict[str, tuple[int, int, int]]  # smallest, usual, largest
     build_seconds: float
+    peak_bytes: Annotated[int, Field(ge=0)] = 0  # of memory while it was exported, compared and compiled; 0: unknown
     measured_error: float
     tolerance: float
     error_of: str  # what was measured, in words
@@ -103,6 +104,7 @@ class TransformerEntry(_Entry):
     prefix_length: Positive
     condition: ConditionKind
     condition_width: Positive  # ids or numbers a prefix token
+    condition_ids: Annotated[int, Field(ge=0)] = 0  # how many there are, where it is made of ids
     null_condition: FileEntry | None = None  # of [prefix_length, condition_width], what guidance takes for no condition
     layers: Positive
     heads: Positive

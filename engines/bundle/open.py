@@ -119,7 +119,12 @@ def _read_codes(folder: Path, manifest: Manifest) -> NDArray[np.float32]:
     return codes
 
 
-def _read_null_condition(folder: Path, entry: TransformerEntry) -> NDArray[Any] | None:
+def read_null_condition(folder: Path, entry: TransformerEntry) -> NDArray[Any] | None:
+    """Return a model's own null condition, if it has one.
+
+    Raises:
+        BundleError: the file is no array of the shape and type that the manifest says.
+    """
     if entry.null_condition is None:
         return None
     path, shape = folder / entry.null_condition.path, (entry.prefix_length, entry.condition_width)
@@ -153,5 +158,5 @@ def open_bundle(path: Path | str) -> Bundle:
     for entry in manifest.files():
         _check_file(folder, entry)
     neighbours, codes = _read_neighbours(folder, manifest), _read_codes(folder, manifest)
-    nulls = tuple(_read_null_condition(folder, entry) for entry in manifest.models)
+    nulls = tuple(read_null_condition(folder, entry) for entry in manifest.models)
     return Bundle(folder, manifest, neighbours, codes, nulls)

@@ -24,12 +24,13 @@ def _argument(model: Mapping[str, Any], name: str, path: Path) -> int | None:
     return told
 
 
-def load_ar_dtok(path: Path, heads: int | None = None) -> Transformer:
+def load_ar_dtok(path: Path, heads: int | None = None, read_numbers: bool = True) -> Transformer:
     """Load a published AR-DTok in float32; its size and its grid are read off the file.
 
     Args:
         path: Such as ar_dtok_lp_1024px.pth.
         heads: Of a size that is not published, where the file does not tell them.
+        read_numbers: Check that all are finite; without, a file in float32 is not read before it is used.
 
     Raises:
         WeightsError: no such file, not a checkpoint, or weights of something else.
@@ -69,4 +70,4 @@ def load_ar_dtok(path: Path, heads: int | None = None) -> Transformer:
     except ValueError as error:
         raise WeightsError(f"{path}: {error}") from None
     tensors["abs_pe"] = F.pad(table[0], (0, 0, 0, 1))
-    return filled(lambda: Transformer(config), tensors, path, strays=STRAYS)
+    return filled(lambda: Transformer(config), tensors, path, strays=STRAYS, read_numbers=read_numbers)

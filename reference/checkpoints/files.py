@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from reference.weights import MAX_WEIGHT_BYTES, AnyModule, WeightsError, shapes_of, with_tensors
+from reference.weights import MAX_WEIGHT_BYTES, AnyModule, WeightsError, check_finite, shapes_of, with_tensors
 
 # Under which names the published files keep their tensors, in the order in which they are looked for.
 WRAPPERS = ("model", "module", "state_dict", "ema")
@@ -77,7 +77,11 @@ def tensors_of(content: Mapping[str, Any], path: Path, wrappers: Iterable[str] =
 
 
 def filled(
-    make: Callable[[], AnyModule], tensors: Mapping[str, Tensor], path: Path, strays: Iterable[str] = ()
+    make: Callable[[], AnyModule],
+    tensors: Mapping[str, Tensor],
+    path: Path,
+    strays: Iterable[str] = (),
+    read_numbers: bool = True,
 ) -> AnyModule:
     """Return a module with the tensors of a file, in float32.
 
@@ -86,6 +90,7 @@ def filled(
         tensors: By the published names.
         path: For messages.
         strays: Names that published files hold although nothing needs them.
+        read_numbers: Check that all are finite; without, a file in float32 is not read before it is used.
 
     Raises:
         WeightsError: tensors are unknown, missing or misshapen, each listed by kind, or not finite.
@@ -101,7 +106,10 @@ def filled(
     told = [f"{kind}: {_listed(sorted(names), expected, found)}" for kind, names in kinds.items() if names]
     if told:
         raise WeightsError(f"{path}: its tensors do not fit: {'; '.join(told)}")
-    return with_tensors(make, {name: tensors[name].float() for name in expected}, path)
+    chosen = {name: tensors[name].float() for name in expected}
+    if read_numbers:
+        check_finite(chosen, path)
+    return with_tensors(make, chosen)
 
 
 def _listed(names: list[str], expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> str:

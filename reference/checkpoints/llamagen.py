@@ -76,13 +76,14 @@ def _config(tensors: dict[str, Tensor], path: Path, grid_side: int, heads: int |
     )
 
 
-def load_llamagen(path: Path, grid_side: int, heads: int | None = None) -> Transformer:
+def load_llamagen(path: Path, grid_side: int, heads: int | None = None, read_numbers: bool = True) -> Transformer:
     """Load a published LlamaGen transformer in float32; its size and kind are read off its tensors.
 
     Args:
         path: Such as t2i_XL_stage2_512.pt or c2i_L_384.pt.
         grid_side: Rows and columns of tokens; the file does not tell them.
         heads: Of a size that is not published.
+        read_numbers: Check that all are finite; without, a file in float32 is not read before it is used.
 
     Raises:
         WeightsError: no such file, not a checkpoint, or weights of something else.
@@ -92,4 +93,4 @@ def load_llamagen(path: Path, grid_side: int, heads: int | None = None) -> Trans
         config = _config(tensors, path, grid_side, heads)
     except ValueError as error:
         raise WeightsError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
-    return filled(lambda: Transformer(config), tensors, path, strays=STRAYS)
+    return filled(lambda: Transformer(config), tensors, path, strays=STRAYS, read_numbers=read_numbers)

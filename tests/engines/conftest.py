@@ -151,6 +151,7 @@ def _transformer_entry(name: str) -> dict[str, Any]:
         "prefix_length": PREFIX,
         "condition": "fields",
         "condition_width": FIELDS,
+        "condition_ids": 100,
         "layers": 1,
         "heads": HEADS,
         "head_dim": HEAD_DIM,

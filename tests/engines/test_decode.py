@@ -4,8 +4,6 @@
 """
 
 import dataclasses
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,67 +11,17 @@ import pytest
 import torch
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 import engines
-from engines.backends.base import KVCache, Tensors
-from engines.bundle import Bundle, Manifest
+from engines.bundle import Bundle
 from engines.decode import Decoder
-from export.manifest import transformer_entry
-from export.specification import model_names, slot_count, specifications
-from reference.codebook import neighbours
 from reference.decode import Decoded, decode
 from reference.models import Condition, Models
 from reference.settings import AcceptOn, Settings
+from tests.torch_backend import TorchBackend, bundle_in_memory
 
 CODES, PREFIX, FIELDS = 16, 2, 3
 GRIDS = ((8, 4), (4, 2), (2, 1))
-
-
-@dataclass
-class TorchCache:
-    """Keys and values by input name."""
-
-    batch: int
-    tensors: dict[str, torch.Tensor]
-
-
-class TorchBackend:
-    """Runs the graphs of models in torch."""
-
-    name = "torch"
-
-    def __init__(self, models: Models) -> None:
-        self.graphs = {item.name: item for item in specifications(models, torch.float32, FIELDS, all_filters=True)}
-        self.models = dict(zip(model_names(models), (models.target, *models.drafters), strict=True))
-
-    def run(self, graph: str, inputs: Tensors) -> dict[str, NDArray[Any]]:
-        """Run a stateless graph."""
-        tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in inputs.items()}
-        return {name: value.numpy() for name, value in self.graphs[graph].run(tensors).items()}
-
-    def new_cache(self, graph: str, batch: int) -> TorchCache:
-        """Return zeroed keys and values."""
-        config, slots = self.models[graph].config, slot_count(self.models[graph])
-        names = [name for name in self.graphs[graph].input_names if name.startswith(("key_", "value_"))]
-        return TorchCache(batch, {name: torch.zeros(batch, config.heads, slots, config.head_dim) for name in names})
-
-    def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> NDArray[np.float32]:
-        """Run one pass."""
-        assert isinstance(cache, TorchCache)
-        tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in inputs.items()}
-        outputs = self.graphs[graph].run(tensors | cache.tensors)
-        cache.tensors = {name: outputs[f"new_{name}"] for name in cache.tensors}
-        logits: NDArray[np.float32] = outputs["logits"].numpy()
-        return logits
-
-    def keep_slots(self, graph: str, cache: KVCache, slots: NDArray[np.int64]) -> None:
-        """Move slots to the front."""
-        assert isinstance(cache, TorchCache)
-        for name, value in cache.tensors.items():
-            moved = value.clone()
-            moved[:, :, : len(slots)] = value[:, :, slots]
-            cache.tensors[name] = moved
 
 
 class Toy(NamedTuple):
@@ -86,37 +34,11 @@ class Toy(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def toy(toy_models: Models) -> Toy:
+def toy(toy_models: Models, tmp_path_factory: pytest.TempPathFactory) -> Toy:
     """Untrained models as the reference and as an engine."""
     ids = torch.from_numpy(np.random.default_rng(4).integers(1, 7, (2, PREFIX, FIELDS)))
-    codebook = torch.nn.functional.normalize(toy_models.tokenizer.codebook, dim=-1)
-    entries = [
-        transformer_entry(Path(), name, toy_models.transformer(number), FIELDS).model_dump()
-        for number, name in enumerate(model_names(toy_models))
-    ]
-    nothing = {"path": "nothing", "sha256": "0" * 64, "size_bytes": 0}
-    manifest = Manifest.model_validate(
-        {
-            "schema_version": 3,
-            "family": "demo",
-            "name": "toy",
-            "precision": "fp32",
-            "created": "",
-            "tools": {},
-            "settings": {},
-            "token_pixels": 2,
-            "models": entries,
-            "tokenizer_sha256": "0" * 64,
-            "graphs": {},
-            "neighbours": nothing,
-            "codes": nothing,
-            "code_dim": 4,
-            "max_neighbours": CODES,
-            "prompt_grammar": nothing,
-        }
-    )
-    bundle = Bundle(Path(), manifest, neighbours(codebook, CODES).numpy(), codebook.numpy(), (None,) * len(entries))
-    return Toy(toy_models, Condition(ids[0], ids[1]), bundle, TorchBackend(toy_models))
+    bundle = bundle_in_memory(toy_models, tmp_path_factory.mktemp("toy"), FIELDS, CODES)
+    return Toy(toy_models, Condition(ids[0], ids[1]), bundle, TorchBackend(toy_models, FIELDS))
 
 
 def make_settings(accept_on: AcceptOn, **values: Any) -> Settings:

@@ -1,0 +1,209 @@
+"""Captions and prompts go through T5 and Qwen2 of transformers, tiny ones made on the spot, tokenizers included."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM, T5Config, T5EncoderModel
+
+import engines
+from engines import conditions
+from engines.conditions.text_models import CaptionEncoder, SemanticLanguageModel, cleaned
+
+SENTENCES = ["a red fox jumps over the lazy dog", "two teapots and a bicycle in the rain", "a helpful assistant."]
+CHAT = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+IDS = 50
+
+
+@pytest.fixture(scope="session")
+def t5(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A T5 encoder as wide as the tiny text model's captions."""
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    trainer = trainers.UnigramTrainer(vocab_size=60, special_tokens=["<pad>", "</s>", "<unk>"], unk_token="<unk>")
+    tokenizer.train_from_iterator(SENTENCES, trainer)
+    end = tokenizer.token_to_id("</s>")
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", end)])
+    fast = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=512
+    )
+    torch.manual_seed(1)
+    config = T5Config(vocab_size=len(fast), d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4)
+    folder = tmp_path_factory.mktemp("t5")
+    T5EncoderModel(config).save_pretrained(folder)
+    fast.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def qwen(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A language model that knows nothing but semantic ids."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    tokenizer.train_from_iterator(SENTENCES, trainers.BpeTrainer(vocab_size=300, initial_alphabet=alphabet))
+    fast = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>"
+    )
+    fast.add_tokens(["<|im_start|>", "<im_start>", "<S0>", "<S1>", "<S2>", *(f"<I{number}>" for number in range(IDS))])
+    fast.chat_template = CHAT
+    torch.manual_seed(2)
+    config = Qwen2Config(
+        vocab_size=len(fast),
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        eos_token_id=fast.eos_token_id,
+    )
+    model = Qwen2ForCausalLM(config)
+    with torch.no_grad():  # ids, and now and then something else
+        first = fast.convert_tokens_to_ids("<I0>")
+        model.lm_head.weight[:first] *= 0.1
+        model.lm_head.weight[first:] *= 20
+    folder = tmp_path_factory.mktemp("qwen")
+    model.save_pretrained(folder)
+    fast.save_pretrained(folder)
+    return str(folder)
+
+
+def test_captions(t5: str) -> None:
+    """Padding is on the left, holds zeros and is not shown; features are the encoder's of the caption alone."""
+    encoder = CaptionEncoder(t5)
+    features, shown = encoder.features("A red fox", 20)
+    tokenizer, model = encoder.loaded
+    ids = tokenizer("a red fox", return_tensors="pt")["input_ids"]
+    count = ids.shape[1]
+    assert tokenizer.eos_token_id == int(ids[0, -1])
+    assert shown.tolist() == [False] * (20 - count) + [True] * count
+    assert not features[: 20 - count].any()
+    with torch.inference_mode():
+        expected = model(input_ids=ids)[0][0].float().numpy()
+    np.testing.assert_allclose(features[20 - count :], expected, atol=0.03)  # bfloat16, and padded there
+    longer, all_shown = encoder.features(" ".join(SENTENCES * 9), 20)
+    assert all_shown.all()
+    assert longer.shape == (20, 32)
+
+
+def test_captions_are_cleaned() -> None:
+    """As in training: twice, so that what one pass uncovers goes, too."""
+    assert cleaned("  A RED   Fox <b>jumps</b> over #12345 *** ") == "a red fox jumps over"
+
+
+def test_semantic_ids(qwen: str) -> None:
+    """The same seed gives the same ids, another seed others; what is said beside them is left out."""
+    model = SemanticLanguageModel(qwen)
+    ids = model.ids("two teapots", 81, 5)
+    assert ids.shape == (81,)
+    assert ids.dtype == np.int64
+    assert 0 <= ids.min() <= ids.max() < IDS
+    assert len(set(ids.tolist())) > 5
+    assert np.array_equal(ids, model.ids("two teapots", 81, 5))
+    assert not np.array_equal(ids, model.ids("two teapots", 81, 6))
+    with pytest.raises(engines.ConditionError, match="expected 729, 169, 81 a prompt, got 9"):
+        model.ids("two teapots", 9, 5)
+
+
+def test_the_prompt_that_the_language_model_reads(qwen: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tar's chat template, the published system line, and the scale that was asked for."""
+    model = SemanticLanguageModel(qwen)
+    tokenizer, language_model = model.loaded
+    read: list[str] = []
+    generate = language_model.generate
+
+    def note(input_ids: torch.Tensor, **settings: Any) -> torch.Tensor:
+        read.append(tokenizer.decode(input_ids[0]))
+        assert (settings["temperature"], settings["top_p"], settings["top_k"]) == (1.0, 0.95, 1200)
+        answer: torch.Tensor = generate(input_ids, **settings)
+        return answer
+
+    monkeypatch.setattr(language_model, "generate", note)
+    model.ids("two teapots", 169, 0)
+    assert read[0].replace(" ", "") == (
+        "<|im_start|>system\nYouareahelpfulassistant.<|im_end|>\n<|im_start|>user\ntwoteapots<|im_end|>\n"
+        "<|im_start|>assistant\n<im_start><S1>"
+    )
+
+
+def test_a_caption_is_drawn(tiny: Callable[..., Any], t5: str, tmp_path: Path) -> None:
+    """From the prompt to the image; another host draws the same from the saved condition, without a text model."""
+    made = tiny("t2i", t5)
+    described = made.pipeline.describe("two teapots and a bicycle")
+    drawn = made.pipeline.generate("two teapots and a bicycle", seed=3)
+    conditions.save_condition(described.condition, tmp_path / "c.npz")
+    other = tiny("t2i").pipeline
+    again = other.generate(other.load_condition(tmp_path / "c.npz"), seed=3)
+    assert drawn.tokens.tolist() == again.tokens.tolist()
+    assert len(drawn.trace.passes[0].positions) < 120
+    with pytest.raises(engines.ConditionError, match="--text-model"):
+        other.generate("two teapots", seed=3)
+    for prompt, told in (("  ", "it is empty"), ("a" * 5000, "at most 4000 characters")):
+        with pytest.raises(engines.PromptError, match=told):
+            made.pipeline.generate(prompt)
+
+
+def test_classes(tiny: Callable[..., Any]) -> None:
+    pipeline = tiny("c2i").pipeline
+    assert pipeline.describe("3").condition.cond.tolist() == [[3]]
+    for wrong in ("10", "-1", "goldfish", "", "99999999999999999999"):
+        with pytest.raises(engines.PromptError, match=r"expected a class in 0\.\.9"):
+            pipeline.describe(wrong)
+
+
+def test_imagenet_names(tiny: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand classes in their published order; a name that two of them have is asked back."""
+    front_end = tiny("c2i").pipeline.front_end
+    monkeypatch.setattr(front_end, "null", np.array([[1000]]))
+    assert front_end.number("Goldfish") == 1
+    assert front_end.number("toilet paper") == 999
+    assert front_end.number("207") == 207
+    with pytest.raises(engines.PromptError, match="134, 517 are called so"):
+        front_end.number("crane")
+    with pytest.raises(engines.PromptError, match="or a name such as 'goldfish'"):
+        front_end.number("unicorn")
+
+
+def test_wrong_text_models(tiny: Callable[..., Any], tmp_path: Path, t5: str) -> None:
+    """A folder that holds nothing is told in one line, and so is what other files hold instead of conditions."""
+    with pytest.raises(engines.ConditionError, match=r"it cannot be loaded: ") as error:
+        tiny("t2i", str(tmp_path)).pipeline.generate("a fox")
+    assert "\n" not in str(error.value)
+    with pytest.raises(engines.PlanError, match="expected none"):
+        tiny("t2i", t5).pipeline.describe("a fox", plan=engines.load_plan)
+    path, load = tmp_path / "c.npz", tiny("t2i").pipeline.load_condition
+    for content, told in (
+        (None, "found none"),
+        (b"<html>", "expected arrays"),
+        ({"tokens": np.zeros(3)}, "expected the array condition"),
+        ({"condition": np.zeros(3)}, "expected two dimensions"),
+        ({"condition": np.zeros((120, 32), np.float32), "shown": np.zeros(120, bool)}, "the last of them set"),
+        ({"condition": np.zeros((120, 32), np.float32), "shown": np.ones(120)}, "shown: expected bool"),
+        ({"condition": np.array([["a"] * 32] * 120, dtype=object)}, "expected arrays"),
+        ({"ids": np.arange(9)}, "which are for Tar's models"),
+    ):
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+        elif content is not None:
+            np.savez(path, **content)
+        with pytest.raises(engines.ConditionError, match=told):
+            load(path)
+
+
+def test_semantic_ids_are_drawn(tiny: Callable[..., Any], tmp_path: Path, qwen: str) -> None:
+    np.savez(tmp_path / "ids.npz", ids=np.arange(9))
+    pipeline = tiny("tar", qwen).pipeline
+    assert pipeline.load_condition(tmp_path / "ids.npz").cond.shape == (9, 24)
+    with pytest.raises(engines.ConditionError, match="expected 729, 169, 81 a prompt, got 9"):
+        pipeline.describe("a fox")
+    with pytest.raises(engines.ConditionError, match="--text-model"):
+        tiny("tar").pipeline.describe("a fox")
