@@ -72,6 +72,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--vq", type=Path, metavar="FILE", help="the tokenizer's checkpoint")
     parser.add_argument("--ta-tok", type=Path, metavar="FILE", help="Tar's image tokenizer, for prompts and ids")
+    parser.add_argument("--semantic-ids", type=int, metavar="N", help="of an image of Tar's: 729 (default), 169 or 81")
     parser.add_argument(
         "--pixels",
         type=_numbers,
@@ -120,7 +121,14 @@ def _models(arguments: argparse.Namespace, name: str) -> tuple[Models, Settings,
     Raises:
         WeightsError: a file cannot be used, or options contradict each other.
     """
-    files = [arguments.target, *arguments.drafter, arguments.vq, arguments.ta_tok, *arguments.pixels]
+    files = [
+        arguments.target,
+        *arguments.drafter,
+        arguments.vq,
+        arguments.ta_tok,
+        arguments.semantic_ids,
+        *arguments.pixels,
+    ]
     ta_tok = None
     if arguments.family is None:
         if any(item is not None for item in files):
@@ -133,7 +141,8 @@ def _models(arguments: argparse.Namespace, name: str) -> tuple[Models, Settings,
         if arguments.models is not None:
             raise WeightsError(f"models: expected none beside --family {arguments.family}, got {arguments.models}")
         published = files_of(
-            *(arguments.family, arguments.target, arguments.drafter, arguments.vq, arguments.pixels, arguments.ta_tok)
+            *(arguments.family, arguments.target, arguments.drafter, arguments.vq),
+            *(arguments.pixels, arguments.ta_tok, arguments.semantic_ids),
         )
         models = load_published(published)
         ta_tok = load_ta_tok_of(published, models)

@@ -50,6 +50,7 @@ class Files:
         pixels: The side of each one's image, the target's first, where file names do not tell it.
         ta_tok: Tar's image tokenizer, so that a bundle takes semantic ids too.
         heads: Of transformers whose size is not published.
+        semantic_ids: Of an image of Tar's: 729, 169 or 81; None is as many as the checkpoints take at most.
     """
 
     family: PublishedFamily
@@ -59,6 +60,7 @@ class Files:
     pixels: tuple[int, ...] = ()
     ta_tok: Path | None = None
     heads: int | None = None
+    semantic_ids: int | None = None
 
 
 def _pixels(files: Files, number: int, path: Path) -> int:
@@ -88,7 +90,7 @@ def load_published(files: Files) -> Models:
     loaded: list[Transformer] = []
     for number, path in enumerate(paths):
         if files.family == "tar":
-            model = load_ar_dtok(path, files.heads, read_numbers=False)
+            model = load_ar_dtok(path, files.heads, files.semantic_ids, read_numbers=False)
         else:
             pixels = _pixels(files, number, path)
             if pixels < factor or pixels % factor:
@@ -235,6 +237,7 @@ def files_of(
     vq: Path | None,
     pixels: Sequence[int],
     ta_tok: Path | None,
+    semantic_ids: int | None,
 ) -> Files:
     """Return the files of a command line.
 
@@ -243,4 +246,10 @@ def files_of(
     """
     if target is None or vq is None or not drafters:
         raise WeightsError(f"family {family}: expected --target, --drafter and --vq, got not all of them")
-    return Files(cast(PublishedFamily, family), target, tuple(drafters), vq, tuple(pixels), ta_tok)
+    if semantic_ids is not None and (family != "tar" or semantic_ids not in (729, 169, 81)):
+        raise WeightsError(
+            f"semantic ids: expected 729, 169 or 81, of family tar alone, got {semantic_ids} of {family}"
+        )
+    return Files(
+        cast(PublishedFamily, family), target, tuple(drafters), vq, tuple(pixels), ta_tok, semantic_ids=semantic_ids
+    )

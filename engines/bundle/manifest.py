@@ -104,7 +104,7 @@ class TransformerEntry(_Entry):
     prefix_length: Positive
     condition: ConditionKind
     condition_width: Positive  # ids or numbers a prefix token
-    condition_ids: Annotated[int, Field(ge=0)] = 0  # how many there are, where it is made of ids
+    condition_ids: Annotated[int, Field(ge=0)]  # how many there are, where it is made of ids
     null_condition: FileEntry | None = None  # of [prefix_length, condition_width], what guidance takes for no condition
     layers: Positive
     heads: Positive

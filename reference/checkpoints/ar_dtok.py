@@ -24,12 +24,16 @@ def _argument(model: Mapping[str, Any], name: str, path: Path) -> int | None:
     return told
 
 
-def load_ar_dtok(path: Path, heads: int | None = None, read_numbers: bool = True) -> Transformer:
+def load_ar_dtok(
+    path: Path, heads: int | None = None, semantic_ids: int | None = None, read_numbers: bool = True
+) -> Transformer:
     """Load a published AR-DTok in float32; its size and its grid are read off the file.
 
     Args:
         path: Such as ar_dtok_lp_1024px.pth.
         heads: Of a size that is not published, where the file does not tell them.
+        semantic_ids: Tokens of the prefix, where fewer are drawn from than it was trained with at most: 169 or 81. Image
+            tokens follow the prefix as closely then, as in the published code.
         read_numbers: Check that all are finite; without, a file in float32 is not read before it is used.
 
     Raises:
@@ -45,6 +49,9 @@ def load_ar_dtok(path: Path, heads: int | None = None, read_numbers: bool = True
         raise WeightsError(f"{path}: expected an AR-DTok (clip_proj, abs_pe, layers.0, ...), got tensors {shown} ...")
     layers, heads, dim, vocabulary = size_of(tensors, path, heads or _argument(model, "n_head", path))
     prefix_length = _argument(model, "cls_token_num", path) or PREFIX_LENGTH
+    used = prefix_length if semantic_ids is None else semantic_ids
+    if not 1 <= used <= prefix_length:
+        raise WeightsError(f"{path}: expected 1 to {prefix_length} semantic ids, got {used}")
     # The last token is never fed in plain decoding, so the published table has no entry for it.
     cells = table.shape[1] + 1 - prefix_length
     side = round(max(cells, 0) ** 0.5)
@@ -61,7 +68,7 @@ def load_ar_dtok(path: Path, heads: int | None = None, read_numbers: bool = True
             layers=layers,
             heads=heads,
             dim=dim,
-            prefix_length=prefix_length,
+            prefix_length=used,
             prefix_vocabulary=1,
             condition="features",
             condition_width=projection.shape[1],
@@ -69,5 +76,5 @@ def load_ar_dtok(path: Path, heads: int | None = None, read_numbers: bool = True
         )
     except ValueError as error:
         raise WeightsError(f"{path}: {error}") from None
-    tensors["abs_pe"] = F.pad(table[0], (0, 0, 0, 1))
+    tensors["abs_pe"] = F.pad(table[0, : used + cells - 1], (0, 0, 0, 1))
     return filled(lambda: Transformer(config), tensors, path, strays=STRAYS, read_numbers=read_numbers)

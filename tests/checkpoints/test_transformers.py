@@ -157,3 +157,19 @@ def test_a_condition_must_fit() -> None:
         Condition(torch.zeros(2, 1, dtype=torch.long)).prefixes(model, 2.0)
     with pytest.raises(ValueError, match="expected 2 prefix tokens, got 3"):
         Condition(torch.zeros(3, 1, dtype=torch.long)).prefixes(model, 1.0)
+
+
+@torch.inference_mode()
+def test_fewer_semantic_ids(loaded: dict[str, Transformer], make_weights: MakeWeights, tmp_path: Path) -> None:
+    """With a shorter prefix image tokens stand closer to it, at the positions that follow: the published code's way."""
+    name = "tar_ardtok_tiny"
+    model = {"args": published.arguments(name), "sd": published.weights(name, make_weights)}
+    torch.save({"model": model}, tmp_path / "ar_dtok.pth")
+    shorter, whole = load_ar_dtok(tmp_path / "ar_dtok.pth", semantic_ids=4), loaded[name]
+    assert (shorter.config.prefix_length, shorter.config.grid_height) == (4, SIDE)
+    assert shorter.abs_pe is not None
+    assert whole.abs_pe is not None
+    assert torch.equal(shorter.abs_pe[:-1], whole.abs_pe[: 4 + SIDE**2 - 1])
+    for wrong in (0, 10):
+        with pytest.raises(WeightsError, match="expected 1 to 9 semantic ids"):
+            load_ar_dtok(tmp_path / "ar_dtok.pth", semantic_ids=wrong)
