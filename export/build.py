@@ -24,7 +24,7 @@ from export.plans import PlanBackend, PlanError, is_installed
 from export.precision import PRECISIONS
 from export.published import (
     PUBLISHED_FAMILIES,
-    files_of,
+    Files,
     load_published,
     load_ta_tok_of,
     published_evidence,
@@ -105,7 +105,10 @@ def _arguments() -> argparse.Namespace:
 
 
 def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(","))
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected numbers such as 512,256, got {text!r:.40}") from None
 
 
 def _plan_backends(chosen: list[str] | None) -> list[PlanBackend]:
@@ -115,38 +118,45 @@ def _plan_backends(chosen: list[str] | None) -> list[PlanBackend]:
     return [backend for backend in known if backend in chosen]
 
 
-def _models(arguments: argparse.Namespace, name: str) -> tuple[Models, Settings, TATokDecoder | None]:
+def _published_files(arguments: argparse.Namespace) -> Files | None:
+    """Return the checkpoints that were given; None where the models are a preset.
+
+    Raises:
+        WeightsError: some are missing, or options contradict each other.
+    """
+    needed = (arguments.target, arguments.vq, *arguments.drafter)
+    others = (arguments.ta_tok, arguments.semantic_ids, *arguments.pixels)
+    if arguments.family is None:
+        if any(item is not None for item in (*needed, *others)):
+            raise WeightsError(f"family: expected {' or '.join(PUBLISHED_FAMILIES)} beside checkpoints, got none")
+        return None
+    if arguments.models is not None:
+        raise WeightsError(f"models: expected none beside --family {arguments.family}, got {arguments.models}")
+    if arguments.target is None or arguments.vq is None:
+        raise WeightsError(f"family {arguments.family}: expected --target and --vq, got not both of them")
+    return Files(
+        arguments.family,
+        arguments.target,
+        tuple(arguments.drafter),
+        arguments.vq,
+        pixels=arguments.pixels,
+        ta_tok=arguments.ta_tok,
+        semantic_ids=arguments.semantic_ids,
+    )
+
+
+def _load(arguments: argparse.Namespace, name: str) -> tuple[Models, Settings, TATokDecoder | None]:
     """Return the models that were asked for, and the settings that their bundle starts from.
 
     Raises:
         WeightsError: a file cannot be used, or options contradict each other.
     """
-    files = [
-        arguments.target,
-        *arguments.drafter,
-        arguments.vq,
-        arguments.ta_tok,
-        arguments.semantic_ids,
-        *arguments.pixels,
-    ]
-    ta_tok = None
-    if arguments.family is None:
-        if any(item is not None for item in files):
-            raise WeightsError(
-                f"family: expected {' or '.join(PUBLISHED_FAMILIES)} beside checkpoints, got --target or another alone"
-            )
-        preset = PRESETS[name]
-        models, settings = preset.load(), preset.settings
+    files, ta_tok = _published_files(arguments), None
+    if files is None:
+        models, settings = PRESETS[name].load(), PRESETS[name].settings
     else:
-        if arguments.models is not None:
-            raise WeightsError(f"models: expected none beside --family {arguments.family}, got {arguments.models}")
-        published = files_of(
-            *(arguments.family, arguments.target, arguments.drafter, arguments.vq),
-            *(arguments.pixels, arguments.ta_tok, arguments.semantic_ids),
-        )
-        models = load_published(published)
-        ta_tok = load_ta_tok_of(published, models)
-        settings = published_settings(models)
+        models = load_published(files)
+        ta_tok, settings = load_ta_tok_of(files, models), published_settings(models)
     return demo.with_latent_samplers(models, arguments.up_sampler, arguments.down_sampler), settings, ta_tok
 
 
@@ -184,7 +194,7 @@ def main() -> int:
     try:
         if out.exists() and not arguments.force:
             raise BuildError(f"{out}: there is a bundle already; use it, or replace it with --force")
-        models, settings, ta_tok = _models(arguments, name)
+        models, settings, ta_tok = _load(arguments, name)
         table = neighbour_table(models)
         if arguments.family is None:
             evidence = demo_evidence(models, table)

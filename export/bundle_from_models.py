@@ -99,10 +99,17 @@ def cast_copy(module: AnyModule, dtype: torch.dtype) -> AnyModule:
 class _Builder:
     """Builds graph after graph into one folder."""
 
-    def __init__(self, folder: Path, precision: Precision, plan_backends: Sequence[PlanBackend], evidence: Evidence):
+    def __init__(
+        self,
+        folder: Path,
+        precision: Precision,
+        plan_backends: Sequence[PlanBackend],
+        evidence: Evidence,
+        family: Family,
+    ) -> None:
         self.folder, self.precision = folder, precision
         self.weights = ExternalWeights(folder / "onnx")
-        self.plan_backends, self.evidence = plan_backends, evidence
+        self.plan_backends, self.evidence, self.family = plan_backends, evidence, family
 
     def _plans(self, specification: GraphSpecification, onnx_file: Path, shapes: Mapping[str, Any]) -> list[PlanEntry]:
         plans = []
@@ -149,7 +156,7 @@ class _Builder:
         error = measure_error(
             _runner(specification, onnx_file, self.precision), specification, self.evidence, self.precision
         )
-        check_error(specification, error, self.precision)
+        check_error(specification, error, self.precision, self.family)
         inputs = tensor_entries(graph.input)
         plans = self._plans(specification, onnx_file, {item.name: item.shape for item in inputs})
         return GraphEntry(
@@ -161,7 +168,7 @@ class _Builder:
             build_seconds=round(build_seconds, 2),
             peak_bytes=peak_bytes(),
             measured_error=error,
-            tolerance=tolerance_of(specification.kind, self.precision),
+            tolerance=tolerance_of(specification.kind, self.precision, self.family),
             error_of=ERROR_OF[specification.kind],
         )
 
@@ -228,7 +235,7 @@ def build_bundle(
         folder = Path(temporary) / out.name
         folder.mkdir()
         listed = specifications(models, TORCH_DTYPES[precision], FIELDS, all_filters, evidence.ta_tok)
-        builder = _Builder(folder, precision, plan_backends, evidence)
+        builder = _Builder(folder, precision, plan_backends, evidence, family)
         graphs: dict[str, GraphEntry] = {}
         entries: list[TransformerEntry] = []
         with _progress(console, len(listed)) as (progress, bar):

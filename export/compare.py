@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from engines.bundle.manifest import Family
 from engines.slots import SlotTable
 from export.precision import (
     CODE_MARGIN,
@@ -22,6 +23,7 @@ from export.precision import (
     OTHER_CODE_TOLERANCE,
     PIXEL_TOLERANCE,
     PROBABILITY_TOLERANCE,
+    PUBLISHED_FACTOR,
     SMALL_CODEBOOK,
     Precision,
 )
@@ -42,9 +44,10 @@ from reference.transformer import Transformer
 Runner = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
 
 COMPARED_PASSES = 40
+EDGE_CODES = 2
 ERROR_OF: dict[Kind, str] = {
     "logits": "largest absolute difference of a logit over real passes (prefill, verification, single tokens)",
-    "embeddings": "largest absolute difference of a prefix embedding",
+    "embeddings": "largest difference of a prefix embedding, relative where they are large",
     "features": "largest absolute difference of a feature of semantic ids",
     "pixels": "largest absolute difference of a pixel, 0..255",
     "codes": "share of codes farther than a near-tie, or (scaled to the same limit) of other codes at all",
@@ -86,13 +89,14 @@ def gather_evidence(models: Models, condition: Condition, tokens: tuple[Tensor, 
     return Evidence(models, condition, tuple(passes), tokens, neighbours)
 
 
-def tolerance_of(kind: Kind, precision: Precision) -> float:
+def tolerance_of(kind: Kind, precision: Precision, family: Family = "demo") -> float:
     """Return the largest error that a graph may have."""
+    factor = 1 if family == "demo" else PUBLISHED_FACTOR
     by_kind = {
-        "logits": LOGIT_TOLERANCE[precision],
+        "logits": factor * LOGIT_TOLERANCE[precision],
         "embeddings": EMBEDDING_TOLERANCE[precision],
-        "features": FEATURE_TOLERANCE[precision],
-        "pixels": PIXEL_TOLERANCE[precision],
+        "features": factor * FEATURE_TOLERANCE[precision],
+        "pixels": factor * PIXEL_TOLERANCE[precision],
         "codes": CODE_TOLERANCE[precision],
         "probabilities": PROBABILITY_TOLERANCE,
     }
@@ -181,11 +185,13 @@ def _compare_sampling(run: Runner, specification: GraphSpecification, evidence: 
 def _log_prob_error(found: Tensor, expected: Tensor) -> float:
     """Return the largest difference of log p, Float[n, V], infinite where other codes are kept (DIST-1).
 
-    In one row of a hundred rounding may keep another code at the edge of top-p.
+    Rounding may keep one or two other codes at the edge of top-p: in one row of a hundred, of 1,024 codes; in one of
+    ten, of VQ-16's 16,384.
     """
     kept = torch.isfinite(expected)
-    same = (kept == torch.isfinite(found)).all(dim=-1)
-    if float(same.float().mean()) < 0.99:
+    others = (kept != torch.isfinite(found)).sum(dim=-1)
+    same, most = others == 0, 0.01 if expected.shape[-1] <= SMALL_CODEBOOK else 0.1
+    if float((~same).float().mean()) > most or int(others.max()) > EDGE_CODES:
         return float("inf")
     kept &= same[:, None]
     return _largest(found[kept] - expected[kept])
@@ -243,7 +249,8 @@ def measure_error(
         return _replay(run, specification, model, prefix, evidence.passes[number])
     if specification.kind == "embeddings":
         prefixes = evidence.condition.prefixes(model, 2.0)
-        return _largest(run({"condition": prefixes})["prefix"] - model.prefix_embeddings(prefixes))
+        expected = model.prefix_embeddings(prefixes)
+        return _largest(run({"condition": prefixes})["prefix"] - expected) / max(1.0, _largest(expected))
     if specification.kind == "features" and evidence.ta_tok is not None:
         semantic_ids = torch.arange(evidence.ta_tok.count) % evidence.ta_tok.config.codes
         return _largest(run({"ids": semantic_ids})["features"] - semantic_features(evidence.ta_tok, semantic_ids))
@@ -256,13 +263,13 @@ def measure_error(
     return _compare_sampling(run, specification, evidence)
 
 
-def check_error(specification: GraphSpecification, error: float, precision: Precision) -> None:
+def check_error(specification: GraphSpecification, error: float, precision: Precision, family: Family = "demo") -> None:
     """Compare an error with its tolerance.
 
     Raises:
         ToleranceError: it is larger.
     """
-    limit = tolerance_of(specification.kind, precision)
+    limit = tolerance_of(specification.kind, precision, family)
     if not error <= limit:
         raise ToleranceError(
             f"graph {specification.name}, output {specification.compared}: {ERROR_OF[specification.kind]} is "

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast, overload
+from typing import Literal, overload
 
 import torch
 from torch import Tensor
@@ -45,7 +45,7 @@ class Files:
     Attributes:
         family: Whose they are.
         target: Of the highest resolution.
-        drafters: Of the coarser ones, descending.
+        drafters: Of the coarser ones, descending; with none, MODE-AR and MODE-ZIPAR alone can be drawn.
         vq: The tokenizer that all share.
         pixels: The side of each one's image, the target's first, where file names do not tell it.
         ta_tok: Tar's image tokenizer, so that a bundle takes semantic ids too.
@@ -61,6 +61,17 @@ class Files:
     ta_tok: Path | None = None
     heads: int | None = None
     semantic_ids: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check what only one family has.
+
+        Raises:
+            WeightsError: it is given for another.
+        """
+        if self.semantic_ids not in (None, 729, 169, 81):
+            raise WeightsError(f"semantic ids: expected 729, 169 or 81, got {self.semantic_ids}")
+        if self.family != "tar" and (self.ta_tok is not None or self.semantic_ids is not None):
+            raise WeightsError(f"ta_tok, semantic ids: expected them of family tar alone, got them of {self.family}")
 
 
 def _pixels(files: Files, number: int, path: Path) -> int:
@@ -83,12 +94,14 @@ def load_published(files: Files) -> Models:
     Raises:
         WeightsError: a file cannot be used, or the models do not fit each other.
     """
-    if not 1 <= len(files.drafters) <= MAX_DRAFTERS:
-        raise WeightsError(f"drafter: expected 1 to {MAX_DRAFTERS} files, got {len(files.drafters)}")
+    if len(files.drafters) > MAX_DRAFTERS:
+        raise WeightsError(f"drafter: expected at most {MAX_DRAFTERS} files, got {len(files.drafters)}")
     tokenizer = load_vq(files.vq)
     factor, paths = tokenizer.config.factor, (files.target, *files.drafters)
     loaded: list[Transformer] = []
     for number, path in enumerate(paths):
+        if not path.is_file():
+            raise WeightsError(f"{path}: expected a checkpoint, found none; give the path of one")
         if files.family == "tar":
             model = load_ar_dtok(path, files.heads, files.semantic_ids, read_numbers=False)
         else:
@@ -128,8 +141,6 @@ def load_ta_tok_of(files: Files, models: Models) -> TATokDecoder | None:
     """
     if files.ta_tok is None:
         return None
-    if files.family != "tar":
-        raise WeightsError(f"ta_tok: expected none for family {files.family}, got {files.ta_tok}")
     config = models.target.config
     found = load_ta_tok(files.ta_tok, config.prefix_length)
     if found.config.dim != config.condition_width:
@@ -140,10 +151,11 @@ def load_ta_tok_of(files: Files, models: Models) -> TATokDecoder | None:
 
 
 def published_settings(models: Models) -> Settings:
-    """Return the settings that a bundle of published models starts from; all drafters take part."""
+    """Return the settings that a bundle of published models starts from; all drafters take part, if there are any."""
     sampling = SAMPLING[models.target.config.condition]
     drafters = tuple(range(1, 1 + len(models.drafters)))
-    return Settings(**{**_SHARED, **sampling, "drafters": drafters})  # type: ignore[arg-type]  # by name
+    chain = {"drafters": drafters} if drafters else {"mode": "zipar"}
+    return Settings(**{**_SHARED, **sampling, **chain})  # type: ignore[arg-type]  # by name
 
 
 def _condition(model: Transformer, generator: torch.Generator) -> Condition:
@@ -228,28 +240,3 @@ def published_evidence(models: Models, neighbours: Tensor, ta_tok: TATokDecoder 
         size = (rows * config.grid_height // coarsest.grid_height, config.grid_width)
         tokens.append(torch.randint(codes, size, generator=generator))
     return Evidence(models, condition, passes, tuple(tokens), neighbours, ta_tok)
-
-
-def files_of(
-    family: str,
-    target: Path | None,
-    drafters: Sequence[Path],
-    vq: Path | None,
-    pixels: Sequence[int],
-    ta_tok: Path | None,
-    semantic_ids: int | None,
-) -> Files:
-    """Return the files of a command line.
-
-    Raises:
-        WeightsError: one is missing.
-    """
-    if target is None or vq is None or not drafters:
-        raise WeightsError(f"family {family}: expected --target, --drafter and --vq, got not all of them")
-    if semantic_ids is not None and (family != "tar" or semantic_ids not in (729, 169, 81)):
-        raise WeightsError(
-            f"semantic ids: expected 729, 169 or 81, of family tar alone, got {semantic_ids} of {family}"
-        )
-    return Files(
-        cast(PublishedFamily, family), target, tuple(drafters), vq, tuple(pixels), ta_tok, semantic_ids=semantic_ids
-    )

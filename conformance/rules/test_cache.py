@@ -2,6 +2,7 @@
 
 import hypothesis.strategies as st
 import numpy as np
+import torch
 from hypothesis import example, given
 
 from conformance.rules import decode_laws, function_laws
@@ -10,8 +11,10 @@ from conformance.rules.decode_case import FLOAT64
 from conformance.rules.oracle_model import from_scratch
 from conformance.rules.replay import passes_of
 from conformance.strategies.decodes import AHEAD, ALL_MODES, AUTOREGRESSIVE, FILTERED, MIXED, REFRESHED, Case, cases
-from conformance.strategies.toys import CODES, Toy, toys
+from conformance.strategies.toys import CODES, PREFIX_VOCABULARY, Toy, toys
 from reference.cache import feed
+from reference.decode import decode
+from reference.models import Condition
 
 Passes = list[dict[int, int]]
 TWO_LAYERS = Toy(2, 2, 2, 2, 2, 1.5, 5)
@@ -31,7 +34,7 @@ class TestKv1:
 
     A pass feeds a set of (position, token) pairs. It reads the grid as it stood before the step, writes the keys and
     values of all of them, and only then attends: a query at position q sees every position <= q that has ever been
-    written. (A prefix position under a condition mask would be visible to itself only; the demo has no such mask.)
+    written. (A prefix position under a condition mask would be visible to itself only; PREFILL does not feed one.)
     """
 
     @must_reach(
@@ -137,7 +140,8 @@ class TestPrefill:
     """PREFILL.
 
     The condition is one pass of each model. It counts in that model's number of function evaluations (NFE) and gives
-    p_0. Autoregressive decoding of N tokens is therefore N passes.
+    p_0. Autoregressive decoding of N tokens is therefore N passes. A prefix token that the condition hides (a caption's
+    padding on the left) is fed for neither half, so that no query ever sees it.
     """
 
     @example(MIXED)
@@ -147,6 +151,35 @@ class TestPrefill:
     def test_prefill(self, case: Case) -> None:
         """The condition is one pass for each model, counted in its NFE, and gives p_0."""
         decode_laws.prefill_comes_first(case, case.run(record_logits=True))
+
+    @must_reach("a prefix token is hidden", "what is hidden would have mattered")
+    @example(MIXED, 1)
+    @share_of_examples(2)
+    @given(cases(ALL_MODES), st.integers(0, 63))
+    def test_hidden_prefix(self, case: Case, hidden: int) -> None:
+        """What a hidden prefix token holds changes nothing, in either half; its position is fed in no pass."""
+        length, condition = case.prefix_length, case.condition
+        shown = torch.tensor([hidden >> place & 1 == 0 for place in range(length - 1)] + [True])
+        decoded, others = [], []
+        assert condition.uncond is not None
+        for shift in (0, 1):
+            cond, uncond = (
+                torch.where(shown[:, None], part, (part + shift) % PREFIX_VOCABULARY)
+                for part in (condition.cond, condition.uncond)
+            )
+            arguments = (case.settings, case.seed, case.draft_tensor, True)
+            decoded.append(decode(case.models, Condition(cond, uncond, shown), *arguments))
+            others.append(decode(case.models, Condition(cond, uncond), *arguments))
+        places = shown.nonzero()[:, 0].tolist()
+        for item in decoded[0].trace.passes:
+            before = [place for place in item.positions.tolist() if place < length]
+            assert before in ([], places)
+        assert torch.equal(decoded[0].tokens, decoded[1].tokens)
+        logits = [[decode_laws.recorded(item) for item in run.trace.passes] for run in decoded]
+        assert all(torch.equal(one, two) for one, two in zip(*logits, strict=True))
+        reach("a prefix token is hidden", not bool(shown.all()))
+        first = [decode_laws.recorded(run.trace.passes[0])[:, -1] for run in others]
+        reach("what is hidden would have mattered", not torch.equal(*first))
 
 
 class TestGrid2:

@@ -32,8 +32,8 @@ def load_ar_dtok(
     Args:
         path: Such as ar_dtok_lp_1024px.pth.
         heads: Of a size that is not published, where the file does not tell them.
-        semantic_ids: Tokens of the prefix, where fewer are drawn from than it was trained with at most: 169 or 81. Image
-            tokens follow the prefix as closely then, as in the published code.
+        semantic_ids: Tokens of the prefix, where there are fewer than it takes at most: 169 or 81. Image tokens follow
+            the prefix as closely then, as in the published code.
         read_numbers: Check that all are finite; without, a file in float32 is not read before it is used.
 
     Raises:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import engines
-from export.published import load_published, load_ta_tok_of
+from export.published import load_published, published_settings
 from reference.decode import decode
 from reference.models import Condition
 from reference.settings import Settings
@@ -106,9 +106,21 @@ def test_files_are_held_against_each_other(tiny: Callable[..., Any]) -> None:
         (replace(tar, target=t2i.target), "expected an AR-DTok"),
         (replace(t2i, pixels=(128,)), "pixels: expected 2"),
         (replace(t2i, pixels=(128, 60)), "multiple of 16"),
-        (replace(t2i, drafters=()), "expected 1 to"),
+        (replace(t2i, drafters=t2i.drafters * 10), "drafter: expected at most"),
     ):
         with pytest.raises(WeightsError, match=told):
             load_published(wrong)
-    with pytest.raises(WeightsError, match="expected none for family llamagen"):
-        load_ta_tok_of(replace(t2i, ta_tok=tar.ta_tok), tiny("t2i").models)
+    with pytest.raises(WeightsError, match="expected them of family tar alone"):
+        replace(t2i, ta_tok=tar.ta_tok)
+    with pytest.raises(WeightsError, match="expected 729, 169 or 81"):
+        replace(tar, semantic_ids=9)
+
+
+def test_a_target_alone(tiny: Callable[..., Any]) -> None:
+    """Published class models have no coarser ones: their bundle starts from ZipAR."""
+    models = load_published(replace(tiny("c2i").files, drafters=()))
+    assert models.drafters == ()
+    assert published_settings(models).mode == "zipar"
+    assert published_settings(tiny("c2i").models).drafters == (1,)
+    assert published_settings(tiny("t2i").models).top_k == 1000
+    assert published_settings(tiny("tar").models).guidance_scale == 4
