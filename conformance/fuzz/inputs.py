@@ -3,11 +3,13 @@
 import json
 import struct
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import hypothesis.strategies as st
 import numpy as np
+import torch
 from torch import nn
 
 from conformance.calibrate.prompts import PromptFileError, read_prompts
@@ -18,9 +20,14 @@ from conformance.vectors.folder import MANIFEST_NAME as VECTORS_MANIFEST
 from conformance.vectors.folder import VectorsError, read_arrays, read_cases
 from engines.bundle import BundleError, open_bundle
 from engines.bundle.manifest import MANIFEST_NAME
+from engines.condition import ConditionError
+from engines.conditions import load_condition
+from engines.layouts import LayoutError, read_tasks
 from engines.prompts import PlanError, PromptError, load_plan, make_plan, parse
 from reference import minimal
+from reference.checkpoints.llamagen import load_llamagen
 from reference.tokenizer import Tokenizer
+from reference.transformer import Transformer, TransformerConfig
 from reference.weights import (
     AnyConfig,
     WeightsError,
@@ -73,6 +80,32 @@ def _arrays(**arrays: Any) -> Callable[[Path], bytes]:
     return write
 
 
+def _checkpoint(folder: Path) -> bytes:
+    """A published transformer of a few numbers."""
+    config = TransformerConfig(
+        2,
+        2,
+        vocabulary=8,
+        layers=1,
+        heads=1,
+        dim=8,
+        prefix_length=1,
+        prefix_vocabulary=4,
+        condition="class",
+        absolute=False,
+    )
+    torch.save({"model": Transformer(config).state_dict()}, folder / "c.pt")
+    return (folder / "c.pt").read_bytes()
+
+
+def _load_llamagen(path: Path) -> object:
+    return load_llamagen(path, grid_side=2, heads=1)
+
+
+def _tasks(layout: str) -> Callable[[Path], object]:
+    return partial(read_tasks, layout)
+
+
 @st.composite
 def _safetensors(draw: st.DrawFn, content: bytes) -> bytes:
     """Files whose header is wrong in its values, with a right length before it; or wrong in any byte."""
@@ -117,6 +150,8 @@ def make_inputs(folder: Path, bundle: Path) -> list[Input]:
     row |= {"seconds": 0.1, "batched": False, "height": 1, "width": 2, "tokens": "eJxjYGBgAAAABAAB"}
     vectors = {"format_version": 1, "stages": {"a": {"outputs": {"x": {"shape": "", "meaning": ""}}}}}
     vectors |= {"cases": [{"stage": "a", "case": "a/0", "inputs": "i", "answers": "a", "answers_sha256": "0"}]}
+    condition = _arrays(condition=np.ones((2, 3), dtype=np.float32), shown=np.ones(2, dtype=np.bool_))(folder)
+    captions = {"annotations": [{"image_id": 3, "id": 4, "caption": "a star"}]}
     arrays = _arrays(tokens=np.arange(6), kept=np.ones((2, 3), dtype=np.bool_))(folder)
     return [
         *found,
@@ -133,4 +168,8 @@ def make_inputs(folder: Path, bundle: Path) -> list[Input]:
         ),
         Input("a manifest of vectors", json_files(vectors), _in_folder(VECTORS_MANIFEST, read_cases), VectorsError),
         Input("arrays of answers", mutated_bytes(arrays), read_arrays, VectorsError),
+        Input("a condition", mutated_bytes(condition), load_condition, ConditionError),
+        Input("a published checkpoint", mutated_bytes(_checkpoint(folder)), _load_llamagen, WeightsError),
+        Input("GenEval's prompts", mutated_bytes(b'{"prompt": "a star"}\n' * 2), _tasks("geneval"), LayoutError),
+        Input("COCO's captions", json_files(captions), _tasks("coco"), LayoutError),
     ]

@@ -32,6 +32,10 @@ NAMES = (
     "rows of a study",
     "a manifest of vectors",
     "arrays of answers",
+    "a condition",
+    "a published checkpoint",
+    "GenEval's prompts",
+    "COCO's captions",
 )
 
 

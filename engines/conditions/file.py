@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.condition import Condition, ConditionError
+from engines.npz import NpzError, read_npz
 
-MAX_BYTES = 64 * 2**20
+MAX_BYTES = 64 * 2**20  # of its arrays
 NAMES = {"condition", "uncond", "shown", "ids"}
 
 
@@ -20,22 +21,6 @@ def save_condition(condition: Condition, path: Path) -> None:
         np.savez(file, **there)
 
 
-def _read(path: Path) -> dict[str, NDArray[Any]]:
-    if not path.is_file():
-        raise ConditionError(f"{path}: expected an .npz file, found none; give the path of one")
-    if path.stat().st_size > MAX_BYTES:
-        raise ConditionError(f"{path}: expected at most {MAX_BYTES} bytes, got {path.stat().st_size}")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            if sum(item.file_size for item in file.zip.infolist()) > MAX_BYTES:
-                raise ConditionError(f"{path}: expected at most {MAX_BYTES} bytes of arrays, got more")
-            return {name: file[name] for name in file.files}
-    except ConditionError:
-        raise
-    except Exception as error:  # numpy and zipfile raise half a dozen classes for a file that is no archive
-        raise ConditionError(f"{path}: expected arrays (npz), got: {type(error).__name__}") from None
-
-
 def load_condition(path: Path) -> Condition | NDArray[np.int64]:
     """Read a condition, or the semantic ids that one is made from.
 
@@ -44,7 +29,10 @@ def load_condition(path: Path) -> Condition | NDArray[np.int64]:
     Raises:
         ConditionError: no such file, not npz, or other arrays.
     """
-    arrays = _read(path)
+    try:
+        arrays = read_npz(path, MAX_BYTES)
+    except NpzError as error:
+        raise ConditionError(str(error)) from None
     if set(arrays) == {"ids"}:
         return np.asarray(arrays["ids"])
     if "condition" not in arrays or not set(arrays) <= NAMES - {"ids"}:

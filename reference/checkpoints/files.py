@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -46,7 +45,7 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
         raise WeightsError(
             f"{path}: expected tensors and plain values, got a pickle that would run code; it is not read"
         ) from None
-    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except Exception as error:  # torch and zipfile raise a dozen classes for files that are none
         line = " ".join(str(error).split())[:120] or type(error).__name__
         raise WeightsError(f"{path}: expected a whole checkpoint, got: {line}; download it again") from None
     if not isinstance(content, Mapping):
