@@ -13,6 +13,7 @@ from torch import Tensor
 
 from engines.bundle.manifest import Family
 from engines.slots import SlotTable
+from export.graphs.transformer import cache_head_dim
 from export.precision import (
     CODE_MARGIN,
     CODE_TOLERANCE,
@@ -115,7 +116,7 @@ def _replay(
     table = SlotTable(slot_count(model), config.sequence_length)
     dtype = specification.example["caches"][0].dtype
     names = [name for name in specification.input_names if name not in specification.example]
-    shape = (batch, config.heads, slot_count(model), config.head_dim)
+    shape = (batch, config.heads, slot_count(model), cache_head_dim(model))
     caches = {name: torch.zeros(shape, dtype=dtype) for name in names}
     worst = 0.0
     for item in passes:

@@ -9,6 +9,7 @@ import onnx
 
 from engines.bundle.manifest import FileEntry, TensorEntry, TransformerEntry, down_sampler_graph, up_sampler_graph
 from engines.bundle.open import sha256_of_file
+from export.graphs.transformer import cache_head_dim
 from export.specification import example_condition, slot_count
 from reference.models import Models
 from reference.transformer import Transformer
@@ -68,7 +69,7 @@ def transformer_entry(folder: Path, name: str, model: Transformer, fields: int) 
         null_condition=write_null_condition(folder, name, model),
         layers=config.layers,
         heads=config.heads,
-        head_dim=config.head_dim,
+        head_dim=cache_head_dim(model),
         dim=config.dim,
         slots=slot_count(model),
         weights_sha256=weights_sha256(model),

@@ -12,7 +12,7 @@ from engines.bundle.manifest import SEMANTIC_FEATURES, down_sampler_graph, up_sa
 from export.graphs.sampling import AcceptanceGraph, SamplerGraph
 from export.graphs.scaling import DecoderGraph, DownSamplerGraph, UpSamplerGraph
 from export.graphs.semantic import SemanticFeaturesGraph
-from export.graphs.transformer import ConditionGraph, TransformerGraph
+from export.graphs.transformer import ConditionGraph, TransformerGraph, cache_head_dim
 from reference.checkpoints.ta_tok import TATokDecoder
 from reference.models import Models
 from reference.settings import DownSampler, UpSampler
@@ -83,7 +83,9 @@ def slot_count(model: Transformer) -> int:
 def _transformer(name: str, model: Transformer, dtype: torch.dtype) -> GraphSpecification:
     config, slots = model.config, slot_count(model)
     batch, fed = 2, 3
-    caches = [torch.zeros(batch, config.heads, slots, config.head_dim, dtype=dtype) for _ in range(2 * config.layers)]
+    caches = [
+        torch.zeros(batch, config.heads, slots, cache_head_dim(model), dtype=dtype) for _ in range(2 * config.layers)
+    ]
     cache_names = [f"{part}_{layer}" for layer in range(config.layers) for part in ("key", "value")]
     both = {0: "batch", 1: "fed"}
     return GraphSpecification(

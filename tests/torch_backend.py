@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from engines.backends.base import KVCache, Tensors
 from engines.bundle import Bundle, Manifest
 from engines.bundle.open import read_null_condition
+from export.graphs.transformer import cache_head_dim
 from export.manifest import transformer_entry
 from export.specification import model_names, slot_count, specifications
 from reference.checkpoints.ta_tok import TATokDecoder
@@ -45,7 +46,9 @@ class TorchBackend:
         """Return zeroed keys and values."""
         config, slots = self.models[graph].config, slot_count(self.models[graph])
         names = [name for name in self.graphs[graph].input_names if name.startswith(("key_", "value_"))]
-        return TorchCache(batch, {name: torch.zeros(batch, config.heads, slots, config.head_dim) for name in names})
+        return TorchCache(
+            batch, {name: torch.zeros(batch, config.heads, slots, cache_head_dim(self.models[graph])) for name in names}
+        )
 
     def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> NDArray[np.float32]:
         """Run one pass."""

@@ -1,7 +1,35 @@
-"""The reference's conditions as the engines take them."""
+"""Conditions of any models, for both sides: a prompt of the demo, or numbers that a prompt's text seeds."""
+
+import zlib
+
+import torch
 
 import engines
-from reference.models import Condition
+from reference import demo
+from reference.models import Condition, Models
+
+
+def condition_of(models: Models, prompt: str, seed: int) -> Condition:
+    """Return a condition that models take: the demo's of a prompt, or for other models a random one of its own.
+
+    Args:
+        models: For whose target.
+        prompt: In the demo's grammar; for other models a name of the condition and no more.
+        seed: Of what the prompt leaves open.
+    """
+    config = models.target.config
+    if config.condition == "fields":
+        return demo.condition(prompt, seed)
+    generator = torch.Generator().manual_seed(zlib.crc32(prompt.encode()))
+    if config.condition == "class":
+        # The last class is the null class.
+        return Condition(torch.randint(config.prefix_vocabulary - 1, (config.prefix_length, 1), generator=generator))
+    features = torch.randn(config.prefix_length, config.condition_width, generator=generator)
+    if config.condition == "features":
+        return Condition(features)
+    padding = int(torch.randint(config.prefix_length, (1,), generator=generator))
+    shown = torch.arange(config.prefix_length) >= padding
+    return Condition(features * shown[:, None], shown=shown)
 
 
 def engine_condition(condition: Condition) -> engines.Condition:

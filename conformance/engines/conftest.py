@@ -7,6 +7,7 @@ import pytest
 
 import engines
 from conformance.engines.cases import CASES, PROMPTS, SEED, Case
+from conformance.engines.conditions import condition_of, engine_condition
 from conformance.engines.parameters import marked
 from conformance.engines.reference_side import ReferenceSide
 from conformance.engines.replay import Replayed, replay
@@ -29,7 +30,9 @@ _references: dict[int, ReferenceSide] = {}  # by id of the models, which live as
 
 @cache
 def _draw(target: Target, case: Case, prompt: str) -> engines.Result:
-    return _open(target).pipeline.generate(prompt, seed=SEED, **case.changes)  # type: ignore[arg-type]  # by name
+    subject = _open(target)
+    condition = engine_condition(condition_of(subject.models, prompt, SEED))
+    return subject.pipeline.generate(condition, seed=SEED, **case.changes)  # type: ignore[arg-type]  # by name
 
 
 @pytest.fixture(scope="session")

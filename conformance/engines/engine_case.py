@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import engines
-from conformance.engines.conditions import engine_condition
+from conformance.engines.conditions import condition_of, engine_condition
 from conformance.rules.decode_case import Rounding
 from conformance.subject import Subject
-from reference import demo
 from reference.decode import Decoded
 from reference.models import Condition, Models
 from reference.settings import Settings
@@ -90,7 +89,7 @@ class EngineCase:
 
     @property
     def condition(self) -> Condition:
-        return demo.condition(self.prompt, self.seed)
+        return condition_of(self.models, self.prompt, self.seed)
 
     @property
     def rounding(self) -> Rounding:

@@ -5,7 +5,7 @@ from typing import Any
 
 import engines
 from conformance.engines.cases import Case
-from reference import demo
+from conformance.engines.conditions import condition_of
 from reference.decode import Condition, Decoded, decode
 from reference.models import Models
 from reference.settings import Settings
@@ -24,8 +24,8 @@ class ReferenceSide:
         return dataclasses.replace(Settings(**pipeline.bundle.manifest.settings.model_dump()), **changes)
 
     def condition(self, prompt: str, seed: int) -> Condition:
-        """Return a prompt's prefix, planned with the seed of its decode."""
-        return demo.condition(prompt, seed)
+        """Return a prompt's condition; the demo's is planned with the seed of its decode."""
+        return condition_of(self.models, prompt, seed)
 
     def decode(self, prompt: str, seed: int, settings: Settings, record_logits: bool = False) -> Decoded:
         """Decode a prompt, once; again where logits are asked for later."""

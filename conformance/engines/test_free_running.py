@@ -9,6 +9,7 @@ import pytest
 
 import engines
 from conformance.engines.cases import CASES, PROMPTS, REPEATED, SEED, Case
+from conformance.engines.conditions import condition_of, engine_condition
 from conformance.engines.differences import Differences
 from conformance.engines.parameters import marked
 from conformance.engines.reference_side import ReferenceSide
@@ -16,6 +17,11 @@ from conformance.subject import Subject
 
 Drawn = Callable[[Case, str], engines.Result]
 RASTER = CASES[0]
+
+
+def asked(subject: Subject, prompt: str, seed: int) -> engines.Condition:
+    """Return what a bundle's models are asked to draw."""
+    return engine_condition(condition_of(subject.models, prompt, seed))
 
 
 def most_explained(case: Case) -> int:
@@ -94,7 +100,7 @@ class TestConf5:
             pytest.skip(f"not applicable: the backend or the bundle cannot do {case.name}")
 
         def draw(seed: int) -> engines.Result:
-            return subject.pipeline.generate(PROMPTS[0], seed=seed, **case.changes)  # type: ignore[arg-type]  # by name
+            return subject.pipeline.generate(asked(subject, PROMPTS[0], SEED), seed=seed, **case.changes)  # type: ignore[arg-type]  # by name
 
         with ThreadPoolExecutor(2) as threads:
             again, other = threads.map(draw, (SEED, SEED + 1))
@@ -109,7 +115,7 @@ class TestConf5:
 def test_tau_above_one_is_autoregressive(fp32_subject: Subject, drawn: Drawn) -> None:
     """MODE-PARALLEL: tau = 2 in raster order equals MODE-AR token for token (near-ties: none here)."""
     drafted = fp32_subject.pipeline.generate(
-        PROMPTS[0], seed=SEED, mode="parallel", tau=2.0, anchor=0.0, island_window=None
+        asked(fp32_subject, PROMPTS[0], SEED), seed=SEED, mode="parallel", tau=2.0, anchor=0.0, island_window=None
     )
     ar = drawn(RASTER, PROMPTS[0])
     assert np.array_equal(drafted.tokens, ar.tokens)
@@ -120,7 +126,7 @@ def test_tau_above_one_is_autoregressive(fp32_subject: Subject, drawn: Drawn) ->
 @pytest.mark.parametrize("mode", ["serial", "parallel"])
 def test_tau_zero_is_the_up_sampled_draft(subject: Subject, mode: engines.Mode) -> None:
     """MODE-SERIAL, MODE-PARALLEL: tau <= 0 makes each window its own up-sampled draft, one verification a cycle."""
-    result = subject.pipeline.generate(PROMPTS[4], seed=2, mode=mode, tau=0.0)
+    result = subject.pipeline.generate(asked(subject, PROMPTS[4], 2), seed=2, mode=mode, tau=0.0)
     cycles = result.trace.cycles_of(0)
     drafted = np.concatenate([cycle.up_sampled for cycle in cycles])
     assert np.array_equal(result.tokens, drafted)
@@ -130,7 +136,7 @@ def test_tau_zero_is_the_up_sampled_draft(subject: Subject, mode: engines.Mode) 
 @pytest.mark.thorough
 def test_infinite_window_is_autoregressive(fp32_subject: Subject, drawn: Drawn) -> None:
     """MODE-ZIPAR: With an infinite window it is MODE-AR."""
-    zipar = fp32_subject.pipeline.generate(PROMPTS[0], seed=SEED, mode="zipar", window=None)
+    zipar = fp32_subject.pipeline.generate(asked(fp32_subject, PROMPTS[0], SEED), seed=SEED, mode="zipar", window=None)
     ar = drawn(RASTER, PROMPTS[0])
     assert np.array_equal(zipar.tokens, ar.tokens)
     assert zipar.stats.nfe_target == ar.stats.nfe_target

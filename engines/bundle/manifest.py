@@ -108,7 +108,7 @@ class TransformerEntry(_Entry):
     null_condition: FileEntry | None = None  # of [prefix_length, condition_width], what guidance takes for no condition
     layers: Positive
     heads: Positive
-    head_dim: Positive
+    head_dim: Positive  # of keys and values in the cache: a multiple of 8
     dim: Positive
     slots: Positive
     weights_sha256: Sha256

@@ -32,6 +32,11 @@ def _(cache: Tensor, _update: Tensor, _write_index: Tensor) -> Tensor:
     return torch.empty_like(cache)
 
 
+def cache_head_dim(model: Transformer) -> int:
+    """Return the channels that keys and values have in a cache: a multiple of 8, of which kernels make something."""
+    return -(-model.config.head_dim // 8) * 8
+
+
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """The reference's rotation as ONNX's RotaryEmbedding; x Float[B, T, heads, d]."""
     rotated: Tensor = torch.onnx.ops.rotary_embedding(x.transpose(1, 2), cos, sin, interleaved=True)
@@ -47,7 +52,7 @@ class TransformerGraph(nn.Module):
         positions: Int[B, T], sequence positions.
         slot_ranks: Int[B, C], the slots that this pass writes included.
         write_index: Int[B], the slot of the first token.
-        caches: key and value of every layer in turn, [B, heads, C, head_dim].
+        caches: key and value of every layer in turn, [B, heads, C, cache_head_dim].
 
     Outputs:
         logits Float32[B, T, V], then the updated caches.
@@ -70,11 +75,17 @@ class TransformerGraph(nn.Module):
         updated: list[Tensor] = []
         visible = slot_ranks[:, None, None, :] <= positions[:, None, :, None]  # Bool[B, 1, T, C]
 
+        head_dim = self.model.config.head_dim
+        padding = (0, cache_head_dim(self.model) - head_dim)
+
         def attend(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+            if padding[1]:  # zeros: they add nothing to a product, and their values are cut off again
+                query, key, value = (F.pad(part, padding) for part in (query, key, value))
             keys = append_slots(caches[2 * layer], key, write_index)
             values = append_slots(caches[2 * layer + 1], value, write_index)
             updated.extend((keys, values))
-            return F.scaled_dot_product_attention(query, keys, values, attn_mask=visible)
+            mixed = F.scaled_dot_product_attention(query, keys, values, attn_mask=visible, scale=head_dim**-0.5)
+            return mixed[..., :head_dim] if padding[1] else mixed
 
         embeddings = torch.where(
             tokens[..., None] < 0, prefix.to(caches[0].dtype), self.model.token_embeddings(tokens.clamp(min=0))

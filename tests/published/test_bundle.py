@@ -1,5 +1,7 @@
 """A published pair through the build command and onto an engine, with the files as they are published."""
 
+import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -78,3 +80,28 @@ def test_commands(bundle: Path, tmp_path: Path) -> None:
         assert done.stderr.count("\n") == 1, done.stderr
         assert told in done.stderr
     assert not (tmp_path / "x.png").exists()
+
+
+def test_it_conforms(bundle: Path, tiny: Callable[..., Any], tmp_path: Path) -> None:
+    """The suite takes bundles of published models with a function that loads their checkpoints, from any folder."""
+    files = tiny("tar").files
+    (tmp_path / "ours.py").write_text(
+        "from pathlib import Path\nfrom export.published import Files, load_published\n\ndef load():\n"
+        f"    return load_published(Files('tar', Path({str(files.target)!r}), (Path({str(files.drafters[0])!r}),),\n"
+        f"                                Path({str(files.vq)!r})))\n"
+    )
+    command = [sys.executable, "-m", "conformance", "-q", "-n0", "--bundle", str(bundle), "--models", "ours:load"]
+    chosen = [
+        "engines/test_teacher_forced.py",
+        "engines/test_free_running.py",
+        "-k",
+        "parallel or exact or autoregress",
+    ]
+    report = ["--hypothesis-profile=ci", "--report", str(tmp_path / "report.json")]
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{Path(__file__).parents[2]}"}
+    done = subprocess.run(
+        [*command, *chosen, *report], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+    rules = json.loads((tmp_path / "report.json").read_text())["rules"]
+    assert rules["CONF-1"][bundle.name]["verdict"] == rules["CONF-3"][bundle.name]["verdict"] == "passed"
