@@ -3,7 +3,6 @@
 import importlib.metadata
 import json
 import platform
-import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from conformance.options import NOTHING_EXECUTED, REQUIREMENT_MISSING, Options
 from conformance.rules.branches import NEAR_TIE
 from conformance.rules_of_tests import ALL_RULES
 from conformance.targets import Target, describe
+from engines.whole_files import write_bytes_whole
 
 # pytest properties of a test, which also come back from other processes.
 RULES, SUBJECT, DEVICE = "rules", "subject", "device"
@@ -241,7 +241,4 @@ def _cell(result: Mapping[str, Any] | None) -> str:
 def write_report(content: Mapping[str, Any], path: Path) -> None:
     """Write a report, JSON or by its suffix Markdown, beside its place and move it there: it is whole or not there."""
     text = markdown(content) if path.suffix == ".md" else json.dumps(content, indent=1) + "\n"
-    with tempfile.TemporaryDirectory(dir=path.resolve().parent) as folder:
-        beside = Path(folder) / path.name
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
+    write_bytes_whole(path, text.encode())

@@ -20,3 +20,12 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
         beside = Path(folder) / path.name
         write(beside)
         beside.replace(path)
+
+
+def write_bytes_whole(path: Path, content: bytes) -> None:
+    """Write bytes beside a file's place and move them there.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    write_whole(path, lambda beside: beside.write_bytes(content))

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from rich.progress import track
 from torch import nn
 
-from conformance.study.files import write_whole
 from conformance.study.rows import Row
+from engines.whole_files import write_bytes_whole
 from reference.tokenizer import ImageTokenizer
 
 FEATURES_NAME = "features.npz"
@@ -52,7 +52,7 @@ def _read(path: Path) -> dict[str, NDArray[np.float32]]:
 def _write(path: Path, features: dict[str, NDArray[np.float32]]) -> None:
     content = io.BytesIO()
     np.savez(content, names=np.array(list(features)), features=np.stack(list(features.values())))
-    write_whole(path, content.getvalue())
+    write_bytes_whole(path, content.getvalue())
 
 
 def features_of(rows: Sequence[Row], tokenizer: ImageTokenizer, folder: Path) -> Features:

@@ -8,11 +8,11 @@ from pathlib import Path
 from conformance.study.claims import Claim, claims_of
 from conformance.study.confirm import SECTION
 from conformance.study.figures import draw_section
-from conformance.study.files import write_whole
 from conformance.study.statistics import Estimate
 from conformance.study.summary import Line, Results, lines_of_section
 from conformance.study.variants import Variant
 from engines.prompts.vocabulary import TASKS
+from engines.whole_files import write_bytes_whole
 
 COLUMNS = (
     "variant",
@@ -131,7 +131,7 @@ def write_report(listed: Sequence[Variant], results: Results, missing: Sequence[
         every_line += lines
         tables.append(table_text(lines) + ("\n" + per_task_text(lines) if section in ("controls", SECTION) else ""))
         written.append(folder / f"{section}.png")
-        write_whole(written[-1], draw_section(lines))
+        write_bytes_whole(written[-1], draw_section(lines))
     intro = (
         "# Tables\n\nIn brackets: 95% intervals, and with speed-ups the number of prompts timed for both. "
         "`encoder_frechet` is the distance to AR's images of the same prompts and seeds, `unpaired` that to "
@@ -145,6 +145,6 @@ def write_report(listed: Sequence[Variant], results: Results, missing: Sequence[
         "claims.md": claims_text(claims_of(results)),
     }
     for name, text in texts.items():
-        write_whole(folder / name, text.encode())
+        write_bytes_whole(folder / name, text.encode())
         written.append(folder / name)
     return written
