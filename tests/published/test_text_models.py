@@ -1,5 +1,6 @@
 """Captions and prompts go through T5 and Qwen2 of transformers, tiny ones made on the spot, tokenizers included."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -183,12 +184,12 @@ def test_wrong_text_models(tiny: Callable[..., Any], tmp_path: Path, t5: str) ->
     path, load = tmp_path / "c.npz", tiny("t2i").pipeline.load_condition
     for content, told in (
         (None, "found none"),
-        (b"<html>", "expected arrays"),
+        (b"<html>", "expected an npz file of plain arrays"),
         ({"tokens": np.zeros(3)}, "expected the array condition"),
         ({"condition": np.zeros(3)}, "expected two dimensions"),
         ({"condition": np.zeros((120, 32), np.float32), "shown": np.zeros(120, bool)}, "the last of them set"),
         ({"condition": np.zeros((120, 32), np.float32), "shown": np.ones(120)}, "shown: expected bool"),
-        ({"condition": np.array([["a"] * 32] * 120, dtype=object)}, "expected arrays"),
+        ({"condition": np.array([["a"] * 32] * 120, dtype=object)}, "expected an npz file of plain arrays"),
         ({"ids": np.arange(9)}, "which are for Tar's models"),
     ):
         if isinstance(content, bytes):
@@ -207,3 +208,13 @@ def test_semantic_ids_are_drawn(tiny: Callable[..., Any], tmp_path: Path, qwen: 
         pipeline.describe("a fox")
     with pytest.raises(engines.ConditionError, match="--text-model"):
         tiny("tar").pipeline.describe("a fox")
+
+
+@pytest.mark.parametrize("missing", ["transformers", "diffusers"])
+def test_the_extra_is_asked_for(t5: str, missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without transformers or diffusers a prompt is refused in one line that names the extra."""
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(
+        engines.ConditionError, match=rf"{missing} is not installed; install the extra `mulo-sd\[text\]`"
+    ):
+        CaptionEncoder(t5).features("a fox", 20)
