@@ -1,7 +1,8 @@
 """Sampling and acceptance as graphs, in float32 at every precision of a bundle.
 
-The reference's rules (DIST-1) with settings as inputs. Top-k and top-p are one sort and a
-comparison with a threshold, without scatters, which TensorRT would run slowly.
+The reference's rules (DIST-1) with settings as inputs. Top-k and top-p are comparisons with a threshold, without
+scatters, which TensorRT would run slowly; the threshold comes from a sort, or where TensorRT cannot sort so many codes
+from a search.
 """
 
 import torch
@@ -9,6 +10,56 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reference.radius import entropy
+
+# TensorRT's TopK takes no more.
+MOST_RANKED = 3840
+# Halvings of an interval as wide as logits differ, some hundred, until nothing in float32 lies in it.
+STEPS = 36
+
+
+def _kept_by_rank(warm: Tensor, top_k: Tensor, top_p: Tensor) -> Tensor:
+    """Return which codes top-k and top-p keep, Bool[T, V]: all are sorted, and compared with the last that is kept."""
+    ranked = warm.topk(warm.shape[-1], dim=-1).values  # Float[T, V], descending
+    kth = ranked.index_select(1, top_k.reshape(1) - 1)
+    ranked_probs = torch.where(ranked >= kth, ranked, -torch.inf).softmax(dim=-1)
+    before = ranked_probs.cumsum(dim=-1) - ranked_probs
+    # How many of the most likely tokens top-p keeps: those before which the threshold is not reached, at least one.
+    kept = ((before < top_p) & (ranked >= kth)).sum(dim=-1, keepdim=True).clamp(min=1)
+    kept = torch.where(top_p >= 1, (ranked >= kth).sum(dim=-1, keepdim=True), kept)
+    threshold = ranked.gather(1, kept - 1)
+    above = warm > threshold
+    # Tokens that equal the threshold rank by code, the lower first.
+    equal = warm == threshold
+    places_left = kept - above.sum(dim=-1, keepdim=True)
+    return above | (equal & (equal.long().cumsum(dim=-1) <= places_left))
+
+
+def _kept_by_search(warm: Tensor, top_k: Tensor, top_p: Tensor) -> Tensor:
+    """Return the same where there are too many codes to sort: both thresholds are found by halving an interval.
+
+    What is left of it after STEPS steps is narrower than what float32 tells apart at the size of logits.
+    """
+    smallest, largest = warm.amin(dim=-1, keepdim=True), warm.amax(dim=-1, keepdim=True)
+    low, high = smallest, largest + 1  # low is reached by top_k codes at least, high by fewer
+    for _ in range(STEPS):
+        middle = (low + high) / 2
+        enough = (warm >= middle).sum(dim=-1, keepdim=True) >= top_k
+        low, high = torch.where(enough, middle, low), torch.where(enough, high, middle)
+    reaches = warm >= torch.where(warm >= low, warm, torch.inf).amin(dim=-1, keepdim=True)
+    probs = torch.where(reaches, warm, -torch.inf).softmax(dim=-1)
+    low, high = smallest - 1, largest  # above low lies at least top_p of the probability, above high less
+    for _ in range(STEPS):
+        middle = (low + high) / 2
+        less = torch.where(warm > middle, probs, 0.0).sum(dim=-1, keepdim=True) < top_p
+        low, high = torch.where(less, low, middle), torch.where(less, middle, high)
+    threshold = torch.where(warm > low, warm, torch.inf).amin(dim=-1, keepdim=True)
+    above, equal = warm > threshold, warm == threshold
+    # Tokens that equal the threshold rank by code, the lower first: each is kept while those before it leave room.
+    before = torch.where(above, probs, 0.0).sum(dim=-1, keepdim=True)
+    each = torch.where(equal, probs, 0.0).amax(dim=-1, keepdim=True)
+    rank = equal.long().cumsum(dim=-1) - 1
+    kept = above | (equal & ((rank == 0) | (before + rank * each < top_p)))
+    return reaches & ((top_p >= 1) | kept)
 
 
 def _log_probs(
@@ -26,20 +77,8 @@ def _log_probs(
     best = torch.arange(codes)[None] == logits.argmax(dim=-1, keepdim=True)
     warm = logits / torch.where(greedy, 1.0, temperature)
 
-    ranked = warm.topk(codes, dim=-1).values  # Float[T, V], descending
-    last = torch.where((top_k <= 0) | (top_k > codes), codes, top_k) - 1
-    kth = ranked.index_select(1, last.reshape(1))
-    ranked_probs = torch.where(ranked >= kth, ranked, -torch.inf).softmax(dim=-1)
-    before = ranked_probs.cumsum(dim=-1) - ranked_probs
-    # How many of the most likely tokens top-p keeps: those before which the threshold is not reached, at least one.
-    kept = ((before < top_p) & (ranked >= kth)).sum(dim=-1, keepdim=True).clamp(min=1)
-    kept = torch.where(top_p >= 1, (ranked >= kth).sum(dim=-1, keepdim=True), kept)
-    threshold = ranked.gather(1, kept - 1)
-    above = warm > threshold
-    # Tokens that equal the threshold rank by code, the lower first.
-    equal = warm == threshold
-    places_left = kept - above.sum(dim=-1, keepdim=True)
-    keep = above | (equal & (equal.long().cumsum(dim=-1) <= places_left))
+    last = torch.where((top_k <= 0) | (top_k > codes), codes, top_k)
+    keep = _kept_by_rank(warm, last, top_p) if codes <= MOST_RANKED else _kept_by_search(warm, last, top_p)
     keep = (greedy & best) | (~greedy & keep)
     masked = torch.where(keep, warm, -torch.inf)
     return masked.log_softmax(dim=-1)
