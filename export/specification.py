@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from engines.bundle.manifest import SEMANTIC_FEATURES, down_sampler_graph, up_sampler_graph
-from export.graphs.sampling import AcceptanceGraph, SamplerGraph
+from export.graphs.sampling import MOST_RANKED, AcceptanceGraph, SamplerGraph
 from export.graphs.scaling import DecoderGraph, DownSamplerGraph, UpSamplerGraph
 from export.graphs.semantic import SemanticFeaturesGraph
 from export.graphs.transformer import ConditionGraph, TransformerGraph, cache_head_dim
@@ -219,6 +219,9 @@ def _decoder(models: Models) -> GraphSpecification:
 def _sampling(models: Models) -> list[GraphSpecification]:
     codes, cells = models.target.config.vocabulary, models.target.config.grid_height * models.target.config.grid_width
     rows, by_row = 3, {0: "rows"}
+    # TensorRT for RTX looks for minutes for kernels of hundreds of rows of a searched threshold, and finds those of one
+    # row in a second (docs/decisions.md).
+    usual_rows = cells // 4 if codes <= MOST_RANKED else 1
     logits = {"cond_logits": torch.zeros(rows, codes), "uncond_logits": torch.zeros(rows, codes)}
     settings = {
         "guidance_scale": torch.tensor(1.0),
@@ -253,7 +256,7 @@ def _sampling(models: Models) -> list[GraphSpecification]:
             dynamic={**shared, "draft_tokens": by_row, "neighbours": {1: "near"}},
             input_names=tuple(acceptance),
             output_names=("pooled_probs", "log_probs", "entropies"),
-            ranges={"rows": (1, cells // 4, cells), "near": (1, 16, min(codes, 64))},
+            ranges={"rows": (1, usual_rows, cells), "near": (1, 16, min(codes, 64))},
             kind="probabilities",
             compared="pooled_probs",
         ),
