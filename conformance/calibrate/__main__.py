@@ -39,6 +39,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--keep", type=float, help=f"agreement that may be lost: a share, or nats a token; {KEEP}")
     parser.add_argument("--backend", choices=engines.BACKENDS, default="ort")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--text-model", metavar="NAME", help="folder or name of flan-t5-xl or of Tar's language model")
     parser.add_argument(
         "--figure",
         type=Path,
@@ -80,8 +81,13 @@ def _print_table(measured: list[Measured], meter: Meter, chosen: Measured | None
 
 
 def _run(arguments: argparse.Namespace, console: Console) -> int:
-    prompts = read_prompts(arguments.prompts)
-    pipeline = engines.load(arguments.bundle, arguments.backend, arguments.threads)
+    prompts = read_prompts(arguments.prompts, str)
+    pipeline = engines.load(arguments.bundle, arguments.backend, arguments.threads, arguments.text_model)
+    is_demo = pipeline.bundle.manifest.family == "demo"
+    if arguments.by == "scene" and not is_demo:
+        raise PromptFileError("by: expected likelihood, since scenes are the demo's, got scene")
+    if is_demo:  # what its grammar does not understand is told with its line
+        prompts = read_prompts(arguments.prompts)
     meter = Meter(pipeline, prompts, arguments.mode, arguments.by)
     lost = KEEP[arguments.by] if arguments.keep is None else arguments.keep
     started, seconds = time.monotonic(), 60 * arguments.budget
@@ -132,7 +138,10 @@ def main() -> int:
     console = Console(width=None if sys.stdout.isatty() else 120)
     try:
         return _run(arguments, console)
-    except (PromptFileError, engines.BundleError, engines.BackendError, engines.SettingsError) as error:
+    except (
+        *(PromptFileError, engines.PromptError, engines.ConditionError),
+        *(engines.BundleError, engines.BackendError, engines.SettingsError),
+    ) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:

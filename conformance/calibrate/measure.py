@@ -8,7 +8,7 @@ import numpy as np
 
 import engines
 from conformance.calibrate.search import Candidate, Sample
-from engines.prompts import make_plan, parse
+from engines.prompts import parse
 from reference.demo.evaluate import prompt_holds
 
 Agreement = Literal["scene", "likelihood"]
@@ -30,6 +30,7 @@ class Meter:
     ) -> None:
         self.pipeline, self.prompts, self.mode, self.agreement = pipeline, prompts, mode, agreement
         self.baselines: dict[int, Baseline] = {}
+        self.conditions: dict[int, engines.Condition] = {}
         self.distances: dict[Candidate, list[float]] = {}
         self._draw(0, mode)  # the first run of each graph prepares it; no candidate should pay for that
 
@@ -37,7 +38,7 @@ class Meter:
         prompt = self.prompts[number]
         if self.agreement == "scene":
             return float(prompt_holds(parse(prompt), np.asarray(result.image)))
-        return float(self.pipeline.token_log_probs(prompt, result.plan, result.tokens).mean())
+        return float(self.pipeline.token_log_probs(self._condition(number), None, result.tokens).mean())
 
     def baseline(self, number: int) -> Baseline:
         """Return the target's own image of a prompt, drawn once."""
@@ -47,8 +48,13 @@ class Meter:
         return self.baselines[number]
 
     def _draw(self, number: int, mode: engines.Mode, **settings: Any) -> engines.Result:
-        plan = make_plan(parse(self.prompts[number]), number)
-        return self.pipeline.generate(self.prompts[number], seed=number, mode=mode, plan=plan, **settings)
+        return self.pipeline.generate(self._condition(number), seed=number, mode=mode, **settings)
+
+    def _condition(self, number: int) -> engines.Condition:
+        """Return what a prompt asks for, made once: a text model takes longer than a decode."""
+        if number not in self.conditions:
+            self.conditions[number] = self.pipeline.describe(self.prompts[number], number).condition
+        return self.conditions[number]
 
     def measure(self, candidate: Candidate, number: int) -> Sample:
         """Draw a prompt as a candidate says and compare it with the target's own image."""

@@ -1,5 +1,6 @@
 """The prompts to calibrate on: a text file, one a line."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from engines.prompts import PromptError, parse
@@ -12,8 +13,12 @@ class PromptFileError(ValueError):
     """A prompt file that cannot be used; its message is one line for the user."""
 
 
-def read_prompts(path: Path) -> list[str]:
+def read_prompts(path: Path, check: Callable[[str], object] = parse) -> list[str]:
     """Return the prompts of a UTF-8 file, one a line; empty lines are skipped.
+
+    Args:
+        path: The file.
+        check: Raises PromptError for what is not understood; by default what is not the demo's grammar.
 
     Raises:
         PromptFileError: no such file, too large, not UTF-8, no prompt in it, or one that is not understood.
@@ -31,7 +36,7 @@ def read_prompts(path: Path) -> list[str]:
         if not line.strip():
             continue
         try:
-            parse(line)
+            check(line)
         except PromptError as error:
             raise PromptFileError(f"{path}, line {number}: {error}") from None
         prompts.append(line.strip())
