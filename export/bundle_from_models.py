@@ -1,7 +1,6 @@
 """Build a bundle from models: graphs, plans, comparison with the reference, manifest."""
 
 import copy
-import gc
 import json
 import shutil
 import tempfile
@@ -37,7 +36,7 @@ from engines.settings import Settings
 from export.compare import ERROR_OF, Evidence, Runner, check_error, measure_error, tolerance_of
 from export.external_weights import ExternalWeights
 from export.manifest import file_entry, latent_hashes, tensor_entries, tool_versions, transformer_entry
-from export.memory import peak_bytes, start_stage
+from export.memory import peak_bytes, release, start_stage
 from export.onnx_from_torch import onnx_from_torch
 from export.plans import PlanBackend, build_plan
 from export.precision import TORCH_DTYPES, Precision
@@ -143,6 +142,7 @@ class _Builder:
             ToleranceError: it is too far from the reference.
             PlanError: TensorRT does not accept it.
         """
+        release()
         start_stage()
         started = time.perf_counter()
         specification = replace(specification, module=cast_copy(specification.module, TORCH_DTYPES[self.precision]))
@@ -159,13 +159,13 @@ class _Builder:
         del model
         if self.precision != "bf16":  # which is compared in torch
             specification = replace(specification, module=nn.Identity())
-        gc.collect()  # what the exporter leaves behind holds a copy of the weights in cycles
+        release()  # what the exporter leaves behind holds a copy of the weights in cycles
         build_seconds = time.perf_counter() - started
         error = measure_error(
             _runner(specification, onnx_file, self.precision), specification, self.evidence, self.precision
         )
         check_error(specification, error, self.precision, self.family)
-        gc.collect()
+        release()
         inputs = tensor_entries(graph.input)
         plans = self._plans(specification, onnx_file, {item.name: item.shape for item in inputs})
         return GraphEntry(

@@ -1,5 +1,8 @@
 """How much memory a stage of a build took."""
 
+import contextlib
+import ctypes
+import gc
 from pathlib import Path
 
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -20,3 +23,10 @@ def peak_bytes() -> int:
     except OSError:
         return 0
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
+
+
+def release() -> None:
+    """Give back to the system what is not used any more: objects in cycles, and what the C library keeps of them."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # glibc alone has it
+        ctypes.CDLL(None).malloc_trim(0)
