@@ -33,7 +33,7 @@ from engines.bundle.manifest import (
 )
 from engines.prompts.prefix import FIELDS, grammar_description
 from engines.settings import Settings
-from export.compare import ERROR_OF, Evidence, Runner, check_error, measure_error, tolerance_of
+from export.compare import ERROR_OF, Evidence, Runner, check_error, measure_error, model_number, tolerance_of
 from export.external_weights import ExternalWeights
 from export.manifest import file_entry, latent_hashes, tensor_entries, tool_versions, transformer_entry
 from export.memory import peak_bytes, release, start_stage
@@ -144,6 +144,10 @@ class _Builder:
         """
         release()
         start_stage()
+        if specification.kind == "logits":
+            # Before anything else takes memory: the reference keeps keys and values in float32 while it makes them.
+            _ = self.evidence.passes[model_number(specification.name)]
+            release()
         started = time.perf_counter()
         specification = replace(specification, module=cast_copy(specification.module, TORCH_DTYPES[self.precision]))
         model = onnx_from_torch(

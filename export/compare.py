@@ -90,6 +90,11 @@ def gather_evidence(models: Models, condition: Condition, tokens: tuple[Tensor, 
     return Evidence(models, condition, tuple(passes), tokens, neighbours)
 
 
+def model_number(graph: str) -> int:
+    """Return the number of the model that a transformer's graph, or its condition's, belongs to; 0 for the others."""
+    return int(graph.split("_")[1]) if graph.startswith("drafter") else 0
+
+
 def tolerance_of(kind: Kind, precision: Precision, family: Family = "demo") -> float:
     """Return the largest error that a graph may have."""
     factor = 1 if family == "demo" else PUBLISHED_FACTOR
@@ -243,7 +248,7 @@ def measure_error(
 ) -> float:
     """Return a graph's error, of the kind that its specification names; the precision says what a near-tie is."""
     models, name = evidence.models, specification.name
-    number = int(name.split("_")[1]) if name.startswith("drafter") else 0
+    number = model_number(name)
     model = models.transformer(number)
     if specification.kind == "logits":
         prefix = model.prefix_embeddings(evidence.condition.prefixes(model, 2.0))
