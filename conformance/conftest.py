@@ -9,6 +9,7 @@ import torch
 from hypothesis import Phase, settings
 
 from conformance import report
+from conformance.engines.cases import Case
 from conformance.known_failures import KnownFailuresError, read_known_failures
 from conformance.options import Options, add_options, read_options
 from conformance.rules import branches
@@ -111,6 +112,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     finally:
         item.user_properties += [(report.BRANCHES, branches.counted()), (report.EXAMPLES, branches.examples())]
         fixtures: dict[str, Any] = getattr(item, "funcargs", {})
+        if isinstance(fixtures.get("case"), Case):
+            item.user_properties.append((report.EXERCISED, sorted(fixtures["case"].needs)))
         for name in ("small_subject", "subject"):
             if name in fixtures:
                 item.user_properties.append((report.DEVICE, fixtures[name].device))
