@@ -20,7 +20,8 @@ from tests.checkpoints.conftest import weights_by_recipe
 from tests.torch_backend import TorchBackend, bundle_in_memory
 
 MakeWeights = Callable[[Mapping[str, list[int]], int], dict[str, Tensor]]
-FAMILIES = {"t2i": "llamagen", "c2i": "llamagen", "tar": "tar"}
+# tar3 is the cascade of three grids.
+FAMILIES = {"t2i": "llamagen", "c2i": "llamagen", "tar": "tar", "tar3": "tar"}
 HEADS = 4
 PREFIX, FEATURES, SEMANTIC_IDS = 9, 24, 50
 
@@ -50,17 +51,19 @@ def write_files(name: str, folder: Path) -> Files:
     """Write a family's checkpoints as they are published."""
     _write_vq(folder / "vq_ds16.pt")
     generator = torch.Generator().manual_seed(10)
-    if name == "tar":
+    if name in ("tar", "tar3"):
         _write_ta_tok(folder / "ta_tok.pth")
         tensors, arguments = (
             published.weights("tar_ardtok_tiny", weights_by_recipe),
             published.arguments("tar_ardtok_tiny"),
         )
-        coarse = tensors | {"abs_pe": tensors["abs_pe"][:, : PREFIX + 15].clone()}
-        paths = (folder / "ar_dtok_s_128px.pth", folder / "ar_dtok_s_64px.pth")
-        for path, state in zip(paths, (tensors, coarse), strict=True):
-            torch.save({"model": {"name": "llama-abs-S", "args": arguments, "sd": state}}, path)
-        return Files("tar", paths[0], paths[1:], folder / "vq_ds16.pt", ta_tok=folder / "ta_tok.pth")
+        written: list[Path] = []
+        for side in (8, 4, 2)[: 3 if name == "tar3" else 2]:
+            state = tensors | {"abs_pe": tensors["abs_pe"][:, : PREFIX + side**2 - 1].clone()}
+            written.append(folder / f"ar_dtok_s_{16 * side}px.pth")
+            torch.save({"model": {"name": "llama-abs-S", "args": arguments, "sd": state}}, written[-1])
+        vq, ta_tok = folder / "vq_ds16.pt", folder / "ta_tok.pth"
+        return Files("tar", written[0], tuple(written[1:]), vq, ta_tok=ta_tok)
     tensors = published.weights(f"llamagen_{name}_tiny", weights_by_recipe)
     # The null condition is learned: another in each checkpoint.
     other = {key: value + 0.02 * torch.randn(value.shape, generator=generator) for key, value in tensors.items()}

@@ -54,6 +54,19 @@ def test_the_references_decode(tiny: Callable[..., Any], name: str, chosen: str)
     assert found.plan is None
 
 
+@pytest.mark.parametrize("mode", ["serial", "parallel", "exact"])
+def test_a_cascade_of_three_grids(tiny: Callable[..., Any], mode: str) -> None:
+    """As of AR-DTok at 1024, 512 and 256 pixels: each finer model decides what the coarser one drafted."""
+    made, asked = tiny("tar3"), condition("tar")
+    assert [model.config.grid_height for model in (made.models.target, *made.models.drafters)] == [8, 4, 2]
+    assert published_settings(made.models).drafters == (1, 2)
+    settings: dict[str, Any] = {"mode": mode, "drafters": (1, 2), "guidance_scale": 4.0, "tau": 0.03, "draft_rows": 1}
+    expected = decode(made.models, asked, Settings(**settings), seed=8)
+    found = made.pipeline.generate(engines.Condition(asked.cond.numpy()), seed=8, **settings)
+    assert found.tokens.tolist() == expected.tokens.tolist()
+    assert {item.model for item in found.trace.passes} == {0, 1, 2}
+
+
 def test_null_conditions_are_each_models_own(tiny: Callable[..., Any]) -> None:
     bundle, models = tiny("t2i").pipeline.bundle, tiny("t2i").models
     for null, model in zip(bundle.null_conditions, (models.target, *models.drafters), strict=True):
