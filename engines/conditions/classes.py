@@ -15,7 +15,7 @@ IMAGENET_CLASSES = 1000
 
 @cache
 def imagenet_names() -> tuple[tuple[str, ...], ...]:
-    """Return the names of every class of ImageNet-1k, in its order."""
+    """Return the names of every class of ImageNet-1k, in its order: the lemmas that WordNet has for its synset."""
     text = files("engines.conditions").joinpath("imagenet_classes.txt").read_text(encoding="utf-8")
     return tuple(tuple(name.strip() for name in line.split(",")) for line in text.splitlines())
 
