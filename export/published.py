@@ -17,6 +17,7 @@ from reference.checkpoints.llamagen import load_llamagen
 from reference.checkpoints.ta_tok import TATokDecoder, load_ta_tok
 from reference.checkpoints.vq import load_vq
 from reference.models import Condition, Models
+from reference.random_weights import random_condition
 from reference.settings import Settings
 from reference.trace import Pass
 from reference.transformer import Transformer
@@ -158,18 +159,6 @@ def published_settings(models: Models) -> Settings:
     return Settings(**{**_SHARED, **sampling, **chain})  # type: ignore[arg-type]  # by name
 
 
-def _condition(model: Transformer, generator: torch.Generator) -> Condition:
-    """Return a condition of the model's kind; a caption's has padding on its left."""
-    config = model.config
-    if config.condition == "class":
-        return Condition(torch.full((config.prefix_length, 1), config.prefix_vocabulary // 2))
-    features = torch.randn(config.prefix_length, config.condition_width, generator=generator)
-    if config.condition == "features":
-        return Condition(features)
-    shown = torch.arange(config.prefix_length) >= config.prefix_length * 3 // 4
-    return Condition(features * shown[:, None], shown=shown)
-
-
 def passes_of(model: Transformer, number: int, condition: Condition, generator: torch.Generator) -> list[Pass]:
     """Run the kinds of passes that a decode makes: prefill, one token, a window's verification, a scattered step."""
     config, places = model.config, condition.places()
@@ -228,7 +217,7 @@ class RealPasses(Sequence[list[Pass]]):
 def published_evidence(models: Models, neighbours: Tensor, ta_tok: TATokDecoder | None = None) -> Evidence:
     """Run real passes of every model, on tokens drawn at random."""
     generator = torch.Generator().manual_seed(SEED)
-    condition = _condition(models.target, generator)
+    condition = random_condition(models.target.config, generator)
     numbers = range(1 + len(models.drafters))
     passes = RealPasses(models, condition)
     codes = models.target.config.vocabulary

@@ -1,7 +1,10 @@
-"""Random weights for models that nobody has trained."""
+"""Random weights for models that nobody has trained, and random conditions for them."""
 
 import torch
 from torch import nn
+
+from reference.models import Condition
+from reference.transformer import TransformerConfig
 
 
 def fill(module: nn.Module, generator: torch.Generator, sharpness: float) -> None:
@@ -26,3 +29,21 @@ def fill(module: nn.Module, generator: torch.Generator, sharpness: float) -> Non
             noise *= 1.4 / parameter[0].numel() ** 0.5
         parameter.data.copy_(noise)
     module.eval().requires_grad_(False)
+
+
+def random_condition(config: TransformerConfig, generator: torch.Generator) -> Condition:
+    """Return a condition that a published model takes: a class, features, or a caption's with padding on the left.
+
+    Args:
+        config: Of the model; one whose conditions are fields has a grammar of its own.
+        generator: The only source of randomness.
+    """
+    if config.condition == "class":
+        # The last class is the null class.
+        return Condition(torch.randint(config.prefix_vocabulary - 1, (config.prefix_length, 1), generator=generator))
+    features = torch.randn(config.prefix_length, config.condition_width, generator=generator)
+    if config.condition == "features":
+        return Condition(features)
+    padding = int(torch.randint(config.prefix_length, (1,), generator=generator))
+    shown = torch.arange(config.prefix_length) >= padding
+    return Condition(features * shown[:, None], shown=shown)

@@ -7,6 +7,7 @@ import torch
 import engines
 from reference import demo
 from reference.models import Condition, Models
+from reference.random_weights import random_condition
 
 
 def condition_of(models: Models, prompt: str, seed: int) -> Condition:
@@ -21,15 +22,7 @@ def condition_of(models: Models, prompt: str, seed: int) -> Condition:
     if config.condition == "fields":
         return demo.condition(prompt, seed)
     generator = torch.Generator().manual_seed(zlib.crc32(prompt.encode()))
-    if config.condition == "class":
-        # The last class is the null class.
-        return Condition(torch.randint(config.prefix_vocabulary - 1, (config.prefix_length, 1), generator=generator))
-    features = torch.randn(config.prefix_length, config.condition_width, generator=generator)
-    if config.condition == "features":
-        return Condition(features)
-    padding = int(torch.randint(config.prefix_length, (1,), generator=generator))
-    shown = torch.arange(config.prefix_length) >= padding
-    return Condition(features * shown[:, None], shown=shown)
+    return random_condition(config, generator)
 
 
 def engine_condition(condition: Condition) -> engines.Condition:
