@@ -23,7 +23,7 @@ class Anchor:
     draft_tokens: NDArray[np.int64]
     first_cell: int
 
-    def bonus(self, cells: Sequence[int]) -> NDArray[np.float32]:
+    def bonus(self, cells: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float32]:
         """Return what is added to log p of the given cells, Float32[n, V], in nats."""
         drafts = self.codes[self.draft_tokens[np.asarray(cells) - self.first_cell]]
         bonus: NDArray[np.float32] = np.float32(self.strength) * (drafts @ self.codes.T)

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from engines.noise import acceptance_stream, uniform_noise
+from engines.scores import Answer
 from engines.state import ModelState, Tokens
 from engines.trace import Proposal, Verdict
 from engines.verify import judge
@@ -32,8 +32,8 @@ def verify_exactly(
     while cell < cells.stop:
         scored = range(cell, min(cell + (settings.exact_window or len(cells)), cells.stop))
         places = slice(cell - cells.start, scored.stop - cells.start)
-        logits = state.query(scored)
-        found, _ = judge(state, logits, draft[places], own)
+        answer = state.query(scored)
+        found, _ = judge(state, answer, draft[places], own)
         draws = uniform_noise(state.seed, acceptance_stream(state.number), np.array(scored))[:, 0]
         accepted = draws < found
         count = len(scored) if accepted.all() else int(accepted.argmin())
@@ -45,7 +45,7 @@ def verify_exactly(
         if cell < scored.stop:
             place = cell - cells.start
             probs[place] = found[count]
-            kept[place] = not _replace(state, cell, logits[:, count : count + 1], int(draft[place]))
+            kept[place] = not _replace(state, cell, answer.only([cell]), int(draft[place]))
             count, cell = count + 1, cell + 1
         progress(count)
     kept_rows = kept.reshape(-1, width)
@@ -53,11 +53,11 @@ def verify_exactly(
     return Verdict(verify_pass, probs.reshape(-1, width), kept_rows, radii, ~kept_rows)
 
 
-def _replace(state: ModelState, cell: int, logits: NDArray[np.float32], token: int) -> bool:
+def _replace(state: ModelState, cell: int, answer: Answer, token: int) -> bool:
     """Draw another token than the rejected one; return False where there is none, and the draft token stays."""
     noise = state.noise.rows([cell])
     noise[:, token] = -np.inf  # p without the token, renormalised, by Gumbel-max
-    tokens, log_probs = state.draw(logits, noise)
+    tokens, log_probs = answer.draw(state.settings, noise)
     if np.isneginf(np.delete(log_probs[0], token)).all():
         state.keep([cell])
         return False

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from engines.anchor import Anchor
 from engines.noise import acceptance_stream, gumbel_noise, sample_stream, uniform_noise
 from engines.schedule import Schedule
+from engines.scores import Answer
 from engines.state import ModelState, Tokens
 from engines.trace import Reprediction
 
@@ -18,14 +19,12 @@ class Verified:
     """What a verification leaves to resampling: the logits of its first step (SCHED-4), and the anchor.
 
     Attributes:
-        logits: Float32[B, n, V], of n cells from `first_cell` on.
-        first_cell: Grid position.
+        answer: Of all cells of the window.
         source_pass: The pass of the trace that they come from.
         anchor: ANCHOR-1; None draws from p alone.
     """
 
-    logits: NDArray[np.float32]
-    first_cell: int
+    answer: Answer
     source_pass: int
     anchor: Anchor | None
 
@@ -51,14 +50,14 @@ def execute(
     while cells := schedule.ready():
         source_pass = None
         if verified is not None:
-            logits = verified.logits[:, np.array(cells) - verified.first_cell]
+            answer = verified.answer.only(cells)
             source_pass, verified = verified.source_pass, None
         else:
-            logits = state.query(cells)
+            answer = state.query(cells)
         if adaptive_window:
-            cells, tokens = openings.sample(cells, logits)
+            cells, tokens = openings.sample(cells, answer)
         else:
-            tokens, _ = state.sample(cells, logits, source_pass, anchor)
+            tokens = state.sample(cells, answer, source_pass, anchor)
         state.decide(cells, tokens)
         schedule.decide(cells)
         progress(len(cells))
@@ -71,16 +70,16 @@ class Openings:
         self.state = state
         self.held: dict[int, tuple[int, NDArray[np.float32], int]] = {}  # cell -> token, its log p, attempts made
 
-    def sample(self, cells: list[int], logits: NDArray[np.float32]) -> tuple[list[int], Tokens]:
-        """Sample the cells of a step, Float32[B, n, V]; return those that are decided and their tokens."""
+    def sample(self, cells: list[int], answer: Answer) -> tuple[list[int], Tokens]:
+        """Sample the cells of a step; return those that are decided and their tokens."""
         decided, tokens = [], []
-        for index, cell in enumerate(cells):
-            row = logits[:, index : index + 1]
+        for cell in cells:
+            row = answer.only([cell])
             is_open = self.state.is_open(cell)
             if cell in self.held:
                 token, log_probs, kept = self._predict_again(cell, row)
             else:
-                sampled, all_log_probs = self.state.sample([cell], row)
+                sampled, all_log_probs = self.state.sample_openly([cell], row)
                 token, log_probs, kept = int(sampled[0]), all_log_probs[0], not is_open
             if kept or not is_open:
                 decided.append(cell)
@@ -89,11 +88,11 @@ class Openings:
                 self.held[cell] = (token, log_probs, self.held[cell][2] + 1 if cell in self.held else 1)
         return decided, np.array(tokens, dtype=np.int64)
 
-    def _predict_again(self, cell: int, logits: NDArray[np.float32]) -> tuple[int, NDArray[np.float32], bool]:
+    def _predict_again(self, cell: int, answer: Answer) -> tuple[int, NDArray[np.float32], bool]:
         state, positions = self.state, np.array([cell])
         held_token, held_log_probs, attempt = self.held[cell]
         noise = gumbel_noise(state.seed, sample_stream(state.number), positions, state.entry.vocabulary, attempt)
-        _, all_log_probs = state.draw(logits, noise)
+        _, all_log_probs = answer.draw(state.settings, noise)
         log_probs = all_log_probs[0]
         draw = float(uniform_noise(state.seed, acceptance_stream(state.number), positions, attempt=attempt)[0, 0])
         token, kept = predict_again(held_token, held_log_probs, log_probs, draw, noise[0])

@@ -1,5 +1,7 @@
 """Counter-based noise on the host, prefetched by rows of the grid (RNG-1, RNG-2)."""
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -76,6 +78,6 @@ class NoiseSource:
         row: NDArray[np.float32] = self.blocks[number][cell % self.block]
         return row
 
-    def rows(self, cells: list[int]) -> NDArray[np.float32]:
+    def rows(self, cells: Iterable[int] | NDArray[np.int64]) -> NDArray[np.float32]:
         """Return Float32[n, vocabulary] for n cells."""
-        return np.stack([self._row(cell) for cell in cells])
+        return np.stack([self._row(cell) for cell in (cells.tolist() if isinstance(cells, np.ndarray) else cells)])

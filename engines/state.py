@@ -11,23 +11,12 @@ from engines.backends.base import Backend
 from engines.bundle.manifest import TransformerEntry
 from engines.condition import Condition
 from engines.noise import NoiseSource, sample_stream
+from engines.scores import Answer, Floats, Scores
 from engines.settings import Settings
 from engines.trace import Pass, Trace
 from engines.transformer import TransformerSession
 
 Tokens = NDArray[np.int64]
-
-
-def distribution_inputs(logits: NDArray[np.float32], settings: Settings, raw: bool = False) -> dict[str, NDArray[Any]]:
-    """Return what sampler and acceptance graphs need to make p_u of logits Float32[B, T, V] (DIST-1, DIST-2)."""
-    return {
-        "cond_logits": logits[0],
-        "uncond_logits": logits[-1],
-        "guidance_scale": np.array(settings.guidance_scale, dtype=np.float32),
-        "temperature": np.array(1.0 if raw else settings.temperature, dtype=np.float32),
-        "top_k": np.array(0 if raw else settings.top_k, dtype=np.int64),
-        "top_p": np.array(1.0 if raw else settings.top_p, dtype=np.float32),
-    }
 
 
 class ModelState:
@@ -62,14 +51,15 @@ class ModelState:
         self.noise = NoiseSource(seed, sample_stream(number), cells, entry.vocabulary)
         places = condition.places()
         self.session = TransformerSession(backend, entry, condition.prefixes(null, settings.guidance_scale), places)
-        logits = self.session.prefill()
-        self._record(places, np.full_like(places, -1), logits)
-        # What `query` returns for cell 0: it has no predecessor to feed (GRID-2).
-        self.first_logits = logits[:, -1:]
+        scores = self.session.prefill()
+        self._record(places, np.full_like(places, -1), scores)
+        # Of cell 0, which has no predecessor to feed (GRID-2).
+        self.first_scores = scores.last()
         self.first_pass = len(trace.passes) - 1
 
-    def _record(self, positions: Tokens, tokens: Tokens, logits: NDArray[np.float32]) -> None:
-        self.trace.passes.append(Pass(self.number, positions, tokens, logits if self.record_logits else None))
+    def _record(self, positions: Tokens, tokens: Tokens, scores: Scores) -> None:
+        logits = scores.logits() if self.record_logits else None
+        self.trace.passes.append(Pass(self.number, positions, tokens, logits))
 
     def rows(self, first_row: int, last_row: int) -> Tokens:
         """Return a copy of rows first_row..last_row (exclusive) of the grid, Int[rows, W]."""
@@ -105,34 +95,28 @@ class ModelState:
             raise ValueError(f"row {cell // self.width}: expected a token to stand in for its last, got none")
         return int(row[held[-1]])
 
-    def query(self, cells: Sequence[int], also_feed: Sequence[int] = ()) -> NDArray[np.float32]:
-        """Run one pass and return the logits of `cells`, Float32[B, n, V].
+    def query(self, cells: Sequence[int], also_feed: Sequence[int] = ()) -> Answer:
+        """Run one pass and return the scores of `cells`, ascending.
 
         The pass feeds every cell's predecessor or its stand-in, everything pending, and `also_feed` (KV-1, KV-3,
-        SCHED-3). Cell 0 takes its logits from the prefill; where there is nothing to feed, no pass is made.
+        SCHED-3). Cell 0 takes its scores from the prefill; where there is nothing to feed, no pass is made.
         """
+        asked = np.array(cells, dtype=np.int64)
         wanted = {cell - 1 for cell in cells if cell > 0} | self.pending
         wanted.update(also_feed)
         if not wanted:
-            return self.first_logits
+            return Answer(asked, np.full(len(asked), -1), None, self.first_scores)
         fed = np.array(sorted(wanted), dtype=np.int64)
         tokens = self.grid[fed]
         for missing in np.flatnonzero(tokens < 0):
             tokens[missing] = self._stand_in(int(fed[missing]))
-        logits = self.session.feed(fed, tokens)
-        self._record(fed + self.entry.prefix_length, tokens, logits)
+        scores = self.session.feed(fed, tokens)
+        self._record(fed + self.entry.prefix_length, tokens, scores)
         self.pending.clear()
         self.unfed.difference_update(wanted)
-        after = [cell for cell in cells if cell > 0]
-        rows = logits[:, np.searchsorted(fed, np.array(after, dtype=np.int64) - 1)]
-        if len(after) == len(cells):
-            return rows
-        return np.concatenate([self.first_logits, rows], axis=1)  # cell 0 comes first in raster order
-
-    def draw(self, logits: NDArray[np.float32], noise: NDArray[np.float32]) -> tuple[Tokens, NDArray[np.float32]]:
-        """Sample one token a row of Float32[B, n, V] by its noise, Float32[n, V]; return log p beside (RNG-1)."""
-        outputs = self.backend.run("sampler", distribution_inputs(logits, self.settings) | {"noise": noise})
-        return outputs["tokens"], outputs["log_probs"]
+        rows = np.searchsorted(fed, asked - 1)
+        rows[asked == 0] = -1
+        return Answer(asked, rows, scores, self.first_scores)
 
     def origin(self, cell: int, source_pass: int | None = None) -> tuple[Pass, int]:
         """Return the pass and its row that a cell's logits come from; None is the last pass."""
@@ -143,24 +127,32 @@ class ModelState:
     def sample(
         self,
         cells: Sequence[int],
-        logits: NDArray[np.float32],
+        answer: Answer,
         source_pass: int | None = None,
         anchor: Anchor | None = None,
-    ) -> tuple[Tokens, NDArray[np.float32]]:
-        """Sample a token for every cell from its logits (RNG-1), and note it in the trace.
+    ) -> Tokens:
+        """Sample a token for every cell from its scores (RNG-1), and note it in the trace.
 
         Args:
             cells: Grid positions, n of them, ascending.
-            logits: Float32[B, n, V].
+            answer: Theirs.
             source_pass: The pass that they come from; None is the last one.
             anchor: Of cells that are resampled (ANCHOR-1).
 
         Returns:
-            Int[n], and log p, Float32[n, V].
+            Int[n].
         """
-        noise = self.noise.rows(list(cells))
-        tokens, log_probs = self.draw(logits, noise if anchor is None else noise + anchor.bonus(cells))
+        tokens = answer.sample(self.settings, self.noise, anchor)
+        self._note(cells, tokens, source_pass)
+        return tokens
+
+    def sample_openly(self, cells: Sequence[int], answer: Answer) -> tuple[Tokens, Floats]:
+        """Sample as `sample` does, and return log p, Float32[n, V], beside (SCHED-5)."""
+        tokens, log_probs = answer.draw(self.settings, self.noise.rows(cells))
+        self._note(cells, tokens, None)
+        return tokens, log_probs
+
+    def _note(self, cells: Sequence[int], tokens: Tokens, source_pass: int | None) -> None:
         for cell, token in zip(cells, tokens.tolist(), strict=True):
             origin, row = self.origin(cell, source_pass)
             origin.sampled.append((row, cell, token))
-        return tokens, log_probs

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.backends.base import Backend, Tensors
+from engines.backends.base import Backend, ScoringBackend, Tensors
 from engines.bundle.manifest import TransformerEntry
+from engines.scores import HostScores, Scores
 from engines.slots import SlotTable
 
 
@@ -31,23 +32,22 @@ class TransformerSession:
         self.backend, self.entry = backend, entry
         self.prefixes, self.batch = prefixes, len(prefixes)
         self.places = np.arange(entry.prefix_length) if places is None else places
+        self.scoring = backend if isinstance(backend, ScoringBackend) else None
         self.cache = backend.new_cache(entry.graph, self.batch)
         self.slots = SlotTable(entry.slots, entry.prefix_length + entry.grid_height * entry.grid_width)
 
-    def prefill(self) -> NDArray[np.float32]:
-        """Feed the prefix tokens that exist (PREFILL); return Float32[B, n, V]."""
+    def prefill(self) -> Scores:
+        """Feed the prefix tokens that exist (PREFILL)."""
         prefix = self.backend.run(self.entry.condition_graph, {"condition": self.prefixes})["prefix"]
         tokens = np.full(len(self.places), -1, dtype=np.int64)
         return self._feed(tokens, self.places, np.ascontiguousarray(prefix[:, self.places]))
 
-    def feed(self, cells: NDArray[np.int64], tokens: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Feed image tokens at grid cells; return Float32[B, T, V], the logits that follow each."""
+    def feed(self, cells: NDArray[np.int64], tokens: NDArray[np.int64]) -> Scores:
+        """Feed image tokens at grid cells; return the scores of what follows each."""
         prefix = np.zeros((self.batch, len(cells), self.entry.dim), dtype=np.float32)
         return self._feed(tokens, cells + self.entry.prefix_length, prefix)
 
-    def _feed(
-        self, tokens: NDArray[np.int64], positions: NDArray[np.int64], prefix: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
+    def _feed(self, tokens: NDArray[np.int64], positions: NDArray[np.int64], prefix: NDArray[np.float32]) -> Scores:
         if not self.slots.has_room(len(positions)):
             self.backend.keep_slots(self.entry.graph, self.cache, self.slots.compact(positions))
         start = self.slots.append(positions)
@@ -62,4 +62,6 @@ class TransformerSession:
             "slot_ranks": each_row(self.slots.ranks),
             "write_index": np.full(self.batch, start, dtype=np.int64),
         }
-        return self.backend.feed(self.entry.graph, self.cache, inputs)
+        if self.scoring is not None:
+            return self.scoring.score(self.entry.graph, self.cache, inputs)
+        return HostScores(self.backend, self.backend.feed(self.entry.graph, self.cache, inputs))

@@ -11,7 +11,8 @@ from engines.execute import Verified, execute
 from engines.grid import expand
 from engines.radius import adaptive_radii
 from engines.schedule import Schedule
-from engines.state import ModelState, Tokens, distribution_inputs
+from engines.scores import Answer
+from engines.state import ModelState, Tokens
 from engines.trace import Proposal, Verdict
 
 
@@ -36,12 +37,10 @@ def accept(pooled: NDArray[np.float32], tau: float) -> NDArray[np.bool_]:
 
 
 def judge(
-    state: ModelState, logits: NDArray[np.float32], draft_tokens: Tokens, neighbours: Tokens, raw: bool = False
+    state: ModelState, answer: Answer, draft_tokens: Tokens, neighbours: Tokens, raw: bool = False
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return pooled probabilities of draft tokens and the entropies of p, Float32[n] each (POOL-1, LOCAL-3)."""
-    inputs = distribution_inputs(logits, state.settings, raw)
-    outputs = state.backend.run("acceptance", inputs | {"draft_tokens": draft_tokens, "neighbours": neighbours})
-    return outputs["pooled_probs"], outputs["entropies"]
+    return answer.judge(state.settings, draft_tokens, neighbours, raw)
 
 
 def verify_locally(
@@ -67,12 +66,12 @@ def verify_locally(
     settings, width = state.settings, state.width
     first_row, last_row = proposal.first_row, proposal.last_row
     cells = range(first_row * width, last_row * width)
-    logits = state.query(cells, also_feed)
+    answer = state.query(cells, also_feed)
     verify_pass = len(state.trace.passes) - 1
     draft = proposal.up_sampled.ravel()
-    pooled, entropies = judge(state, logits, draft, codes.neighbours)
+    pooled, entropies = judge(state, answer, draft, codes.neighbours)
     if settings.accept_on == "raw":
-        pooled, _ = judge(state, logits, draft, codes.neighbours, raw=True)
+        pooled, _ = judge(state, answer, draft, codes.neighbours, raw=True)
     kept = accept(pooled, settings.tau).reshape(-1, width)
     rejected = np.zeros((state.height, width), dtype=np.bool_)
     rejected[first_row:last_row] = ~kept
@@ -83,6 +82,6 @@ def verify_locally(
     state.keep((np.flatnonzero(~in_window) + cells.start).tolist())
     progress(int((~in_window).sum()))
     anchor = Anchor(settings.anchor, codes.vectors, draft, cells.start) if settings.anchor else None
-    verified = Verified(logits, cells.start, verify_pass, anchor)
+    verified = Verified(answer, verify_pass, anchor)
     execute(state, Schedule(resampled, window, by_island), verified, progress=progress)
     return Verdict(verify_pass, pooled.reshape(-1, width), kept, radii[first_row:last_row], in_window)

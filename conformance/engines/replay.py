@@ -120,10 +120,10 @@ def replay(
             sessions[made.model] = TransformerSession(
                 pipeline.backend, entry, given.prefixes(null[made.model], guidance_scale), given.places()
             )
-            logits.append(sessions[made.model].prefill())
+            logits.append(sessions[made.model].prefill().logits())
         else:
             cells = made.positions.numpy() - entry.prefix_length
-            logits.append(sessions[made.model].feed(cells, made.tokens.numpy()))
+            logits.append(sessions[made.model].feed(cells, made.tokens.numpy()).logits())
     if most_near_ties is None:
         most_near_ties = MOST_NEAR_TIES[pipeline.bundle.manifest.precision]
     return Replayed(case, pipeline, settings, decoded, logits, most_near_ties)

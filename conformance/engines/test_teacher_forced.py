@@ -19,7 +19,7 @@ from engines.execute import predict_again
 from engines.grid import expand
 from engines.noise import acceptance_stream, gumbel_noise, sample_stream, uniform_noise
 from engines.radius import adaptive_radii
-from engines.state import distribution_inputs
+from engines.scores import distribution_inputs
 from engines.verify import accept
 from reference.radius import adaptive_radii as reference_radii
 from reference.radius import entropy

@@ -53,7 +53,7 @@ def _left_neighbour_above(right: Any, state: ModelState, cell: int) -> int:
 
 
 def _opens_at_once(right: Any, openings: Openings, cells: list[int], logits: Any) -> Any:
-    tokens, _ = openings.state.sample(cells, logits)
+    tokens = openings.state.sample(cells, logits)
     return cells, tokens
 
 

@@ -113,11 +113,11 @@ def answer_passes(inputs: Inputs, subject: Subject) -> Inputs:
     """Answer with the exported transformers, fed pass by pass."""
     entry = subject.pipeline.bundle.manifest.models[int(inputs["model"])]
     session = TransformerSession(subject.pipeline.backend, entry, inputs["prefix_ids"])
-    logits = [session.prefill()]
+    logits = [session.prefill().logits()]
     ends = np.cumsum(inputs["lengths"])
     for start, end in pairwise(ends.tolist()):
         cells = inputs["positions"][start:end] - entry.prefix_length
-        logits.append(session.feed(cells, inputs["tokens"][start:end]))
+        logits.append(session.feed(cells, inputs["tokens"][start:end]).logits())
     return {"logits": np.concatenate(logits, axis=1)}
 
 

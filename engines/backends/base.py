@@ -1,12 +1,15 @@
 """What a backend offers: stateless graphs, and transformer passes over a KV cache that it owns."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engines.bundle.manifest import GraphEntry
+
+if TYPE_CHECKING:
+    from engines.scores import Scores
 
 # Arrays of int64 or float32, whatever the precision inside.
 Tensors = Mapping[str, NDArray[Any]]
@@ -85,6 +88,14 @@ class Backend(Protocol):
 
     def keep_slots(self, graph: str, cache: KVCache, slots: NDArray[np.int64]) -> None:
         """Compact: move the given slots, ascending, to the front of the cache."""
+
+
+@runtime_checkable
+class ScoringBackend(Backend, Protocol):
+    """A backend whose logits stay where they are computed, on a GPU say: the host sees tokens and decisions alone."""
+
+    def score(self, graph: str, cache: KVCache, inputs: Tensors) -> "Scores":
+        """Run one pass as `feed` does; return its logits as they lie."""
 
 
 def capabilities_of(backend: Backend) -> frozenset[str]:

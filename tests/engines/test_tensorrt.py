@@ -296,11 +296,11 @@ def bundle(tiny_bundle: Path) -> Bundle:
 
 def decode_steps(session: TransformerSession, seed: int) -> Iterator[NDArray[np.float32]]:
     """Yield the logits of a prefill and of passes at scattered cells, enough of them to compact several times."""
-    yield session.prefill()
+    yield session.prefill().logits()
     generator = np.random.default_rng(seed)
     for _ in range(12):
         cells = np.sort(generator.permutation(8)[: generator.integers(1, 9)])
-        yield session.feed(cells, generator.integers(0, 12, len(cells)))
+        yield session.feed(cells, generator.integers(0, 12, len(cells))).logits()
 
 
 def prefix_ids(batch: int) -> NDArray[np.int64]:

@@ -1,0 +1,163 @@
+"""What a pass says of the tokens that follow those it fed: logits that stay where the backend computed them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.anchor import Anchor
+from engines.backends.base import Backend, Tensors
+from engines.noise import NoiseSource
+from engines.settings import Settings
+
+Tokens = NDArray[np.int64]
+Floats = NDArray[np.float32]
+
+
+class Scores(Protocol):
+    """Logits of one pass, [B, T, V], for as long as the cache has no other pass.
+
+    A row is the number of a fed token; n rows, ascending, are asked at once.
+    """
+
+    def logits(self) -> Floats:
+        """Return all of them, Float32[B, T, V]."""
+
+    def last(self) -> "Scores":
+        """Return those of the last row as scores of one row, which outlive the next pass."""
+
+    def draw(self, rows: Tokens, settings: Settings, noise: Floats) -> tuple[Tokens, Floats]:
+        """Sample one token a row by given noise, Float32[n, V]; return Int[n], and log p, Float32[n, V] (RNG-1)."""
+
+    def sample(
+        self, rows: Tokens, cells: Tokens, settings: Settings, noise: NoiseSource, anchor: Anchor | None
+    ) -> Tokens:
+        """Sample one token a row, Int[n], by its cell's own noise, towards the anchor's draft (RNG-1, ANCHOR-1)."""
+
+    def judge(
+        self, rows: Tokens, settings: Settings, draft_tokens: Tokens, neighbours: Tokens, raw: bool
+    ) -> tuple[Floats, Floats]:
+        """Return pooled probabilities of draft tokens and the entropies of p, Float32[n] each (POOL-1, LOCAL-3).
+
+        Args:
+            rows: Int[n].
+            settings: For DIST-1.
+            draft_tokens: Int[n].
+            neighbours: Int[V, k].
+            raw: Leave temperature and filters out (DIST-2).
+        """
+
+
+def distribution_inputs(logits: Floats, settings: Settings, raw: bool = False) -> dict[str, NDArray[Any]]:
+    """Return what sampler and acceptance graphs need to make p_u of logits Float32[B, n, V] (DIST-1, DIST-2)."""
+    return {
+        "cond_logits": logits[0],
+        "uncond_logits": logits[-1],
+        "guidance_scale": np.array(settings.guidance_scale, dtype=np.float32),
+        "temperature": np.array(1.0 if raw else settings.temperature, dtype=np.float32),
+        "top_k": np.array(0 if raw else settings.top_k, dtype=np.int64),
+        "top_p": np.array(1.0 if raw else settings.top_p, dtype=np.float32),
+    }
+
+
+class HostScores:
+    """Logits in the host's memory, with the backend's graphs for sampling and acceptance."""
+
+    def __init__(self, backend: Backend, logits: Floats) -> None:
+        self.backend, self.all = backend, logits
+
+    def _of(self, rows: Tokens) -> Floats:
+        """Return [B, n, V]; consecutive rows without a copy."""
+        first, count = int(rows[0]), len(rows)
+        if int(rows[-1]) - first == count - 1:
+            return self.all[:, first : first + count]
+        return self.all[:, rows]
+
+    def logits(self) -> Floats:
+        """Return all of them."""
+        return self.all
+
+    def last(self) -> "HostScores":
+        """Return the last row's."""
+        return HostScores(self.backend, self.all[:, -1:].copy())
+
+    def draw(self, rows: Tokens, settings: Settings, noise: Floats) -> tuple[Tokens, Floats]:
+        """Sample by given noise."""
+        inputs: Tensors = distribution_inputs(self._of(rows), settings) | {"noise": noise}
+        outputs = self.backend.run("sampler", inputs)
+        return outputs["tokens"], outputs["log_probs"]
+
+    def sample(
+        self, rows: Tokens, cells: Tokens, settings: Settings, noise: NoiseSource, anchor: Anchor | None
+    ) -> Tokens:
+        """Sample by the cells' own noise."""
+        own = noise.rows(cells)
+        return self.draw(rows, settings, own if anchor is None else own + anchor.bonus(cells))[0]
+
+    def judge(
+        self, rows: Tokens, settings: Settings, draft_tokens: Tokens, neighbours: Tokens, raw: bool
+    ) -> tuple[Floats, Floats]:
+        """Pool the target's probability around draft tokens."""
+        inputs = distribution_inputs(self._of(rows), settings, raw)
+        outputs = self.backend.run("acceptance", inputs | {"draft_tokens": draft_tokens, "neighbours": neighbours})
+        return outputs["pooled_probs"], outputs["entropies"]
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """The scores of the cells of a query: rows of its pass, and for cell 0 those of the prefill (GRID-2).
+
+    Attributes:
+        cells: Int[n], grid positions, ascending.
+        rows: Int[n], of the pass; -1 for cell 0.
+        scores: Of the pass; None where nothing was fed.
+        first: Of cell 0.
+    """
+
+    cells: Tokens
+    rows: Tokens
+    scores: Scores | None
+    first: Scores
+
+    def _parts(self) -> list[tuple[Scores, slice, Tokens]]:
+        """Return scores, the cells' places in this answer, and their rows."""
+        opening = 1 if len(self.rows) and self.rows[0] < 0 else 0
+        parts: list[tuple[Scores, slice, Tokens]] = []
+        if opening:
+            parts.append((self.first, slice(0, 1), np.zeros(1, dtype=np.int64)))
+        if self.scores is not None and opening < len(self.rows):
+            parts.append((self.scores, slice(opening, len(self.rows)), self.rows[opening:]))
+        return parts
+
+    def only(self, cells: Sequence[int] | Tokens) -> "Answer":
+        """Return the answer for some of its cells, ascending."""
+        asked = np.asarray(cells, dtype=np.int64)
+        return Answer(asked, self.rows[np.searchsorted(self.cells, asked)], self.scores, self.first)
+
+    def draw(self, settings: Settings, noise: Floats) -> tuple[Tokens, Floats]:
+        """As `Scores.draw`, for all cells."""
+        found = [scores.draw(rows, settings, noise[places]) for scores, places, rows in self._parts()]
+        return found[0] if len(found) == 1 else (_joined([one for one, _ in found]), _joined([two for _, two in found]))
+
+    def sample(self, settings: Settings, noise: NoiseSource, anchor: Anchor | None) -> Tokens:
+        """As `Scores.sample`, for all cells."""
+        found = [
+            scores.sample(rows, self.cells[places], settings, noise, anchor) for scores, places, rows in self._parts()
+        ]
+        return found[0] if len(found) == 1 else _joined(found)
+
+    def judge(
+        self, settings: Settings, draft_tokens: Tokens, neighbours: Tokens, raw: bool = False
+    ) -> tuple[Floats, Floats]:
+        """As `Scores.judge`, for all cells."""
+        found = [
+            scores.judge(rows, settings, draft_tokens[places], neighbours, raw)
+            for scores, places, rows in self._parts()
+        ]
+        return found[0] if len(found) == 1 else (_joined([one for one, _ in found]), _joined([two for _, two in found]))
+
+
+def _joined(parts: list[NDArray[Any]]) -> NDArray[Any]:
+    return np.concatenate(parts)
