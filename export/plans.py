@@ -9,7 +9,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
+import onnx
+
 PlanBackend = Literal["trt-rtx", "trt"]
+# The dimension of the slots of a cache, by its name in the graphs.
+SLOTS = "slots"
 MODULES: dict[PlanBackend, str] = {"trt-rtx": "tensorrt_rtx", "trt": "tensorrt"}
 
 
@@ -54,6 +58,20 @@ def _make_attention_decomposable(trt: ModuleType, network: Any) -> None:
             layer.attention.decomposable = True
 
 
+def _with_all_slots(onnx_file: Path, slots: int) -> bytes:
+    """Return a graph whose caches have one size: TensorRT updates keys and values in place in no other.
+
+    Large weights stay in the files beside it.
+    """
+    model = onnx.load_model(onnx_file, load_external_data=False)
+    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
+        for dimension in value.type.tensor_type.shape.dim:
+            if dimension.dim_param == SLOTS:
+                dimension.dim_value = slots
+    content: bytes = model.SerializeToString()
+    return content
+
+
 def build_plan(
     backend: PlanBackend,
     onnx_file: Path,
@@ -89,7 +107,14 @@ def build_plan(
         flags = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
     network = builder.create_network(flags)
     parser = trt.OnnxParser(network, logger)
-    if not parser.parse_from_file(str(onnx_file)):
+    if SLOTS in ranges:
+        parsed = parser.parse(_with_all_slots(onnx_file, ranges[SLOTS][-1]), str(onnx_file))
+        shapes = {
+            name: [ranges[SLOTS][-1] if size == SLOTS else size for size in shape] for name, shape in shapes.items()
+        }
+    else:
+        parsed = parser.parse_from_file(str(onnx_file))
+    if not parsed:
         first = str(parser.get_error(0)) if parser.num_errors else "; ".join(errors[:1])
         raise PlanError(f"{onnx_file.name}: {backend} does not parse it: {first.splitlines()[0]}")
     if decomposable_attention:

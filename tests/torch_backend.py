@@ -102,7 +102,7 @@ def bundle_in_memory(
     codebook = torch.nn.functional.normalize(models.tokenizer.codebook.detach(), dim=-1)
     manifest = Manifest.model_validate(
         {
-            "schema_version": 3,
+            "schema_version": 4,
             "name": "toy",
             "family": family,
             "precision": "fp32",

@@ -40,7 +40,7 @@ class CacheTensor(NamedTuple):
 
 
 def cache_tensors(graph: GraphEntry, batch: int) -> list[CacheTensor]:
-    """Return what a transformer's cache for `batch` rows consists of.
+    """Return what a transformer's cache for `batch` rows consists of, with all its slots.
 
     Raises:
         BackendError: the manifest describes keys or values of another shape.
@@ -48,7 +48,8 @@ def cache_tensors(graph: GraphEntry, batch: int) -> list[CacheTensor]:
     found = []
     for entry in graph.cache_inputs:
         match entry.shape:
-            case (_, int(heads), int(slots), int(head_dim)):
+            case (_, int(heads), "slots", int(head_dim)):
+                slots = graph.dynamic["slots"][-1]
                 found.append(CacheTensor(entry.name, (batch, heads, slots, head_dim), entry.dtype))
             case _:
                 raise BackendError(f"{entry.name}: expected [batch, heads, slots, head_dim], got {entry.shape}")

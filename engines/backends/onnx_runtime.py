@@ -1,15 +1,15 @@
 """ONNX Runtime on the CPU: caches are bound as input and output of the same memory."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from engines.backends.base import NUMPY_DTYPES, BackendError, KVCache, Tensors, cache_tensors, one_line
+from engines.backends.array_scores import ArrayScores
+from engines.backends.base import NUMPY_DTYPES, BackendError, CacheTensor, KVCache, Tensors, cache_tensors, one_line
 from engines.bundle import Bundle
 
 
@@ -26,12 +26,48 @@ def _told(graph: str) -> Iterator[None]:
         raise BackendError(f"graph {graph}: ONNX Runtime cannot run it: {one_line(error)}") from None
 
 
-@dataclass
-class OnnxRuntimeCache:
-    """Keys and values by input name, [B, heads, slots, head_dim] each."""
+# Slots by which a cache grows: attention pays for every slot that is there, growing for every copy.
+GROWTH = 128
 
-    batch: int
-    arrays: dict[str, NDArray[Any]]
+
+class OnnxRuntimeCache:
+    """Keys and values by input name, [B, heads, slots, head_dim] each, with room for little more than was fed.
+
+    They are bound to the graph once, as inputs and outputs of the same memory; buffers of the other inputs are bound
+    anew where a pass has another number of tokens.
+    """
+
+    def __init__(self, session: onnxruntime.InferenceSession, tensors: Sequence[CacheTensor], batch: int) -> None:
+        """Make an empty cache."""
+        self.batch, self.tensors = batch, tensors
+        self.most = tensors[0].shape[2]
+        self.slots = 0
+        self.arrays: dict[str, NDArray[Any]] = {}
+        self.binding = session.io_binding()
+        self.inputs: dict[str, NDArray[Any]] = {}
+
+    def make_room(self, slots: int) -> None:
+        """Grow so that `slots` slots fit."""
+        if slots <= self.slots:
+            return
+        size = min(-(-slots // GROWTH) * GROWTH, self.most)
+        for name, (batch, heads, _, head_dim), dtype in self.tensors:
+            grown = np.zeros((batch, heads, size, head_dim), dtype=NUMPY_DTYPES[dtype])
+            if self.slots:
+                grown[:, :, : self.slots] = self.arrays[name]
+            self.arrays[name] = grown
+            place = ("cpu", 0, grown.dtype, grown.shape, grown.ctypes.data)
+            self.binding.bind_input(name, *place)
+            self.binding.bind_output(f"new_{name}", *place)
+        self.slots = size
+
+    def put(self, name: str, value: NDArray[Any]) -> None:
+        """Give the graph an input."""
+        buffer = self.inputs.get(name)
+        if buffer is None or buffer.shape != value.shape:
+            buffer = self.inputs[name] = np.empty(value.shape, dtype=value.dtype)
+            self.binding.bind_input(name, "cpu", 0, buffer.dtype, buffer.shape, buffer.ctypes.data)
+        buffer[...] = value
 
 
 class OnnxRuntimeBackend:
@@ -52,6 +88,7 @@ class OnnxRuntimeBackend:
             )
         self.bundle, self.threads = bundle, threads
         self.sessions: dict[str, onnxruntime.InferenceSession] = {}
+        self.vocabulary = {entry.graph: entry.vocabulary for entry in bundle.manifest.models}
 
     def session(self, graph: str) -> onnxruntime.InferenceSession:
         """Return the session of a graph, made on first use.
@@ -83,30 +120,33 @@ class OnnxRuntimeBackend:
             return dict(zip(names, session.run(names, dict(inputs)), strict=True))
 
     def new_cache(self, graph: str, batch: int) -> OnnxRuntimeCache:
-        """Return zeroed keys and values."""
+        """Return an empty cache."""
         tensors = cache_tensors(self.bundle.manifest.graphs[graph], batch)
-        return OnnxRuntimeCache(
-            batch, {tensor.name: np.zeros(tensor.shape, dtype=NUMPY_DTYPES[tensor.dtype]) for tensor in tensors}
-        )
+        return OnnxRuntimeCache(self.session(graph), tensors, batch)
 
     def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> NDArray[np.float32]:
-        """Run one pass in place."""
+        """Run one pass in place; attention goes over the slots that are filled, and a few more.
+
+        Raises:
+            BackendError: ONNX Runtime cannot run it, or it would write beyond the last slot.
+        """
         assert isinstance(cache, OnnxRuntimeCache)
-        session = self.session(graph)
-        binding = session.io_binding()
+        batch, fed = inputs["tokens"].shape
+        end = int(inputs["write_index"].max()) + fed
+        if end > cache.most:
+            raise BackendError(f"graph {graph}: expected writes into {cache.most} slots, got one that ends at {end}")
+        cache.make_room(end)
         for name, value in inputs.items():
-            binding.bind_cpu_input(name, np.ascontiguousarray(value))
-        for name, value in cache.arrays.items():
-            place = ("cpu", 0, value.dtype, value.shape, value.ctypes.data)
-            binding.bind_input(name, *place)
-            binding.bind_output(f"new_{name}", *place)
-        binding.bind_output("logits", "cpu")
+            cache.put(name, value[:, : cache.slots] if name == "slot_ranks" else value)
+        logits = np.empty((batch, fed, self.vocabulary[graph]), dtype=np.float32)
+        cache.binding.bind_output("logits", "cpu", 0, logits.dtype, logits.shape, logits.ctypes.data)
         with _told(graph):
-            session.run_with_iobinding(binding)
-        outputs = binding.get_outputs()
-        names = [*(f"new_{name}" for name in cache.arrays), "logits"]
-        logits: NDArray[np.float32] = outputs[names.index("logits")].numpy()
+            self.sessions[graph].run_with_iobinding(cache.binding)
         return logits
+
+    def score(self, graph: str, cache: KVCache, inputs: Tensors) -> ArrayScores:
+        """Run one pass; its logits lie in the host's memory, where numpy samples and judges."""
+        return ArrayScores(self.feed(graph, cache, inputs))
 
     def keep_slots(self, graph: str, cache: KVCache, slots: NDArray[np.int64]) -> None:
         """Move slots to the front."""

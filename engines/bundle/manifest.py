@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from engines.settings import MAX_DRAFTERS, Settings
 
-SCHEMA_VERSION: Literal[3] = 3
+SCHEMA_VERSION: Literal[4] = 4
 MANIFEST_NAME = "manifest.json"
 MAX_MANIFEST_BYTES = 4 * 2**20
 Precision = Literal["fp32", "fp16", "bf16"]
@@ -131,7 +131,7 @@ def down_sampler_graph(scale_ratio: int, down_sampler: str) -> str:
 class Manifest(_Entry):
     """A bundle's manifest."""
 
-    schema_version: Literal[3]
+    schema_version: Literal[4]
     name: str
     family: Family
     precision: Precision
@@ -159,7 +159,10 @@ class Manifest(_Entry):
             if entry.graph not in self.graphs:
                 continue  # opening the bundle names every graph that is missing
             caches = self.graphs[entry.graph].cache_inputs
-            expected = (entry.heads, entry.slots, entry.head_dim)
+            expected = (entry.heads, "slots", entry.head_dim)
+            largest = self.graphs[entry.graph].dynamic.get("slots", (0,))[-1]
+            if largest != entry.slots:
+                raise ValueError(f"graphs.{entry.graph}.dynamic.slots: expected at most {entry.slots}, got {largest}")
             if len(caches) != 2 * entry.layers or any(item.shape[1:] != expected for item in caches):
                 raise ValueError(
                     f"graphs.{entry.graph}: expected {2 * entry.layers} keys and values of [batch, heads, slots, "

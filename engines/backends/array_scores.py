@@ -1,0 +1,120 @@
+"""Sampling and acceptance on arrays in the host's memory: what the graphs `sampler` and `acceptance` compute.
+
+For a backend whose logits lie there anyway. numpy sorts a row of 1,024 logits in 7 us where ONNX Runtime's TopK takes
+60, and the sort is most of both graphs (docs/performance.md).
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.anchor import Anchor
+from engines.noise import NoiseSource
+from engines.settings import Settings
+
+Floats = NDArray[np.float32]
+Tokens = NDArray[np.int64]
+_NOTHING = np.float32(-np.inf)
+
+
+def guided(logits: Floats, scale: float) -> Floats:
+    """Return the guided logits, Float32[n, V], of Float32[B, n, V], conditional first."""
+    cond: Floats = logits[0]
+    if len(logits) == 1 or scale == 1:
+        return cond
+    mixed: Floats = cond - logits[1]
+    mixed *= np.float32(scale)
+    mixed += logits[1]
+    return mixed
+
+
+def _filtered(warm: Floats, top_k: int, top_p: float) -> Floats:
+    """Return logits Float32[n, V] with what top-k and top-p drop at -inf; of equal ones the lower code ranks first."""
+    codes = warm.shape[1]
+    last = top_k if 0 < top_k < codes else codes
+    if last == codes and top_p >= 1:
+        return warm
+    ranked = np.sort(warm, axis=1)  # ascending
+    kth = ranked[:, codes - last, None]
+    if top_p >= 1:
+        return np.where(warm >= kth, warm, _NOTHING)
+    weights = np.exp(ranked - ranked[:, -1:])
+    weights[ranked < kth] = 0
+    falling = weights[:, ::-1]
+    reached = np.cumsum(falling, axis=1)
+    # The weight of what ranks before each, against top-p's share of all.
+    counted = ((reached - falling < np.float32(top_p) * reached[:, -1:]) & (falling > 0)).sum(axis=1).clip(min=1)
+    threshold = np.take_along_axis(ranked, codes - counted[:, None], axis=1)
+    kept = warm >= threshold
+    too_many = np.flatnonzero(kept.sum(axis=1) > counted)
+    for row in too_many:  # several equal the threshold, and not all of them are kept
+        equal = np.flatnonzero(warm[row] == threshold[row, 0])
+        above = int((warm[row] > threshold[row, 0]).sum())
+        kept[row, equal[max(int(counted[row]) - above, 0) :]] = False
+    return np.where(kept, warm, _NOTHING)
+
+
+def log_probs(logits: Floats, settings: Settings, raw: bool = False) -> Floats:
+    """Return log p, Float32[n, V], of logits Float32[B, n, V] (DIST-1); `raw` leaves temperature and filters out."""
+    mixed = guided(logits, settings.guidance_scale)
+    if not raw:
+        if settings.temperature == 0:
+            best = np.full(mixed.shape, _NOTHING)
+            np.put_along_axis(best, mixed.argmax(axis=1)[:, None], 0, axis=1)
+            return best
+        if settings.temperature != 1:
+            mixed = mixed / np.float32(settings.temperature)
+        mixed = _filtered(mixed, settings.top_k, settings.top_p)
+    largest = mixed.max(axis=1, keepdims=True)
+    shifted: Floats = mixed - largest
+    shifted -= np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return shifted
+
+
+class ArrayScores:
+    """The scores of a pass whose logits are an array, Float32[B, T, V]."""
+
+    def __init__(self, logits: Floats) -> None:
+        self.all = logits
+
+    def _of(self, rows: Tokens) -> Floats:
+        """Return [B, n, V]; consecutive rows without a copy."""
+        first, count = int(rows[0]), len(rows)
+        if int(rows[-1]) - first == count - 1:
+            return self.all[:, first : first + count]
+        return self.all[:, rows]
+
+    def logits(self) -> Floats:
+        """Return all of them."""
+        return self.all
+
+    def last(self) -> "ArrayScores":
+        """Return the last row's."""
+        return ArrayScores(self.all[:, -1:].copy())
+
+    def draw(self, rows: Tokens, settings: Settings, noise: Floats) -> tuple[Tokens, Floats]:
+        """Sample by given noise."""
+        found = log_probs(self._of(rows), settings)
+        tokens: Tokens = (found + noise).argmax(axis=1)
+        return tokens, found
+
+    def sample(
+        self, rows: Tokens, cells: Tokens, settings: Settings, noise: NoiseSource, anchor: Anchor | None
+    ) -> Tokens:
+        """Sample by the cells' own noise."""
+        found = log_probs(self._of(rows), settings)
+        found += noise.rows(cells)
+        if anchor is not None:
+            found += anchor.bonus(cells)
+        tokens: Tokens = found.argmax(axis=1)
+        return tokens
+
+    def judge(
+        self, rows: Tokens, settings: Settings, draft_tokens: Tokens, neighbours: Tokens, raw: bool
+    ) -> tuple[Floats, Floats]:
+        """Pool the target's probability around draft tokens."""
+        found = log_probs(self._of(rows), settings, raw)
+        probs = np.exp(found)
+        pooled: Floats = np.take_along_axis(probs, neighbours[draft_tokens], axis=1).sum(axis=1)
+        found[probs == 0] = 0  # 0 log 0 counts nothing
+        entropies: Floats = -np.einsum("nv,nv->n", probs, found)
+        return pooled, entropies
