@@ -102,20 +102,22 @@ class ModelState:
         SCHED-3). Cell 0 takes its scores from the prefill; where there is nothing to feed, no pass is made.
         """
         asked = np.array(cells, dtype=np.int64)
-        wanted = {cell - 1 for cell in cells if cell > 0} | self.pending
-        wanted.update(also_feed)
+        wanted = {cell - 1 for cell in cells if cell > 0}
+        wanted.update(self.pending, also_feed)
         if not wanted:
             return Answer(asked, np.full(len(asked), -1), None, self.first_scores)
         fed = np.array(sorted(wanted), dtype=np.int64)
         tokens = self.grid[fed]
-        for missing in np.flatnonzero(tokens < 0):
-            tokens[missing] = self._stand_in(int(fed[missing]))
+        if tokens.min() < 0:
+            for missing in np.flatnonzero(tokens < 0):
+                tokens[missing] = self._stand_in(int(fed[missing]))
         scores = self.session.feed(fed, tokens)
         self._record(fed + self.entry.prefix_length, tokens, scores)
         self.pending.clear()
         self.unfed.difference_update(wanted)
-        rows = np.searchsorted(fed, asked - 1)
-        rows[asked == 0] = -1
+        rows = fed.searchsorted(asked - 1)
+        if cells[0] == 0:
+            rows[0] = -1
         return Answer(asked, rows, scores, self.first_scores)
 
     def origin(self, cell: int, source_pass: int | None = None) -> tuple[Pass, int]:
@@ -143,16 +145,21 @@ class ModelState:
             Int[n].
         """
         tokens = answer.sample(self.settings, self.noise, anchor)
-        self._note(cells, tokens, source_pass)
+        self._note(cells, tokens, answer, source_pass)
         return tokens
 
     def sample_openly(self, cells: Sequence[int], answer: Answer) -> tuple[Tokens, Floats]:
         """Sample as `sample` does, and return log p, Float32[n, V], beside (SCHED-5)."""
         tokens, log_probs = answer.draw(self.settings, self.noise.rows(cells))
-        self._note(cells, tokens, None)
+        self._note(cells, tokens, answer, None)
         return tokens, log_probs
 
-    def _note(self, cells: Sequence[int], tokens: Tokens, source_pass: int | None) -> None:
-        for cell, token in zip(cells, tokens.tolist(), strict=True):
-            origin, row = self.origin(cell, source_pass)
-            origin.sampled.append((row, cell, token))
+    def _note(self, cells: Sequence[int], tokens: Tokens, answer: Answer, source_pass: int | None) -> None:
+        """Note samples in the trace, beside the pass and the row that their scores come from."""
+        sampled = self.trace.passes[-1 if source_pass is None else source_pass].sampled
+        for cell, token, row in zip(cells, tokens.tolist(), answer.rows.tolist(), strict=True):
+            if row < 0:  # cell 0
+                origin, row = self.origin(cell)
+                origin.sampled.append((row, cell, token))
+            else:
+                sampled.append((row, cell, token))

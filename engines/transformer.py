@@ -34,7 +34,8 @@ class TransformerSession:
         self.places = np.arange(entry.prefix_length) if places is None else places
         self.scoring = backend if isinstance(backend, ScoringBackend) else None
         self.cache = backend.new_cache(entry.graph, self.batch)
-        self.slots = SlotTable(entry.slots, entry.prefix_length + entry.grid_height * entry.grid_width)
+        positions = entry.prefix_length + entry.grid_height * entry.grid_width
+        self.slots = SlotTable(entry.slots, positions, reuse=not getattr(backend, "pads_passes", False))
 
     def prefill(self) -> Scores:
         """Feed the prefix tokens that exist (PREFILL)."""
@@ -44,16 +45,18 @@ class TransformerSession:
 
     def feed(self, cells: NDArray[np.int64], tokens: NDArray[np.int64]) -> Scores:
         """Feed image tokens at grid cells; return the scores of what follows each."""
-        prefix = np.zeros((self.batch, len(cells), self.entry.dim), dtype=np.float32)
+        prefix = np.broadcast_to(np.float32(0), (self.batch, len(cells), self.entry.dim))  # a token is fed everywhere
         return self._feed(tokens, cells + self.entry.prefix_length, prefix)
 
     def _feed(self, tokens: NDArray[np.int64], positions: NDArray[np.int64], prefix: NDArray[np.float32]) -> Scores:
-        if not self.slots.has_room(len(positions)):
+        if not self.slots.has_room(positions):
             self.backend.keep_slots(self.entry.graph, self.cache, self.slots.compact(positions))
-        start = self.slots.append(positions)
+        start = self.slots.place(positions)
 
         def each_row(values: NDArray[np.int64]) -> NDArray[np.int64]:
-            return np.repeat(values[None], self.batch, axis=0)
+            rows = np.empty((self.batch, len(values)), dtype=np.int64)
+            rows[:] = values
+            return rows
 
         inputs: Tensors = {
             "tokens": each_row(tokens),

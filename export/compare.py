@@ -126,9 +126,9 @@ def _replay(
     worst = 0.0
     for item in passes:
         positions: NDArray[np.int64] = item.positions.numpy()
-        if not table.has_room(len(positions)):
+        if not table.has_room(positions):
             break
-        start = table.append(positions)
+        start = table.place(positions)
         empty = torch.zeros(batch, len(positions), config.dim)
         inputs = {
             "tokens": item.tokens[None].expand(batch, -1).contiguous(),

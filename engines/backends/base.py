@@ -67,6 +67,7 @@ class Backend(Protocol):
     """Runs the graphs of one bundle. All arrays are numpy, all randomness comes in as noise.
 
     A backend that does not support all of CAPABILITIES has an attribute `capabilities`, those that it does support.
+    One that writes padding behind a pass's tokens has an attribute `pads_passes`, True.
     """
 
     name: str

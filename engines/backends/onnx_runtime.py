@@ -26,6 +26,9 @@ def _told(graph: str) -> Iterator[None]:
         raise BackendError(f"graph {graph}: ONNX Runtime cannot run it: {one_line(error)}") from None
 
 
+# Threads wait for the next operator of a pass by spinning for a moment, a third off a pass of one token; they
+# stop when it ends, since they would starve whatever shares the machine, the next graph of this loop included.
+SPINNING = {"intra_op.allow_spinning": "1", "intra_op.spin_duration_us": "100", "force_spinning_stop": "1"}
 # Slots by which a cache grows: attention pays for every slot that is there, growing for every copy.
 GROWTH = 128
 
@@ -101,8 +104,8 @@ class OnnxRuntimeBackend:
             options.log_severity_level = 3
             if self.threads is not None:
                 options.intra_op_num_threads = self.threads
-            # Spinning threads starve whatever shares the machine, the next graph of this loop included.
-            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+            for name, value in SPINNING.items():
+                options.add_session_config_entry(f"session.{name}", value)
             path = self.bundle.file(self.bundle.manifest.graphs[graph].onnx)
             try:
                 self.sessions[graph] = onnxruntime.InferenceSession(

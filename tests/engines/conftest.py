@@ -25,9 +25,9 @@ TRANSFORMER = """
 <ir_version: 10, opset_import: ["" : 24]>
 transformer (
     int64[batch, fed] tokens, float[batch, fed, 8] prefix, int64[batch, fed] positions,
-    int64[batch, 13] slot_ranks, int64[batch] write_index,
-    CACHE[batch, 2, 13, 4] key_0, CACHE[batch, 2, 13, 4] value_0
-) => (float[batch, fed, 12] logits, CACHE[batch, 2, 13, 4] new_key_0, CACHE[batch, 2, 13, 4] new_value_0)
+    int64[batch, slots] slot_ranks, int64[batch] write_index,
+    CACHE[batch, 2, slots, 4] key_0, CACHE[batch, 2, slots, 4] value_0
+) => (float[batch, fed, 12] logits, CACHE[batch, 2, slots, 4] new_key_0, CACHE[batch, 2, slots, 4] new_value_0)
 <int64 zero = {0}, int64[1] last = {-1}, int64[2] ranks_axes = {1, 2}, int64[2] positions_axes = {1, 3},
  int64[4] split = {0, 0, 2, 4}, int64[3] join = {0, 0, 8}>
 {
@@ -134,7 +134,7 @@ def _graph_entry(folder: Path, name: str, model: onnx.ModelProto) -> dict[str, A
         "plans": [{"backend": "trt-rtx", "file": plan, "build_seconds": 0.0, "version": "0"}],
         "inputs": _tensors(model.graph.input),
         "outputs": _tensors(model.graph.output),
-        "dynamic": {"batch": [1, 2, 2], "fed": [1, 1, 10], "rows": [1, 1, 64]},
+        "dynamic": {"batch": [1, 2, 2], "fed": [1, 1, 10], "rows": [1, 1, 64], "slots": [1, SLOTS, SLOTS]},
         "build_seconds": 0.0,
         "measured_error": 0.0,
         "tolerance": 0.0,
@@ -172,7 +172,7 @@ def _write_bundle(folder: Path, precision: str) -> Path:
     np.save(folder / "codes.npy", np.random.default_rng(6).standard_normal((VOCABULARY, CODE_DIM), dtype=np.float32))
     grammar = json.dumps(grammar_description()).encode()
     manifest = {
-        "schema_version": 3,
+        "schema_version": 4,
         "family": "demo",
         "name": "tiny",
         "precision": precision,

@@ -41,12 +41,15 @@ class Cache:
 
     def feed(self, positions: NDArray[np.int64], values: NDArray[np.int64]) -> None:
         """Write values as a pass does: compact first where they do not fit."""
-        if not self.table.has_room(len(positions)):
+        if not self.table.has_room(positions):
             self.compact(positions)
         used = self.table.used
-        assert self.table.append(positions) == used
-        assert self.table.used == used + len(positions) <= len(self.values)
-        self.values[used : self.table.used] = values
+        start = self.table.place(positions)
+        if start == used:
+            assert self.table.used == used + len(positions) <= len(self.values)
+        else:
+            assert self.table.used == used, "positions that keep their slots take no new ones"
+        self.values[start : start + len(positions)] = values
 
     def seen_by(self, query: int) -> dict[int, int]:
         """Return position to value of the slots whose rank is at most the query's position."""
@@ -94,11 +97,28 @@ def test_a_long_run_never_runs_out_of_slots(spare: int) -> None:
 
 def test_has_room() -> None:
     table = SlotTable(3, 5)
-    assert table.has_room(3)
-    assert not table.has_room(4)
-    table.append(np.array([4, 0]))
-    assert table.has_room(1)
-    assert not table.has_room(2)
+    assert table.has_room(np.arange(3))
+    assert not table.has_room(np.arange(4))
+    table.place(np.array([4, 0]))
+    assert table.has_room(np.array([1]))
+    assert not table.has_room(np.array([1, 2]))
+    assert table.has_room(np.array([4, 0])), "they keep their slots"
+    assert not table.has_room(np.array([0, 4])), "their slots are not in this order"
+
+
+def test_positions_keep_consecutive_slots() -> None:
+    table = SlotTable(6, 6)
+    assert table.place(np.array([0, 1, 2])) == 0
+    assert table.place(np.array([1, 2])) == 1
+    assert table.used == 3
+    assert table.place(np.array([0, 2])) == 3, "slots 0 and 2 do not lie side by side"
+    assert table.ranks.tolist() == [DEAD_RANK, 1, DEAD_RANK, 0, 2, DEAD_RANK]
+
+
+def test_where_passes_are_padded_no_slot_is_written_twice() -> None:
+    table = SlotTable(6, 6, reuse=False)
+    table.place(np.array([0, 1, 2]))
+    assert table.place(np.array([1])) == 3
 
 
 def test_compact_an_empty_table() -> None:

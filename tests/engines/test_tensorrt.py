@@ -148,7 +148,7 @@ class FakeEngine:
 
     NAMES = {"tensor(int64)": "INT64", "tensor(float)": "FLOAT", "tensor(float16)": "HALF"}  # noqa: RUF012
     TYPES = {"tensor(int64)": np.int64, "tensor(float)": np.float32, "tensor(float16)": np.float16}  # noqa: RUF012
-    LARGEST = {"batch": 2, "fed": 10, "rows": 64}  # noqa: RUF012
+    LARGEST = {"batch": 2, "fed": 10, "rows": 64, "slots": 13}  # noqa: RUF012
 
     def __init__(self, cuda: FakeCuda, content: bytes) -> None:
         options = onnxruntime.SessionOptions()
