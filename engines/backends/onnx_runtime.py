@@ -1,5 +1,6 @@
 """ONNX Runtime on the CPU: caches are bound as input and output of the same memory."""
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -47,6 +48,7 @@ class OnnxRuntimeCache:
         self.slots = 0
         self.arrays: dict[str, NDArray[Any]] = {}
         self.binding = session.io_binding()
+        self.lock = threading.Lock()  # a cache is one decode's; with two, its numbers may be wrong, but not its memory
         self.inputs: dict[str, NDArray[Any]] = {}
 
     def make_room(self, slots: int) -> None:
@@ -138,12 +140,12 @@ class OnnxRuntimeBackend:
         end = int(inputs["write_index"].max()) + fed
         if end > cache.most:
             raise BackendError(f"graph {graph}: expected writes into {cache.most} slots, got one that ends at {end}")
-        cache.make_room(end)
-        for name, value in inputs.items():
-            cache.put(name, value[:, : cache.slots] if name == "slot_ranks" else value)
         logits = np.empty((batch, fed, self.vocabulary[graph]), dtype=np.float32)
-        cache.binding.bind_output("logits", "cpu", 0, logits.dtype, logits.shape, logits.ctypes.data)
-        with _told(graph):
+        with cache.lock, _told(graph):
+            cache.make_room(end)
+            for name, value in inputs.items():
+                cache.put(name, value[:, : cache.slots] if name == "slot_ranks" else value)
+            cache.binding.bind_output("logits", "cpu", 0, logits.dtype, logits.shape, logits.ctypes.data)
             self.sessions[graph].run_with_iobinding(cache.binding)
         return logits
 
