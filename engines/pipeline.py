@@ -1,8 +1,10 @@
 """A bundle ready to draw: prompts in, images out."""
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +17,7 @@ from engines.conditions import Described, SemanticFrontEnd, front_end_for, load_
 from engines.decode import Decoded, Decoder, Progress
 from engines.likelihood import token_log_probs
 from engines.prompts import Plan, PlanError
+from engines.session import Session
 from engines.settings import UNDRAFTED_MODES, Mode, Settings, SettingsError
 from engines.state import Tokens
 from engines.trace import Trace
@@ -93,7 +96,64 @@ class Pipeline:
                 raise SettingsError(f"{name}: expected one of {there or 'none'}, got {getattr(settings, name)!r}")
         return settings
 
+    @overload
+    def generate(self, prompt: str | Condition, seed: int = 0, mode: Mode | None = None, **given: Any) -> Result: ...
+
+    @overload
     def generate(
+        self,
+        prompt: Sequence[str | Condition],
+        seed: int | Sequence[int] = 0,
+        mode: Mode | None = None,
+        *,
+        batch: int,
+        **given: Any,
+    ) -> list[Result]: ...
+
+    def generate(
+        self,
+        prompt: str | Condition | Sequence[str | Condition],
+        seed: int | Sequence[int] = 0,
+        mode: Mode | None = None,
+        *,
+        batch: int | None = None,
+        **given: Any,
+    ) -> Result | list[Result]:
+        """Draw an image, or with `batch` one of each prompt; the same arguments give the same image (CONF-5).
+
+        Args:
+            prompt: What to draw, or with `batch` several prompts.
+            seed: Of the image; with `batch` of every image, or one of each.
+            mode: None takes the bundle's.
+            batch: How many images are drawn at once, sharing passes; see `session` for requests that come and go.
+            given: As for `draw`.
+
+        Raises:
+            SettingsError: prompts without `batch` or the other way round, or another number of seeds than of prompts.
+            Exception: as `draw`.
+        """
+        alone = isinstance(prompt, str | Condition)
+        if alone != (batch is None):
+            expected = "one prompt without batch" if batch is None else "a list of prompts with batch"
+            raise SettingsError(f"prompt: expected {expected}, got {type(prompt).__name__}")
+        if isinstance(prompt, str | Condition):
+            return self.draw(prompt, seed, mode, **given)  # type: ignore[arg-type]  # `draw` checks its seed
+        seeds = [seed] * len(prompt) if isinstance(seed, int) else list(seed)
+        if len(seeds) != len(prompt):
+            raise SettingsError(f"seed: expected one of each of {len(prompt)} prompts, got {len(seeds)}")
+        with self.session(batch or 1) as session:
+            requests = [session.submit(one, own, mode, **given) for one, own in zip(prompt, seeds, strict=True)]
+            return [request.result() for request in requests]
+
+    def session(self, size: int = 8) -> Session:
+        """Return what draws up to `size` images at once, for requests that come and go.
+
+        Raises:
+            SettingsError: the size is out of its range.
+        """
+        return Session(self, size)
+
+    def draw(
         self,
         prompt: str | Condition,
         seed: int = 0,
@@ -102,9 +162,10 @@ class Pipeline:
         draft: Tokens | None = None,
         progress: Progress = lambda done, total: None,
         record_logits: bool = False,
+        watch: Callable[[Decoder], None] = lambda decoder: None,
         **changes: object,
     ) -> Result:
-        """Draw an image; the same arguments give the same image (CONF-5).
+        """Draw one image.
 
         Args:
             prompt: What to draw, as the bundle's models understand it (docs/conditions.md); or a condition in numbers.
@@ -114,6 +175,7 @@ class Pipeline:
             draft: Int[h, w], tokens to take instead of the coarsest drafter's.
             progress: Called with the cells decided and the cells of the image.
             record_logits: Keep the logits of every pass in the trace.
+            watch: Told of the decoder before it begins.
             changes: Other settings, by name.
 
         Raises:
@@ -127,7 +189,7 @@ class Pipeline:
             raise SettingsError(f"seed: expected an integer in 0..2^64 - 1, got {seed}")
         described = self.describe(prompt, seed, plan)
         started = time.perf_counter()
-        decoded = self.decode(described.condition, settings, seed, draft, progress, record_logits)
+        decoded = self.decode(described.condition, settings, seed, draft, progress, record_logits, watch=watch)
         image = self.image_from_tokens(decoded.tokens)
         trace = decoded.trace
         stats = Stats(
@@ -179,9 +241,11 @@ class Pipeline:
         draft: Tokens | None = None,
         progress: Progress = lambda done, total: None,
         record_logits: bool = False,
+        watch: Callable[[Decoder], None] = lambda decoder: None,
     ) -> Decoded:
-        """Decode a condition to tokens."""
+        """Decode a condition to tokens; `watch` is told of the decoder before it begins."""
         decoder = Decoder(self.bundle, self.backend, condition, settings, seed, progress, record_logits)
+        watch(decoder)
         return decoder.decode(draft)
 
     def token_log_probs(self, prompt: str | Condition, plan: Plan | None, tokens: Tokens) -> NDArray[np.float64]:

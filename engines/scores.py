@@ -50,6 +50,13 @@ class Scores(Protocol):
         """
 
 
+class PartedScores(Scores, Protocol):
+    """Scores of a pass that several decodes share."""
+
+    def part(self, first_row: int, batch: int, fed: int) -> Scores:
+        """Return those of one decode: `batch` rows of the pass from `first_row` on, of the first `fed` tokens."""
+
+
 def distribution_inputs(logits: Floats, settings: Settings, raw: bool = False) -> dict[str, NDArray[Any]]:
     """Return what sampler and acceptance graphs need to make p_u of logits Float32[B, n, V] (DIST-1, DIST-2)."""
     return {

@@ -91,6 +91,10 @@ class ArrayScores:
         """Return the last row's."""
         return ArrayScores(self.all[:, -1:].copy())
 
+    def part(self, first_row: int, batch: int, fed: int) -> "ArrayScores":
+        """Return those of one of the decodes that shared a pass: its rows, and the tokens that it fed."""
+        return ArrayScores(self.all[first_row : first_row + batch, :fed])
+
     def draw(self, rows: Tokens, settings: Settings, noise: Floats) -> tuple[Tokens, Floats]:
         """Sample by given noise."""
         found = log_probs(self._of(rows), settings)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from engines.bundle.manifest import GraphEntry
 
 if TYPE_CHECKING:
-    from engines.scores import Scores
+    from engines.scores import PartedScores, Scores
 
 # Arrays of int64 or float32, whatever the precision inside.
 Tensors = Mapping[str, NDArray[Any]]
@@ -98,6 +98,27 @@ class ScoringBackend(Backend, Protocol):
 
     def score(self, graph: str, cache: KVCache, inputs: Tensors) -> "Scores":
         """Run one pass as `feed` does; return its logits as they lie."""
+
+
+class CachePool(Protocol):
+    """Keys and values of one model for several decodes, each of which takes rows."""
+
+    def rows(self, first_row: int, count: int) -> KVCache:
+        """Return a handle to some of the rows, in the same memory."""
+
+    def clear(self, first_row: int, count: int) -> None:
+        """Set some of the rows to zeros: whatever a decode left there is nothing to the next."""
+
+
+@runtime_checkable
+class PoolingBackend(Backend, Protocol):
+    """A backend that runs passes of several decodes as one, over rows of a pool side by side."""
+
+    def new_pool(self, graph: str, rows: int) -> CachePool:
+        """Return an empty pool for a transformer's graph."""
+
+    def score(self, graph: str, cache: KVCache, inputs: Tensors) -> "PartedScores":
+        """Run one pass over rows of a pool; inputs as for `feed`, `write_index` by row."""
 
 
 def capabilities_of(backend: Backend) -> frozenset[str]:

@@ -34,37 +34,69 @@ SPINNING = {"intra_op.allow_spinning": "1", "intra_op.spin_duration_us": "100", 
 GROWTH = 128
 
 
-class OnnxRuntimeCache:
-    """Keys and values by input name, [B, heads, slots, head_dim] each, with room for little more than was fed.
+class Pool:
+    """Keys and values by input name, [rows, heads, slots, head_dim] each, with room for little more than was fed."""
 
-    They are bound to the graph once, as inputs and outputs of the same memory; buffers of the other inputs are bound
-    anew where a pass has another number of tokens.
-    """
-
-    def __init__(self, session: onnxruntime.InferenceSession, tensors: Sequence[CacheTensor], batch: int) -> None:
-        """Make an empty cache."""
-        self.batch, self.tensors = batch, tensors
+    def __init__(self, session: onnxruntime.InferenceSession, tensors: Sequence[CacheTensor]) -> None:
+        """Make an empty pool of as many rows as the tensors have."""
+        self.session, self.tensors = session, tensors
         self.most = tensors[0].shape[2]
         self.slots = 0
         self.arrays: dict[str, NDArray[Any]] = {}
-        self.binding = session.io_binding()
-        self.lock = threading.Lock()  # a cache is one decode's; with two, its numbers may be wrong, but not its memory
-        self.inputs: dict[str, NDArray[Any]] = {}
 
     def make_room(self, slots: int) -> None:
         """Grow so that `slots` slots fit."""
         if slots <= self.slots:
             return
         size = min(-(-slots // GROWTH) * GROWTH, self.most)
-        for name, (batch, heads, _, head_dim), dtype in self.tensors:
-            grown = np.zeros((batch, heads, size, head_dim), dtype=NUMPY_DTYPES[dtype])
+        for name, (rows, heads, _, head_dim), dtype in self.tensors:
+            grown = np.zeros((rows, heads, size, head_dim), dtype=NUMPY_DTYPES[dtype])
             if self.slots:
                 grown[:, :, : self.slots] = self.arrays[name]
             self.arrays[name] = grown
-            place = ("cpu", 0, grown.dtype, grown.shape, grown.ctypes.data)
+        self.slots = size
+
+    def rows(self, first_row: int, count: int) -> "OnnxRuntimeCache":
+        """Return some of the rows as a cache of their own."""
+        return OnnxRuntimeCache(self, first_row, count)
+
+    def clear(self, first_row: int, count: int) -> None:
+        """Set some of the rows to zeros."""
+        for value in self.arrays.values():
+            value[first_row : first_row + count] = 0
+
+
+class OnnxRuntimeCache:
+    """Rows of a pool; of a decode that runs alone all of them.
+
+    Keys and values are bound to the graph once, as inputs and outputs of the same memory, and again where the pool has
+    grown; buffers of the other inputs are bound anew where a pass has another number of tokens.
+    """
+
+    def __init__(self, pool: Pool, first_row: int, batch: int) -> None:
+        """Take rows."""
+        self.pool, self.first_row, self.batch = pool, first_row, batch
+        self.binding = pool.session.io_binding()
+        self.lock = threading.Lock()  # a cache is one decode's; with two, its numbers may be wrong, but not its memory
+        self.inputs: dict[str, NDArray[Any]] = {}
+        self.bound_slots = 0
+
+    @property
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Keys and values by input name, [batch, heads, slots, head_dim] each."""
+        rows = slice(self.first_row, self.first_row + self.batch)
+        return {name: value[rows] for name, value in self.pool.arrays.items()}
+
+    def make_room(self, slots: int) -> None:
+        """Grow so that `slots` slots fit."""
+        self.pool.make_room(slots)
+        if self.bound_slots == self.pool.slots:
+            return
+        for name, value in self.arrays.items():
+            place = ("cpu", 0, value.dtype, value.shape, value.ctypes.data)
             self.binding.bind_input(name, *place)
             self.binding.bind_output(f"new_{name}", *place)
-        self.slots = size
+        self.bound_slots = self.pool.slots
 
     def put(self, name: str, value: NDArray[Any]) -> None:
         """Give the graph an input."""
@@ -126,8 +158,11 @@ class OnnxRuntimeBackend:
 
     def new_cache(self, graph: str, batch: int) -> OnnxRuntimeCache:
         """Return an empty cache."""
-        tensors = cache_tensors(self.bundle.manifest.graphs[graph], batch)
-        return OnnxRuntimeCache(self.session(graph), tensors, batch)
+        return self.new_pool(graph, batch).rows(0, batch)
+
+    def new_pool(self, graph: str, rows: int) -> Pool:
+        """Return empty keys and values of which decodes take rows."""
+        return Pool(self.session(graph), cache_tensors(self.bundle.manifest.graphs[graph], rows))
 
     def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> NDArray[np.float32]:
         """Run one pass in place; attention goes over the slots that are filled, and a few more.
@@ -138,13 +173,15 @@ class OnnxRuntimeBackend:
         assert isinstance(cache, OnnxRuntimeCache)
         batch, fed = inputs["tokens"].shape
         end = int(inputs["write_index"].max()) + fed
-        if end > cache.most:
-            raise BackendError(f"graph {graph}: expected writes into {cache.most} slots, got one that ends at {end}")
+        if end > cache.pool.most:
+            raise BackendError(
+                f"graph {graph}: expected writes into {cache.pool.most} slots, got one that ends at {end}"
+            )
         logits = np.empty((batch, fed, self.vocabulary[graph]), dtype=np.float32)
         with cache.lock, _told(graph):
             cache.make_room(end)
             for name, value in inputs.items():
-                cache.put(name, value[:, : cache.slots] if name == "slot_ranks" else value)
+                cache.put(name, value[:, : cache.pool.slots] if name == "slot_ranks" else value)
             cache.binding.bind_output("logits", "cpu", 0, logits.dtype, logits.shape, logits.ctypes.data)
             self.sessions[graph].run_with_iobinding(cache.binding)
         return logits

@@ -192,7 +192,10 @@ def test_paths_stay_inside(copy: Path, field: str, path: str) -> None:
         (lambda manifest: manifest["graphs"].pop("drafter_1_condition"), "graphs: missing drafter_1_condition"),
         (lambda manifest: manifest["models"][0].update(slots=0), "models.0.slots: "),
         (lambda manifest: manifest["models"][0].update(heads="four"), "models.0.heads: "),
-        (lambda manifest: manifest["models"][0].update(slots=14), "graphs.target.dynamic.slots: expected at most 14, got 13"),
+        (
+            lambda manifest: manifest["models"][0].update(slots=14),
+            "graphs.target.dynamic.slots: expected at most 14, got 13",
+        ),
         (lambda manifest: manifest["models"][1].update(layers=2), "graphs.drafter_1: expected 4 keys and values of "),
         (lambda manifest: manifest["graphs"]["target"]["inputs"].pop(), "got key_0 ['batch', 2, 'slots', 4]; "),
         (lambda manifest: manifest.update({"two\nlines": 1}), "two lines: "),

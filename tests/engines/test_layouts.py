@@ -124,7 +124,7 @@ def test_a_run_goes_on_where_it_stopped(start: Callable[..., Run], tmp_path: Pat
     run = start(tasks)
     assert run.draw() == 0
     # Tiles are read by rows, each with its own seed.
-    alone = [run.pipeline.generate(tasks[1].prompt, seed=3 + 4 + tile, **QUICK).image for tile in range(4)]  # type: ignore[arg-type]
+    alone = [run.pipeline.draw(tasks[1].prompt, seed=3 + 4 + tile, **QUICK).image for tile in range(4)]  # type: ignore[arg-type]
     with Image.open(folder / "COCOval2014_1.png") as drawn:
         assert drawn.size == (256, 256)
         assert drawn.tobytes() == tiled(alone).tobytes()

@@ -1,0 +1,247 @@
+"""Passes of several decodes at once: what waits at the same time for the same model is one pass of more rows.
+
+Each decode runs in a thread of its own and asks for its passes as if it were alone. A pass waits until every other
+decode waits too; then all that wait are run, those of one model together, and the decodes go on. So requests join and
+leave between steps, and no decode knows of another.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.backends.base import Backend, CachePool, KVCache, PoolingBackend, Tensors
+from engines.scores import HostScores, Scores
+
+# Guidance takes two rows of a pool.
+ROWS = 2
+# Of the tokens of a shared pass, the largest share that may be padding.
+MOST_PADDING = 0.25
+# Passes of so few tokens read weights longer than they compute: they are shared whatever the padding.
+FEW = 4
+
+
+@dataclass
+class Place:
+    """The cache of one decode with one model: some rows of the model's pool."""
+
+    first_row: int
+    batch: int
+    cache: KVCache
+
+
+@dataclass
+class _Asked:
+    """A pass that waits."""
+
+    graph: str
+    place: Place
+    inputs: Tensors
+    scores: Scores | None = None
+    error: BaseException | None = None
+    done: bool = False
+
+    @property
+    def fed(self) -> int:
+        return int(self.inputs["tokens"].shape[1])
+
+    @property
+    def end(self) -> int:
+        """The row after its last."""
+        return self.place.first_row + self.place.batch
+
+
+def _padded(value: NDArray[Any], fed: int, last: bool) -> NDArray[Any]:
+    """Return [B, T, ...] with `fed` tokens: more of the last one, or zeros."""
+    missing = fed - value.shape[1]
+    if missing == 0:
+        return value
+    shape = (value.shape[0], missing, *value.shape[2:])
+    more = np.broadcast_to(value[:, -1:], shape) if last else np.zeros(shape, dtype=value.dtype)
+    return np.concatenate([value, more], axis=1)
+
+
+def _merged(asked: list[_Asked]) -> Tensors:
+    """Return the inputs of one pass for several that wait.
+
+    Padding stands at its decode's last position, so that it sees something, and is written to slots behind the decode's
+    own, of which `slot_ranks` says that they are dead: nobody sees it, and the next pass writes over it.
+    """
+    fed = max(item.fed for item in asked)
+    found: dict[str, NDArray[Any]] = {}
+    for name in asked[0].inputs:
+        values = [item.inputs[name] for item in asked]
+        if name in ("tokens", "positions", "prefix"):
+            values = [_padded(value, fed, last=name != "prefix") for value in values]
+        found[name] = np.concatenate(values)
+    return found
+
+
+def _fits(group: list[_Asked], item: _Asked, slots: int) -> bool:
+    """Whether a pass may join others of its model: beside them in the pool, without much padding, with room for it."""
+    if group[-1].end != item.place.first_row:
+        return False
+    fed = [other.fed for other in (*group, item)]
+    longest = max(fed)
+    if any(int(other.inputs["write_index"][0]) + longest > slots for other in (*group, item)):
+        return False
+    # A prefill's prefix is not padded with a token's: the two are told apart by tokens of -1.
+    if len({bool(other.inputs["tokens"][0, 0] < 0) for other in (*group, item)}) > 1:
+        return False
+    return longest <= FEW or 1 - sum(fed) / (longest * len(fed)) <= MOST_PADDING
+
+
+class SharedPasses:
+    """A backend's passes, shared by the decodes that run."""
+
+    def __init__(self, backend: Backend, places: int) -> None:
+        """Prepare for decodes.
+
+        Args:
+            backend: Runs the graphs; one that is no `PoolingBackend` runs every pass alone.
+            places: How many decodes may run at once.
+        """
+        self.backend, self.places = backend, places
+        self.pooling = backend if isinstance(backend, PoolingBackend) else None
+        self.pools: dict[str, CachePool] = {}
+        self.condition = threading.Condition()
+        self.running = 0
+        self.waiting: list[_Asked] = []
+        self.passes = 0  # of the backend: fewer than those asked for where some were shared
+
+    def enter(self) -> None:
+        """A decode begins."""
+        with self.condition:
+            self.running += 1
+
+    def leave(self) -> None:
+        """A decode has ended; those that wait need not wait for it."""
+        with self.condition:
+            self.running -= 1
+            self._run_if_all_wait()
+
+    def place(self, graph: str, number: int, batch: int) -> Place:
+        """Return an empty cache at one of the places, for `batch` rows."""
+        if self.pooling is None:
+            return Place(number * ROWS, batch, self.backend.new_cache(graph, batch))
+        with self.condition:
+            if graph not in self.pools:
+                self.pools[graph] = self.pooling.new_pool(graph, self.places * ROWS)
+            pool = self.pools[graph]
+        pool.clear(number * ROWS, batch)
+        return Place(number * ROWS, batch, pool.rows(number * ROWS, batch))
+
+    def score(self, graph: str, place: Place, inputs: Tensors) -> Scores:
+        """Run a pass together with what the other decodes ask for next; return its scores.
+
+        Raises:
+            BackendError: it cannot be run. The others go on.
+        """
+        asked = _Asked(graph, place, inputs)
+        with self.condition:
+            self.waiting.append(asked)
+            self._run_if_all_wait()
+            self.condition.wait_for(lambda: asked.done)
+        if asked.error is not None:
+            raise asked.error
+        assert asked.scores is not None
+        return asked.scores
+
+    def _run_if_all_wait(self) -> None:
+        if not self.waiting or len(self.waiting) < self.running:
+            return
+        waiting, self.waiting = self.waiting, []
+        for group in self._groups(waiting):
+            self._run(group)
+        for asked in waiting:
+            asked.done = True
+        self.condition.notify_all()
+
+    def _groups(self, waiting: list[_Asked]) -> list[list[_Asked]]:
+        """Return what can be run together, in the order of models and rows."""
+        groups: list[list[_Asked]] = []
+        ordered = sorted(waiting, key=lambda item: (item.graph, item.place.first_row))
+        for _, items in groupby(ordered, key=lambda item: item.graph):
+            for number, item in enumerate(items):
+                slots = int(item.inputs["slot_ranks"].shape[1])
+                if self.pooling is not None and number and _fits(groups[-1], item, slots):
+                    groups[-1].append(item)
+                else:
+                    groups.append([item])
+        return groups
+
+    def _run(self, group: list[_Asked]) -> None:
+        """Run a group as one pass; where that fails, each alone, so that only what is at fault fails."""
+        try:
+            self._score(group)
+        except Exception as error:  # a backend from outside may raise anything; the decode that asked is told
+            if len(group) == 1:
+                group[0].error = error
+                return
+            for item in group:
+                self._run([item])
+
+    def _score(self, group: list[_Asked]) -> None:
+        self.passes += 1
+        graph, place, inputs = group[0].graph, group[0].place, group[0].inputs
+        if len(group) == 1:
+            score = getattr(self.backend, "score", None)
+            if score is not None:
+                group[0].scores = score(graph, place.cache, inputs)
+            else:
+                group[0].scores = HostScores(self.backend, self.backend.feed(graph, place.cache, inputs))
+            return
+        assert self.pooling is not None
+        rows = self.pools[graph].rows(place.first_row, group[-1].end - place.first_row)
+        scores = self.pooling.score(graph, rows, _merged(group))
+        for item in group:
+            item.scores = scores.part(item.place.first_row - place.first_row, item.place.batch, item.fed)
+
+
+@dataclass
+class DecodesBackend:
+    """What one decode takes for its backend: shared passes, and everything else as it is.
+
+    Attributes:
+        shared: With the other decodes.
+        number: Its place.
+        check: Called before every pass; raises where the decode is to end.
+    """
+
+    shared: SharedPasses
+    number: int
+    check: Callable[[], None]
+    name: str = field(init=False)
+    pads_passes = True
+
+    def __post_init__(self) -> None:
+        """Take the backend's name."""
+        self.name = self.shared.backend.name
+
+    def run(self, graph: str, inputs: Tensors) -> dict[str, NDArray[Any]]:
+        """Run a stateless graph."""
+        self.check()
+        return self.shared.backend.run(graph, inputs)
+
+    def new_cache(self, graph: str, batch: int) -> Place:
+        """Return an empty cache."""
+        return self.shared.place(graph, self.number, batch)
+
+    def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> NDArray[np.float32]:
+        """Run a pass; return its logits."""
+        return self.score(graph, cache, inputs).logits()
+
+    def score(self, graph: str, cache: KVCache, inputs: Tensors) -> Scores:
+        """Run a pass together with others."""
+        self.check()
+        assert isinstance(cache, Place)
+        return self.shared.score(graph, cache, inputs)
+
+    def keep_slots(self, graph: str, cache: KVCache, slots: NDArray[np.int64]) -> None:
+        """Move slots to the front."""
+        assert isinstance(cache, Place)
+        self.shared.backend.keep_slots(graph, cache.cache, slots)
