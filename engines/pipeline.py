@@ -18,6 +18,7 @@ from engines.prompts import Plan, PlanError
 from engines.settings import UNDRAFTED_MODES, Mode, Settings, SettingsError
 from engines.state import Tokens
 from engines.trace import Trace
+from engines.verify import Accepted
 
 
 @dataclass(frozen=True)
@@ -179,9 +180,10 @@ class Pipeline:
         draft: Tokens | None = None,
         progress: Progress = lambda done, total: None,
         record_logits: bool = False,
+        accepted: Accepted | None = None,
     ) -> Decoded:
-        """Decode a condition to tokens."""
-        decoder = Decoder(self.bundle, self.backend, condition, settings, seed, progress, record_logits)
+        """Decode a condition to tokens; `accepted` replays acceptances, as `engines.bench` does."""
+        decoder = Decoder(self.bundle, self.backend, condition, settings, seed, progress, record_logits, accepted)
         return decoder.decode(draft)
 
     def token_log_probs(self, prompt: str | Condition, plan: Plan | None, tokens: Tokens) -> NDArray[np.float64]:
