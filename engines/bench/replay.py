@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from engines.bundle.manifest import TransformerEntry
 
-# Cells: rejections of trained models come in patches (docs/study), and patches make islands larger than single cells do.
+# In cells. Rejections of trained models come in patches, which make larger islands than single cells do.
 CORRELATION_LENGTH = 1.5
 
 
@@ -36,7 +36,11 @@ class Replay:
     """Accepts by a field for each model that verifies; what a `Decoder` takes as `accepted`."""
 
     def __init__(
-        self, models: Sequence[TransformerEntry], rate: float, correlation_length: float = CORRELATION_LENGTH, seed: int = 0
+        self,
+        models: Sequence[TransformerEntry],
+        rate: float,
+        correlation_length: float = CORRELATION_LENGTH,
+        seed: int = 0,
     ) -> None:
         """Draw the fields.
 

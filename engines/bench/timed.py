@@ -82,7 +82,7 @@ class TimedBackend:
         """Run a pass."""
         started = time.perf_counter()
         logits = self.backend.feed(graph, cache, inputs)
-        self.note("pass", graph, *inputs["tokens"].shape, started=started)
+        self.note("pass", graph, inputs["tokens"].shape[0], inputs["tokens"].shape[1], started)
         return logits
 
     def keep_slots(self, graph: str, cache: KVCache, slots: NDArray[np.int64]) -> None:
@@ -103,7 +103,7 @@ class TimedScoringBackend(TimedBackend):
         """Run a pass."""
         started = time.perf_counter()
         scores = self.scoring.score(graph, cache, inputs)
-        self.note("pass", graph, *inputs["tokens"].shape, started=started)
+        self.note("pass", graph, inputs["tokens"].shape[0], inputs["tokens"].shape[1], started)
         return TimedScores(self, graph, scores)
 
 
@@ -117,7 +117,7 @@ class TimedScores:
         """Return all logits."""
         started = time.perf_counter()
         logits = self.scores.logits()
-        self.timer.note("scores", self.graph, *logits.shape[:2], started=started)
+        self.timer.note("scores", self.graph, logits.shape[0], logits.shape[1], started)
         return logits
 
     def last(self) -> "TimedScores":
