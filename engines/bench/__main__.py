@@ -1,8 +1,8 @@
 """python -m engines.bench: one table of speed, memory and host share, held against what the machine allows.
 
-Without --shape: the demo bundle's modes beside eager PyTorch, paired in one run. With --shape: published models by size,
-with random weights, at declared rates of acceptance. Results stand in the folder of --out: bench.json, written anew after
-each, and figures. With --check: a short run that fails where passes or the host's share have moved.
+Without --shape: the demo bundle's modes beside eager PyTorch, paired in one run. With --shape: published models by
+size, with random weights, at declared rates of acceptance. Results stand in the folder of --out: bench.json, written
+anew after each, and figures. With --check: a short run that fails where passes or the host's share have moved.
 """
 
 import argparse
@@ -101,7 +101,8 @@ def _check(arguments: argparse.Namespace) -> None:
 def _progress(console: Console, total: int | None) -> Iterator[Callable[[str], None]]:
     """Show a bar; yield what names the image that is drawn."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    # Into a file it would leave an empty line.
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("starting", total=total)
         yield lambda text: progress.update(bar, advance=1, description=text)
 

@@ -189,9 +189,8 @@ def compare(
     eager: Eager | None,
     holds: Callable[[Drawing, NDArray[np.uint8]], bool] | None,
     advance: Callable[[str], None],
-    warm_up: bool = True,
 ) -> dict[str, Measurements]:
-    """Draw every prompt `repeat` times in every mode.
+    """Draw every prompt `repeat` times in every mode, after once in each that does not count: it makes the sessions.
 
     Args:
         pipeline: Over any backend; it is wrapped here.
@@ -202,7 +201,6 @@ def compare(
         eager: Draws mode "eager", where it is asked for.
         holds: Judges an image; None leaves the score out.
         advance: Told what has been drawn, once an image.
-        warm_up: Draw the first prompt once in every mode before anything counts: sessions, pages and caches are made.
     """
     timer = timed(pipeline.backend)
     wrapped = Pipeline(pipeline.bundle, timer)
@@ -227,9 +225,8 @@ def compare(
             own.held[number] = holds(drawing, pixels)
         advance(name)
 
-    if warm_up:
-        for name in measured:
-            draw(name, 0, counts=False)
+    for name in measured:
+        draw(name, 0, counts=False)
     for _ in range(repeat):
         for number in range(len(drawings)):
             names = list(measured)

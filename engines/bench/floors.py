@@ -1,8 +1,8 @@
 """What the machine allows: its bandwidth and its rates, measured, and from them the shortest time of a pass.
 
-A pass cannot be faster than its bytes over the bandwidth, nor than its operations over the rate of the matrix units. Both
-are measured here and now, with all threads, since a data sheet knows neither the clock nor the neighbours. Each is the
-best of several ways to read or multiply and of several tries: noise can only make a machine look slower than it is.
+A pass cannot be faster than its bytes over the bandwidth, nor than its operations over the rate of the matrix units.
+Both are measured here and now, with all threads, since a data sheet knows neither the clock nor the neighbours. Each is
+the best of several ways to read or multiply and of several tries: noise can only make a machine look slower.
 """
 
 import os
@@ -34,8 +34,8 @@ class Machine:
     Attributes:
         device: In words.
         threads: That measured it; 0 on a GPU.
-        bandwidths: Bytes of a buffer -> bytes a second at which it is read over and over. On a GPU, whose figure is that
-            of copies, bytes read and written.
+        bandwidths: Bytes of a buffer -> bytes a second at which it is read over and over; on a GPU at which it is
+            copied, bytes read and written.
         rates: Precision -> operations a second of the best product (a multiplication and an addition are two).
     """
 

@@ -16,6 +16,7 @@ from reference.demo import scenes
 from reference.demo.evaluate import prompt_holds
 from reference.images import pixels_from_images
 from reference.settings import Settings as ReferenceSettings
+from reference.weights import weights_sha256
 
 
 def held_out_drawings(count: int) -> list[Drawing]:
@@ -25,6 +26,11 @@ def held_out_drawings(count: int) -> list[Drawing]:
         scene = scenes.scene(number // len(TASKS), scenes.HELD_OUT_SPLIT, TASKS[number % len(TASKS)])
         drawn.append(Drawing(scene.prompt.text, number, scene.plan, scene.prompt))
     return drawn
+
+
+def shipped_weights() -> str:
+    """Return the hash of the shipped target's weights, as a bundle records it."""
+    return weights_sha256(demo.load().target)
 
 
 def holds(drawing: Drawing, pixels: NDArray[np.uint8]) -> bool:

@@ -48,8 +48,12 @@ def _drawings(pipeline: Pipeline, count: int) -> list[Drawing]:
 
 
 def _is_shipped_demo(pipeline: Pipeline) -> bool:
-    """Whether the bundle's images can be scored, and the reference has its weights."""
-    return pipeline.bundle.manifest.family == "demo" and pipeline.bundle.manifest.name == "demo"
+    """Whether the reference has the bundle's weights, so that it can be compared and its images mean something."""
+    if pipeline.bundle.manifest.family != "demo":
+        return False
+    from engines.bench.reference_side import shipped_weights
+
+    return pipeline.bundle.manifest.target.weights_sha256 == shipped_weights()
 
 
 def run_demo(arguments: argparse.Namespace, console: Console, progress: MakeProgress) -> None:
