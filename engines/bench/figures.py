@@ -14,6 +14,7 @@ from engines.bench.shape_rows import NOTE, ShapeRow
 matplotlib.use("Agg")
 
 MARKERS = "osD^vP*X"
+LEVELS = ("--", ":", "-.")
 
 
 def _png(figure: Figure) -> bytes:
@@ -50,7 +51,8 @@ def draw_modes(rows: Sequence[ModeRow], title: str) -> bytes:
     axes.set_xlim(0, 1.35 * max(row.wall.high for row in rows))
     axes.set(title=title, xlabel="seconds an image: median, with quartiles")
     axes.grid(axis="x", alpha=0.3)
-    axes.legend(loc="lower right", fontsize=9)
+    # Below the bars: beside them it would cover a number.
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.8 / (0.4 + 0.5 * len(rows))), ncol=2, fontsize=9)
     figure.tight_layout()
     return _png(figure)
 
@@ -97,7 +99,8 @@ def draw_shape(rows: Sequence[ShapeRow], title: str) -> bytes:
         own = sorted((row for row in rows if row.mode == name), key=lambda row: row.acceptance or 0.0)
         colour = colours(number % 10)
         if own[0].acceptance is None:
-            axes.axhline(own[0].seconds.median, color=colour, linestyle="--", label=own[0].label)
+            style = LEVELS[number % len(LEVELS)]
+            axes.axhline(own[0].seconds.median, color=colour, linestyle=style, label=own[0].label)
             continue
         axes.errorbar(
             [row.acceptance or 0.0 for row in own],

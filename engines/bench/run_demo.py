@@ -94,7 +94,7 @@ def run_demo(arguments: argparse.Namespace, console: Console, progress: MakeProg
             advance(f"memory: {mode.label}")
 
     rows = mode_rows(measured, modes, lambda mode: pipeline.settings(**mode.changes))
-    title = f"{manifest.name} in {manifest.precision} on {arguments.backend}: {count} prompts, {repeat} repetitions"
+    title = f"{manifest.name} in {manifest.precision} on {arguments.backend}: prompts {count}, repetitions {repeat}"
     record.set("modes", [row.to_json() for row in rows])
     written = [record.write_figure("modes.png", figures.draw_modes(rows, title))]
     console.print(tables.mode_table(rows, title))

@@ -44,11 +44,12 @@ def run_shapes(arguments: argparse.Namespace, console: Console, progress: MakePr
     """Measure shapes one after the other.
 
     Raises:
-        BenchError: an unknown shape, a device that cannot be used or is full.
+        BenchError: an unknown shape, no backend, or a device that cannot be used or is full.
     """
     options = _options(arguments)
     asked = [shapes.shape_of(name) for name in arguments.shape]
     shapes.check_device(options.device)
+    shapes.torch_backend_class()
     record = Record(arguments.out, sys.argv[1:])
     with progress(None) as advance:
         advance("what the machine allows")

@@ -42,7 +42,7 @@ class ShapeRun:
         """Make the models.
 
         Raises:
-            BenchError: they do not fit, or the backend cannot be used.
+            BenchError: the backend cannot be loaded.
         """
         self.shape, self.options = shape, options
         self.pipeline, self.models = shapes.make_shape_pipeline(

@@ -251,20 +251,18 @@ def shape_bundle(shape: Shape, models: Models, precision: str) -> Bundle:
     return Bundle(Path(shape.name), manifest, neighbours, codebook.cpu().numpy(), tuple(nulls))
 
 
-def torch_backend(models: Models, bundle: Bundle, device: str, precision: str, kernels: str) -> Backend:
-    """Return the PyTorch backend for models; the seam to `engines.backends.torch_cuda`.
+def torch_backend_class() -> Callable[..., Backend]:
+    """Return the PyTorch backend: made of (models, dtype, device), with `slots` by graph and `kernels`.
 
     Raises:
-        BenchError: it is not there, or refuses the device.
+        BenchError: it cannot be loaded here.
     """
     try:
-        module = importlib.import_module("engines.backends.torch_cuda")
+        module = importlib.import_module("engines.backends.torch_cuda.backend")
     except ImportError as error:
-        raise BenchError(f"--shape: the PyTorch backend cannot be used here: {error}") from None
-    backend: Backend = module.TorchBackend(
-        bundle, models=models, dtype=DTYPES[precision], device=device, kernels=kernels
-    )
-    return backend
+        raise BenchError(f"--shape: the PyTorch backend cannot be loaded here: {error}") from None
+    made: Callable[..., Backend] = module.TorchBackend
+    return made
 
 
 def make_shape_pipeline(
@@ -280,14 +278,14 @@ def make_shape_pipeline(
         seed: Of the weights.
 
     Raises:
-        BenchError: the device has not enough memory, or the backend cannot be used.
+        BenchError: the backend cannot be loaded.
+        OutOfMemoryError: the device has not enough memory (`is_out_of_memory`).
     """
-    try:
-        models = shape_models(shape, device, DTYPES[precision], seed)
-        bundle = shape_bundle(shape, models, precision)
-    except torch.OutOfMemoryError:
-        raise BenchError(f"--shape: {device} has not enough memory for {shape.name} in {precision}") from None
-    return Pipeline(bundle, torch_backend(models, bundle, device, precision, kernels)), models
+    make_backend, dtype = torch_backend_class(), DTYPES[precision]
+    models = shape_models(shape, device, dtype, seed)
+    bundle = shape_bundle(shape, models, precision)
+    slots = {entry.graph: entry.slots for entry in bundle.manifest.models}
+    return Pipeline(bundle, make_backend(models, dtype, device, slots=slots, kernels=kernels)), models
 
 
 def device_peak_bytes(device: str) -> float | None:
