@@ -31,12 +31,12 @@ def cpu_rates(threads: int | None) -> dict[str, float]:
     try:
         for precision in ("fp32", "bf16", "fp16", "int8"):
             try:
-                # Small, so that the loop takes milliseconds.
-                if precision != "fp32" and _cpu_rate(precision, 64, 128, 128) < WORTHWHILE * _cpu_rate(
-                    "fp32", 64, 128, 128
-                ):
-                    continue
-                rates[precision] = max(_cpu_rate(precision, 1024, *shape) for shape in PRODUCTS)
+                # The smallest product first: without kernels the largest would take half a minute.
+                for number, (inner, columns) in enumerate(PRODUCTS):
+                    rate = _cpu_rate(precision, 1024, inner, columns)
+                    if number == 0 and precision != "fp32" and rate < WORTHWHILE * rates["fp32"]:
+                        break
+                    rates[precision] = max(rate, rates.get(precision, 0.0))
             except RuntimeError:  # no kernel at all
                 continue
     finally:

@@ -80,8 +80,8 @@ def test_what_is_measured_is_positive() -> None:
 
 def test_the_shortest_try_counts() -> None:
     calls: list[int] = []
-    assert best_seconds(lambda: calls.append(1), budget=0.0, least=3) >= 0
-    assert len(calls) == 4
+    assert best_seconds(lambda: calls.append(1), budget=0.001, least=3) >= 0
+    assert len(calls) >= 4
 
 
 def test_passes_of_a_toy(toy_models: Models, tmp_path_factory: pytest.TempPathFactory) -> None:
