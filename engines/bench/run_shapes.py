@@ -80,8 +80,8 @@ def _one(
         record.append(row.to_json(), "shapes", shape.name, "passes")
         size, floor = row.size, row.floor
         console.print(
-            f"{shape.name}: pass of {size.fed} at {size.slots} slots: {1e3 * row.seconds:.2f} ms, "
-            f"floor {1e3 * floor.seconds:.2f} ms ({floor.binds}), {row.ratio:.1f} x",
+            f"{shape.name}: pass of {size.fed} at {size.slots} slots: {1e3 * row.seconds:.3g} ms, "
+            f"floor {1e3 * floor.seconds:.3g} ms ({floor.binds}), {row.ratio:.1f} x",
             highlight=False,
         )
 

@@ -18,8 +18,8 @@ from engines.bench.workload import Drawing, random_condition
 from engines.pipeline import Pipeline
 from engines.settings import UNDRAFTED_MODES, Settings
 
-# Modes of so few passes that the warm-up draws whole images in them; others stop after this share of the image.
-WARM_WHOLE, WARM_SHARE = ("parallel", "cascade"), 1 / 32
+# Modes whose warm-up draws a whole image, for all sizes of passes and samplers; that of others stops after this share.
+WARM_WHOLE, WARM_SHARE = ("serial", "parallel", "cascade"), 1 / 32
 
 
 def shape_modes(shape: shapes.Shape, asked: list[str] | None) -> list[BenchMode]:

@@ -126,11 +126,11 @@ def pass_table(rows: Sequence[PassRow], title: str) -> Table:
         table.add_row(
             str(row.size.fed),
             str(row.size.slots),
-            f"{1e3 * row.seconds:.2f}",
-            f"{1e3 * row.floor.seconds:.2f}",
+            f"{1e3 * row.seconds:.3g}",
+            f"{1e3 * row.floor.seconds:.3g}",
             f"{row.ratio:.1f}",
             row.floor.binds,
-            *(f"{1e3 * floor.seconds:.2f}" for floor in row.others),
+            *(f"{1e3 * floor.seconds:.3g}" for floor in row.others),
         )
     return table
 
