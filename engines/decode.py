@@ -15,7 +15,7 @@ from engines.schedule import Schedule
 from engines.settings import UNDRAFTED_MODES, Settings
 from engines.state import ModelState, Tokens
 from engines.trace import Cycle, Proposal, Trace
-from engines.verify import Codes, verify_locally
+from engines.verify import Accepted, Codes, verify_locally
 
 # (cells of the image decided, cells of the image)
 Progress = Callable[[int, int], None]
@@ -41,6 +41,7 @@ class Decoder:
         seed: int,
         progress: Progress = lambda done, total: None,
         record_logits: bool = False,
+        accepted: Accepted | None = None,
     ) -> None:
         """Prepare a decode.
 
@@ -52,8 +53,9 @@ class Decoder:
             seed: 0..2^64 - 1.
             progress: Told after every step of the target.
             record_logits: Keep the logits of every pass in the trace.
+            accepted: Decides which draft tokens are accepted, at every level, for measurements.
         """
-        self.backend, self.settings, self.progress = backend, settings, progress
+        self.backend, self.settings, self.progress, self.accepted = backend, settings, progress, accepted
         self.trace = Trace()
         self.codes = Codes(bundle.codes, np.ascontiguousarray(bundle.neighbours[:, : settings.neighbours]))
         self.states = [
@@ -108,14 +110,15 @@ class Decoder:
             return
         proposal = self._propose(level, first_row, last_row, given)
         if settings.mode == "exact" and level == 0:
-            verdict = verify_exactly(state, proposal, self.codes.neighbours, advance)
+            verdict = verify_exactly(state, proposal, self.codes.neighbours, advance, self.accepted)
         else:
             in_parallel = settings.mode == "parallel"
             window = settings.island_window if in_parallel else None
             by_island = in_parallel and settings.islands
             refreshed = range(self.refresh_from[level] * state.width, first_row * state.width)
             also_feed = refreshed if settings.refresh else range(0)
-            verdict = verify_locally(state, proposal, self.codes, window, by_island, also_feed, advance)
+            how = (window, by_island, also_feed)
+            verdict = verify_locally(state, proposal, self.codes, *how, advance, self.accepted)
         self.refresh_from[level] = first_row
         down_sampled = self._down_sample(first_row, last_row) if level == 0 and last_row < state.height else None
         tokens = state.rows(first_row, last_row)

@@ -8,11 +8,15 @@ from engines.noise import acceptance_stream, uniform_noise
 from engines.scores import Answer
 from engines.state import ModelState, Tokens
 from engines.trace import Proposal, Verdict
-from engines.verify import judge
+from engines.verify import Accepted, judge
 
 
 def verify_exactly(
-    state: ModelState, proposal: Proposal, neighbours: Tokens, progress: Callable[[int], None]
+    state: ModelState,
+    proposal: Proposal,
+    neighbours: Tokens,
+    progress: Callable[[int], None],
+    replayed: Accepted | None = None,
 ) -> Verdict:
     """Decide the proposal's window in raster order so that each token has the target's own distribution.
 
@@ -21,6 +25,7 @@ def verify_exactly(
         proposal: Of whole rows.
         neighbours: Int[V, k], of which each code itself is the first.
         progress: Told how many cells each pass decided.
+        replayed: Accepts in the stead of the draws.
     """
     settings, width = state.settings, state.width
     cells = range(proposal.first_row * width, proposal.last_row * width)
@@ -35,7 +40,7 @@ def verify_exactly(
         answer = state.query(scored)
         found, _ = judge(state, answer, draft[places], own)
         draws = uniform_noise(state.seed, acceptance_stream(state.number), np.array(scored))[:, 0]
-        accepted = draws < found
+        accepted = draws < found if replayed is None else replayed(state.number, scored)
         count = len(scored) if accepted.all() else int(accepted.argmin())
         # Only what is decided now is noted: later cells are scored again.
         decided = slice(places.start, places.start + count)

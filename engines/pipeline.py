@@ -21,6 +21,7 @@ from engines.session import Session
 from engines.settings import UNDRAFTED_MODES, Mode, Settings, SettingsError
 from engines.state import Tokens
 from engines.trace import Trace
+from engines.verify import Accepted
 
 
 @dataclass(frozen=True)
@@ -242,9 +243,13 @@ class Pipeline:
         progress: Progress = lambda done, total: None,
         record_logits: bool = False,
         watch: Callable[[Decoder], None] = lambda decoder: None,
+        accepted: Accepted | None = None,
     ) -> Decoded:
-        """Decode a condition to tokens; `watch` is told of the decoder before it begins."""
-        decoder = Decoder(self.bundle, self.backend, condition, settings, seed, progress, record_logits)
+        """Decode a condition to tokens.
+
+        `watch` is told of the decoder before it begins; `accepted` replays acceptances, as `engines.bench` does.
+        """
+        decoder = Decoder(self.bundle, self.backend, condition, settings, seed, progress, record_logits, accepted)
         watch(decoder)
         return decoder.decode(draft)
 

@@ -1,0 +1,77 @@
+"""The JSON record of a benchmark, written anew after each result: a run that is cut short leaves what it knew."""
+
+import json
+import platform
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from engines.whole_files import write_bytes_whole
+
+RECORD_NAME = "bench.json"
+_PACKAGES = ("mulo-sd", "numpy", "onnxruntime", "torch", "triton")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what was measured, as far as installed."""
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+class Record:
+    """What is known so far.
+
+    Attributes:
+        content: Plain lists and numbers, by section.
+    """
+
+    def __init__(self, folder: Path, arguments: Sequence[str]) -> None:
+        """Start an empty record; nothing is written before there is a result.
+
+        Args:
+            folder: Of the results; made when it is needed.
+            arguments: Of the command.
+        """
+        self.folder = folder
+        self.content: dict[str, Any] = {"schema": 1, "arguments": list(arguments), "versions": versions()}
+        self.content["platform"] = {"system": platform.system(), "machine": platform.machine(), "python": sys.version}
+
+    def set(self, section: str, value: Any) -> None:
+        """Set a section, and write the record.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        self.content[section] = value
+        self.write()
+
+    def append(self, value: Any, *path: str) -> None:
+        """Append to the list at a path of sections, making what is missing, and write the record.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        place: Any = self.content
+        for name in path[:-1]:
+            place = place.setdefault(name, {})
+        place.setdefault(path[-1], []).append(value)
+        self.write()
+
+    def write(self) -> None:
+        """Write the record whole."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(self.content, indent=1, allow_nan=False) + "\n"
+        write_bytes_whole(self.folder / RECORD_NAME, text.encode())
+
+    def write_figure(self, name: str, content: bytes) -> Path:
+        """Write a figure beside the record and return its path."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_bytes_whole(self.folder / name, content)
+        return self.folder / name
