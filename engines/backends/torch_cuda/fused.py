@@ -4,6 +4,7 @@ import math
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from engines.backends.torch_cuda import kernels
@@ -20,17 +21,20 @@ WIDEST = 256
 
 
 class Blocks(NamedTuple):
-    """Outputs that one program makes, by matrix, and its warps: as many programs as keep all multiprocessors busy."""
+    """Rows of a tile of weights by matrix, and as many warps: enough programs to keep all multiprocessors busy.
 
-    qkv: int = 8
-    out: int = 4
+    A program of qkv, swiglu or head has two tiles, one of out or down has one.
+    """
+
+    qkv: int = 4
+    out: int = 2
     swiglu: int = 4
-    down: int = 4
-    head: int = 8
-    warps: int = 4
+    down: int = 2
+    head: int = 4
 
 
 class _Scratch(NamedTuple):
+    scaled: Tensor  # Float32[M, D]
     query: Tensor  # Float[M, D]
     mixed: Tensor  # Float[M, D]
     hidden: Tensor  # Float[M, F]
@@ -73,7 +77,8 @@ class FusedPass:
         self.scratch: dict[tuple[int, int], _Scratch] = {}
         config = weights.config
         # What a product through the matrix units needs.
-        smallest = min(dividing(config.dim, WIDEST), dividing(config.hidden, WIDEST), dividing(config.vocabulary, 16))
+        halves = (config.dim // 2, config.vocabulary // 2)
+        smallest = min(math.gcd(size, WIDEST) for size in (*halves, config.hidden))
         self.most_rows = kernels.DOT_ROWS if smallest >= 16 else kernels.GEMV_ROWS
 
     def takes(self, rows: int) -> bool:
@@ -89,6 +94,7 @@ class FusedPass:
                 return torch.empty(shape, dtype=kind, device=self.device)
 
             self.scratch[batch, length] = _Scratch(
+                empty(rows, config.dim),
                 empty(rows, config.dim, kind=dtype),
                 empty(rows, config.dim, kind=dtype),
                 empty(rows, config.hidden, kind=dtype),
@@ -117,21 +123,29 @@ class FusedPass:
         buffers, x = self._buffers(batch, length), embed(weights, inputs).view(rows, config.dim)
         by_dot = rows > kernels.GEMV_ROWS
         splits = splits_of(batch * config.heads)
-        launch: dict[str, Any] = {"num_warps": blocks.warps} | ({"launch_pdl": True} if self.pdl else {})
+        launch: dict[str, Any] = {"launch_pdl": True} if self.pdl else {}
 
-        def sizes(outputs: int, wanted: int, width: int) -> dict[str, Any]:
-            block = dividing(outputs, max(wanted, 16) if by_dot else wanted)
-            widest = WIDEST // 2 if by_dot else WIDEST
-            return {"by_dot": by_dot, "block_n": block, "block_k": dividing(width, widest), "pdl": self.pdl} | launch
+        def sizes(outputs: int, wanted: int, width: int, normed: bool = True) -> dict[str, Any]:
+            block, widest = dividing(outputs, wanted), WIDEST
+            warps = block
+            if by_dot:
+                block, widest, warps = 16, WIDEST // 2, 4
+            found: dict[str, Any] = {"by_dot": by_dot, "block_n": block, "block_k": dividing(width, widest)}
+            padded = {"padded_k": 1 << (width - 1).bit_length()} if normed else {}
+            return found | padded | {"pdl": self.pdl, "num_warps": warps} | launch
 
-        qkv = sizes(config.dim, blocks.qkv, config.dim)
-        out, down = sizes(config.dim, blocks.out, config.dim), sizes(config.dim, blocks.down, config.hidden)
+        qkv = sizes(config.dim // 2, blocks.qkv, config.dim)
+        out = sizes(config.dim, blocks.out, config.dim, normed=False)
+        down = sizes(config.dim, blocks.down, config.hidden, normed=False)
         swiglu = sizes(config.hidden, blocks.swiglu, config.dim)
-        head = sizes(config.vocabulary, blocks.head, config.dim)
-        for number, layer in enumerate(weights.layers):
-            kernels.qkv_kernel[(3 * config.dim // qkv["block_n"],)](
-                *(x, layer.attention_norm, layer.wqkv, buffers.query, keys[number], values[number]),
-                *(weights.cos, weights.sin, inputs.positions, inputs.write_index, capacity, config.norm_eps),
+        head = sizes(config.vocabulary // 2, blocks.head, config.dim)
+        torch.mul(x, weights.layers[0].attention_norm.float(), out=buffers.scaled)
+        cos, sin = F.embedding(inputs.positions, weights.cos), F.embedding(inputs.positions, weights.sin)
+        norms = [*(layer.attention_norm for layer in weights.layers[1:]), weights.norm]
+        for number, (layer, next_norm) in enumerate(zip(weights.layers, norms, strict=True)):
+            kernels.qkv_kernel[(3 * config.dim // (2 * qkv["block_n"]),)](
+                *(x, buffers.scaled, layer.wqkv, buffers.query, keys[number], values[number]),
+                *(cos, sin, inputs.write_index, capacity, config.norm_eps),
                 rows=rows,
                 length=length,
                 heads=config.heads,
@@ -150,23 +164,32 @@ class FusedPass:
                 splits=splits,
                 block_s=SLOT_BLOCK,
                 pdl=self.pdl,
+                num_warps=4,
                 **launch,
             )
             kernels.add_kernel[(config.dim // out["block_n"],)](
-                buffers.mixed, layer.wo, x, rows=rows, n=config.dim, k=config.dim, **out
+                *(buffers.mixed, layer.wo, x, layer.ffn_norm, buffers.scaled),
+                rows=rows,
+                n=config.dim,
+                k=config.dim,
+                **out,
             )
             kernels.swiglu_kernel[(config.hidden // swiglu["block_n"],)](
-                *(x, layer.ffn_norm, layer.w13, buffers.hidden, config.norm_eps),
+                *(x, buffers.scaled, layer.w13, buffers.hidden, config.norm_eps),
                 rows=rows,
                 n=config.hidden,
                 k=config.dim,
                 **swiglu,
             )
             kernels.add_kernel[(config.dim // down["block_n"],)](
-                buffers.hidden, layer.w2, x, rows=rows, n=config.dim, k=config.hidden, **down
+                *(buffers.hidden, layer.w2, x, next_norm, buffers.scaled),
+                rows=rows,
+                n=config.dim,
+                k=config.hidden,
+                **down,
             )
-        kernels.head_kernel[(config.vocabulary // head["block_n"],)](
-            *(x, weights.norm, weights.output, buffers.logits, config.norm_eps),
+        kernels.head_kernel[(config.vocabulary // (2 * head["block_n"]),)](
+            *(x, buffers.scaled, weights.output, buffers.logits, config.norm_eps),
             rows=rows,
             n=config.vocabulary,
             k=config.dim,

@@ -1,10 +1,12 @@
 """Triton kernels of a pass that feeds few tokens: five a layer, each reads its weights once.
 
-Up to GEMV_ROWS rows, products are sums of element-wise products, and a program holds all of its weights in registers
-before it needs any input: loads of a kernel are on their way while the kernel before it ends. More rows, up to
-DOT_ROWS, go through the matrix units. Sums are float32 and their order is fixed.
+Up to GEMV_ROWS rows, products are sums of element-wise products: each warp makes one output of a tile, and a program
+loads all of its weights before it needs any input, so that they are on their way while the kernel before it ends. More
+rows, up to DOT_ROWS, go through the matrix units. Sums are float32 and their order is fixed.
 
-Names of shapes: M rows (batch x tokens), N outputs, K inputs; D is `dim`.
+Names of shapes: M rows (batch x tokens), N outputs, K inputs; D is `dim`. `scaled` is x times the weight of the norm
+that comes next, Float32[M, D]: whoever changes x writes it, so that all who read it need but multiply by what
+normalises a row, which they find meanwhile.
 """
 
 import triton
@@ -26,42 +28,88 @@ def _tiles(w_ptr: tl.tensor, outputs: tl.tensor, k: tl.constexpr, block_k: tl.co
 
 
 @triton.jit
-def _product(
+def _products(
     tiles: tl.tensor,
     x_ptr: tl.tensor,
-    norm_ptr: tl.tensor,
-    eps: tl.tensor,
+    rows: tl.constexpr,
     k: tl.constexpr,
     block_n: tl.constexpr,
     block_k: tl.constexpr,
-    normed: tl.constexpr,
 ) -> tl.tensor:
-    """Return one row, Float32[1, N]: tiles times x, Float[K], which is normalised first where `normed`."""
-    total = tl.zeros([block_n, block_k], tl.float32)
-    squares = tl.zeros([block_k], tl.float32)
+    """Return a tuple of `rows` products of tiles and rows of x, Float[M, K]: Float32[1, N] each."""
+    totals = ()
+    for _ in tl.static_range(rows):
+        totals = totals + (tl.zeros([block_n, block_k], tl.float32),)  # noqa: RUF005  (as above)
     for index in tl.static_range(k // block_k):
-        columns = index * block_k + tl.arange(0, block_k)
-        x = tl.load(x_ptr + columns).to(tl.float32)
-        if normed:
-            squares += x * x
-            x = x * tl.load(norm_ptr + columns).to(tl.float32)
-        total += tiles[index].to(tl.float32) * x[None, :]
-    y = tl.sum(total, axis=1)
-    if normed:
-        y = y * tl.rsqrt(tl.sum(squares, axis=0) / k + eps)
-    return y[None, :]
+        # Spread over N where it is loaded: the layout of the weights, so that nothing is exchanged between threads.
+        columns = tl.broadcast_to((index * block_k + tl.arange(0, block_k))[None, :], [block_n, block_k])
+        w = tiles[index].to(tl.float32)
+        added = ()
+        for row in tl.static_range(rows):
+            x = tl.load(x_ptr + row * k + columns).to(tl.float32)
+            added = added + (totals[row] + w * x,)  # noqa: RUF005  (as above)
+        totals = added
+    products = ()
+    for row in tl.static_range(rows):
+        products = products + (tl.sum(totals[row], axis=1)[None, :],)  # noqa: RUF005  (as above)
+    return products
 
 
 @triton.jit
-def _scales(x_ptr: tl.tensor, eps: tl.tensor, rows: tl.constexpr, k: tl.constexpr, block_k: tl.constexpr) -> tl.tensor:
-    """Return what normalises each of 16 rows, Float32[16]."""
-    row = tl.arange(0, 16)
-    squares = tl.zeros([16], tl.float32)
-    for start in tl.static_range(0, k, block_k):
-        columns = start + tl.arange(0, block_k)
-        x = tl.load(x_ptr + row[:, None] * k + columns[None, :], mask=(row < rows)[:, None], other=0.0)
-        squares += tl.sum(x.to(tl.float32) * x.to(tl.float32), axis=1)
-    return tl.rsqrt(squares / k + eps)
+def _pairs(
+    tiles: tl.tensor,
+    other_tiles: tl.tensor,
+    x_ptr: tl.tensor,
+    rows: tl.constexpr,
+    k: tl.constexpr,
+    block_n: tl.constexpr,
+    block_k: tl.constexpr,
+) -> tl.tensor:
+    """The same for two sets of tiles, one set's products after the other's; x is loaded once for both."""
+    totals = ()
+    for _ in tl.static_range(2 * rows):
+        totals = totals + (tl.zeros([block_n, block_k], tl.float32),)  # noqa: RUF005  (as above)
+    for index in tl.static_range(k // block_k):
+        columns = tl.broadcast_to((index * block_k + tl.arange(0, block_k))[None, :], [block_n, block_k])
+        w, other = tiles[index].to(tl.float32), other_tiles[index].to(tl.float32)
+        added = ()
+        others = ()
+        for row in tl.static_range(rows):
+            x = tl.load(x_ptr + row * k + columns).to(tl.float32)
+            added = added + (totals[row] + w * x,)  # noqa: RUF005  (as above)
+            others = others + (totals[rows + row] + other * x,)  # noqa: RUF005  (as above)
+        totals = added + others
+    products = ()
+    for row in tl.static_range(2 * rows):
+        products = products + (tl.sum(totals[row], axis=1)[None, :],)  # noqa: RUF005  (as above)
+    return products
+
+
+@triton.jit
+def _load_rows(
+    x_ptr: tl.tensor, row: tl.tensor, rows: tl.constexpr, k: tl.constexpr, padded_k: tl.constexpr
+) -> tl.tensor:
+    """Load given rows of x, Float[M, K]: [R, padded_k] for Int[R], zeros where there is nothing."""
+    column = tl.arange(0, padded_k)
+    mask = (row < rows)[:, None] & (column < k)[None, :]
+    return tl.load(x_ptr + row[:, None] * k + column[None, :], mask=mask, other=0.0)
+
+
+@triton.jit
+def _single_rows(x_ptr: tl.tensor, rows: tl.constexpr, k: tl.constexpr, padded_k: tl.constexpr) -> tl.tensor:
+    """Load all rows, each by itself: a tuple of [1, padded_k]. What they are for comes later; they are on their way."""
+    found = ()
+    for index in tl.static_range(rows):
+        row = _load_rows(x_ptr, tl.full([1], index, tl.int32), rows, k, padded_k)
+        found = found + (row,)  # noqa: RUF005  (no unpacking in Triton)
+    return found
+
+
+@triton.jit
+def _scale(x: tl.tensor, eps: tl.tensor, k: tl.constexpr) -> tl.tensor:
+    """Return what normalises loaded rows: Float32[R, 1]."""
+    wide = x.to(tl.float32)
+    return tl.rsqrt(tl.sum(wide * wide, axis=1) / k + eps)[:, None]
 
 
 @triton.jit
@@ -69,15 +117,14 @@ def _dot(
     w_ptr: tl.tensor,
     outputs: tl.tensor,
     x_ptr: tl.tensor,
-    norm_ptr: tl.tensor,
-    scales: tl.tensor,
+    scale: tl.tensor,
     rows: tl.constexpr,
     k: tl.constexpr,
     block_n: tl.constexpr,
     block_k: tl.constexpr,
     normed: tl.constexpr,
 ) -> tl.tensor:
-    """Return 16 rows of products, Float32[16, N]; those from `rows` on are of zeros."""
+    """Return 16 rows of products, Float32[16, N]; x is multiplied by scale, Float32[16, 1], first where `normed`."""
     row = tl.arange(0, 16)
     total = tl.zeros([block_n, 16], tl.float32)
     for start in range(0, k, block_k):
@@ -85,74 +132,87 @@ def _dot(
         w = tl.load(w_ptr + outputs[:, None] * k + columns[None, :], eviction_policy="evict_first")
         x = tl.load(x_ptr + row[:, None] * k + columns[None, :], mask=(row < rows)[:, None], other=0.0)
         if normed:
-            weight = tl.load(norm_ptr + columns).to(tl.float32)
-            x = (x.to(tl.float32) * scales[:, None] * weight[None, :]).to(w.dtype)
+            x = (x * scale).to(w.dtype)
         total = tl.dot(w, tl.trans(x), total, input_precision="ieee")
     return tl.trans(total)
 
 
 @triton.jit
+def _angles(
+    table_ptr: tl.tensor,
+    row: tl.tensor,
+    outputs: tl.tensor,
+    rows: tl.constexpr,
+    head_dim: tl.constexpr,
+) -> tl.tensor:
+    """Load cos or sin, Float32[R, N], of rows and of the pairs of channels that outputs belong to."""
+    places = row[:, None] * (head_dim // 2) + (outputs % head_dim // 2)[None, :]
+    return tl.load(table_ptr + places, mask=(row < rows)[:, None] & (outputs >= 0)[None, :], other=0.0)
+
+
+@triton.jit
+def _slots(write_ptr: tl.tensor, row: tl.tensor, rows: tl.constexpr, length: tl.constexpr) -> tl.tensor:
+    """Return the slots that rows are written to, Int[R]."""
+    return tl.load(write_ptr + row // length, mask=row < rows, other=0) + row % length
+
+
+@triton.jit
 def _store_qkv(
-    y: tl.tensor,
+    even: tl.tensor,
+    odd: tl.tensor,
+    cos: tl.tensor,
+    sin: tl.tensor,
+    slot: tl.tensor,
     row: tl.tensor,
     outputs: tl.tensor,
     section: tl.tensor,
     q_ptr: tl.tensor,
     key_ptr: tl.tensor,
     value_ptr: tl.tensor,
-    cos_ptr: tl.tensor,
-    sin_ptr: tl.tensor,
-    positions_ptr: tl.tensor,
-    write_ptr: tl.tensor,
     capacity: tl.tensor,
     rows: tl.constexpr,
     length: tl.constexpr,
     heads: tl.constexpr,
     head_dim: tl.constexpr,
     rotary: tl.constexpr,
-    block_m: tl.constexpr,
-    block_n: tl.constexpr,
 ) -> None:
-    """Rotate queries and keys, Float32[M, N], and write each to its place; all of N lie in one section."""
+    """Rotate queries and keys, Float32[R, N] of even and odd channels, and write each to its place.
+
+    All outputs, the even ones' Int[N], lie in one section: queries, keys or values.
+    """
     dim: tl.constexpr = heads * head_dim
-    live = row < rows
+    mask = (row < rows)[:, None] & (outputs >= 0)[None, :]
     channel = outputs % dim
     if rotary and section < 2:
-        position = tl.load(positions_ptr + row, mask=live, other=0)
-        pair = (channel % head_dim) // 2
-        # Both of a pair have the same angle; one of the two is taken.
-        angle, _ = tl.split(tl.reshape(pair, [block_n // 2, 2]))
-        places = position[:, None] * (head_dim // 2) + angle[None, :]
-        cos = tl.load(cos_ptr + places, mask=live[:, None], other=0.0)
-        sin = tl.load(sin_ptr + places, mask=live[:, None], other=0.0)
-        even, odd = tl.split(tl.reshape(y, [block_m, block_n // 2, 2]))
-        turned = tl.join(even * cos - odd * sin, even * sin + odd * cos)
-        y = tl.reshape(turned, [block_m, block_n])
+        unturned = even
+        even = unturned * cos - odd * sin
+        odd = unturned * sin + odd * cos
+    first, second = even.to(q_ptr.dtype.element_ty), odd.to(q_ptr.dtype.element_ty)
     if section == 0:
-        tl.store(q_ptr + row[:, None] * dim + channel[None, :], y.to(q_ptr.dtype.element_ty), mask=live[:, None])
+        places = row[:, None] * dim + channel[None, :]
+        tl.store(q_ptr + places, first, mask=mask)
+        tl.store(q_ptr + places + 1, second, mask=mask)
     else:
-        batch = row // length
-        slot = tl.load(write_ptr + batch, mask=live, other=0) + row % length
-        head = batch[:, None] * heads + (channel // head_dim)[None, :]
+        head = (row // length)[:, None] * heads + (channel // head_dim)[None, :]
         places = (head * capacity + slot[:, None]) * head_dim + (channel % head_dim)[None, :]
-        stored = y.to(key_ptr.dtype.element_ty)
         if section == 1:
-            tl.store(key_ptr + places, stored, mask=live[:, None])
+            tl.store(key_ptr + places, first, mask=mask)
+            tl.store(key_ptr + places + 1, second, mask=mask)
         else:
-            tl.store(value_ptr + places, stored, mask=live[:, None])
+            tl.store(value_ptr + places, first, mask=mask)
+            tl.store(value_ptr + places + 1, second, mask=mask)
 
 
 @triton.jit
 def qkv_kernel(
     x_ptr: tl.tensor,
-    norm_ptr: tl.tensor,
+    scaled_ptr: tl.tensor,
     w_ptr: tl.tensor,
     q_ptr: tl.tensor,
     key_ptr: tl.tensor,
     value_ptr: tl.tensor,
     cos_ptr: tl.tensor,
     sin_ptr: tl.tensor,
-    positions_ptr: tl.tensor,
     write_ptr: tl.tensor,
     capacity: tl.tensor,
     eps: tl.tensor,
@@ -161,6 +221,7 @@ def qkv_kernel(
     heads: tl.constexpr,
     head_dim: tl.constexpr,
     rotary: tl.constexpr,
+    padded_k: tl.constexpr,
     by_dot: tl.constexpr,
     block_n: tl.constexpr,
     block_k: tl.constexpr,
@@ -168,32 +229,50 @@ def qkv_kernel(
 ) -> None:
     """Norm, projection, rotation; keys and values go into their slots, queries to q, Float[M, D].
 
-    x Float[M, D], w [3 D, D], key and value Float[B, heads, capacity, head_dim], cos and sin Float32[.., head_dim / 2],
-    positions Int32[M], write Int32[B]. Programs: 3 D / block_n.
+    x Float[M, D], w [3 D, D], key and value Float[B, heads, capacity, head_dim], cos and sin Float32[M, head_dim / 2], of
+    each row's position, write Int32[B]. Programs: 3 D / (2 block_n), each of block_n even channels and as many odd ones.
     """
     dim: tl.constexpr = heads * head_dim
-    outputs = tl.program_id(0) * block_n + tl.arange(0, block_n)
-    section = tl.program_id(0) * block_n // dim
+    outputs = (tl.program_id(0) * block_n + tl.arange(0, block_n)) * 2
+    section = tl.program_id(0) * (2 * block_n) // dim
     if pdl:
         gdc_launch_dependents()
     if by_dot:
         if pdl:
             gdc_wait()
-        scales = _scales(x_ptr, eps, rows, dim, block_k)
-        y = _dot(w_ptr, outputs, x_ptr, norm_ptr, scales, rows, dim, block_n, block_k, True)
+        row = tl.arange(0, 16)
+        scale = _scale(_load_rows(x_ptr, row, rows, dim, padded_k), eps, dim)
+        even = _dot(w_ptr, outputs, scaled_ptr, scale, rows, dim, block_n, block_k, True)
+        odd = _dot(w_ptr, outputs + 1, scaled_ptr, scale, rows, dim, block_n, block_k, True)
+        cos, sin = 1.0, 0.0
+        if rotary:
+            cos = _angles(cos_ptr, row, outputs, rows, head_dim)
+            sin = _angles(sin_ptr, row, outputs, rows, head_dim)
         _store_qkv(
-            y, tl.arange(0, 16), outputs, section, q_ptr, key_ptr, value_ptr, cos_ptr, sin_ptr, positions_ptr,
-            write_ptr, capacity, rows, length, heads, head_dim, rotary, 16, block_n,
+            even, odd, cos, sin, _slots(write_ptr, row, rows, length), row, outputs, section, q_ptr, key_ptr,
+            value_ptr, capacity, rows, length, heads, head_dim, rotary,
         )  # fmt: skip
     else:
-        tiles = _tiles(w_ptr, outputs, dim, block_k)
+        evens, odds = _tiles(w_ptr, outputs, dim, block_k), _tiles(w_ptr, outputs + 1, dim, block_k)
+        cosines, sines, slots = (), (), ()
+        for index in tl.static_range(rows):
+            row = tl.full([1], index, tl.int32)
+            cos, sin = 1.0, 0.0
+            if rotary:
+                cos = _angles(cos_ptr, row, outputs, rows, head_dim)
+                sin = _angles(sin_ptr, row, outputs, rows, head_dim)
+            cosines, sines = cosines + (cos,), sines + (sin,)  # noqa: RUF005  (no unpacking in Triton)
+            slots = slots + (_slots(write_ptr, row, rows, length),)  # noqa: RUF005  (as above)
         if pdl:
             gdc_wait()
-        for row in tl.static_range(rows):
-            y = _product(tiles, x_ptr + row * dim, norm_ptr, eps, dim, block_n, block_k, True)
+        x = _single_rows(x_ptr, rows, dim, padded_k)
+        products = _pairs(evens, odds, scaled_ptr, rows, dim, block_n, block_k)
+        for index in tl.static_range(rows):
+            row = tl.full([1], index, tl.int32)
+            scale = _scale(x[index], eps, dim)
             _store_qkv(
-                y, tl.full([1], row, tl.int32), outputs, section, q_ptr, key_ptr, value_ptr, cos_ptr, sin_ptr,
-                positions_ptr, write_ptr, capacity, rows, length, heads, head_dim, rotary, 1, block_n,
+                products[index] * scale, products[rows + index] * scale, cosines[index], sines[index], slots[index],
+                row, outputs, section, q_ptr, key_ptr, value_ptr, capacity, rows, length, heads, head_dim, rotary,
             )  # fmt: skip
 
 
@@ -295,13 +374,24 @@ def attention_kernel(
 
 
 @triton.jit
-def _add(y: tl.tensor, row: tl.tensor, outputs: tl.tensor, x_ptr: tl.tensor, rows: tl.constexpr, n: tl.constexpr) -> None:
-    places = x_ptr + row[:, None] * n + outputs[None, :]
-    mask = (row < rows)[:, None]
+def _add(
+    y: tl.tensor,
+    row: tl.tensor,
+    outputs: tl.tensor,
+    x_ptr: tl.tensor,
+    norm_ptr: tl.tensor,
+    scaled_ptr: tl.tensor,
+    rows: tl.constexpr,
+    n: tl.constexpr,
+) -> None:
+    places = row[:, None] * n + outputs[None, :]
+    mask = (row < rows)[:, None] & (outputs < n)[None, :]
     # As torch does it: the product is rounded, then the sum.
     rounded = y.to(x_ptr.dtype.element_ty).to(tl.float32)
-    x = tl.load(places, mask=mask, other=0.0).to(tl.float32)
-    tl.store(places, (x + rounded).to(x_ptr.dtype.element_ty), mask=mask)
+    x = (tl.load(x_ptr + places, mask=mask, other=0.0).to(tl.float32) + rounded).to(x_ptr.dtype.element_ty)
+    tl.store(x_ptr + places, x, mask=mask)
+    weight = tl.load(norm_ptr + outputs).to(tl.float32)
+    tl.store(scaled_ptr + places, x.to(tl.float32) * weight[None, :], mask=mask)
 
 
 @triton.jit
@@ -309,6 +399,8 @@ def add_kernel(
     a_ptr: tl.tensor,
     w_ptr: tl.tensor,
     x_ptr: tl.tensor,
+    norm_ptr: tl.tensor,
+    scaled_ptr: tl.tensor,
     rows: tl.constexpr,
     n: tl.constexpr,
     k: tl.constexpr,
@@ -317,41 +409,50 @@ def add_kernel(
     block_k: tl.constexpr,
     pdl: tl.constexpr,
 ) -> None:
-    """x += a w^T: x Float[M, N], a Float[M, K], w Float[N, K]. Programs: N / block_n."""
+    """x += a w^T, and scaled = x times norm: x Float[M, N], a Float[M, K], w Float[N, K]. Programs: N / block_n."""
     outputs = tl.program_id(0) * block_n + tl.arange(0, block_n)
     if pdl:
         gdc_launch_dependents()
     if by_dot:
         if pdl:
             gdc_wait()
-        y = _dot(w_ptr, outputs, a_ptr, a_ptr, 0.0, rows, k, block_n, block_k, False)
-        _add(y, tl.arange(0, 16), outputs, x_ptr, rows, n)
+        y = _dot(w_ptr, outputs, a_ptr, 1.0, rows, k, block_n, block_k, False)
+        _add(y, tl.arange(0, 16), outputs, x_ptr, norm_ptr, scaled_ptr, rows, n)
     else:
         tiles = _tiles(w_ptr, outputs, k, block_k)
         if pdl:
             gdc_wait()
-        for row in tl.static_range(rows):
-            y = _product(tiles, a_ptr + row * k, a_ptr, 0.0, k, block_n, block_k, False)
-            _add(y, tl.full([1], row, tl.int32), outputs, x_ptr, rows, n)
+        products = _products(tiles, a_ptr, rows, k, block_n, block_k)
+        for index in tl.static_range(rows):
+            _add(products[index], tl.full([1], index, tl.int32), outputs, x_ptr, norm_ptr, scaled_ptr, rows, n)
 
 
 @triton.jit
-def _gate(y: tl.tensor, up: tl.tensor, row: tl.tensor, outputs: tl.tensor, h_ptr: tl.tensor, rows: tl.constexpr, n: tl.constexpr) -> None:
+def _gate(
+    y: tl.tensor,
+    up: tl.tensor,
+    row: tl.tensor,
+    outputs: tl.tensor,
+    h_ptr: tl.tensor,
+    rows: tl.constexpr,
+    n: tl.constexpr,
+) -> None:
     gated = y * tl.sigmoid(y) * up
-    places = h_ptr + row[:, None] * n + outputs[None, :]
-    tl.store(places, gated.to(h_ptr.dtype.element_ty), mask=(row < rows)[:, None])
+    mask = (row < rows)[:, None] & (outputs < n)[None, :]
+    tl.store(h_ptr + row[:, None] * n + outputs[None, :], gated.to(h_ptr.dtype.element_ty), mask=mask)
 
 
 @triton.jit
 def swiglu_kernel(
     x_ptr: tl.tensor,
-    norm_ptr: tl.tensor,
+    scaled_ptr: tl.tensor,
     w_ptr: tl.tensor,
     h_ptr: tl.tensor,
     eps: tl.tensor,
     rows: tl.constexpr,
     n: tl.constexpr,
     k: tl.constexpr,
+    padded_k: tl.constexpr,
     by_dot: tl.constexpr,
     block_n: tl.constexpr,
     block_k: tl.constexpr,
@@ -364,51 +465,73 @@ def swiglu_kernel(
     if by_dot:
         if pdl:
             gdc_wait()
-        scales = _scales(x_ptr, eps, rows, k, block_k)
-        y = _dot(w_ptr, outputs, x_ptr, norm_ptr, scales, rows, k, block_n, block_k, True)
-        up = _dot(w_ptr, n + outputs, x_ptr, norm_ptr, scales, rows, k, block_n, block_k, True)
-        _gate(y, up, tl.arange(0, 16), outputs, h_ptr, rows, n)
+        row = tl.arange(0, 16)
+        scale = _scale(_load_rows(x_ptr, row, rows, k, padded_k), eps, k)
+        y = _dot(w_ptr, outputs, scaled_ptr, scale, rows, k, block_n, block_k, True)
+        up = _dot(w_ptr, n + outputs, scaled_ptr, scale, rows, k, block_n, block_k, True)
+        _gate(y, up, row, outputs, h_ptr, rows, n)
     else:
-        gate_tiles = _tiles(w_ptr, outputs, k, block_k)
-        up_tiles = _tiles(w_ptr, n + outputs, k, block_k)
+        gate_tiles, up_tiles = _tiles(w_ptr, outputs, k, block_k), _tiles(w_ptr, n + outputs, k, block_k)
         if pdl:
             gdc_wait()
-        for row in tl.static_range(rows):
-            y = _product(gate_tiles, x_ptr + row * k, norm_ptr, eps, k, block_n, block_k, True)
-            up = _product(up_tiles, x_ptr + row * k, norm_ptr, eps, k, block_n, block_k, True)
-            _gate(y, up, tl.full([1], row, tl.int32), outputs, h_ptr, rows, n)
+        x = _single_rows(x_ptr, rows, k, padded_k)
+        products = _pairs(gate_tiles, up_tiles, scaled_ptr, rows, k, block_n, block_k)
+        for index in tl.static_range(rows):
+            row = tl.full([1], index, tl.int32)
+            scale = _scale(x[index], eps, k)
+            _gate(products[index] * scale, products[rows + index] * scale, row, outputs, h_ptr, rows, n)
+
+
+@triton.jit
+def _store_rows(
+    y: tl.tensor,
+    row: tl.tensor,
+    outputs: tl.tensor,
+    out_ptr: tl.tensor,
+    rows: tl.constexpr,
+    n: tl.constexpr,
+) -> None:
+    mask = (row < rows)[:, None] & (outputs < n)[None, :]
+    tl.store(out_ptr + row[:, None] * n + outputs[None, :], y, mask=mask)
 
 
 @triton.jit
 def head_kernel(
     x_ptr: tl.tensor,
-    norm_ptr: tl.tensor,
+    scaled_ptr: tl.tensor,
     w_ptr: tl.tensor,
     logits_ptr: tl.tensor,
     eps: tl.tensor,
     rows: tl.constexpr,
     n: tl.constexpr,
     k: tl.constexpr,
+    padded_k: tl.constexpr,
     by_dot: tl.constexpr,
     block_n: tl.constexpr,
     block_k: tl.constexpr,
     pdl: tl.constexpr,
 ) -> None:
-    """Logits, Float32[M, N], of x, Float[M, K]; w Float[N, K]. Programs: N / block_n."""
-    outputs = tl.program_id(0) * block_n + tl.arange(0, block_n)
+    """Logits, Float32[M, N], of x, Float[M, K]; w Float[N, K]. Programs: N / (2 block_n)."""
+    outputs = tl.program_id(0) * (2 * block_n) + tl.arange(0, block_n)
     if pdl:
         gdc_launch_dependents()
     if by_dot:
         if pdl:
             gdc_wait()
-        scales = _scales(x_ptr, eps, rows, k, block_k)
-        y = _dot(w_ptr, outputs, x_ptr, norm_ptr, scales, rows, k, block_n, block_k, True)
         row = tl.arange(0, 16)
-        tl.store(logits_ptr + row[:, None] * n + outputs[None, :], y, mask=(row < rows)[:, None])
+        scale = _scale(_load_rows(x_ptr, row, rows, k, padded_k), eps, k)
+        y = _dot(w_ptr, outputs, scaled_ptr, scale, rows, k, block_n, block_k, True)
+        other = _dot(w_ptr, outputs + block_n, scaled_ptr, scale, rows, k, block_n, block_k, True)
+        _store_rows(y, row, outputs, logits_ptr, rows, n)
+        _store_rows(other, row, outputs + block_n, logits_ptr, rows, n)
     else:
-        tiles = _tiles(w_ptr, outputs, k, block_k)
+        tiles, other_tiles = _tiles(w_ptr, outputs, k, block_k), _tiles(w_ptr, outputs + block_n, k, block_k)
         if pdl:
             gdc_wait()
+        x = _single_rows(x_ptr, rows, k, padded_k)
+        products = _pairs(tiles, other_tiles, scaled_ptr, rows, k, block_n, block_k)
         for index in tl.static_range(rows):
-            y = _product(tiles, x_ptr + index * k, norm_ptr, eps, k, block_n, block_k, True)
-            tl.store(logits_ptr + index * n + outputs[None, :], y)
+            row = tl.full([1], index, tl.int32)
+            scale = _scale(x[index], eps, k)
+            _store_rows(products[index] * scale, row, outputs, logits_ptr, rows, n)
+            _store_rows(products[rows + index] * scale, row, outputs + block_n, logits_ptr, rows, n)
