@@ -166,7 +166,8 @@ class TorchBackend:
             storage = self.pool.take(graph, batch)
             if storage is None:
                 config = self.weights(graph).config
-                storage = Storage(config, batch, self.slots[graph], self.dtype, self.device)
+                with torch.inference_mode(False):  # a tensor made there could be written nowhere else
+                    storage = Storage(config, batch, self.slots[graph], self.dtype, self.device)
             storage.clear()
             return self.pool.lend(graph, storage)
 

@@ -48,7 +48,9 @@ class _HostBuffer:
         on_gpu = device.type == "cuda"
         self.tensor = torch.full((size,), DEAD, dtype=torch.int32, pin_memory=on_gpu)
         self.numbers: NDArray[np.int32] = self.tensor.numpy()
-        self.arrived = torch.cuda.Event() if on_gpu else None
+        self.arrived: torch.cuda.Event | None = None
+        if on_gpu:
+            self.arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch gives it no types
 
     def send(self, device: Tensor, length: int) -> None:
         device[:length].copy_(self.tensor[:length], non_blocking=True)

@@ -50,11 +50,12 @@ def run_eagerly(
     slots = inputs.write_index.long()[:, None] + steps
     rows = torch.arange(batch, device=x.device)[:, None]
     turn = torch.complex(F.embedding(inputs.positions, weights.cos), F.embedding(inputs.positions, weights.sin))
+    apart = (batch, length, 2, config.heads, config.head_dim // 2, 2)
     for number, layer in enumerate(weights.layers):
         normed = F.rms_norm(x, (config.dim,), layer.attention_norm, config.norm_eps)
         joint = F.linear(normed, layer.wqkv).view(batch, length, 3, config.heads, config.head_dim)
         if config.rotary:
-            pairs = torch.view_as_complex(joint[:, :, :2].float().unflatten(-1, (-1, 2)))
+            pairs = torch.view_as_complex(joint[:, :, :2].float().reshape(apart))
             turned = torch.view_as_real(pairs * turn[:, :, None, None]).flatten(-2).to(x.dtype)
             query, key = turned.unbind(2)
         else:

@@ -33,6 +33,9 @@ class Blocks(NamedTuple):
     head: int = 4
 
 
+DEFAULT_BLOCKS = Blocks()
+
+
 class _Scratch(NamedTuple):
     scaled: Tensor  # Float32[M, D]
     query: Tensor  # Float[M, D]
@@ -63,7 +66,7 @@ class FusedPass:
     """
 
     def __init__(
-        self, weights: TransformerWeights, device: torch.device, pdl: bool = False, blocks: Blocks = Blocks()
+        self, weights: TransformerWeights, device: torch.device, pdl: bool = False, blocks: Blocks = DEFAULT_BLOCKS
     ) -> None:
         """Prepare passes.
 
@@ -151,7 +154,8 @@ class FusedPass:
                 heads=config.heads,
                 head_dim=config.head_dim,
                 rotary=config.rotary,
-                **qkv,
+                # What the first one reads before it waits was written by kernels that do not tell when they end.
+                **(qkv | ({"launch_pdl": False} if self.pdl and number == 0 else {})),
             )
             kernels.attention_kernel[(splits, batch * config.heads)](
                 *(buffers.query, keys[number], values[number], inputs.slot_ranks, inputs.positions),

@@ -229,8 +229,9 @@ def qkv_kernel(
 ) -> None:
     """Norm, projection, rotation; keys and values go into their slots, queries to q, Float[M, D].
 
-    x Float[M, D], w [3 D, D], key and value Float[B, heads, capacity, head_dim], cos and sin Float32[M, head_dim / 2], of
-    each row's position, write Int32[B]. Programs: 3 D / (2 block_n), each of block_n even channels and as many odd ones.
+    x Float[M, D], w [3 D, D], key and value Float[B, heads, capacity, head_dim], cos and sin
+    Float32[M, head_dim / 2], of each row's position, write Int32[B]. Programs: 3 D / (2 block_n), each of block_n even
+    channels and as many odd ones.
     """
     dim: tl.constexpr = heads * head_dim
     outputs = (tl.program_id(0) * block_n + tl.arange(0, block_n)) * 2
@@ -301,8 +302,8 @@ def attention_kernel(
     """Attend with few queries over the filled slots, in parts; the last program of a head to arrive joins them.
 
     Who joins varies, in what order does not. q and out Float[M, D], ranks Int32[B, capacity], sums
-    Float32[B heads splits, T, padded_dim], stats Float32[B heads splits, 2, T], arrived Int32[B heads], zeros before and
-    after. Programs: splits, B heads.
+    Float32[B heads splits, T, padded_dim], stats Float32[B heads splits, 2, T], arrived Int32[B heads], zeros before
+    and after. Programs: splits, B heads.
     """
     split, place = tl.program_id(0), tl.program_id(1)
     batch, head = place // heads, place % heads
@@ -409,7 +410,7 @@ def add_kernel(
     block_k: tl.constexpr,
     pdl: tl.constexpr,
 ) -> None:
-    """x += a w^T, and scaled = x times norm: x Float[M, N], a Float[M, K], w Float[N, K]. Programs: N / block_n."""
+    """X += a w^T, and scaled = x times norm: x Float[M, N], a Float[M, K], w Float[N, K]. Programs: N / block_n."""
     outputs = tl.program_id(0) * block_n + tl.arange(0, block_n)
     if pdl:
         gdc_launch_dependents()
@@ -458,7 +459,7 @@ def swiglu_kernel(
     block_k: tl.constexpr,
     pdl: tl.constexpr,
 ) -> None:
-    """h = silu(norm(x) w1^T) * norm(x) w3^T: x Float[M, K], w Float[2 N, K], h Float[M, N]. Programs: N / block_n."""
+    """H = silu(norm(x) w1^T) * norm(x) w3^T: x Float[M, K], w Float[2 N, K], h Float[M, N]. Programs: N / block_n."""
     outputs = tl.program_id(0) * block_n + tl.arange(0, block_n)
     if pdl:
         gdc_launch_dependents()

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from engines.backends.base import BackendError, one_line
 from engines.backends.torch_cuda.backend import TorchBackend
@@ -75,7 +75,7 @@ def load_modules(bundle: Bundle) -> tuple[Models, TATokDecoder | None]:
         ta_tok = None
         if SEMANTIC_FEATURES in files:
             ta_tok = _ta_tok(files[SEMANTIC_FEATURES], manifest.target.prefix_length)
-    except (WeightsError, ValueError) as error:
+    except (WeightsError, SafetensorError, OSError, ValueError) as error:
         raise BackendError(f"{bundle.path}: its weights cannot be used: {one_line(error)}") from None
     for number, entry in enumerate(manifest.models):
         config = models.transformer(number).config

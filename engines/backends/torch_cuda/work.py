@@ -23,7 +23,9 @@ class DeviceWork:
         self.device = device
         # Captures and replays allocate and free in each other's order; a lock taken again by its holder is no error.
         self.lock = threading.RLock()
-        self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self.stream: torch.cuda.Stream | None = None
+        if device.type == "cuda":
+            self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch gives it no types
 
     @contextmanager
     def alone(self) -> Iterator[None]:
