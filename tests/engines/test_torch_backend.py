@@ -1,6 +1,7 @@
 """The backend in torch, on the CPU: it decodes as the graphs' modules do, padded or not, and its noise is the host's."""
 
 import gc
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from engines.backends.torch_cuda import backend as backend_module
 from engines.backends.torch_cuda import open as open_module
 from engines.backends.torch_cuda.backend import TorchBackend
 from engines.backends.torch_cuda.cache import BUCKETS, MOST_PADDING, bucket
+from engines.backends.torch_cuda.in_memory import bundle_in_memory as bundle_without_files
 from engines.backends.torch_cuda.noise import NoiseTables, words
 from engines.backends.torch_cuda.sampling import log_probs
 from engines.backends.torch_cuda.scores import DeviceScores
@@ -221,7 +223,7 @@ def test_scores_answer_as_the_hosts_do(small: Callable[[str], Small]) -> None:
     """Rows with gaps, one row, an anchor, raw probabilities; the last row's scores outlive a pass."""
     made, generator = small("demo"), np.random.default_rng(4)
     logits = generator.standard_normal((2, 6, CODES), dtype=np.float32)
-    theirs, ours = HostScores(made.plain, logits), DeviceScores(made.ours.sampling, torch.from_numpy(logits))
+    theirs, ours = HostScores(made.plain, logits), DeviceScores(made.ours.sampling, torch.from_numpy(logits.copy()))
     settings = engines.Settings(guidance_scale=2.0, temperature=0.7, top_k=20)
     source = NoiseSource(1, 0, 16, CODES)
     anchor = Anchor(3.0, made.bundle.codes, generator.integers(0, CODES, 16), 0)
@@ -324,6 +326,16 @@ def test_other_precisions_decode(small: Callable[[str], Small], dtype: torch.dty
     assert decoded(made, backend, SETTINGS["parallel"]).tokens.shape == (4, 4)
 
 
+@pytest.mark.parametrize("family", ["llamagen", "tar"])
+def test_a_bundle_without_files(small: Callable[[str], Small], family: str) -> None:
+    made = small(family)
+    bundle = bundle_without_files(made.models, made.ours, "llamagen" if family == "llamagen" else "tar", CODES)
+    found, expected = (decoded(one, made.ours, SETTINGS["serial"]) for one in (made._replace(bundle=bundle), made))
+    assert found.tokens.tolist() == expected.tokens.tolist()
+    for null, other in zip(bundle.null_conditions, made.bundle.null_conditions, strict=True):
+        assert np.array_equal(null, other)
+
+
 def test_few_lengths_are_captured() -> None:
     assert [bucket(count) for count in (1, 5, 128, 129, 4096)] == [1, 6, 128, 192, 4096]
     assert all(0 <= bucket(count) - count < MOST_PADDING for count in range(1, 1000))
@@ -382,13 +394,14 @@ def test_what_cannot_be_used_is_told_in_a_line(
         made.ours.run("nothing", {})
     cache = made.ours.new_cache("target", 1)
     slots = cache.storage.slots
+    inputs = pass_inputs(made.models.target, slots, 0, 3, slots - 3) | {"write_index": np.array([slots - 2])}
     with pytest.raises(BackendError, match=f"expected writes into {slots} slots"):
-        made.ours.feed("target", cache, pass_inputs(made.models.target, slots, 0, 3, slots - 2))
+        made.ours.feed("target", cache, inputs)
 
 
 def test_kernels_that_fail_are_done_without(small: Callable[[str], Small], monkeypatch: pytest.MonkeyPatch) -> None:
     """No Triton, or kernels that answer something else: torch's own operations, and a note that says so."""
-    monkeypatch.setitem(__import__("sys").modules, "triton", None)
+    monkeypatch.setitem(sys.modules, "triton", None)
     backend = TorchBackend(small("demo").models, kernels="triton")
     assert backend.kernels == "torch"
     assert "torch's own are used" in backend.notes[0]

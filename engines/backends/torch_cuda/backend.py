@@ -78,6 +78,7 @@ class TorchBackend:
             torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
             torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
             pool = torch.cuda.graph_pool_handle()
+            torch.cuda.synchronize(self.device)  # models may have been made on another stream a moment ago
         self.runners: dict[str, Runner] = {}
         self.slots = dict(slots or {})
         with self.work.alone():

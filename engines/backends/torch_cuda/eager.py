@@ -1,8 +1,11 @@
 """A pass in torch's own operations: for prefixes, for many tokens, and wherever there are no fused kernels."""
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from engines.backends.torch_cuda.cache import PassInputs
 from engines.backends.torch_cuda.weights import TransformerWeights
@@ -20,6 +23,13 @@ def embed(weights: TransformerWeights, inputs: PassInputs, prefix: Tensor | None
     if prefix is not None:
         x = torch.where(inputs.tokens[..., None] < 0, prefix.to(x.dtype), x)
     return x if weights.absolute is None else x + F.embedding(inputs.positions, weights.absolute)
+
+
+def _attention_kernels(device: torch.device) -> AbstractContextManager[None]:
+    """Choose among attention's kernels: cuDNN's would plan anew for each shape, and flash takes no mask."""
+    if device.type != "cuda":
+        return nullcontext()
+    return sdpa_kernel([SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH])
 
 
 def run_eagerly(
@@ -40,6 +50,18 @@ def run_eagerly(
         attended: Slots, from the first, among which all live ones are.
         prefix: As for `embed`.
     """
+    with _attention_kernels(keys.device):
+        return _run(weights, keys, values, inputs, attended, prefix)
+
+
+def _run(
+    weights: TransformerWeights,
+    keys: Tensor,
+    values: Tensor,
+    inputs: PassInputs,
+    attended: int,
+    prefix: Tensor | None,
+) -> Tensor:
     config = weights.config
     batch, length = inputs.tokens.shape
     x = embed(weights, inputs, prefix)
