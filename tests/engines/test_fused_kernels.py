@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
@@ -19,18 +18,9 @@ CONFIGS: dict[str, dict[str, Any]] = {
 }
 
 
-def _takes_arrays_as_numbers() -> bool:
-    try:
-        return int(np.ones(1)) == 1
-    except TypeError:
-        return False
-
-
 @pytest.fixture
 def fused(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The module that launches kernels, of which the interpreter makes Python functions."""
-    if not _takes_arrays_as_numbers():
-        pytest.skip("Triton's interpreter takes arrays of one number for numbers, as this numpy does not")
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     from engines.backends.torch_cuda import fused
 
@@ -52,7 +42,12 @@ def test_logits_keys_and_values(
     if not kernels.takes(shape[0] * shape[1]):
         pytest.skip("sizes that the matrix units do not take")
     monkeypatch.setattr(check, "SHAPES", (shape,))
-    found = check.compare_kernels(weights, kernels, 77)
+    try:
+        found = check.compare_kernels(weights, kernels, 77)
+    except Exception as error:  # the interpreter's own class, which hides the cause
+        if "0-dimensional" not in str(error):
+            raise
+        pytest.skip("Triton's interpreter takes arrays of one number for numbers, as this numpy does not")
     assert found.error < {torch.float32: 1e-5, torch.float16: 5e-3}[dtype]
 
 

@@ -1,4 +1,4 @@
-"""The backend in torch, on the CPU: it decodes as the graphs' modules do, padded or not, and its noise is the host's."""
+"""The backend in torch, on the CPU: it decodes as the graphs' modules do, padded or not; its noise is the host's."""
 
 import gc
 import sys
@@ -16,10 +16,10 @@ import engines
 from engines.anchor import Anchor
 from engines.backends.base import BackendError, ScoringBackend
 from engines.backends.torch_cuda import backend as backend_module
+from engines.backends.torch_cuda import in_memory
 from engines.backends.torch_cuda import open as open_module
 from engines.backends.torch_cuda.backend import TorchBackend
 from engines.backends.torch_cuda.cache import BUCKETS, MOST_PADDING, bucket
-from engines.backends.torch_cuda.in_memory import bundle_in_memory as bundle_without_files
 from engines.backends.torch_cuda.noise import NoiseTables, words
 from engines.backends.torch_cuda.sampling import log_probs
 from engines.backends.torch_cuda.scores import DeviceScores
@@ -329,10 +329,12 @@ def test_other_precisions_decode(small: Callable[[str], Small], dtype: torch.dty
 @pytest.mark.parametrize("family", ["llamagen", "tar"])
 def test_a_bundle_without_files(small: Callable[[str], Small], family: str) -> None:
     made = small(family)
-    bundle = bundle_without_files(made.models, made.ours, "llamagen" if family == "llamagen" else "tar", CODES)
+    bundle = in_memory.bundle_in_memory(made.models, made.ours, "llamagen" if family == "llamagen" else "tar", CODES)
     found, expected = (decoded(one, made.ours, SETTINGS["serial"]) for one in (made._replace(bundle=bundle), made))
     assert found.tokens.tolist() == expected.tokens.tolist()
     for null, other in zip(bundle.null_conditions, made.bundle.null_conditions, strict=True):
+        assert null is not None
+        assert other is not None
         assert np.array_equal(null, other)
 
 

@@ -36,6 +36,7 @@ class TorchBackend:
     Several decodes may run at once, from any threads: each pass, and each sampling, is done alone.
 
     Attributes:
+        device: The GPU's name; None on the CPU.
         kernels: "triton" where passes of few tokens run in fused kernels, else "torch".
         notes: What was tried and is done without, a line each.
         checks: How far fused kernels were from torch's, of each model (`self_check`).
@@ -68,30 +69,32 @@ class TorchBackend:
             graphs: Whether passes are captured as CUDA graphs; None does so on a GPU.
             pdl: Let a fused kernel start while the one before it ends (programmatic dependent launch).
         """
-        self.device = torch.device(device)
-        self.work = DeviceWork(self.device)
+        place = torch.device(device)
+        self.work = DeviceWork(place)
         self.dtype, self.notes = dtype, cast(list[str], [])
         self.checks: dict[str, Comparison] = {}
         pool = None
-        if self.device.type == "cuda":
+        self.device: str | None = None
+        if place.type == "cuda":
+            self.device = torch.cuda.get_device_name(place)
             # Sums of products in float32, whatever is multiplied.
             torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
             torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
             pool = torch.cuda.graph_pool_handle()
-            torch.cuda.synchronize(self.device)  # models may have been made on another stream a moment ago
+            torch.cuda.synchronize(place)  # models may have been made on another stream a moment ago
         self.runners: dict[str, Runner] = {}
         self.slots = dict(slots or {})
         with self.work.alone():
             for number, name in enumerate(model_names(models)):
                 model = models.transformer(number)
-                self.runners[name] = Runner(pack(model, dtype, self.device), self.work, pool, self.notes)
+                self.runners[name] = Runner(pack(model, dtype, place), self.work, pool, self.notes)
                 self.slots.setdefault(name, slot_count(model.config))
                 if graphs is not None:
-                    self.runners[name].uses_graphs = graphs and self.device.type == "cuda"
-            self.graphs = stateless_graphs(models, ta_tok, dtype, self.device)
+                    self.runners[name].uses_graphs = graphs and place.type == "cuda"
+            self.graphs = stateless_graphs(models, ta_tok, dtype, place)
         self.sampling, self.pool = Sampling(self.work), StoragePool()
         self.kernels: Kernels = "torch"
-        wanted = kernels or ("triton" if self.device.type == "cuda" else "torch")
+        wanted = kernels or ("triton" if place.type == "cuda" else "torch")
         if wanted == "triton":
             self.use_triton(pdl)
 
@@ -109,7 +112,7 @@ class TorchBackend:
 
             with self.work.alone():
                 for runner in self.runners.values():
-                    runner.fused = FusedPass(runner.weights, self.device, pdl)
+                    runner.fused = FusedPass(runner.weights, self.work.device, pdl)
             failed = self.self_check()
         except Exception as error:  # no triton, no compiler, a GPU that it does not know
             failed = f"{type(error).__name__}: {one_line(error)}"
@@ -168,7 +171,7 @@ class TorchBackend:
             if storage is None:
                 config = self.weights(graph).config
                 with torch.inference_mode(False):  # a tensor made there could be written nowhere else
-                    storage = Storage(config, batch, self.slots[graph], self.dtype, self.device)
+                    storage = Storage(config, batch, self.slots[graph], self.dtype, self.work.device)
             storage.clear()
             return self.pool.lend(graph, storage)
 

@@ -65,7 +65,7 @@ def bundle_in_memory(models: Models, backend: TorchBackend, family: Family, max_
     nothing = {"path": "nothing", "sha256": UNKNOWN, "size_bytes": 0}
     numbers: dict[str, float] = {"build_seconds": 0, "measured_error": 0, "tolerance": 0}
     graph: dict[str, Any] = {"onnx": nothing, "inputs": (), "outputs": (), "dynamic": {}, "error_of": "nothing"}
-    codebook = F.normalize(models.tokenizer.codebook.detach().to(backend.device).float(), dim=-1)
+    codebook = F.normalize(models.tokenizer.codebook.detach().to(backend.work.device).float(), dim=-1)
     entries = [
         _entry(name, models.transformer(number), backend.slots[name]) for number, name in enumerate(model_names(models))
     ]
@@ -81,7 +81,7 @@ def bundle_in_memory(models: Models, backend: TorchBackend, family: Family, max_
             "token_pixels": models.tokenizer.config.factor,
             "models": entries,
             "tokenizer_sha256": UNKNOWN,
-            "graphs": {name: graph | numbers for name in backend.graphs},
+            "graphs": dict.fromkeys(backend.graphs, graph | numbers),
             "neighbours": nothing,
             "codes": nothing,
             "code_dim": codebook.shape[1],
