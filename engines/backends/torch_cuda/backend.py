@@ -70,6 +70,8 @@ class TorchBackend:
             pdl: Let a fused kernel start while the one before it ends (programmatic dependent launch).
         """
         place = torch.device(device)
+        if place.type == "cuda" and place.index is None:
+            place = torch.device("cuda", torch.cuda.current_device())
         self.work = DeviceWork(place)
         self.dtype, self.notes = dtype, cast(list[str], [])
         self.checks: dict[str, Comparison] = {}
