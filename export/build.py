@@ -37,7 +37,7 @@ from reference.models import Models
 from reference.settings import Settings
 from reference.weights import WeightsError
 
-BUILD_BACKENDS = ("ort", "trt-rtx", "trt")
+BUILD_BACKENDS = ("ort", "trt-rtx", "trt", "torch-cuda")
 
 
 class Preset(NamedTuple):
@@ -85,7 +85,8 @@ def _arguments() -> argparse.Namespace:
         "--backend",
         choices=BUILD_BACKENDS,
         action="append",
-        help="may be repeated; default: ort (ONNX files, always there) and every TensorRT that is installed",
+        help="may be repeated; torch-cuda adds the modules' weights; default: ort (ONNX files, always there) and every "
+        "TensorRT that is installed",
     )
     parser.add_argument(
         "--out", type=Path, help="the bundle's folder; default bundles/MODELS-PRECISION, or bundles/FAMILY-PRECISION"
@@ -213,6 +214,7 @@ def main() -> int:
             arguments.all_filters,
             arguments.family or "demo",
             consume=arguments.family is not None,
+            with_modules="torch-cuda" in (arguments.backend or ()),
         )
     except (BuildError, ToleranceError, PlanError, WeightsError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -26,6 +26,7 @@ from engines.bundle.manifest import (
     MANIFEST_NAME,
     SCHEMA_VERSION,
     Family,
+    FileEntry,
     GraphEntry,
     Manifest,
     PlanEntry,
@@ -37,6 +38,7 @@ from export.compare import ERROR_OF, Evidence, Runner, check_error, measure_erro
 from export.external_weights import ExternalWeights
 from export.manifest import file_entry, latent_hashes, tensor_entries, tool_versions, transformer_entry
 from export.memory import peak_bytes, release, start_stage
+from export.modules import write_other_modules, write_transformer
 from export.onnx_from_torch import onnx_from_torch
 from export.plans import PlanBackend, build_plan
 from export.precision import TORCH_DTYPES, Precision
@@ -234,6 +236,7 @@ def build_bundle(
     all_filters: bool = False,
     family: Family = "demo",
     consume: bool = False,
+    with_modules: bool = False,
 ) -> Manifest:
     """Build a bundle beside its place and rename it into place.
 
@@ -250,6 +253,7 @@ def build_bundle(
         all_filters: Build samplers of every resize filter.
         family: Which models they are; the demo's take its prompt grammar.
         consume: Give up the weights of each transformer once its graphs are built: it is of no use afterwards.
+        with_modules: Write the weights of all modules too, for the backend torch-cuda.
 
     Raises:
         BuildError: the folder exists and `force` is not given.
@@ -266,6 +270,7 @@ def build_bundle(
         builder = _Builder(folder, precision, plan_backends, evidence, family)
         graphs: dict[str, GraphEntry] = {}
         entries: list[TransformerEntry] = []
+        modules: dict[str, FileEntry] = {}
         with _progress(console, len(listed)) as (progress, bar):
             for specification in listed:
                 progress.update(bar, description=specification.name)
@@ -274,9 +279,16 @@ def build_bundle(
                 if specification.kind == "embeddings":  # the last graph of its transformer
                     number = len(entries)
                     model = models.transformer(number)
-                    entries.append(transformer_entry(folder, model_names(models)[number], model, FIELDS))
+                    name_of_model = model_names(models)[number]
+                    entries.append(transformer_entry(folder, name_of_model, model, FIELDS))
+                    if with_modules:
+                        modules[name_of_model] = write_transformer(
+                            folder, name_of_model, model, TORCH_DTYPES[precision]
+                        )
                     if consume:
                         model.to("meta")
+        if with_modules:
+            modules |= write_other_modules(folder, models, evidence.ta_tok, TORCH_DTYPES[precision])
         table = folder / "neighbours.npy"
         np.save(table, evidence.neighbours.numpy().astype(np.int64), allow_pickle=False)
         codes = folder / "codes.npy"
@@ -304,6 +316,7 @@ def build_bundle(
             max_neighbours=evidence.neighbours.shape[1],
             prompt_grammar=file_entry(folder, grammar) if family == "demo" else None,
             weights=tuple(file_entry(folder, file) for file in builder.weights.files()),
+            modules=modules,
             settings=settings,
         )
         (folder / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")

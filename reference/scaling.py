@@ -38,7 +38,7 @@ def shrink(images: Tensor, scale: int, resize_filter: str) -> Tensor:
     if resize_filter == "area":
         return F.avg_pool2d(images, scale)
     before, weights = cubic_kernel(scale)
-    kernel = torch.tensor(weights, dtype=images.dtype)
+    kernel = torch.tensor(weights, dtype=images.dtype, device=images.device)
     after = len(weights) - scale - before
     channels = images.shape[1]
     padded = F.pad(images, (before, after, before, after), mode="replicate")

@@ -5,7 +5,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -15,6 +15,9 @@ from torch import nn
 from reference.latent import LatentDownSampler, LatentScalerConfig, LatentUpSampler
 from reference.tokenizer import Tokenizer, TokenizerConfig
 from reference.transformer import Transformer, TransformerConfig
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 AnyConfig = TokenizerConfig | TransformerConfig | LatentScalerConfig
 Config = TypeVar("Config", TokenizerConfig, TransformerConfig, LatentScalerConfig)
@@ -30,9 +33,11 @@ class WeightsError(ValueError):
     """A weight file that cannot be used; its message is one line for the user."""
 
 
-def save_weights(module: nn.Module, config: AnyConfig, path: Path) -> None:
-    """Write a module's weights in float16 with its configuration; the file appears whole or not at all."""
-    tensors = {name: value.detach().half().contiguous() for name, value in module.state_dict().items()}
+def save_weights(
+    module: nn.Module, config: "DataclassInstance", path: Path, dtype: torch.dtype = torch.float16
+) -> None:
+    """Write a module's weights with its configuration; the file appears whole or not at all."""
+    tensors = {name: value.detach().to(dtype).contiguous() for name, value in module.state_dict().items()}
     # One entry: safetensors writes several in whatever order its hash map holds them, and the bytes would vary.
     metadata = {type(config).__name__: json.dumps(dataclasses.asdict(config))}
     beside = path.with_name(path.name + ".partial")

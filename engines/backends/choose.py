@@ -5,7 +5,7 @@ import importlib
 from engines.backends.base import Backend, BackendError, one_line
 from engines.bundle import Bundle
 
-BACKENDS = ("ort", "trt-rtx", "trt")
+BACKENDS = ("ort", "trt-rtx", "trt", "torch-cuda")
 
 
 def make_backend(name: str, bundle: Bundle, threads: int | None = None) -> Backend:
@@ -17,8 +17,8 @@ def make_backend(name: str, bundle: Bundle, threads: int | None = None) -> Backe
         threads: For the CPU; None takes the runtime's choice.
 
     Raises:
-        BackendError: an unknown name, a runtime that is not installed, no GPU, a bundle without its plans, or a
-            factory that cannot be called.
+        BackendError: an unknown name, a runtime that is not installed, no GPU, a bundle without its plans or
+            weights, or a factory that cannot be called.
     """
     if name == "ort":
         from engines.backends.onnx_runtime import OnnxRuntimeBackend
@@ -28,6 +28,14 @@ def make_backend(name: str, bundle: Bundle, threads: int | None = None) -> Backe
         from engines.backends.tensorrt import TensorRTBackend
 
         return TensorRTBackend(bundle, name)
+    if name == "torch-cuda":
+        try:
+            from engines.backends.torch_cuda.open import open_on_gpu
+        except ImportError as error:
+            raise BackendError(
+                f"backend torch-cuda: torch is not installed: {one_line(error)}; pip install 'mulo-sd[reference]'"
+            ) from None
+        return open_on_gpu(bundle)
     if ":" in name:
         return _made_by_factory(name, bundle, threads)
     raise BackendError(f"backend: expected one of {', '.join(BACKENDS)} or module:factory, got {name!r}")

@@ -150,6 +150,7 @@ class Manifest(_Entry):
     max_neighbours: Positive
     prompt_grammar: FileEntry | None = None  # of the demo
     weights: tuple[FileEntry, ...] = ()  # which large graphs keep beside their ONNX files, and share
+    modules: dict[str, FileEntry] = {}  # safetensors of transformers by graph, tokenizer, samplers: for torch-cuda
     settings: Settings
 
     @model_validator(mode="after")
@@ -217,7 +218,7 @@ class Manifest(_Entry):
 
     def files(self) -> list[FileEntry]:
         """Return every file that the bundle must hold, the manifest aside."""
-        files = [self.codes, self.neighbours, *self.weights]
+        files = [self.codes, self.neighbours, *self.weights, *self.modules.values()]
         files += [self.prompt_grammar] if self.prompt_grammar else []
         files += [entry.null_condition for entry in self.models if entry.null_condition]
         for graph in self.graphs.values():

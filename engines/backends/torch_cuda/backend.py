@@ -1,0 +1,204 @@
+"""The backend: any models in torch on a device, on the CPU too, without a file."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Literal, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from engines.backends.base import BackendError, KVCache, Tensors, one_line
+from engines.backends.torch_cuda.cache import Storage, StoragePool, TorchCache
+from engines.backends.torch_cuda.check import Comparison, compare_kernels
+from engines.backends.torch_cuda.runner import Runner
+from engines.backends.torch_cuda.scores import DeviceScores, Sampling
+from engines.backends.torch_cuda.stateless import model_names, stateless_graphs
+from engines.backends.torch_cuda.weights import TransformerWeights, pack
+from engines.backends.torch_cuda.work import DeviceWork, host
+from reference.checkpoints.ta_tok import TATokDecoder
+from reference.models import Models
+from reference.transformer import TransformerConfig
+
+Kernels = Literal["triton", "torch"]
+# Slots beyond the sequence, where no bundle says how many: as many as an exported graph has.
+SPARE_SLOTS = 256
+
+
+def slot_count(config: TransformerConfig) -> int:
+    """Return how many slots a transformer's cache has where nobody says."""
+    return config.sequence_length + min(SPARE_SLOTS, config.grid_height * config.grid_width)
+
+
+class TorchBackend:
+    """Runs models in torch; an `engines.backends.base.ScoringBackend`.
+
+    Several decodes may run at once, from any threads: each pass, and each sampling, is done alone.
+
+    Attributes:
+        device: The GPU's name; None on the CPU.
+        kernels: "triton" where passes of few tokens run in fused kernels, else "torch".
+        notes: What was tried and is done without, a line each.
+        checks: How far fused kernels were from torch's, of each model (`self_check`).
+    """
+
+    name = "torch-cuda"
+
+    def __init__(
+        self,
+        models: Models,
+        dtype: torch.dtype = torch.float32,
+        device: str | torch.device = "cpu",
+        *,
+        slots: Mapping[str, int] | None = None,
+        ta_tok: TATokDecoder | None = None,
+        kernels: Kernels | None = None,
+        graphs: bool | None = None,
+        pdl: bool = False,
+    ) -> None:
+        """Put models on a device.
+
+        Args:
+            models: In any precision, on any device; those of transformers that have precision and device already are
+                shared, not copied.
+            dtype: Of weights, keys and values: float32, float16 or bfloat16. Logits and sampling are float32.
+            device: "cpu", "cuda" or one of several GPUs.
+            slots: Of each transformer's cache, by graph; None takes `slot_count`.
+            ta_tok: What makes features of Tar's semantic ids.
+            kernels: "triton" or "torch"; None takes Triton on a GPU where it is there.
+            graphs: Whether passes are captured as CUDA graphs; None does so on a GPU.
+            pdl: Let a fused kernel start while the one before it ends (programmatic dependent launch).
+        """
+        place = torch.device(device)
+        if place.type == "cuda" and place.index is None:
+            place = torch.device("cuda", torch.cuda.current_device())
+        self.work = DeviceWork(place)
+        self.dtype, self.notes = dtype, cast(list[str], [])
+        self.checks: dict[str, Comparison] = {}
+        pool = None
+        self.device: str | None = None
+        if place.type == "cuda":
+            self.device = torch.cuda.get_device_name(place)
+            # Sums of products in float32, whatever is multiplied.
+            torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
+            torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+            pool = torch.cuda.graph_pool_handle()
+            torch.cuda.synchronize(place)  # models may have been made on another stream a moment ago
+        self.runners: dict[str, Runner] = {}
+        self.slots = dict(slots or {})
+        with self.work.alone():
+            for number, name in enumerate(model_names(models)):
+                model = models.transformer(number)
+                self.runners[name] = Runner(pack(model, dtype, place), self.work, pool, self.notes)
+                self.slots.setdefault(name, slot_count(model.config))
+                if graphs is not None:
+                    self.runners[name].uses_graphs = graphs and place.type == "cuda"
+            self.graphs = stateless_graphs(models, ta_tok, dtype, place)
+        self.sampling, self.pool = Sampling(self.work), StoragePool()
+        self.kernels: Kernels = "torch"
+        wanted = kernels or ("triton" if place.type == "cuda" else "torch")
+        if wanted == "triton":
+            self.use_triton(pdl)
+
+    def weights(self, graph: str) -> TransformerWeights:
+        """Return a transformer's weights as they lie on the device."""
+        return self.runners[graph].weights
+
+    def use_triton(self, pdl: bool = False) -> bool:
+        """Let passes of few tokens run in fused kernels if they agree with torch's; return whether they do.
+
+        Where they do not, nothing changes and `notes` says why.
+        """
+        try:
+            from engines.backends.torch_cuda.fused import FusedPass
+
+            with self.work.alone():
+                for runner in self.runners.values():
+                    runner.fused = FusedPass(runner.weights, self.work.device, pdl)
+            failed = self.self_check()
+        except Exception as error:  # no triton, no compiler, a GPU that it does not know
+            failed = f"{type(error).__name__}: {one_line(error)}"
+        if failed is not None:
+            self.use_torch()
+            self.notes.append(f"fused kernels{' with pdl' if pdl else ''}: {failed}; torch's own are used")
+            return self.use_triton() if pdl else False
+        self.kernels = "triton"
+        self._forget_graphs()
+        return True
+
+    def use_torch(self) -> None:
+        """Let all passes run in torch's own operations."""
+        for runner in self.runners.values():
+            runner.fused = None
+        self.kernels = "torch"
+        self._forget_graphs()
+
+    def _forget_graphs(self) -> None:
+        """Drop what was captured with other kernels; of caches in use, it was captured under another key or agrees."""
+        for waiting in self.pool.free.values():
+            waiting.clear()
+
+    def self_check(self) -> str | None:
+        """Run one random pass of each transformer both ways; return why fused kernels cannot be used, or None."""
+        for name, runner in self.runners.items():
+            with self.work.alone():
+                found = compare_kernels(runner.weights, runner.fused, self.slots[name])
+            self.checks[name] = found
+            if not found.agrees:
+                return f"{name}: logits differ by {found.error:.2g} of their size, expected {found.tolerance:g} at most"
+        return None
+
+    @contextmanager
+    def _exactly(self) -> Iterator[None]:
+        """Convolve in full precision and in one order: a code that a sampler chooses may hang on the last bit."""
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+            yield
+
+    def run(self, graph: str, inputs: Tensors) -> dict[str, NDArray[Any]]:
+        """Run a stateless graph.
+
+        Raises:
+            BackendError: there is none of that name.
+        """
+        if graph not in self.graphs:
+            raise BackendError(f"graph {graph}: expected one of {', '.join(sorted(self.graphs))}")
+        with self.work.alone(), self._exactly():
+            outputs = self.graphs[graph]({name: self.work.put(value) for name, value in inputs.items()})
+            return {name: host(value) for name, value in outputs.items()}
+
+    def new_cache(self, graph: str, batch: int) -> TorchCache:
+        """Return zeroed keys and values; memory that an earlier cache had comes with the passes captured over it."""
+        with self.work.alone():
+            storage = self.pool.take(graph, batch)
+            if storage is None:
+                config = self.weights(graph).config
+                with torch.inference_mode(False):  # a tensor made there could be written nowhere else
+                    storage = Storage(config, batch, self.slots[graph], self.dtype, self.work.device)
+            storage.clear()
+            return self.pool.lend(graph, storage)
+
+    def _pass(self, graph: str, cache: KVCache, inputs: Tensors) -> DeviceScores:
+        assert isinstance(cache, TorchCache)
+        end, slots = int(inputs["write_index"].max()) + inputs["tokens"].shape[1], cache.storage.slots
+        if end > slots or inputs["slot_ranks"].shape[1] > slots:
+            got = max(end, inputs["slot_ranks"].shape[1])
+            raise BackendError(f"graph {graph}: expected writes into {slots} slots, got one that ends at {got}")
+        return DeviceScores(self.sampling, self.runners[graph].run(cache.storage, inputs))
+
+    def score(self, graph: str, cache: KVCache, inputs: Tensors) -> DeviceScores:
+        """Run one pass; its logits stay on the device. Rows may be of several requests (`DeviceScores.part`)."""
+        with self.work.alone():
+            return self._pass(graph, cache, inputs)
+
+    def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> NDArray[np.float32]:
+        """Run one pass; return its logits on the host."""
+        with self.work.alone():
+            return self._pass(graph, cache, inputs).logits()
+
+    def keep_slots(self, graph: str, cache: KVCache, slots: NDArray[np.int64]) -> None:
+        """Move slots to the front, on the device."""
+        assert isinstance(cache, TorchCache)
+        if len(slots) == 0 or int(slots[-1]) == len(slots) - 1:
+            return
+        with self.work.alone():
+            cache.storage.keep(self.work.put(slots))

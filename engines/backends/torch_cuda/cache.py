@@ -1,0 +1,161 @@
+"""Keys and values, and the static buffers around them that CUDA graphs are captured with."""
+
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from reference.transformer import TransformerConfig
+
+# As long a run as a pass is padded by at most, and what the attended part is rounded up to.
+MOST_PADDING, SLOT_STEP = 64, 256
+BUCKETS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
+# slot_ranks are int32 on the device; a position is smaller by far.
+DEAD = int(np.iinfo(np.int32).max)
+# Host buffers that may be on their way at once.
+IN_FLIGHT = 4
+
+
+def rounded_up(count: int, step: int) -> int:
+    """Return the next multiple of a step."""
+    return -(-count // step) * step
+
+
+def bucket(count: int) -> int:
+    """Return the number of tokens that a pass of `count` is padded to."""
+    fitting = [size for size in BUCKETS if size >= count]
+    return fitting[0] if fitting else rounded_up(count, MOST_PADDING)
+
+
+class PassInputs(NamedTuple):
+    """A pass's inputs on the device, int32 views of one buffer: T is the padded length, S all slots there are."""
+
+    tokens: Tensor  # Int32[B, T]
+    positions: Tensor  # Int32[B, T]
+    slot_ranks: Tensor  # Int32[B, S]
+    write_index: Tensor  # Int32[B]
+
+
+class _HostBuffer:
+    """A buffer of which copies to the device are made; not written again before the last one has arrived."""
+
+    def __init__(self, size: int, device: torch.device) -> None:
+        on_gpu = device.type == "cuda"
+        self.tensor = torch.full((size,), DEAD, dtype=torch.int32, pin_memory=on_gpu)
+        self.numbers: NDArray[np.int32] = self.tensor.numpy()
+        self.arrived: torch.cuda.Event | None = None
+        if on_gpu:
+            self.arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch gives it no types
+
+    def send(self, device: Tensor, length: int) -> None:
+        device[:length].copy_(self.tensor[:length], non_blocking=True)
+        if self.arrived is not None:
+            self.arrived.record()
+
+    def wait(self) -> None:
+        if self.arrived is not None:
+            self.arrived.synchronize()
+
+
+class Storage:
+    """The memory of one cache: it outlives the cache and serves the next, with the graphs captured over it.
+
+    Attributes:
+        keys: Float[layers, B, heads, S, head_dim].
+        values: The same.
+        graphs: Captured passes by what they were captured for.
+        seen: What was run once, and is captured when it comes again.
+    """
+
+    def __init__(
+        self, config: TransformerConfig, batch: int, slots: int, dtype: torch.dtype, device: torch.device
+    ) -> None:
+        self.batch, self.slots = batch, slots
+        self.capacity = rounded_up(slots + MOST_PADDING, SLOT_STEP)
+        shape = (config.layers, batch, config.heads, self.capacity, config.head_dim)
+        self.keys = torch.empty(shape, dtype=dtype, device=device)
+        self.values = torch.empty(shape, dtype=dtype, device=device)
+        # slot_ranks, write_index, tokens, positions; each starts at a multiple of 16 bytes.
+        self.ranks_end = batch * self.capacity
+        self.start = self.ranks_end + rounded_up(batch, 4)
+        size = self.start + 2 * rounded_up(batch * self.capacity, 4)
+        self.buffer = torch.full((size,), DEAD, dtype=torch.int32, device=device)
+        self.sending = [_HostBuffer(size, device) for _ in range(IN_FLIGHT if device.type == "cuda" else 1)]
+        self.sent = 0
+        self.graphs: dict[tuple[int, int], Any] = {}
+        self.seen: set[tuple[int, int]] = set()
+
+    def clear(self) -> None:
+        """Zero keys and values: unwritten slots have the weight 0, and 0 times what was left there may be NaN."""
+        self.keys.zero_()
+        self.values.zero_()
+
+    def views(self, length: int) -> PassInputs:
+        """Return the buffer's parts for a pass of `length` tokens a row."""
+        count = self.batch * length
+        second = self.start + rounded_up(count, 4)
+        return PassInputs(
+            self.buffer[self.start : self.start + count].view(self.batch, length),
+            self.buffer[second : second + count].view(self.batch, length),
+            self.buffer[: self.ranks_end].view(self.batch, self.capacity),
+            self.buffer[self.ranks_end : self.ranks_end + self.batch],
+        )
+
+    def send(self, inputs: Mapping[str, NDArray[Any]], length: int) -> None:
+        """Copy a pass's inputs to the device, in one copy.
+
+        What pads it is the last token once more: it sees what that one sees, and writes to slots that are dead.
+        """
+        host = self.sending[self.sent % len(self.sending)]
+        self.sent += 1
+        host.wait()
+        fed, count = inputs["tokens"].shape[1], self.batch * length
+        ranks = host.numbers[: self.ranks_end].reshape(self.batch, self.capacity)
+        given = inputs["slot_ranks"]
+        np.minimum(given, DEAD, out=ranks[:, : given.shape[1]], casting="unsafe")
+        host.numbers[self.ranks_end : self.ranks_end + self.batch] = inputs["write_index"]
+        second = self.start + rounded_up(count, 4)
+        for start, name in ((self.start, "tokens"), (second, "positions")):
+            part = host.numbers[start : start + count].reshape(self.batch, length)
+            part[:, :fed] = inputs[name]
+            part[:, fed:] = inputs[name][:, -1:]
+        host.send(self.buffer, second + count)
+
+    def keep(self, slots: Tensor) -> None:
+        """Move slots, Int64[n] ascending, to the front."""
+        for layers in (self.keys, self.values):
+            for layer in layers:  # one at a time: what is gathered is a copy
+                layer[:, :, : len(slots)] = layer[:, :, slots]
+
+
+@dataclass(eq=False)
+class TorchCache:
+    """A handle to keys and values; when it is dropped, its memory waits for the next."""
+
+    batch: int
+    graph: str
+    storage: Storage
+
+
+class StoragePool:
+    """Memory that was used before, by model and rows."""
+
+    def __init__(self) -> None:
+        self.free: dict[tuple[str, int], list[Storage]] = {}
+
+    def take(self, graph: str, batch: int) -> Storage | None:
+        """Return memory that is free, if there is any."""
+        waiting = self.free.setdefault((graph, batch), [])
+        return waiting.pop() if waiting else None
+
+    def lend(self, graph: str, storage: Storage) -> TorchCache:
+        """Return a handle; its memory is free again when nobody holds it."""
+        cache = TorchCache(storage.batch, graph, storage)
+        # Appending is atomic: whichever thread drops the handle, in whatever state, need not wait for a lock.
+        weakref.finalize(cache, self.free.setdefault((graph, storage.batch), []).append, storage)
+        return cache

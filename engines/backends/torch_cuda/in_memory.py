@@ -1,0 +1,93 @@
+"""A bundle without files: models of any size, on the device where they were made, and what a pipeline asks of them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from engines.backends.torch_cuda.backend import TorchBackend
+from engines.backends.torch_cuda.stateless import model_names
+from engines.bundle import Bundle
+from engines.bundle.manifest import SCHEMA_VERSION, Family, Manifest, Precision
+from reference.codebook import neighbours
+from reference.models import Models
+from reference.transformer import Transformer
+
+PRECISIONS: dict[torch.dtype, Precision] = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
+UNKNOWN = "0" * 64
+
+
+def _entry(name: str, model: Transformer, slots: int) -> dict[str, Any]:
+    config = model.config
+    return {
+        "graph": name,
+        "condition_graph": f"{name}_condition",
+        "grid_height": config.grid_height,
+        "grid_width": config.grid_width,
+        "vocabulary": config.vocabulary,
+        "prefix_length": config.prefix_length,
+        "condition": config.condition,
+        "condition_width": config.condition_width or 1,
+        "condition_ids": 0 if config.condition_width else config.prefix_vocabulary,
+        "layers": config.layers,
+        "heads": config.heads,
+        "head_dim": config.head_dim,
+        "dim": config.dim,
+        "slots": slots,
+        "weights_sha256": UNKNOWN,
+    }
+
+
+def _null_condition(model: Transformer) -> NDArray[Any] | None:
+    null = model.null_condition()
+    if null is None:
+        return None
+    null = null.detach().cpu()
+    array: NDArray[Any] = (null.float() if null.is_floating_point() else null).numpy()
+    return array
+
+
+@torch.inference_mode()
+def bundle_in_memory(models: Models, backend: TorchBackend, family: Family, max_neighbours: int = 64) -> Bundle:
+    """Return a bundle that holds the sizes of models, their codes and null conditions, and no file.
+
+    Its pipeline takes conditions in numbers: `Pipeline(bundle, backend).generate(Condition(...))`.
+
+    Args:
+        models: Published families' (a class, a caption or features), trained or not.
+        backend: Made for them.
+        family: Whose models they are: "llamagen" or "tar".
+        max_neighbours: Of every code; the codebook is searched on the backend's device.
+    """
+    nothing = {"path": "nothing", "sha256": UNKNOWN, "size_bytes": 0}
+    numbers: dict[str, float] = {"build_seconds": 0, "measured_error": 0, "tolerance": 0}
+    graph: dict[str, Any] = {"onnx": nothing, "inputs": (), "outputs": (), "dynamic": {}, "error_of": "nothing"}
+    codebook = F.normalize(models.tokenizer.codebook.detach().to(backend.work.device).float(), dim=-1)
+    entries = [
+        _entry(name, models.transformer(number), backend.slots[name]) for number, name in enumerate(model_names(models))
+    ]
+    manifest = Manifest.model_validate(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "name": "in memory",
+            "family": family,
+            "precision": PRECISIONS[backend.dtype],
+            "created": "",
+            "tools": {},
+            "settings": {},
+            "token_pixels": models.tokenizer.config.factor,
+            "models": entries,
+            "tokenizer_sha256": UNKNOWN,
+            "graphs": dict.fromkeys(backend.graphs, graph | numbers),
+            "neighbours": nothing,
+            "codes": nothing,
+            "code_dim": codebook.shape[1],
+            "max_neighbours": max_neighbours,
+        }
+    )
+    nulls = tuple(_null_condition(models.transformer(number)) for number in range(len(entries)))
+    table: NDArray[np.int64] = neighbours(codebook, max_neighbours).numpy()
+    return Bundle(Path("in-memory"), manifest, table, codebook.cpu().numpy(), nulls)

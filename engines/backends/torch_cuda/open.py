@@ -1,0 +1,114 @@
+"""A bundle's backend: its modules' weights, on the GPU."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from engines.backends.base import BackendError, one_line
+from engines.backends.torch_cuda.backend import TorchBackend
+from engines.bundle import Bundle
+from engines.bundle.manifest import MANIFEST_NAME, SEMANTIC_FEATURES, down_sampler_graph, up_sampler_graph
+from reference.checkpoints.ta_tok import TATokDecoder, load_ta_tok
+from reference.checkpoints.vq import load_vq
+from reference.models import Models
+from reference.tokenizer import ImageTokenizer
+from reference.weights import (
+    WeightsError,
+    load_latent_down_sampler,
+    load_latent_up_sampler,
+    load_tokenizer,
+    load_transformer,
+)
+
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+TOKENIZER = "tokenizer"
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    with safe_open(path, framework="pt") as file:
+        return dict(file.metadata() or {})
+
+
+def _tokenizer(path: Path) -> ImageTokenizer:
+    return load_vq(path) if "VQConfig" in _metadata(path) else load_tokenizer(path)
+
+
+def _ta_tok(path: Path, count: int) -> TATokDecoder:
+    told = json.loads(_metadata(path).get("TATokConfig", "{}"))
+    decoder = load_ta_tok(path, count, int(told.get("heads", 12)))
+    # Neither is told by the tensors.
+    decoder.config = dataclasses.replace(decoder.config, unit_codes=bool(told.get("unit_codes", True)))
+    return decoder
+
+
+def load_modules(bundle: Bundle) -> tuple[Models, TATokDecoder | None]:
+    """Load a bundle's modules, float32 on the CPU.
+
+    Raises:
+        BackendError: the bundle holds none, or a file is none of them.
+    """
+    manifest, modules = bundle.manifest, bundle.manifest.modules
+    needed = [*(entry.graph for entry in manifest.models), TOKENIZER]
+    needed += [SEMANTIC_FEATURES] if SEMANTIC_FEATURES in manifest.graphs else []
+    missing = [name for name in needed if name not in modules]
+    if missing:
+        raise BackendError(
+            f"{bundle.path / MANIFEST_NAME}: no weights of {', '.join(missing)}; build the bundle again with "
+            f"`python -m export.build --backend torch-cuda --force --precision {manifest.precision}`"
+        )
+    files = {name: bundle.file(entry) for name, entry in modules.items()}
+    ratios = range(1, manifest.target.grid_height + 1)
+    up = {ratio: files[name] for ratio in ratios if (name := up_sampler_graph(ratio, "latent")) in files}
+    down = {ratio: files[name] for ratio in ratios if (name := down_sampler_graph(ratio, "latent")) in files}
+    try:
+        target, *drafters = (load_transformer(files[entry.graph]) for entry in manifest.models)
+        models = Models(
+            target,
+            tuple(drafters),
+            _tokenizer(files[TOKENIZER]),
+            {ratio: load_latent_up_sampler(path) for ratio, path in up.items()},
+            {ratio: load_latent_down_sampler(path) for ratio, path in down.items()},
+        )
+        ta_tok = None
+        if SEMANTIC_FEATURES in files:
+            ta_tok = _ta_tok(files[SEMANTIC_FEATURES], manifest.target.prefix_length)
+    except (WeightsError, SafetensorError, OSError, ValueError) as error:
+        raise BackendError(f"{bundle.path}: its weights cannot be used: {one_line(error)}") from None
+    for number, entry in enumerate(manifest.models):
+        config = models.transformer(number).config
+        expected = (entry.layers, entry.heads, entry.dim, entry.vocabulary, entry.prefix_length, entry.grid_height)
+        found = (
+            *(config.layers, config.heads, config.dim),
+            *(config.vocabulary, config.prefix_length, config.grid_height),
+        )
+        if found != expected:
+            raise BackendError(f"{files[entry.graph]}: expected a transformer as the manifest says, got another")
+    return models, ta_tok
+
+
+def open_on_device(bundle: Bundle, device: str | torch.device) -> TorchBackend:
+    """Return the backend of a bundle on any device, in the bundle's precision.
+
+    Raises:
+        BackendError: the bundle holds no weights, or a file is none of them.
+    """
+    models, ta_tok = load_modules(bundle)
+    slots = {entry.graph: entry.slots for entry in bundle.manifest.models}
+    return TorchBackend(models, DTYPES[bundle.manifest.precision], device, slots=slots, ta_tok=ta_tok)
+
+
+def open_on_gpu(bundle: Bundle) -> TorchBackend:
+    """Return the backend "torch-cuda" of a bundle.
+
+    Raises:
+        BackendError: no GPU, or a bundle without weights.
+    """
+    if not torch.cuda.is_available():
+        raise BackendError(
+            "backend torch-cuda: expected an NVIDIA GPU and a torch that was built for it, found none; "
+            "use --backend ort on the CPU"
+        )
+    return open_on_device(bundle, "cuda")

@@ -1,0 +1,109 @@
+"""Passes of one model: padded to few lengths, under CUDA graphs, in fused kernels where few tokens are fed."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from engines.backends.torch_cuda.cache import SLOT_STEP, Storage, bucket, rounded_up
+from engines.backends.torch_cuda.eager import run_eagerly
+from engines.backends.torch_cuda.weights import TransformerWeights
+from engines.backends.torch_cuda.work import DeviceWork
+
+
+class CapturedPass:
+    """A CUDA graph of a pass over one cache's memory; its logits lie where they lay when it was captured."""
+
+    def __init__(self, graph: torch.cuda.CUDAGraph, logits: Tensor) -> None:
+        self.graph, self.logits = graph, logits
+
+
+class Runner:
+    """Runs one model's passes.
+
+    Attributes:
+        fused: Its fused kernels, an `engines.backends.torch_cuda.fused.FusedPass`; None where there are none.
+        uses_graphs: Whether a pass that comes a second time is captured.
+        pads: Whether passes are padded, so that few lengths are captured.
+        notes: What went wrong and was done without.
+    """
+
+    def __init__(self, weights: TransformerWeights, work: DeviceWork, pool: Any, notes: list[str]) -> None:
+        """Prepare passes.
+
+        Args:
+            weights: On the device.
+            work: Where passes are made.
+            pool: The memory that all graphs share; None on the CPU.
+            notes: As above.
+        """
+        self.weights, self.work, self.pool, self.notes = weights, work, pool, notes
+        self.fused: Any = None
+        self.uses_graphs = self.pads = work.stream is not None
+
+    def run(self, storage: Storage, inputs: Mapping[str, NDArray[Any]]) -> Tensor:
+        """Run a pass; return its logits, Float32[B, T, V], a tensor of their own.
+
+        Args:
+            storage: Keys and values; written.
+            inputs: As `engines.backends.base.Backend.feed` takes them; rows may differ in everything.
+        """
+        tokens = inputs["tokens"]
+        fed = tokens.shape[1]
+        if (tokens < 0).any():  # a prefill, or rows among which one is: embeddings come along, and nothing is captured
+            storage.send(inputs, fed)
+            attended = self._attended(storage, inputs, fed)
+            prefix = self.work.put(np.asarray(inputs["prefix"], dtype=np.float32))
+            views = storage.views(fed)
+            return run_eagerly(self.weights, storage.keys, storage.values, views, attended, prefix).float()
+        length = bucket(fed) if self.pads else fed
+        storage.send(inputs, length)
+        fused = self.fused is not None and self.fused.takes(storage.batch * length)
+        # Fused kernels read from the device how many slots are filled: one graph a length.
+        key = (length, 0 if fused else self._attended(storage, inputs, length))
+        logits = self._captured_or_not(storage, key)
+        return logits[:, :fed].to(torch.float32, copy=True)
+
+    def _attended(self, storage: Storage, inputs: Mapping[str, NDArray[Any]], length: int) -> int:
+        filled = int(inputs["write_index"].max()) + length
+        return min(rounded_up(filled, SLOT_STEP), storage.capacity) if self.pads else filled
+
+    def _captured_or_not(self, storage: Storage, key: tuple[int, int]) -> Tensor:
+        found = storage.graphs.get(key)
+        if found is None and key in storage.seen and self.uses_graphs:
+            found = self._capture(storage, key)
+        if found is None:
+            storage.seen.add(key)
+            return self._compute(storage, key)
+        found.graph.replay()
+        logits: Tensor = found.logits
+        return logits
+
+    def _compute(self, storage: Storage, key: tuple[int, int]) -> Tensor:
+        length, attended = key
+        if attended:
+            return run_eagerly(self.weights, storage.keys, storage.values, storage.views(length), attended)
+        logits: Tensor = self.fused.run(storage.keys, storage.values, storage.views(length))
+        return logits
+
+    def _capture(self, storage: Storage, key: tuple[int, int]) -> CapturedPass | None:
+        """Capture a pass; it has run before, so that kernels are compiled and libraries are ready."""
+        graph = torch.cuda.CUDAGraph()
+        torch.cuda.synchronize(self.work.device)
+        graph.capture_begin(pool=self.pool, capture_error_mode="thread_local")
+        try:
+            logits = self._compute(storage, key)
+        except Exception as error:  # whatever a library does that a capture does not allow
+            try:
+                graph.capture_end()
+            except RuntimeError as second:  # an invalidated capture says so once more
+                error.add_note(str(second))
+            self.uses_graphs = False
+            self.notes.append(f"no CUDA graphs: a pass could not be captured: {str(error).splitlines()[0]}")
+            return None
+        graph.capture_end()
+        captured = storage.graphs[key] = CapturedPass(graph, logits)
+        return captured
