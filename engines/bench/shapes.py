@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from engines.backends.base import Backend
 from engines.bench.errors import BenchError
 from engines.bundle import Bundle, Manifest
-from engines.bundle.manifest import down_sampler_graph, up_sampler_graph
+from engines.bundle.manifest import SCHEMA_VERSION, down_sampler_graph, up_sampler_graph
 from engines.pipeline import Pipeline
 from reference.checkpoints.vq import VQ_16, VQConfig, VQTokenizer
 from reference.models import Models
@@ -226,7 +226,7 @@ def shape_bundle(shape: Shape, models: Models, precision: str) -> Bundle:
     chain = {"drafters": tuple(range(1, len(shape.models)))} if len(shape.models) > 1 else {"mode": "ar"}
     manifest = Manifest.model_validate(
         {
-            "schema_version": 3,
+            "schema_version": SCHEMA_VERSION,
             "name": shape.name,
             "family": "tar" if shape.models[0].condition == "features" else "llamagen",
             "precision": precision,

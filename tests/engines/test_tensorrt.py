@@ -394,7 +394,9 @@ def test_the_fake_cuda_has_only_what_cuda_has() -> None:
 
 
 def test_unknown_backend(bundle: Bundle) -> None:
-    with pytest.raises(BackendError, match="expected one of ort, trt-rtx, trt, torch-cuda or module:factory, got 'cuda'"):
+    with pytest.raises(
+        BackendError, match="expected one of ort, trt-rtx, trt, torch-cuda or module:factory, got 'cuda'"
+    ):
         make_backend("cuda", bundle)
 
 

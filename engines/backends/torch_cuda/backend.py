@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from engines.backends.base import BackendError, KVCache, Tensors, one_line
-from engines.backends.torch_cuda.cache import Storage, StoragePool, TorchCache
+from engines.backends.torch_cuda.cache import SharedRows, Storage, StoragePool, TorchCache, empty_caches
 from engines.backends.torch_cuda.check import Comparison, compare_kernels
 from engines.backends.torch_cuda.runner import Runner
 from engines.backends.torch_cuda.scores import DeviceScores, Sampling
@@ -43,6 +43,7 @@ class TorchBackend:
     """
 
     name = "torch-cuda"
+    pads_passes = True
 
     def __init__(
         self,
@@ -70,7 +71,7 @@ class TorchBackend:
             pdl: Let a fused kernel start while the one before it ends (programmatic dependent launch).
         """
         place = torch.device(device)
-        if place.type == "cuda" and place.index is None:
+        if str(place) == "cuda":
             place = torch.device("cuda", torch.cuda.current_device())
         self.work = DeviceWork(place)
         self.dtype, self.notes = dtype, cast(list[str], [])
@@ -171,11 +172,22 @@ class TorchBackend:
         with self.work.alone():
             storage = self.pool.take(graph, batch)
             if storage is None:
-                config = self.weights(graph).config
-                with torch.inference_mode(False):  # a tensor made there could be written nowhere else
-                    storage = Storage(config, batch, self.slots[graph], self.dtype, self.work.device)
+                storage = self._storage(graph, batch)
             storage.clear()
             return self.pool.lend(graph, storage)
+
+    def _storage(self, graph: str, rows: int) -> Storage:
+        config, slots = self.weights(graph).config, self.slots[graph]
+        caches = empty_caches(config, rows, slots, self.dtype, self.work.device)
+        with torch.inference_mode(False):
+            return Storage(*caches, slots)
+
+    def new_pool(self, graph: str, rows: int) -> SharedRows:
+        """Return zeroed keys and values of which decodes take rows."""
+        with self.work.alone():
+            storage = self._storage(graph, rows)
+            storage.clear()
+            return SharedRows(graph, storage, self.work)
 
     def _pass(self, graph: str, cache: KVCache, inputs: Tensors) -> DeviceScores:
         assert isinstance(cache, TorchCache)

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from engines.backends.torch_cuda.work import DeviceWork
 from reference.transformer import TransformerConfig
 
 # As long a run as a pass is padded by at most, and what the attended part is rounded up to.
@@ -62,6 +63,15 @@ class _HostBuffer:
             self.arrived.synchronize()
 
 
+def empty_caches(
+    config: TransformerConfig, rows: int, slots: int, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Return memory for keys and values, Float[layers, rows, heads, S, head_dim], with room for padding."""
+    shape = (config.layers, rows, config.heads, rounded_up(slots + MOST_PADDING, SLOT_STEP), config.head_dim)
+    with torch.inference_mode(False):  # a tensor made there could be written nowhere else
+        return torch.empty(shape, dtype=dtype, device=device), torch.empty(shape, dtype=dtype, device=device)
+
+
 class Storage:
     """The memory of one cache: it outlives the cache and serves the next, with the graphs captured over it.
 
@@ -72,14 +82,11 @@ class Storage:
         seen: What was run once, and is captured when it comes again.
     """
 
-    def __init__(
-        self, config: TransformerConfig, batch: int, slots: int, dtype: torch.dtype, device: torch.device
-    ) -> None:
-        self.batch, self.slots = batch, slots
-        self.capacity = rounded_up(slots + MOST_PADDING, SLOT_STEP)
-        shape = (config.layers, batch, config.heads, self.capacity, config.head_dim)
-        self.keys = torch.empty(shape, dtype=dtype, device=device)
-        self.values = torch.empty(shape, dtype=dtype, device=device)
+    def __init__(self, keys: Tensor, values: Tensor, slots: int) -> None:
+        """Take memory, `empty_caches` or rows of it, of which `slots` slots are for use and others for padding."""
+        self.keys, self.values, self.slots = keys, values, slots
+        device, batch = keys.device, keys.shape[1]
+        self.batch, self.capacity = batch, keys.shape[3]
         # slot_ranks, write_index, tokens, positions; each starts at a multiple of 16 bytes.
         self.ranks_end = batch * self.capacity
         self.start = self.ranks_end + rounded_up(batch, 4)
@@ -126,6 +133,12 @@ class Storage:
             part[:, fed:] = inputs[name][:, -1:]
         host.send(self.buffer, second + count)
 
+    def rows(self, first_row: int, count: int) -> "Storage":
+        """Return some of the rows as memory of their own passes."""
+        part = slice(first_row, first_row + count)
+        with torch.inference_mode(False):  # a tensor made there could be written nowhere else
+            return Storage(self.keys[:, part], self.values[:, part], self.slots)
+
     def keep(self, slots: Tensor) -> None:
         """Move slots, Int64[n] ascending, to the front."""
         for layers in (self.keys, self.values):
@@ -140,6 +153,29 @@ class TorchCache:
     batch: int
     graph: str
     storage: Storage
+
+
+class SharedRows:
+    """Memory of several decodes with one model, each of which takes rows; an `engines.backends.base.CachePool`.
+
+    Every range of rows that passes are made over keeps the graphs captured for it.
+    """
+
+    def __init__(self, graph: str, storage: Storage, work: DeviceWork) -> None:
+        self.graph, self.storage, self.work = graph, storage, work
+        self.ranges: dict[tuple[int, int], Storage] = {}
+
+    def rows(self, first_row: int, count: int) -> TorchCache:
+        """Return a handle to some of the rows."""
+        with self.work.alone():
+            if (first_row, count) not in self.ranges:
+                self.ranges[first_row, count] = self.storage.rows(first_row, count)
+        return TorchCache(count, self.graph, self.ranges[first_row, count])
+
+    def clear(self, first_row: int, count: int) -> None:
+        """Set some of the rows to zeros."""
+        with self.work.alone():
+            self.rows(first_row, count).storage.clear()
 
 
 class StoragePool:

@@ -67,14 +67,9 @@ class DeviceScores:
     def __init__(self, sampling: Sampling, logits: Tensor) -> None:
         self.sampling, self.work, self.tensor = sampling, sampling.work, logits
 
-    def part(self, rows: slice, fed: slice = slice(None)) -> "DeviceScores":
-        """Return those of one request of a pass that served several.
-
-        Args:
-            rows: Of the batch, the conditional one first.
-            fed: The tokens that the request fed.
-        """
-        return DeviceScores(self.sampling, self.tensor[rows, fed])
+    def part(self, first_row: int, batch: int, fed: int) -> "DeviceScores":
+        """Return those of one of the decodes that shared a pass: its rows, and the tokens that it fed."""
+        return DeviceScores(self.sampling, self.tensor[first_row : first_row + batch, :fed])
 
     def _of(self, rows: Tokens) -> Tensor:
         """Return [B, n, V]; consecutive rows without a copy."""
