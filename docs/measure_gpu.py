@@ -1,8 +1,8 @@
 """python docs/measure_gpu.py --out DIR: what only a GPU shows, in one run; docs/performance.md has the results.
 
 Parts, each of which prints its lines as they come and writes them to DIR/PART.json: `check` (decodes on the GPU equal
-the CPU's, in fused kernels and in torch's), `kernels` (a pass of one token, by kind of kernel), `batch` (images a second by
-how many are drawn at once), `tensorrt` (whether TensorRT for RTX runs here). The benchmark of published shapes is a
+the CPU's, in fused kernels and in torch's), `kernels` (passes of few tokens, by kind), `batch` (images a second
+by how many are drawn at once), `tensorrt` (whether TensorRT for RTX runs here). The benchmark of published shapes is a
 command of its own: python -m engines.bench --shape llamagen-xl-512 tar-lp-1024 --device cuda --precision fp16 --quick.
 """
 

@@ -1,6 +1,7 @@
 """Draw every prompt of a file into a folder; what is there already is not drawn again."""
 
 import json
+from collections import deque
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -11,6 +12,7 @@ from PIL import Image
 from engines.bundle.manifest import MANIFEST_NAME
 from engines.layouts import LayoutError, Task
 from engines.pipeline import Pipeline
+from engines.session import Request, Session
 from engines.settings import Settings
 from engines.whole_files import write_whole
 
@@ -85,8 +87,8 @@ class Run:
                 if not (self.folder / name).is_file():
                     yield number, place
 
-    def draw(self, progress: Callable[[int], None] = lambda done: None) -> int:
-        """Draw what is missing; return how many files that were.
+    def draw(self, progress: Callable[[int], None] = lambda done: None, batch: int = 1) -> int:
+        """Draw what is missing, `batch` images at a time; return how many files that were.
 
         Raises:
             LayoutError: a prompt is not understood, or a file cannot be written; what is drawn stays.
@@ -95,20 +97,28 @@ class Run:
         for task in self.tasks:
             for name, text in task.texts.items():
                 self._write(name, lambda path, text=text: path.write_text(text, encoding="utf-8"))  # type: ignore[misc]
-        for number, place in list(self.missing()):
-            progress(there + drawn)
-            task = self.tasks[number]
-            try:
-                tiles = [
-                    self.pipeline.generate(task.prompt, seed=seed, **dict(self.settings)).image
-                    for seed in self.seeds[number][place]
-                ]
-            except ValueError as error:
-                raise LayoutError(f"prompt {number + 1} of {len(self.tasks)}: {error}") from None
-            self._write(task.images[place], tiled(tiles).save)
-            drawn += 1
+        with self.pipeline.session(batch) as session:
+            for number, place, requests in self._asked(session, 2 * batch):
+                progress(there + drawn)
+                try:
+                    tiles = [request.result().image for request in requests]
+                except ValueError as error:
+                    raise LayoutError(f"prompt {number + 1} of {len(self.tasks)}: {error}") from None
+                self._write(self.tasks[number].images[place], tiled(tiles).save)
+                drawn += 1
         progress(there + drawn)
         return drawn
+
+    def _asked(self, session: Session, ahead: int) -> Iterator[tuple[int, int, list[Request]]]:
+        """Return every missing file and the requests of its tiles, in order, having asked for `ahead` images more."""
+        waiting: deque[tuple[int, int, list[Request]]] = deque()
+        for number, place in list(self.missing()):
+            prompt, seeds = self.tasks[number].prompt, self.seeds[number][place]
+            asked = [session.submit(prompt, seed, **dict(self.settings)) for seed in seeds]
+            waiting.append((number, place, asked))
+            if sum(len(requests) for _, _, requests in waiting) > ahead:
+                yield waiting.popleft()
+        yield from waiting
 
     def _write(self, name: str, write: Callable[[Path], Any]) -> None:
         path = self.folder / name

@@ -28,6 +28,7 @@ from engines.layouts import LAYOUTS, LayoutError, read_tasks
 from engines.overlay import draw_overlay
 from engines.pipeline import Pipeline, Result, load
 from engines.prompts import PlanError, PromptError, load_plan, make_plan, parse, save_plan
+from engines.session import MOST_AT_ONCE
 from engines.setting_arguments import add_setting_arguments, settings_from_arguments
 from engines.settings import MODES, UNDRAFTED_MODES, SettingsError
 from engines.storyboard import draw_storyboard
@@ -56,6 +57,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--layout", choices=tuple(LAYOUTS), help="of the folder: a line a prompt, or a scorer's; default: plain"
     )
+    parser.add_argument("--batch", type=int, metavar="N", help="with --prompts: images drawn at once; default: 1")
     parser.add_argument("--samples", type=int, help="images a prompt; default: what the scorer expects")
     parser.add_argument("--mode", choices=MODES, help="default: the bundle's")
     parser.add_argument("--seed", type=int, default=0)
@@ -150,6 +152,9 @@ def _generate_many(arguments: argparse.Namespace, console: Console) -> None:
         raise LayoutError(f"prompts: expected no {given[0].replace('_', '-')} beside --prompts")
     if not 0 <= arguments.seed < 2**64:
         raise SettingsError(f"seed: expected an integer in 0..2^64 - 1, got {arguments.seed}")
+    batch = 1 if arguments.batch is None else arguments.batch
+    if not 1 <= batch <= MOST_AT_ONCE:
+        raise SettingsError(f"batch: expected 1..{MOST_AT_ONCE} images at once, got {batch}")
     tasks = read_tasks(arguments.layout or "plain", arguments.prompts, arguments.samples)
     pipeline = _open(arguments, console)
     settings = pipeline.settings(mode=arguments.mode, **settings_from_arguments(arguments))
@@ -157,7 +162,7 @@ def _generate_many(arguments: argparse.Namespace, console: Console) -> None:
     columns = (TextColumn("images"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task("", total=run.total)
-        drawn = run.draw(lambda done: progress.update(bar, completed=done))
+        drawn = run.draw(lambda done: progress.update(bar, completed=done), batch)
     print(f"{arguments.out}: {run.total} images of {len(tasks)} prompts, {drawn} drawn now")
 
 
@@ -193,7 +198,7 @@ def main() -> int:
         if arguments.prompts is not None:
             _generate_many(arguments, console)
             return 0
-        for name in ("layout", "samples"):
+        for name in ("layout", "samples", "batch"):
             if getattr(arguments, name) is not None:
                 raise LayoutError(f"{name}: expected it beside --prompts alone")
         pipeline, described, result = _generate(arguments, console)

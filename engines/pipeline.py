@@ -164,6 +164,7 @@ class Pipeline:
         progress: Progress = lambda done, total: None,
         record_logits: bool = False,
         watch: Callable[[Decoder], None] = lambda decoder: None,
+        accepted: Accepted | None = None,
         **changes: object,
     ) -> Result:
         """Draw one image.
@@ -177,6 +178,7 @@ class Pipeline:
             progress: Called with the cells decided and the cells of the image.
             record_logits: Keep the logits of every pass in the trace.
             watch: Told of the decoder before it begins.
+            accepted: Replays acceptances, as `engines.bench` does.
             changes: Other settings, by name.
 
         Raises:
@@ -190,7 +192,8 @@ class Pipeline:
             raise SettingsError(f"seed: expected an integer in 0..2^64 - 1, got {seed}")
         described = self.describe(prompt, seed, plan)
         started = time.perf_counter()
-        decoded = self.decode(described.condition, settings, seed, draft, progress, record_logits, watch=watch)
+        given = (draft, progress, record_logits, watch, accepted)
+        decoded = self.decode(described.condition, settings, seed, *given)
         image = self.image_from_tokens(decoded.tokens)
         trace = decoded.trace
         stats = Stats(

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from engines.bench.demo_table import ModeRow
 from engines.bench.passes import PassRow
 from engines.bench.shape_rows import NOTE, ShapeRow
+from engines.bench.throughput import ThroughputRow
 
 matplotlib.use("Agg")
 
@@ -86,6 +87,23 @@ def draw_passes(rows: Sequence[PassRow], title: str) -> bytes:
     axes.set_xticks(fed, [str(value) for value in fed])
     axes.set(title=title, xlabel="tokens fed by a pass (T), full cache", ylabel="milliseconds (log scale)")
     axes.grid(alpha=0.3, which="both")
+    axes.legend(fontsize=9)
+    figure.tight_layout()
+    return _png(figure)
+
+
+def draw_throughput(rows: Sequence[ThroughputRow], title: str) -> bytes:
+    """Return a picture of images a second by how many are drawn at once, PNG."""
+    figure, axes = pyplot.subplots(figsize=(7, 4.5))
+    for marker, label in zip(MARKERS, dict.fromkeys(row.label for row in rows), strict=False):
+        own = [row for row in rows if row.label == label]
+        axes.plot([row.size for row in own], [row.per_second for row in own], marker=marker, label=label)
+    sizes = sorted({row.size for row in rows})
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(sizes, [str(size) for size in sizes])
+    axes.set_ylim(bottom=0)
+    axes.set(title=title, xlabel="images at once", ylabel="images a second")
+    axes.grid(alpha=0.3)
     axes.legend(fontsize=9)
     figure.tight_layout()
     return _png(figure)

@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -13,9 +14,10 @@ from engines.bench.demo_table import Eager, compare, mode_rows
 from engines.bench.errors import BenchError
 from engines.bench.floors import BYTES, Machine, measure_cpu, model_size
 from engines.bench.fresh import PROMPT, STARTS, fresh_figures, start_up
-from engines.bench.modes import EAGER, MODE_NAMES, modes_of
+from engines.bench.modes import EAGER, MODE_NAMES, BenchMode, modes_of
 from engines.bench.passes import pass_rows
 from engines.bench.record import RECORD_NAME, Record
+from engines.bench.throughput import QUICK_SIZES, SIZES, ThroughputRow, throughput
 from engines.bench.timed import timer_seconds_per_call
 from engines.bench.workload import Drawing, random_condition
 from engines.demo_bundle import build_demo_bundle, demo_bundle_path
@@ -99,6 +101,7 @@ def run_demo(arguments: argparse.Namespace, console: Console, progress: MakeProg
     written = [record.write_figure("modes.png", figures.draw_modes(rows, title))]
     console.print(tables.mode_table(rows, title))
     console.print(tables.bucket_table(rows))
+    written.append(_throughput(arguments, pipeline, drawings, record, console, progress))
     with progress(1) as advance:
         starts = start_up(path, arguments.backend, arguments.threads, prompt, 1 if arguments.quick else STARTS)
         advance("starts")
@@ -108,6 +111,30 @@ def run_demo(arguments: argparse.Namespace, console: Console, progress: MakeProg
         written.append(_floors(arguments, pipeline, record, console, progress))
     for file in (*written, arguments.out / RECORD_NAME):
         console.print(str(file), highlight=False, soft_wrap=True)
+
+
+def _throughput(
+    arguments: argparse.Namespace,
+    pipeline: Pipeline,
+    drawings: list[Drawing],
+    record: Record,
+    console: Console,
+    progress: MakeProgress,
+) -> Path:
+    """Draw several at once, autoregressively and as the bundle does; return the figure."""
+    manifest, sizes = pipeline.bundle.manifest, QUICK_SIZES if arguments.quick else SIZES
+    own = BenchMode("own", f"the bundle's own: {manifest.settings.mode}")
+    several = [replace(drawings[number % len(drawings)], seed=number) for number in range(max(sizes))]
+    rows: list[ThroughputRow] = []
+    with progress(None) as advance:
+        for mode in (*modes_of(0, [name for name in arguments.modes or ["ar"] if name == "ar"]), own):
+            advance(f"several at once: {mode.label}")
+            for row in throughput(pipeline, mode, several, sizes):
+                rows.append(row)
+                record.append(row.to_json(), "throughput")
+    title = f"images at once: {manifest.name} in {manifest.precision} on {arguments.backend}"
+    console.print(tables.throughput_table(rows, title))
+    return record.write_figure("throughput.png", figures.draw_throughput(rows, title))
 
 
 def _floors(

@@ -10,6 +10,7 @@ from engines.bench.fresh import TARGETS, within_target
 from engines.bench.passes import PassRow
 from engines.bench.shape_rows import NOTE, ShapeRow
 from engines.bench.spread import Spread
+from engines.bench.throughput import ThroughputRow
 from engines.bench.timed import BUCKET_NAMES
 
 NOTHING = "-"
@@ -131,6 +132,19 @@ def pass_table(rows: Sequence[PassRow], title: str) -> Table:
             f"{row.ratio:.1f}",
             row.floor.binds,
             *(f"{1e3 * floor.seconds:.3g}" for floor in row.others),
+        )
+    return table
+
+
+def throughput_table(rows: Sequence[ThroughputRow], title: str) -> Table:
+    """Return images a second by how many are drawn at once."""
+    table = _table(
+        title, ("mode", "at once", "images", "seconds", "images/s", "x one at a time", "passes", "their own")
+    )
+    for row in rows:
+        table.add_row(
+            *(row.label, str(row.size), str(row.images), f"{row.seconds:.2f}", f"{row.per_second:.2f}"),
+            *(f"{row.over_one:.2f}", str(row.passes), str(row.own_passes)),
         )
     return table
 

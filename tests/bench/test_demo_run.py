@@ -37,8 +37,12 @@ def test_a_short_run(
     assert record["start"]["first_image"]["median"] > record["start"]["import_and_open"]["median"]
     assert record["passes"][-1]["fed"] == 1024
     assert record["machine"]["rates"]["fp32"] > 0
-    assert sorted(path.name for path in out.iterdir()) == ["bench.json", "modes.png", "passes.png"]
-    for name in ("modes.png", "passes.png"):
+    assert [(row["size"], row["images"]) for row in record["throughput"]] == [(1, 4), (4, 4)]
+    # A pass that several share is counted once.
+    assert record["throughput"][0]["passes"] == record["throughput"][0]["own_passes"]
+    assert record["throughput"][1]["passes"] < 0.8 * record["throughput"][1]["own_passes"]
+    assert sorted(path.name for path in out.iterdir()) == ["bench.json", "modes.png", "passes.png", "throughput.png"]
+    for name in ("modes.png", "passes.png", "throughput.png"):
         with Image.open(out / name) as figure:
             assert min(figure.size) > 200
 

@@ -131,6 +131,15 @@ def test_a_run_goes_on_where_it_stopped(start: Callable[..., Run], tmp_path: Pat
         assert np.array_equal(np.asarray(drawn)[128:, :128], np.asarray(alone[2]))
 
 
+def test_several_at_once_are_the_same_images(start: Callable[..., Run], tmp_path: Path) -> None:
+    tasks = read_tasks("dpg", write_prompts("dpg", tmp_path))
+    assert start(tasks).draw(batch=3) == 3
+    run = start(tasks)
+    alone = [run.pipeline.draw(tasks[1].prompt, seed=3 + 4 + tile, **QUICK).image for tile in range(4)]  # type: ignore[arg-type]
+    with Image.open(tmp_path / "images" / "COCOval2014_1.png") as drawn:
+        assert drawn.tobytes() == tiled(alone).tobytes()
+
+
 def test_another_run_is_refused(start: Callable[..., Run], tmp_path: Path) -> None:
     tasks = [Task("a star", ("a.png",))]
     start(tasks).draw()
