@@ -131,10 +131,10 @@ class Decoder:
         if given is not None:
             state.propose(cells, given.ravel()[cells.start : cells.stop])
             return
-        windows = {"zipar": settings.window, "parallel": settings.draft_window}
+        window = {"ar": None, "zipar": settings.window}.get(settings.mode, settings.draft_window)
         mask = np.zeros((state.height, state.width), dtype=np.bool_)
         mask[first_row:last_row] = True
-        schedule = Schedule(mask, windows.get(settings.mode), by_island=False)
+        schedule = Schedule(mask, window, by_island=False)
         adaptive = settings.mode == "zipar" and settings.adaptive_window
         execute(state, schedule, adaptive_window=adaptive, progress=self._advance(level))
 

@@ -89,10 +89,10 @@ class _Decoder:
         if given is not None:
             state.propose(cells, given.flatten()[cells.start : cells.stop])
             return
-        windows = {"zipar": settings.window, "parallel": settings.draft_window}
+        window = {"ar": None, "zipar": settings.window}.get(settings.mode, settings.draft_window)
         mask = torch.zeros(state.height, state.width, dtype=torch.bool)
         mask[first_row:last_row] = True
-        schedule = Schedule(mask, windows.get(settings.mode), by_island=False)
+        schedule = Schedule(mask, window, by_island=False)
         execute(state, schedule, adaptive_window=settings.mode == "zipar" and settings.adaptive_window)
 
     def _propose(self, level: int, first_row: int, last_row: int, given: Tensor | None) -> Proposal:

@@ -36,7 +36,7 @@ class Settings:
         accept_on: DIST-2, "processed" or "raw".
         window: SCHED-1, of MODE-ZIPAR; None is infinite.
         adaptive_window: SCHED-5, in MODE-ZIPAR.
-        draft_window: SCHED-1, of the drafter in MODE-PARALLEL.
+        draft_window: SCHED-1, of the coarsest drafter.
         islands: SCHED-2, in MODE-PARALLEL.
         island_window: SCHED-1, of resampling in MODE-PARALLEL.
         exact_window: MODE-EXACT, how many cells a verification scores at most; None is the rest of the window.

@@ -189,8 +189,8 @@ def draft_steps(case: DecodeCase, cycle: Cycle) -> list[list[int]]:
     """Return the steps in which the coarsest drafter samples the rows of a cycle that it drafts for (DRAFT-1)."""
     width = cycle.draft_tokens.shape[1]
     start = cycle.draft_first_row * width
-    window = case.settings.draft_window if case.settings.mode == "parallel" else None
-    return oracles.schedule(set(range(start, start + cycle.draft_tokens.numel())), window, width, by_island=False)
+    cells = set(range(start, start + cycle.draft_tokens.numel()))
+    return oracles.schedule(cells, case.settings.draft_window, width, by_island=False)
 
 
 def resampling_steps(settings: Settings, cycle: Cycle, width: int) -> list[list[int]]:

@@ -63,7 +63,8 @@ def test_rejections_in_a_decode(case: Case) -> None:
 class TestModeSerial:
     """MODE-SERIAL.
 
-    The paper's first version: cycles as above, R_X resampled in raster order.
+    The paper's first version: cycles as above, rows drafted with `draft_window` (the paper drafts in raster
+    order: `None`), R_X resampled in raster order.
     """
 
     @must_reach("two cells or more are resampled", "a cycle without rejection", "a cycle with rejection")
@@ -146,7 +147,7 @@ class TestDraft1:
     @given(cases())
     def test_rows_drafted_ahead_are_forgotten(self, case: Case) -> None:
         """What was drafted ahead is no decision: no pass of the next cycle feeds it before it is drafted again."""
-        case = case._replace(settings=replace(case.settings, drafters=(1,)))
+        case = case._replace(settings=replace(case.settings, drafters=(1,), draft_window=None))
         decoded = case.run()
         cycle_laws.whole_rows_are_drafted(case, decoded)
         width, prefix = case.toy.width, case.toy.prefix_length

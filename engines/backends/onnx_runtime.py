@@ -125,6 +125,7 @@ class OnnxRuntimeBackend:
             )
         self.bundle, self.threads = bundle, threads
         self.sessions: dict[str, onnxruntime.InferenceSession] = {}
+        self.lock = threading.Lock()
         self.vocabulary = {entry.graph: entry.vocabulary for entry in bundle.manifest.models}
 
     def session(self, graph: str) -> onnxruntime.InferenceSession:
@@ -133,21 +134,22 @@ class OnnxRuntimeBackend:
         Raises:
             BackendError: ONNX Runtime does not accept the file.
         """
-        if graph not in self.sessions:
-            options = onnxruntime.SessionOptions()
-            options.log_severity_level = 3
-            if self.threads is not None:
-                options.intra_op_num_threads = self.threads
-            for name, value in SPINNING.items():
-                options.add_session_config_entry(f"session.{name}", value)
-            path = self.bundle.file(self.bundle.manifest.graphs[graph].onnx)
-            try:
-                self.sessions[graph] = onnxruntime.InferenceSession(
-                    path, sess_options=options, providers=["CPUExecutionProvider"]
-                )
-            except Exception as error:  # onnxruntime raises classes of its own without a common base
-                raise BackendError(f"{path}: ONNX Runtime does not accept it: {one_line(error)}") from None
-        return self.sessions[graph]
+        with self.lock:  # two threads that made one each would bind to different ones
+            if graph not in self.sessions:
+                options = onnxruntime.SessionOptions()
+                options.log_severity_level = 3
+                if self.threads is not None:
+                    options.intra_op_num_threads = self.threads
+                for name, value in SPINNING.items():
+                    options.add_session_config_entry(f"session.{name}", value)
+                path = self.bundle.file(self.bundle.manifest.graphs[graph].onnx)
+                try:
+                    self.sessions[graph] = onnxruntime.InferenceSession(
+                        path, sess_options=options, providers=["CPUExecutionProvider"]
+                    )
+                except Exception as error:  # onnxruntime raises classes of its own without a common base
+                    raise BackendError(f"{path}: ONNX Runtime does not accept it: {one_line(error)}") from None
+            return self.sessions[graph]
 
     def run(self, graph: str, inputs: Tensors) -> dict[str, NDArray[Any]]:
         """Run a stateless graph."""
