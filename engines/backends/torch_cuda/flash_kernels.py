@@ -1,8 +1,8 @@
 """Triton kernels of attention over slots: which slots a query sees is told by their ranks, and no mask is made.
 
 Names of shapes: M rows (batch x tokens), T tokens a row, D is `dim`. A tile is block_m queries of one row of the
-batch; slots come in blocks of block_n, of which `capacity` is a multiple. Slots behind those of the pass are dead: their
-rank is larger than any position.
+batch; slots come in blocks of block_n, of which `capacity` is a multiple. Slots behind those of the pass are dead:
+their rank is larger than any position.
 """
 
 import triton
@@ -60,7 +60,7 @@ def _store_mixed(
     tl.store(out_ptr + places, out.to(out_ptr.dtype.element_ty), mask=mask)
 
 
-@triton.jit(do_not_specialize=["length", "tiles", "splits", "listed_most"])
+@triton.jit(do_not_specialize=["length", "tiles", "listed_most"])
 def flash_kernel(
     q_ptr: tl.tensor,
     key_ptr: tl.tensor,
@@ -76,7 +76,6 @@ def flash_kernel(
     out_ptr: tl.tensor,
     length: tl.tensor,
     tiles: tl.tensor,
-    splits: tl.tensor,
     capacity: tl.tensor,
     listed_most: tl.tensor,
     scale: tl.tensor,
@@ -87,9 +86,9 @@ def flash_kernel(
     block_m: tl.constexpr,
     block_n: tl.constexpr,
     listed: tl.constexpr,
-    split: tl.constexpr,
+    splits: tl.constexpr,
 ) -> None:
-    """Attend over the filled slots; where `split`, in parts, which the last program of a tile to arrive joins.
+    """Attend over the filled slots; where `splits` is more than 1 in parts, which a tile's last program to arrive joins.
 
     Who joins varies, in what order does not. q Float[M, q_stride], key and value Float[B, heads, capacity, head_dim],
     ranks Int32[B, capacity], positions Int32[M], blocks and counts as of `visible_kernel`, read where `listed`, sums
@@ -132,10 +131,7 @@ def flash_kernel(
         else:
             key = tl.load(key_ptr + places, mask=(channel < head_dim)[None, :], other=0.0)
             value = tl.load(value_ptr + places, mask=(channel < head_dim)[None, :], other=0.0)
-        if listed:
-            block = tl.load(list_ptr + index + splits)
-        else:
-            block = index + splits
+        block = tl.load(list_ptr + index + splits) if listed else index + splits
         scores = tl.dot(q, tl.trans(key), input_precision="ieee")
         scores = tl.where(rank[None, :] <= position[:, None], scores, float("-inf"))
         now = tl.maximum(largest, tl.max(scores, axis=1) * scale)
@@ -146,7 +142,7 @@ def flash_kernel(
         weight = weight * shrink + tl.sum(probs, axis=1)
         mixed = tl.dot(probs.to(value.dtype), value, mixed * shrink[:, None], input_precision="ieee")
         largest = now
-    if split:
+    if splits > 1:
         joint = place * tiles + tile
         part = joint * splits + number
         sum_places = lane[:, None] * padded_dim + channel[None, :]
@@ -160,7 +156,8 @@ def flash_kernel(
             highest = tl.full([block_m], float("-inf"), tl.float32)
             total = tl.zeros([block_m], tl.float32)
             joined = tl.zeros([block_m, padded_dim], tl.float32)
-            for other in range(joint * splits, joint * splits + splits):
+            for other_number in tl.static_range(splits):
+                other = joint * splits + other_number
                 # Past the first-level cache, which other multiprocessors' stores do not reach.
                 stats = stats_ptr + other * (2 * block_m) + lane
                 its_largest = tl.load(stats, cache_modifier=".cg")

@@ -44,9 +44,8 @@ def tiling_of(length: int, dtype: torch.dtype, padded_dim: int) -> Tiling:
         return Tiling(16, 32, 4, 1, length > 16)
     if length <= 32:  # they see about the same, nearly everything
         return Tiling(16 if length <= 16 else 32, 64, 4, 3, False)
-    if length < 512:
-        return Tiling(64, 64, 4, 3, True)
-    return Tiling(128, 64, 8, 3 if padded_dim <= 64 else 2, True)
+    stages = 3 if padded_dim <= 64 else 2  # as many as fit with room for a second program
+    return Tiling(64, 64, 4, stages, True) if length < 512 else Tiling(128, 64, 8, stages, True)
 
 
 def splits_of(programs: int, warps: int) -> int:
@@ -98,7 +97,7 @@ class _Attention:
         flash_kernels.flash_kernel[(self.tiles, self.places, self.splits)](
             *(joint, keys, values, self.inputs.slot_ranks, self.inputs.positions, self.inputs.write_index),
             *(self.blocks, self.counts, self.sums, self.stats, self.arrived, out),
-            *(self.length, self.tiles, self.splits, self.capacity, self.listed_most),
+            *(self.length, self.tiles, self.capacity, self.listed_most),
             config.head_dim**-0.5 * math.log2(math.e),
             heads=config.heads,
             head_dim=config.head_dim,
@@ -107,7 +106,7 @@ class _Attention:
             block_m=tiling.block_m,
             block_n=tiling.block_n,
             listed=tiling.listed,
-            split=self.splits > 1,
+            splits=self.splits,
             num_warps=tiling.warps,
             num_stages=tiling.stages,
         )
