@@ -122,7 +122,8 @@ def test_rows_of_a_larger_batch(wide: Any) -> None:
     weights = weights_of("absolute", torch.float32)
     inputs = some_inputs(weights, 2, 4)
     expected_caches, caches = random_caches(weights, 4), random_caches(weights, 4)
-    expected = run_eagerly(weights, *(part[:, 1:3] for part in expected_caches), inputs, CAPACITY)
+    keys, values = expected_caches
+    expected = run_eagerly(weights, keys[:, 1:3], values[:, 1:3], inputs, CAPACITY)
     passes = wide.WidePass(weights, torch.device("cpu"))
     found = interpreted(passes.run, *(part[:, 1:3] for part in caches), inputs)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
