@@ -19,10 +19,13 @@ MOST_CAPTURED = 4096
 
 
 class CapturedPass:
-    """A CUDA graph of a pass over one cache's memory; its logits lie where they lay when it was captured."""
+    """A CUDA graph of a pass over one cache's memory; its logits lie where they lay when it was captured.
 
-    def __init__(self, graph: torch.cuda.CUDAGraph, logits: Tensor) -> None:
-        self.graph, self.logits = graph, logits
+    It holds addresses of buffers of `kernels`, which live as long as it does therefore.
+    """
+
+    def __init__(self, graph: torch.cuda.CUDAGraph, logits: Tensor, kernels: Any) -> None:
+        self.graph, self.logits, self.kernels = graph, logits, kernels
 
 
 class Runner:
@@ -124,5 +127,5 @@ class Runner:
             self.notes.append(f"no CUDA graphs: a pass could not be captured: {str(error).splitlines()[0]}")
             return None
         graph.capture_end()
-        captured = storage.graphs[key] = CapturedPass(graph, logits)
+        captured = storage.graphs[key] = CapturedPass(graph, logits, self._kernels(storage.batch * key[0]))
         return captured

@@ -44,8 +44,9 @@ def tiling_of(length: int, dtype: torch.dtype, padded_dim: int) -> Tiling:
         return Tiling(16, 32, 4, 1, length > 16)
     if length <= 32:  # they see about the same, nearly everything
         return Tiling(16 if length <= 16 else 32, 64, 4, 3, False)
-    stages = 3 if padded_dim <= 64 else 2  # as many as fit with room for a second program
-    return Tiling(64, 64, 4, stages, True) if length < 512 else Tiling(128, 64, 8, stages, True)
+    if padded_dim > 64:  # fewer blocks in shared memory, and more threads for as many sums
+        return Tiling(64 if length < 512 else 128, 64, 8, 2, True)
+    return Tiling(64, 64, 4, 3, True) if length < 512 else Tiling(128, 64, 8, 3, True)
 
 
 def splits_of(programs: int, warps: int) -> int:
