@@ -88,7 +88,7 @@ def flash_kernel(
     listed: tl.constexpr,
     splits: tl.constexpr,
 ) -> None:
-    """Attend over the filled slots; where `splits` is more than 1 in parts, which a tile's last program to arrive joins.
+    """Attend over the filled slots; where `splits` is more than 1 in parts, which the last program to arrive joins.
 
     Who joins varies, in what order does not. q Float[M, q_stride], key and value Float[B, heads, capacity, head_dim],
     ranks Int32[B, capacity], positions Int32[M], blocks and counts as of `visible_kernel`, read where `listed`, sums
