@@ -37,7 +37,7 @@ class TorchBackend:
 
     Attributes:
         device: The GPU's name; None on the CPU.
-        kernels: "triton" where passes of few tokens run in fused kernels, else "torch".
+        kernels: "triton" where passes run in kernels of our own, else "torch".
         notes: What was tried and is done without, a line each.
         checks: How far fused kernels were from torch's, of each model (`self_check`).
     """
@@ -106,16 +106,18 @@ class TorchBackend:
         return self.runners[graph].weights
 
     def use_triton(self, pdl: bool = False) -> bool:
-        """Let passes of few tokens run in fused kernels if they agree with torch's; return whether they do.
+        """Let passes run in kernels of our own if they agree with torch's; return whether they do.
 
         Where they do not, nothing changes and `notes` says why.
         """
         try:
             from engines.backends.torch_cuda.fused import FusedPass
+            from engines.backends.torch_cuda.wide import WidePass
 
             with self.work.alone():
                 for runner in self.runners.values():
                     runner.fused = FusedPass(runner.weights, self.work.device, pdl)
+                    runner.wide = WidePass(runner.weights, self.work.device)
             failed = self.self_check()
         except Exception as error:  # no triton, no compiler, a GPU that it does not know
             failed = f"{type(error).__name__}: {one_line(error)}"
@@ -130,7 +132,7 @@ class TorchBackend:
     def use_torch(self) -> None:
         """Let all passes run in torch's own operations."""
         for runner in self.runners.values():
-            runner.fused = None
+            runner.fused = runner.wide = None
         self.kernels = "torch"
         self._forget_graphs()
 
@@ -140,10 +142,10 @@ class TorchBackend:
             waiting.clear()
 
     def self_check(self) -> str | None:
-        """Run one random pass of each transformer both ways; return why fused kernels cannot be used, or None."""
+        """Run random passes of each transformer both ways; return why kernels of our own cannot be used, or None."""
         for name, runner in self.runners.items():
             with self.work.alone():
-                found = compare_kernels(runner.weights, runner.fused, self.slots[name])
+                found = compare_kernels(runner.weights, runner.fused, self.slots[name], runner.wide)
             self.checks[name] = found
             if not found.agrees:
                 return f"{name}: logits differ by {found.error:.2g} of their size, expected {found.tolerance:g} at most"

@@ -1,4 +1,4 @@
-"""A pass in torch's own operations: for prefixes, for many tokens, and wherever there are no fused kernels."""
+"""A pass in torch's own operations, wherever there are no kernels for it; and what they are compared with."""
 
 from contextlib import AbstractContextManager, nullcontext
 

@@ -78,11 +78,7 @@ class FusedPass:
         """
         self.weights, self.device, self.pdl, self.blocks = weights, device, pdl, blocks
         self.scratch: dict[tuple[int, int], _Scratch] = {}
-        config = weights.config
-        # What a product through the matrix units needs.
-        halves = (config.dim // 2, config.vocabulary // 2)
-        smallest = min(math.gcd(size, WIDEST) for size in (*halves, config.hidden))
-        self.most_rows = kernels.DOT_ROWS if smallest >= 16 else kernels.GEMV_ROWS
+        self.most_rows = kernels.GEMV_ROWS  # of more, the library's products are faster
 
     def takes(self, rows: int) -> bool:
         """Whether a pass of so many rows, batch times tokens, is one for these kernels."""

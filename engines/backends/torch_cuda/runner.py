@@ -1,4 +1,4 @@
-"""Passes of one model: padded to few lengths, under CUDA graphs, in fused kernels where few tokens are fed."""
+"""Passes of one model: padded to few lengths, under CUDA graphs, in kernels made for few tokens or for many."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,19 +13,27 @@ from engines.backends.torch_cuda.eager import run_eagerly
 from engines.backends.torch_cuda.weights import TransformerWeights
 from engines.backends.torch_cuda.work import DeviceWork
 
+# Rows of a pass, batch times tokens, that is captured: more keep the GPU busy for longer than their launches take, and
+# the logits that a graph holds are large.
+MOST_CAPTURED = 4096
+
 
 class CapturedPass:
-    """A CUDA graph of a pass over one cache's memory; its logits lie where they lay when it was captured."""
+    """A CUDA graph of a pass over one cache's memory; its logits lie where they lay when it was captured.
 
-    def __init__(self, graph: torch.cuda.CUDAGraph, logits: Tensor) -> None:
-        self.graph, self.logits = graph, logits
+    It holds addresses of buffers of `kernels`, which live as long as it does therefore.
+    """
+
+    def __init__(self, graph: torch.cuda.CUDAGraph, logits: Tensor, kernels: Any) -> None:
+        self.graph, self.logits, self.kernels = graph, logits, kernels
 
 
 class Runner:
     """Runs one model's passes.
 
     Attributes:
-        fused: Its fused kernels, an `engines.backends.torch_cuda.fused.FusedPass`; None where there are none.
+        fused: Kernels for few tokens, an `engines.backends.torch_cuda.fused.FusedPass`; None where there are none.
+        wide: For all other passes, an `engines.backends.torch_cuda.wide.WidePass`; None where torch's own make them.
         uses_graphs: Whether a pass that comes a second time is captured.
         pads: Whether passes are padded, so that few lengths are captured.
         notes: What went wrong and was done without.
@@ -42,6 +50,7 @@ class Runner:
         """
         self.weights, self.work, self.pool, self.notes = weights, work, pool, notes
         self.fused: Any = None
+        self.wide: Any = None
         self.uses_graphs = self.pads = work.stream is not None
 
     def run(self, storage: Storage, inputs: Mapping[str, NDArray[Any]]) -> Tensor:
@@ -58,14 +67,25 @@ class Runner:
             attended = self._attended(storage, inputs, fed)
             prefix = self.work.put(np.asarray(inputs["prefix"], dtype=np.float32))
             views = storage.views(fed)
-            return run_eagerly(self.weights, storage.keys, storage.values, views, attended, prefix).float()
+            if self.wide is not None and self.wide.takes(storage.batch * fed):
+                logits: Tensor = self.wide.run(storage.keys, storage.values, views, prefix)
+            else:
+                logits = run_eagerly(self.weights, storage.keys, storage.values, views, attended, prefix)
+            return logits.float()
         length = bucket(fed) if self.pads else fed
         storage.send(inputs, length)
-        fused = self.fused is not None and self.fused.takes(storage.batch * length)
-        # Fused kernels read from the device how many slots are filled: one graph a length.
-        key = (length, 0 if fused else self._attended(storage, inputs, length))
+        ours = self._kernels(storage.batch * length) is not None
+        # Our kernels read from the device how many slots are filled: one graph a length.
+        key = (length, 0 if ours else self._attended(storage, inputs, length))
         logits = self._captured_or_not(storage, key)
         return logits[:, :fed].to(torch.float32, copy=True)
+
+    def _kernels(self, rows: int) -> Any:
+        """Return the kernels that make a pass of so many rows, batch times tokens; None where torch's own do."""
+        for kernels in (self.fused, self.wide):
+            if kernels is not None and kernels.takes(rows):
+                return kernels
+        return None
 
     def _attended(self, storage: Storage, inputs: Mapping[str, NDArray[Any]], length: int) -> int:
         filled = int(inputs["write_index"].max()) + length
@@ -73,7 +93,8 @@ class Runner:
 
     def _captured_or_not(self, storage: Storage, key: tuple[int, int]) -> Tensor:
         found = storage.graphs.get(key)
-        if found is None and key in storage.seen and self.uses_graphs:
+        captured = self.uses_graphs and storage.batch * key[0] <= MOST_CAPTURED
+        if found is None and key in storage.seen and captured:
             found = self._capture(storage, key)
         if found is None:
             storage.seen.add(key)
@@ -86,7 +107,8 @@ class Runner:
         length, attended = key
         if attended:
             return run_eagerly(self.weights, storage.keys, storage.values, storage.views(length), attended)
-        logits: Tensor = self.fused.run(storage.keys, storage.values, storage.views(length))
+        kernels = self._kernels(storage.batch * length)
+        logits: Tensor = kernels.run(storage.keys, storage.values, storage.views(length))
         return logits
 
     def _capture(self, storage: Storage, key: tuple[int, int]) -> CapturedPass | None:
@@ -105,5 +127,5 @@ class Runner:
             self.notes.append(f"no CUDA graphs: a pass could not be captured: {str(error).splitlines()[0]}")
             return None
         graph.capture_end()
-        captured = storage.graphs[key] = CapturedPass(graph, logits)
+        captured = storage.graphs[key] = CapturedPass(graph, logits, self._kernels(storage.batch * key[0]))
         return captured
