@@ -30,10 +30,12 @@ from numpy.typing import NDArray
 from engines.backends import BackendError, make_backend
 from engines.backends.base import CacheTensor
 from engines.backends.onnx_runtime import OnnxRuntimeBackend
-from engines.backends.tensorrt import SlotRun, TensorRTBackend, TensorRTCache, cache_bytes, slot_bytes, slot_runs
+from engines.backends.slot_runs import SlotRun, slot_runs
+from engines.backends.tensorrt import TensorRTBackend, TensorRTCache, cache_bytes, slot_bytes
 from engines.bundle import Bundle, open_bundle
 from engines.transformer import TransformerSession
 
+ALIGNMENT = 256
 DEVICE = 1  # not the one that other threads start with
 SUCCESS, INVALID_VALUE, INSUFFICIENT_DRIVER = 0, 1, 35
 REASONS = {SUCCESS: b"no error", INVALID_VALUE: b"invalid argument", INSUFFICIENT_DRIVER: b"driver is insufficient"}
@@ -47,12 +49,17 @@ class FakeCuda:
         cudaMemcpyHostToDevice=1, cudaMemcpyDeviceToHost=2, cudaMemcpyDeviceToDevice=3
     )
     cudaStreamNonBlocking = 1  # noqa: N815
+    cudaStreamCaptureMode = SimpleNamespace(cudaStreamCaptureModeRelaxed=2)  # noqa: N815
     STREAM = 77
 
     def __init__(self, devices: int = 2) -> None:
         self.devices = devices
         self.memory: dict[int, NDArray[np.uint8]] = {}
         self.queue: list[Callable[[], object]] = []
+        self.captured: list[Callable[[], object]] | None = None
+        self.graphs: dict[int, list[Callable[[], object]]] = {}
+        self.launches = self.synchronisations = 0
+        self.downloaded = self.uploaded = 0  # bytes
         self.current = threading.local()
         self.current.device = DEVICE
         self.failing = ""
@@ -94,9 +101,10 @@ class FakeCuda:
         return (SUCCESS,)
 
     def cudaMalloc(self, size: int) -> tuple[int, int]:  # noqa: N802
-        data = np.full(size, 0xFF, dtype=np.uint8)  # NaN in every floating-point type
-        self.memory[data.ctypes.data] = data
-        return SUCCESS, data.ctypes.data
+        data = np.full(size + ALIGNMENT, 0xFF, dtype=np.uint8)  # NaN in every floating-point type
+        start = -data.ctypes.data % ALIGNMENT
+        self.memory[data.ctypes.data + start] = data[start : start + size]
+        return SUCCESS, data.ctypes.data + start
 
     def cudaFree(self, address: int) -> tuple[int]:  # noqa: N802
         self.run_queue()  # it waits for the device
@@ -106,7 +114,7 @@ class FakeCuda:
     def cudaMemsetAsync(self, address: int, value: int, size: int, stream: int) -> tuple[int]:  # noqa: N802
         assert stream == self.STREAM
         self.check(address, size)
-        self.queue.append(lambda: ctypes.memset(address, value, size))
+        self.put(lambda: ctypes.memset(address, value, size))
         return (SUCCESS,)
 
     def cudaMemcpyAsync(self, to: int, source: int, size: int, kind: int, stream: int) -> tuple[int]:  # noqa: N802
@@ -116,7 +124,9 @@ class FakeCuda:
         self.check(source, size, on_device=kind == 2)
         # An upload from pageable memory has read it on return; a download is done at synchronisation.
         content = ctypes.string_at(source, size) if kind == 1 else None
-        self.queue.append(lambda: ctypes.memmove(to, content or ctypes.string_at(source, size), size))
+        self.uploaded += size * (kind == 1)
+        self.downloaded += size * (kind == 2)
+        self.put(lambda: ctypes.memmove(to, content or ctypes.string_at(source, size), size))
         return (SUCCESS,)
 
     def cudaMemcpy2DAsync(  # noqa: N802
@@ -129,11 +139,48 @@ class FakeCuda:
             assert abs(to_row - source_row) >= width, "undefined: the copy overlaps itself"
             self.check(to_row, width)
             self.check(source_row, width)
-            self.queue.append(functools.partial(ctypes.memmove, to_row, source_row, width))
+            self.put(functools.partial(ctypes.memmove, to_row, source_row, width))
+        return (SUCCESS,)
+
+    def put(self, step: Callable[[], object]) -> None:
+        (self.queue if self.captured is None else self.captured).append(step)
+
+    def cudaGetDeviceProperties(self, device: int) -> tuple[int, SimpleNamespace]:  # noqa: N802
+        assert device == DEVICE
+        return SUCCESS, SimpleNamespace(name=b"A fake/GPU")
+
+    def cudaStreamBeginCapture(self, stream: int, mode: int) -> tuple[int]:  # noqa: N802
+        assert (stream, mode, self.captured) == (self.STREAM, 2, None)
+        self.captured = []
+        return (SUCCESS,)
+
+    def cudaStreamEndCapture(self, stream: int) -> tuple[int, Any]:  # noqa: N802
+        assert stream == self.STREAM
+        steps, self.captured = self.captured, None
+        return SUCCESS, steps
+
+    def cudaGraphInstantiate(self, graph: list[Callable[[], object]], flags: int) -> tuple[int, int]:  # noqa: N802
+        assert flags == 0
+        self.graphs[id(graph)] = graph
+        return SUCCESS, id(graph)
+
+    def cudaGraphDestroy(self, graph: list[Callable[[], object]]) -> tuple[int]:  # noqa: N802
+        return (SUCCESS,)
+
+    def cudaGraphExecDestroy(self, handle: int) -> tuple[int]:  # noqa: N802
+        del self.graphs[handle]
+        return (SUCCESS,)
+
+    def cudaGraphLaunch(self, handle: int, stream: int) -> tuple[int]:  # noqa: N802
+        assert stream == self.STREAM
+        self.launches += 1
+        self.queue.extend(self.graphs[handle])
         return (SUCCESS,)
 
     def cudaStreamSynchronize(self, stream: int) -> tuple[int]:  # noqa: N802
         assert stream == self.STREAM
+        assert self.captured is None
+        self.synchronisations += 1
         self.run_queue()
         return (SUCCESS,)
 
@@ -148,7 +195,10 @@ class FakeEngine:
 
     NAMES = {"tensor(int64)": "INT64", "tensor(float)": "FLOAT", "tensor(float16)": "HALF"}  # noqa: RUF012
     TYPES = {"tensor(int64)": np.int64, "tensor(float)": np.float32, "tensor(float16)": np.float16}  # noqa: RUF012
-    LARGEST = {"batch": 2, "fed": 10, "rows": 64, "slots": 13}  # noqa: RUF012
+    HOST: set[str] = set()  # noqa: RUF012
+    # Of every profile, the largest of each dimension that has one, and the device memory that it needs.
+    PROFILES: list[dict[str, int]] = [{"batch": 2, "fed": 10, "rows": 64, "slots": 13}]  # noqa: RUF012
+    ACTIVATIONS = 1000
 
     def __init__(self, cuda: FakeCuda, content: bytes) -> None:
         options = onnxruntime.SessionOptions()
@@ -160,7 +210,16 @@ class FakeEngine:
         self.names: list[str] = [*self.outputs, *self.inputs]  # in no order that the backend may rely on
         self.num_io_tensors = len(self.names)
         self.aliases = {f"new_{name}": name for name in self.inputs if f"new_{name}" in self.outputs}
-        self.host: set[str] = set()
+        self.host = set(self.HOST)
+        self.content = content
+        self.num_optimization_profiles = len(self.PROFILES)
+
+    def get_device_memory_size_for_profile_v2(self, profile: int) -> int:
+        return self.ACTIVATIONS * (profile + 1) + len(self.names)
+
+    def get_engine_stat(self, stat: str) -> int:
+        assert stat == "TOTAL_WEIGHTS_SIZE"
+        return len(self.content)
 
     def get_tensor_name(self, index: int) -> str:
         return self.names[index]
@@ -177,12 +236,52 @@ class FakeEngine:
     def get_aliased_input_tensor(self, name: str) -> str | None:
         return self.aliases.get(name)
 
-    def create_runtime_config(self) -> SimpleNamespace:
-        return SimpleNamespace(create_runtime_cache=object, set_runtime_cache=lambda cache: cache is not None)
+    def create_runtime_config(self) -> "FakeConfig":
+        return FakeConfig()
 
-    def create_execution_context(self, config: object = None) -> "FakeContext":
-        assert config is not None
+    def create_execution_context(self, how: object) -> "FakeContext":
+        strategy = how.strategy if isinstance(how, FakeConfig) else how
+        assert strategy == "USER_MANAGED"
         return FakeContext(self)
+
+
+class FakeKernels:
+    """A runtime cache: it takes what begins as it writes."""
+
+    def __init__(self) -> None:
+        self.content = b""
+
+    def deserialize(self, content: bytes) -> bool:
+        if content.startswith(b"raise"):
+            raise RuntimeError("a damaged cache")
+        if content.startswith(b"kernels"):
+            self.content = content
+        return content.startswith(b"kernels")
+
+    def serialize(self) -> bytes:
+        return b"kernels" + self.content[7:] + b"."
+
+    def reset(self) -> bool:
+        self.content = b""
+        return True
+
+
+class FakeConfig:
+    """A runtime configuration."""
+
+    strategy = "STATIC"
+    cuda_graph_strategy = "DISABLED"
+    kernels: FakeKernels | None = None
+
+    def create_runtime_cache(self) -> FakeKernels:
+        return FakeKernels()
+
+    def set_runtime_cache(self, kernels: FakeKernels) -> bool:
+        self.kernels = kernels
+        return True
+
+    def set_execution_context_allocation_strategy(self, strategy: str) -> None:
+        self.strategy = strategy
 
 
 class FakeContext:
@@ -192,14 +291,27 @@ class FakeContext:
         self.engine, self.sizes = engine, dict[str, int]()
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.addresses: dict[str, int] = {}
+        self.profile: int | None = None
+        self.memory = (0, 0)
+
+    def set_optimization_profile_async(self, profile: int, stream: int) -> bool:
+        assert stream == FakeCuda.STREAM
+        self.profile = profile
+        return profile < self.engine.num_optimization_profiles
+
+    def set_device_memory(self, address: int, size: int) -> None:
+        assert address % ALIGNMENT == 0
+        self.memory = (address, size)
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         time.sleep(0)  # let another thread in
         assert type(shape) is tuple
+        assert self.profile is not None
+        largest = self.engine.PROFILES[self.profile]
         expected = self.engine.inputs[name].shape
         fits = len(shape) == len(expected)
         for size, dimension in zip(shape, expected, strict=False):
-            fits &= size == dimension if isinstance(dimension, int) else 1 <= size <= self.engine.LARGEST[dimension]
+            fits &= size == dimension if isinstance(dimension, int) else 1 <= size <= largest.get(dimension, 10**9)
             self.sizes[dimension] = size
         self.shapes[name] = shape
         return fits
@@ -220,16 +332,24 @@ class FakeContext:
         assert stream == FakeCuda.STREAM
         if any(self.addresses[name] != self.addresses[source] for name, source in self.engine.aliases.items()):
             return False
+        assert self.profile is not None
+        address, size = self.memory
+        assert size >= self.engine.get_device_memory_size_for_profile_v2(self.profile)
+        self.engine.cuda.check(address, size)
+        for name, place in self.addresses.items():
+            assert name in self.engine.host or place % ALIGNMENT == 0
         addresses = dict(self.addresses)
         inputs = {name: self._place(name, addresses, self.shapes[name]) for name in self.engine.inputs}
         outputs = {name: self._place(name, addresses, self.get_tensor_shape(name)) for name in self.engine.outputs}
 
         def work() -> None:
+            self.engine.cuda.check(address, size)
+            ctypes.memset(address, 0xEE, size)
             results = self.engine.session.run(list(outputs), inputs)
             for place, result in zip(outputs.values(), results, strict=True):
                 place[...] = result
 
-        self.engine.cuda.queue.append(work)
+        self.engine.cuda.put(work)
         return True
 
     def _place(self, name: str, addresses: dict[str, int], shape: Any) -> NDArray[Any]:
@@ -270,6 +390,9 @@ def fake_tensorrt(cuda: FakeCuda) -> SimpleNamespace:
         Runtime=Runtime,
         TensorIOMode=SimpleNamespace(INPUT="INPUT", OUTPUT="OUTPUT"),
         TensorLocation=SimpleNamespace(HOST="HOST", DEVICE="DEVICE"),
+        ExecutionContextAllocationStrategy=SimpleNamespace(USER_MANAGED="USER_MANAGED"),
+        CudaGraphStrategy=SimpleNamespace(WHOLE_GRAPH_CAPTURE="WHOLE_GRAPH_CAPTURE"),
+        EngineStat=SimpleNamespace(TOTAL_WEIGHTS_SIZE="TOTAL_WEIGHTS_SIZE"),
         engines=engines,
         __version__="1",
     )
@@ -285,7 +408,9 @@ def fakes(monkeypatch: pytest.MonkeyPatch) -> Fakes:
     cuda = FakeCuda()
     found = Fakes(cuda, fake_tensorrt(cuda))
     monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", cuda)
-    monkeypatch.setitem(sys.modules, "tensorrt_rtx", found.trt)
+    for module in ("tensorrt_rtx", "tensorrt"):
+        monkeypatch.setitem(sys.modules, module, found.trt)
+    monkeypatch.setenv("MULO_SD_CACHE", "")
     return found
 
 
@@ -378,7 +503,10 @@ def test_the_fake_tensorrt_has_only_what_tensorrt_has() -> None:
     assert public(FakeEngine) <= set(dir(trt.ICudaEngine))
     assert public(FakeContext) <= set(dir(trt.IExecutionContext))
     assert public(fake.Runtime) <= set(dir(trt.Runtime))
-    assert {"create_runtime_cache", "set_runtime_cache"} <= set(dir(trt.IRuntimeConfig))
+    assert {*public(FakeConfig), "cuda_graph_strategy"} <= set(dir(trt.IRuntimeConfig))
+    assert public(FakeKernels) <= set(dir(trt.IRuntimeCache))
+    for kind in ("ExecutionContextAllocationStrategy", "CudaGraphStrategy", "EngineStat"):
+        assert set(vars(getattr(fake, kind))) <= set(dir(getattr(trt, kind)))
     assert {"ERROR", "INTERNAL_ERROR"} <= set(dir(trt.ILogger))
     assert set(vars(fake.TensorIOMode)) <= set(dir(trt.TensorIOMode))
     assert set(vars(fake.TensorLocation)) <= set(dir(trt.TensorLocation))
@@ -388,6 +516,7 @@ def test_the_fake_tensorrt_has_only_what_tensorrt_has() -> None:
 def test_the_fake_cuda_has_only_what_cuda_has() -> None:
     api = pytest.importorskip("cuda.bindings.runtime", reason="cuda-bindings is not installed")
     assert {name for name in vars(FakeCuda) if name.startswith("cuda")} <= set(dir(api))
+    assert set(vars(FakeCuda.cudaStreamCaptureMode)) <= set(dir(api.cudaStreamCaptureMode))
     assert set(vars(FakeCuda.cudaMemcpyKind)) <= set(dir(api.cudaMemcpyKind))
     assert int(api.cudaError_t.cudaSuccess) == SUCCESS
     assert int(api.cudaStreamNonBlocking) == FakeCuda.cudaStreamNonBlocking
@@ -460,9 +589,9 @@ def test_feed_and_keep_slots_equal_onnx_runtime(
         np.testing.assert_array_equal(got, want)
     assert len(kept) > 2
     cache: Any = actual.cache
-    for name, (tensor, buffer) in cache.tensors.items():
+    for name, (tensor, address) in cache.tensors.items():
         value = expected.cache.arrays[name]  # type: ignore[attr-defined]
-        content = ctypes.string_at(buffer.address, cache_bytes(tensor))
+        content = ctypes.string_at(address, cache_bytes(tensor))
         found = np.frombuffer(content, dtype=value.dtype).reshape(tensor.shape)
         np.testing.assert_array_equal(found[:, :, : actual.slots.used], value[:, :, : actual.slots.used])
 
@@ -486,11 +615,11 @@ def sampler_inputs(rows: int) -> dict[str, NDArray[Any]]:
 
 
 @pytest.mark.parametrize("host", [set(), {"shift"}, {"temperature", "tokens"}])
-def test_stateless_graphs(fakes: Fakes, bundle: Bundle, host: set[str]) -> None:
+def test_stateless_graphs(fakes: Fakes, bundle: Bundle, host: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Inputs without dimensions, tensors that TensorRT wants on the host, buffers that grow and are used again."""
     backend, expected = TensorRTBackend(bundle, "trt-rtx"), OnnxRuntimeBackend(bundle, 1)
+    monkeypatch.setattr(FakeEngine, "HOST", host)
     backend.run("sampler", sampler_inputs(1))
-    fakes.trt.engines[0].host.update(host)
     for rows in (3, 64, 2, 5):
         inputs = sampler_inputs(rows)
         inputs["logits"] = np.asfortranarray(inputs["logits"])  # not as it lies in device memory
@@ -500,7 +629,7 @@ def test_stateless_graphs(fakes: Fakes, bundle: Bundle, host: set[str]) -> None:
             np.testing.assert_array_equal(got[name], value)
             assert got[name].dtype == value.dtype
     assert len(fakes.trt.engines) == 1
-    assert len(fakes.cuda.memory) <= 5
+    assert len(fakes.cuda.memory) <= 6  # one of them for what the plan computes
 
 
 def test_threads_share_a_backend(fakes: Fakes, bundle: Bundle) -> None:
