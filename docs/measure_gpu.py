@@ -181,7 +181,7 @@ def tensorrt(report: Report) -> None:
     text = '<ir_version: 10, opset_import: ["" : 21]> g (float16[64, 64] x) => (float16[64, 64] y) { y = MatMul(x, x) }'
     path = report.path.with_name("product.onnx")
     onnx.save(onnx.parser.parse_model(text), path)
-    plan = build_plan("trt-rtx", path, {"x": (64, 64)}, {}, False)
+    plan = build_plan("trt-rtx", path, {"x": (64, 64)}, ({},), False)
     report.add(built_bytes=len(plan.content), seconds=round(plan.build_seconds, 2))
     runtime = trt.Runtime(trt.Logger(trt.Logger.INFO))
     engine = runtime.deserialize_cuda_engine(plan.content)
