@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import dataclasses
 import functools
+import gc
 import importlib
 import itertools
 import sys
@@ -27,12 +28,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from engines.backends import BackendError, make_backend
-from engines.backends.base import CacheTensor
+import engines
+from engines.anchor import Anchor
+from engines.backends import BackendError, kernel_file, make_backend, tensorrt_scores
+from engines.backends.base import CacheTensor, PoolingBackend
+from engines.backends.kernel_file import KernelFile, cache_folder
 from engines.backends.onnx_runtime import OnnxRuntimeBackend
 from engines.backends.slot_runs import SlotRun, slot_runs
 from engines.backends.tensorrt import TensorRTBackend, TensorRTCache, cache_bytes, slot_bytes
 from engines.bundle import Bundle, open_bundle
+from engines.bundle.manifest import PlanEntry
+from engines.demo_bundle import build_demo_bundle, bundle_path
+from engines.noise import NoiseSource
+from engines.scores import HostScores
 from engines.transformer import TransformerSession
 
 ALIGNMENT = 256
@@ -326,7 +334,11 @@ class FakeContext:
 
     def get_tensor_shape(self, name: str) -> list[int]:
         dimensions = self.engine.outputs[name].shape
-        return [size if isinstance(size, int) else self.sizes.get(size, -1) for size in dimensions]
+        # A dimension may be an expression such as 2*rows.
+        return [
+            size if isinstance(size, int) else eval(size, {"TruncToInt": int, "ToFloat": float}, dict(self.sizes))
+            for size in dimensions
+        ]
 
     def execute_async_v3(self, stream: int) -> bool:
         assert stream == FakeCuda.STREAM
@@ -762,3 +774,300 @@ def test_writes_and_moves_beyond_the_cache(fakes: Fakes, bundle: Bundle) -> None
         session.backend.feed("target", session.cache, inputs)
     with pytest.raises(ValueError, match="expected numbers below 13, got 13"):
         session.backend.keep_slots("target", session.cache, np.array([13]))
+
+
+# With the fakes and the minimal preset, whose ONNX files stand in for its plans: whole decodes
+
+PROFILES: list[dict[str, int]] = [
+    {"batch": 2, "fed": 1, "rows": 1},
+    {"batch": 2, "fed": 32, "rows": 8},
+    {"batch": 2, "fed": 76, "rows": 64},
+    {"batch": 16, "fed": 8, "rows": 64},
+]
+SETTINGS: dict[str, dict[str, Any]] = {
+    "ar": {"mode": "ar", "guidance_scale": 3.0, "top_k": 5},
+    "parallel": {"mode": "parallel", "neighbours": 4, "tau": 0.2, "anchor": 2.0, "temperature": 0.8, "top_k": 9},
+    "exact": {"mode": "exact", "neighbours": 4, "temperature": 0.7},
+    "unguided": {"mode": "parallel", "neighbours": 4, "guidance_scale": 1.0, "adaptive_window": True},
+}
+
+
+class Plain:
+    """ONNX Runtime without scores of its own: the bundle's graphs sample and judge, as they do on the device."""
+
+    name = "plain"
+
+    def __init__(self, bundle: Bundle) -> None:
+        backend = OnnxRuntimeBackend(bundle, 1)
+        self.run, self.new_cache, self.feed = backend.run, backend.new_cache, backend.feed
+        self.keep_slots = backend.keep_slots
+
+
+@pytest.fixture(scope="module")
+def minimal() -> Bundle:
+    path = bundle_path("minimal", "fp32")
+    if not path.exists():
+        build_demo_bundle(path, "fp32", models="minimal")
+    return open_bundle(path)
+
+
+def with_plans(bundle: Bundle, name: Any, several: bool = True) -> Bundle:
+    """Return a bundle whose plans are its ONNX files, with profiles for all that has any."""
+    graphs = {}
+    for graph, entry in bundle.manifest.graphs.items():
+        keys = [key for key in entry.dynamic if key in PROFILES[0]]
+        profiles = tuple({key: (1, 1, largest[key]) for key in keys} for largest in PROFILES) if several else ()
+        plan = PlanEntry(backend=name, file=entry.onnx, build_seconds=0, version="0", profiles=profiles)
+        graphs[graph] = entry.model_copy(update={"plans": (plan,)})
+    return dataclasses.replace(bundle, manifest=bundle.manifest.model_copy(update={"graphs": graphs}))
+
+
+@pytest.fixture
+def large_fakes(fakes: Fakes, monkeypatch: pytest.MonkeyPatch) -> Fakes:
+    """The fakes with plans of several profiles."""
+    monkeypatch.setattr(FakeEngine, "PROFILES", PROFILES)
+    return fakes
+
+
+def grids(backend: Any, bundle: Bundle, given: dict[str, Any]) -> list[NDArray[np.int64]]:
+    """Return the tokens of two images."""
+    pipeline = engines.Pipeline(bundle, backend)
+    return [pipeline.generate("a red circle", seed=seed, **given).tokens for seed in (1, 2)]
+
+
+@pytest.mark.parametrize("name", ["trt-rtx", "trt"])
+@pytest.mark.parametrize("given", SETTINGS)
+def test_decodes(large_fakes: Fakes, minimal: Bundle, given: str, name: str) -> None:
+    """Tokens are those of the same graphs on the host, whatever is captured, gathered and given back."""
+    bundle = with_plans(minimal, name)
+    backend = TensorRTBackend(bundle, name)
+    assert isinstance(backend, PoolingBackend)
+    for got, want in zip(
+        grids(backend, bundle, SETTINGS[given]), grids(Plain(minimal), minimal, SETTINGS[given]), strict=True
+    ):
+        np.testing.assert_array_equal(got, want)
+    assert (large_fakes.cuda.launches > 0) == (name == "trt")
+    assert backend.notes == []
+
+
+def test_logits_do_not_come_to_the_host(large_fakes: Fakes, minimal: Bundle) -> None:
+    """A step downloads a token: less than a row of logits for a whole image."""
+    bundle = with_plans(minimal, "trt-rtx")
+    backend = TensorRTBackend(bundle, "trt-rtx")
+    state = TransformerSession(backend, bundle.manifest.target, np.zeros((2, 12, 5), dtype=np.int64))
+    state.prefill()
+    noise, cuda = NoiseSource(1, 0, 64, 48), large_fakes.cuda
+    row, one = np.zeros(1, dtype=np.int64), engines.Settings(guidance_scale=2.0)
+    for cell in range(8):
+        scores = state.feed(np.array([cell]), np.array([3]))
+        before = cuda.downloaded, cuda.synchronisations
+        scores.sample(row, np.array([cell + 1]), one, noise, None)
+        assert (cuda.downloaded, cuda.synchronisations) == (before[0] + 8, before[1] + 1)
+    scores = state.feed(np.arange(8), np.arange(8))
+    before = cuda.downloaded, cuda.synchronisations
+    neighbours = np.tile(np.arange(48)[:, None], 2)
+    for _ in range(2):
+        uploaded = cuda.uploaded
+        scores.judge(np.arange(1, 7), one, np.arange(6), neighbours, False)
+    assert cuda.uploaded - uploaded <= 6 * 8  # the draft: neighbours and settings are there
+    assert (cuda.downloaded, cuda.synchronisations) == (before[0] + 2 * 6 * 8, before[1] + 2)
+
+
+@pytest.mark.parametrize("rows", [[0], [2, 3, 4], [0, 4], [1, 3, 5, 7], [0, 1, 4, 6, 7]])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_scores_are_those_of_the_logits(
+    large_fakes: Fakes, minimal: Bundle, rows: list[int], batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows side by side, one below the other and scattered; with a table of noise on the device and without."""
+    bundle = with_plans(minimal, "trt-rtx")
+    backend = TensorRTBackend(bundle, "trt-rtx")
+    state = TransformerSession(backend, bundle.manifest.target, np.zeros((batch, 12, 5), dtype=np.int64))
+    first = state.prefill().last()
+    scores = state.feed(np.arange(8), np.arange(8) * 2)
+    host, asked = HostScores(Plain(minimal), scores.logits()), np.array(rows)
+    settings = engines.Settings(guidance_scale=1.5, top_k=20)
+    codes = np.random.default_rng(1).standard_normal((48, 4), dtype=np.float32)
+    anchor = Anchor(1.0, codes, np.arange(40), 2)
+    noise = NoiseSource(3, 0, 64, 48)
+    neighbours = minimal.neighbours[:, :4]
+    for _ in range(2):
+        for towards in (None, anchor):
+            got = scores.sample(asked, asked + 9, settings, noise, towards)
+            np.testing.assert_array_equal(got, host.sample(asked, asked + 9, settings, noise, towards))
+        monkeypatch.setattr(tensorrt_scores, "MOST_NOISE_BYTES", 0)
+    for got, want in zip(
+        (
+            *scores.draw(asked, settings, noise.rows(asked)),
+            *scores.judge(asked, settings, asked, neighbours, False),
+            *scores.judge(asked, settings, asked, neighbours, True),
+        ),
+        (
+            *host.draw(asked, settings, noise.rows(asked)),
+            *host.judge(asked, settings, asked, neighbours, False),
+            *host.judge(asked, settings, asked, neighbours, True),
+        ),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(got, want)
+    kept = first.logits()
+    state.feed(np.arange(8, 20), np.arange(12))
+    np.testing.assert_array_equal(first.logits(), kept)
+
+
+def test_decodes_share_passes(large_fakes: Fakes, minimal: Bundle) -> None:
+    """Requests of a session draw what they draw alone, in fewer passes."""
+    bundle = with_plans(minimal, "trt")
+    given = SETTINGS["ar"]
+    expected = [engines.Pipeline(minimal, Plain(minimal)).generate("a red circle", seed=n, **given) for n in range(3)]
+    pipeline = engines.Pipeline(bundle, TensorRTBackend(bundle, "trt"))
+    with pipeline.session(4) as session:
+        found = [session.submit("a red circle", seed=n, **given) for n in range(3)]
+        for request, want in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(request.result().tokens, want.tokens)
+        assert session.passes < 2 * 65
+
+
+def test_parts_of_a_shared_pass(large_fakes: Fakes, minimal: Bundle) -> None:
+    """A decode's scores outlive a pass that the others have."""
+    bundle = with_plans(minimal, "trt-rtx")
+    backend = TensorRTBackend(bundle, "trt-rtx")
+    pool = backend.new_pool("target", 4)
+    entry = bundle.manifest.target
+    inputs = {
+        "tokens": np.arange(12).reshape(4, 3),
+        "prefix": np.zeros((4, 3, entry.dim), dtype=np.float32),
+        "positions": np.tile(np.arange(12, 15), (4, 1)),
+        "slot_ranks": np.tile(np.where(np.arange(entry.slots) < 3, np.arange(12, 12 + entry.slots), 10**6), (4, 1)),
+        "write_index": np.zeros(4, dtype=np.int64),
+    }
+    scores = backend.score("target", pool.rows(0, 4), inputs)
+    everything, part = scores.logits(), scores.part(2, 2, 2)
+    some = {name: value[:2] for name, value in inputs.items()}
+    del scores
+    alone = backend.score("target", pool.rows(0, 2), some).logits()
+    np.testing.assert_array_equal(part.logits(), everything[2:, :2])
+    np.testing.assert_allclose(alone, everything[:2], atol=1e-5)
+    pool.clear(0, 4)
+    with pytest.raises(BackendError, match=r"graph target: tokens: the plan was not built for shape \(4, 9\)"):
+        backend.score("target", pool.rows(0, 4), inputs | {"tokens": np.zeros((4, 9), dtype=np.int64)})
+
+
+def test_plans_without_rows_for_several_decodes(fakes: Fakes, bundle: Bundle) -> None:
+    """There is no pool then: each decode has its own passes."""
+    assert not isinstance(TensorRTBackend(bundle, "trt-rtx"), PoolingBackend)
+
+
+def test_a_plan_with_other_profiles(fakes: Fakes, minimal: Bundle) -> None:
+    with pytest.raises(BackendError, match=r"expected the manifest's 4 profiles, got 1$"):
+        TensorRTBackend(with_plans(minimal, "trt-rtx"), "trt-rtx").run("decoder", {})
+
+
+# Memory
+
+
+def test_memory(large_fakes: Fakes, minimal: Bundle) -> None:
+    """Plans share what they compute in; every byte on the device is somewhere in the report."""
+    bundle = with_plans(minimal, "trt-rtx")
+    backend = TensorRTBackend(bundle, "trt-rtx")
+    assert set(backend.memory().values()) == {0}
+    pipeline = engines.Pipeline(bundle, backend)
+    pipeline.generate("a red circle", **SETTINGS["parallel"])
+    found = backend.memory()
+    names = {graph.content: None for graph in large_fakes.trt.engines}
+    assert found["weights"] == sum(len(content) for content in names)  # each loaded once
+    assert found["caches"] == 0  # they went with the decode
+    assert FakeEngine.ACTIVATIONS <= found["activations"] <= 3 * FakeEngine.ACTIVATIONS + 20
+    on_device = sum(len(data) for data in large_fakes.cuda.memory.values())
+    assert sum(found.values()) - found["weights"] == on_device
+    cache = backend.new_cache("target", 2)
+    assert backend.memory()["caches"] == sum(cache_bytes(tensor) for tensor, _ in cache.tensors.values())
+
+
+# CUDA graphs
+
+
+def test_captures_fail_quietly(large_fakes: Fakes, minimal: Bundle) -> None:
+    """Passes are run as they are then, and a note says so."""
+    bundle = with_plans(minimal, "trt")
+    backend = TensorRTBackend(bundle, "trt")
+    large_fakes.cuda.failing = "cudaStreamBeginCapture"
+    got = grids(backend, bundle, SETTINGS["ar"])
+    large_fakes.cuda.failing = ""
+    for tokens, want in zip(got, grids(Plain(minimal), minimal, SETTINGS["ar"]), strict=True):
+        np.testing.assert_array_equal(tokens, want)
+    assert large_fakes.cuda.launches == 0
+    assert any(note.startswith("graph target: runs without CUDA graphs: backend trt: ") for note in backend.notes)
+
+
+def test_graphs_are_given_back(large_fakes: Fakes, minimal: Bundle) -> None:
+    bundle = with_plans(minimal, "trt")
+    backend = TensorRTBackend(bundle, "trt")
+    grids(backend, bundle, SETTINGS["ar"])
+    assert large_fakes.cuda.graphs
+    del backend
+    gc.collect()
+    assert not large_fakes.cuda.graphs
+    assert not large_fakes.cuda.memory
+
+
+# Kernels on disk
+
+
+def run_once(bundle: Bundle) -> None:
+    TensorRTBackend(bundle, "trt-rtx").run("sampler", sampler_inputs(1))
+
+
+def test_kernels_are_kept(fakes: Fakes, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is written when the backend goes, named by GPU, version and bundle, and read at the next start."""
+    monkeypatch.setenv("MULO_SD_CACHE", str(tmp_path / "made"))
+    run_once(bundle)
+    (path,) = (tmp_path / "made" / "kernels").iterdir()
+    assert path.name.startswith("A_fake_GPU-1-")
+    assert path.read_bytes() == b"kernels."
+    run_once(bundle)
+    assert path.read_bytes() == b"kernels.."
+
+
+@pytest.mark.parametrize("content", [b"", b"something else", b"raise"])
+def test_kernels_from_outside(
+    fakes: Fakes, bundle: Bundle, tmp_path: Path, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A damaged or foreign file is as good as none, and is replaced."""
+    monkeypatch.setenv("MULO_SD_CACHE", str(tmp_path))
+    run_once(bundle)
+    (path,) = (tmp_path / "kernels").iterdir()
+    path.write_bytes(content)
+    run_once(bundle)
+    assert path.read_bytes() == b"kernels."
+
+
+def test_kernels_nowhere(fakes: Fakes, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither an empty variable nor a folder that cannot be made stops anything."""
+    monkeypatch.setenv("MULO_SD_CACHE", "")
+    run_once(bundle)
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("MULO_SD_CACHE", str(tmp_path / "file"))
+    run_once(bundle)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_where_kernels_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    assert cache_folder({}) == tmp_path / ".cache" / "mulo-sd"
+    assert cache_folder({"XDG_CACHE_HOME": "relative"}) == tmp_path / ".cache" / "mulo-sd"
+    assert cache_folder({"XDG_CACHE_HOME": str(tmp_path)}) == tmp_path / "mulo-sd"
+    assert cache_folder({"MULO_SD_CACHE": "here", "XDG_CACHE_HOME": str(tmp_path)}) == Path("here")
+    assert cache_folder({"MULO_SD_CACHE": ""}) is None
+
+
+def test_kernel_files_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In size and number."""
+    monkeypatch.setattr(kernel_file, "MOST_BYTES", 10)
+    monkeypatch.setattr(kernel_file, "MOST_FILES", 3)
+    for number in range(5):
+        assert KernelFile(tmp_path, "../x", "1", str(number)).write(b"x" * 10)
+    files = list((tmp_path / "kernels").iterdir())
+    assert len(files) == 3
+    assert not KernelFile(tmp_path, "../x", "1", "4").write(b"x" * 11)
+    files[0].write_bytes(b"x" * 11)
+    assert sum(KernelFile(tmp_path, "../x", "1", str(number)).read() is None for number in range(5)) == 3
