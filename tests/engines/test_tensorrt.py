@@ -536,7 +536,7 @@ def test_the_fake_cuda_has_only_what_cuda_has() -> None:
 
 def test_unknown_backend(bundle: Bundle) -> None:
     with pytest.raises(
-        BackendError, match="expected one of ort, trt-rtx, trt, torch-cuda or module:factory, got 'cuda'"
+        BackendError, match="expected one of ort, ort-cuda, trt-rtx, trt, torch-cuda or module:factory, got 'cuda'"
     ):
         make_backend("cuda", bundle)
 
@@ -865,7 +865,7 @@ def test_logits_do_not_come_to_the_host(large_fakes: Fakes, minimal: Bundle) -> 
         assert (cuda.downloaded, cuda.synchronisations) == (before[0] + 8, before[1] + 1)
     scores = state.feed(np.arange(8), np.arange(8))
     before = cuda.downloaded, cuda.synchronisations
-    neighbours = np.tile(np.arange(48)[:, None], 2)
+    neighbours: NDArray[np.int64] = np.tile(np.arange(48)[:, None], 2)
     for _ in range(2):
         uploaded = cuda.uploaded
         scores.judge(np.arange(1, 7), one, np.arange(6), neighbours, False)
@@ -933,7 +933,7 @@ def test_parts_of_a_shared_pass(large_fakes: Fakes, minimal: Bundle) -> None:
     backend = TensorRTBackend(bundle, "trt-rtx")
     pool = backend.new_pool("target", 4)
     entry = bundle.manifest.target
-    inputs = {
+    inputs: dict[str, NDArray[Any]] = {
         "tokens": np.arange(12).reshape(4, 3),
         "prefix": np.zeros((4, 3, entry.dim), dtype=np.float32),
         "positions": np.tile(np.arange(12, 15), (4, 1)),
