@@ -99,7 +99,7 @@ class OnnxRuntimeDeviceBackend:
         self.lock = threading.Lock()
         if provider not in self.session("sampler").get_providers():  # ONNX Runtime goes on without it, on the CPU
             raise BackendError(
-                f"backend {self.name}: {provider} does not start: no NVIDIA GPU is at hand, or CUDA's libraries are not; "
+                f"backend {self.name}: {provider} does not start: no NVIDIA GPU is at hand, or CUDA is not installed; "
                 "use --backend ort"
             )
 

@@ -139,7 +139,8 @@ class LoadedPlan:
         context = self.contexts.get(profile)
         if context is None or context.generation != self.activations.generation:
             self.contexts.pop(profile, None)
-            self.activations.make_room(int(self.engine.get_device_memory_size_for_profile_v2(profile)))
+            # Of the largest profile: TensorRT asks for as much with any.
+            self.activations.make_room(int(self.engine.device_memory_size_v2))
             context = self.contexts[profile] = self._new_context(profile)
         return context
 

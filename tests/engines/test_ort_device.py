@@ -36,7 +36,8 @@ def minimal() -> Bundle:
 
 def grid(backend: Any, bundle: Bundle, given: str) -> NDArray[np.int64]:
     pipeline = engines.Pipeline(bundle, backend)
-    return pipeline.generate("a red circle", seed=3, **SETTINGS[given]).tokens
+    tokens: NDArray[np.int64] = pipeline.generate("a red circle", seed=3, **SETTINGS[given]).tokens
+    return tokens
 
 
 @pytest.mark.parametrize("given", SETTINGS)
