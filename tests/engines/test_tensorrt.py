@@ -925,6 +925,19 @@ def test_decodes_share_passes(large_fakes: Fakes, minimal: Bundle) -> None:
         assert session.passes < 2 * 65
 
 
+def test_more_decodes_than_a_plan_takes(large_fakes: Fakes, minimal: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passes are shared by as many as fit."""
+    profiles = [*PROFILES[:3], PROFILES[3] | {"batch": 4}]
+    monkeypatch.setitem(globals(), "PROFILES", profiles)
+    monkeypatch.setattr(FakeEngine, "PROFILES", profiles)
+    bundle, given = with_plans(minimal, "trt-rtx"), SETTINGS["ar"]
+    expected = [engines.Pipeline(minimal, Plain(minimal)).generate("a red circle", seed=n, **given) for n in range(4)]
+    pipeline = engines.Pipeline(bundle, TensorRTBackend(bundle, "trt-rtx"))
+    found = pipeline.generate(["a red circle"] * 4, list(range(4)), batch=4, **given)
+    for got, want in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(got.tokens, want.tokens)
+
+
 def test_parts_of_a_shared_pass(large_fakes: Fakes, minimal: Bundle) -> None:
     """A decode's scores outlive a pass that the others have."""
     bundle = with_plans(minimal, "trt-rtx")
