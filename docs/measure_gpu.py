@@ -1,9 +1,10 @@
 """python docs/measure_gpu.py --out DIR: what only a GPU shows, in one run; docs/performance.md has the results.
 
 Parts, each of which prints its lines as they come and writes them to DIR/PART.json: `check` (decodes on the GPU equal
-the CPU's, in fused kernels and in torch's), `kernels` (passes of few tokens, by kind), `batch` (images a second
-by how many are drawn at once), `tensorrt` (whether TensorRT for RTX runs here). The benchmark of published shapes is a
-command of its own: python -m engines.bench --shape llamagen-xl-512 tar-lp-1024 --device cuda --precision fp16 --quick.
+the CPU's, in fused kernels and in torch's), `kernels` (passes of few tokens, by kind), `batch` (images a
+second by how many are drawn at once), `tensorrt` (whether TensorRT for RTX runs here), `plans` (decodes of the minimal
+preset by its plans and on ONNX Runtime's CUDA provider equal the CPU's). The benchmark of published shapes is a command
+of its own: python -m engines.bench --shape llamagen-xl-512 tar-lp-1024 --device cuda --precision fp16 --quick.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from engines.backends.torch_cuda.backend import TorchBackend
 from engines.bench.shapes import SHAPES, Shape, make_shape_pipeline, shape_bundle, shape_models
 from engines.bench.workload import random_condition
 from engines.pipeline import Pipeline
+from engines.settings import Mode
 from engines.transformer import TransformerSession
 from reference.checkpoints.vq import VQConfig
 from reference.transformer import TransformerConfig
@@ -181,7 +183,7 @@ def tensorrt(report: Report) -> None:
     text = '<ir_version: 10, opset_import: ["" : 21]> g (float16[64, 64] x) => (float16[64, 64] y) { y = MatMul(x, x) }'
     path = report.path.with_name("product.onnx")
     onnx.save(onnx.parser.parse_model(text), path)
-    plan = build_plan("trt-rtx", path, {"x": (64, 64)}, {}, False)
+    plan = build_plan("trt-rtx", path, {"x": (64, 64)}, ({},), False)
     report.add(built_bytes=len(plan.content), seconds=round(plan.build_seconds, 2))
     runtime = trt.Runtime(trt.Logger(trt.Logger.INFO))
     engine = runtime.deserialize_cuda_engine(plan.content)
@@ -199,7 +201,46 @@ def tensorrt(report: Report) -> None:
     report.add(ran=bool(ran), error=float((y.float() - x.float() @ x.float()).abs().max()))
 
 
-PARTS: dict[str, Callable[[Report], None]] = {"check": check, "kernels": kernels, "batch": batch, "tensorrt": tensorrt}
+def plans(report: Report) -> None:
+    """Decode with every backend of plans, alone and sharing passes, and compare tokens with the CPU's."""
+    from engines.backends import make_backend
+    from engines.bundle import open_bundle
+    from engines.demo_bundle import build_demo_bundle
+
+    path = report.path.with_name("minimal-fp32")
+    if not path.exists():
+        build_demo_bundle(path, "fp32", plans=True, models="minimal")
+    bundle = open_bundle(path)
+    prompts, seeds = ["a red circle"] * 4, [1, 2, 3, 4]
+    modes: tuple[Mode, ...] = ("ar", "zipar", "serial", "parallel", "exact")
+    cpu = Pipeline(bundle, make_backend("ort", bundle))
+    expected = {mode: cpu.generate(prompts, seeds, mode, batch=1) for mode in modes}
+    for name in ("trt-rtx", "trt", "ort-cuda"):
+        try:
+            backend = make_backend(name, bundle)
+            for mode in modes:
+                for at_once in (1, 4):
+                    started = time.perf_counter()
+                    drawn = Pipeline(bundle, backend).generate(prompts, seeds, mode, batch=at_once)
+                    equal = [
+                        np.array_equal(one.tokens, two.tokens) for one, two in zip(drawn, expected[mode], strict=True)
+                    ]
+                    seconds = round(time.perf_counter() - started, 3)
+                    report.add(
+                        backend=name, mode=mode, at_once=at_once, equal=sum(equal), of=len(equal), seconds=seconds
+                    )
+            report.add(backend=name, memory=getattr(backend, "memory", dict)(), notes=getattr(backend, "notes", []))
+        except Exception as error:  # the next backend may be there
+            report.add(backend=name, error=f"{type(error).__name__}: {error}")
+
+
+PARTS: dict[str, Callable[[Report], None]] = {
+    "check": check,
+    "kernels": kernels,
+    "batch": batch,
+    "tensorrt": tensorrt,
+    "plans": plans,
+}
 
 
 def main() -> int:

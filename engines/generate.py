@@ -106,7 +106,7 @@ def _open(arguments: argparse.Namespace, console: Console) -> Pipeline:
         path = demo_bundle_path()
         if not path.exists():
             console.print(f"There is no bundle at {path}: building the demo bundle (fp32) first, once.")
-            build_demo_bundle(path, plans=arguments.backend != "ort")
+            build_demo_bundle(path, plans=not arguments.backend.startswith("ort"))
     return load(path, arguments.backend, arguments.threads, arguments.text_model)
 
 

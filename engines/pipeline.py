@@ -284,7 +284,7 @@ def load(path: Path | str, backend: str = "ort", threads: int | None = None, tex
 
     Args:
         path: The bundle's folder.
-        backend: "ort", "trt-rtx", "trt", or "module:factory" for one of your own.
+        backend: "ort", "ort-cuda", "trt-rtx", "trt", "torch-cuda", or "module:factory" for one of your own.
         threads: For the CPU; None takes the runtime's choice.
         text_model: Folder or name of flan-t5-xl (LlamaGen's captions) or of Tar's language model.
 

@@ -57,16 +57,19 @@ class PartedScores(Scores, Protocol):
         """Return those of one decode: `batch` rows of the pass from `first_row` on, of the first `fed` tokens."""
 
 
-def distribution_inputs(logits: Floats, settings: Settings, raw: bool = False) -> dict[str, NDArray[Any]]:
-    """Return what sampler and acceptance graphs need to make p_u of logits Float32[B, n, V] (DIST-1, DIST-2)."""
+def setting_inputs(settings: Settings, raw: bool = False) -> dict[str, NDArray[Any]]:
+    """Return what sampler and acceptance graphs need beside logits to make p_u (DIST-1, DIST-2)."""
     return {
-        "cond_logits": logits[0],
-        "uncond_logits": logits[-1],
         "guidance_scale": np.array(settings.guidance_scale, dtype=np.float32),
         "temperature": np.array(1.0 if raw else settings.temperature, dtype=np.float32),
         "top_k": np.array(0 if raw else settings.top_k, dtype=np.int64),
         "top_p": np.array(1.0 if raw else settings.top_p, dtype=np.float32),
     }
+
+
+def distribution_inputs(logits: Floats, settings: Settings, raw: bool = False) -> dict[str, NDArray[Any]]:
+    """Return what sampler and acceptance graphs need to make p_u of logits Float32[B, n, V] (DIST-1, DIST-2)."""
+    return {"cond_logits": logits[0], "uncond_logits": logits[-1]} | setting_inputs(settings, raw)
 
 
 class HostScores:

@@ -175,18 +175,21 @@ class SharedPasses:
         return groups
 
     def _run(self, group: list[_Asked]) -> None:
-        """Run a group as one pass; where that fails, each alone, so that only what is at fault fails."""
+        """Run a group as one pass; where that fails, its halves, so that only what is at fault fails.
+
+        It may be too large for a backend, too.
+        """
         try:
             self._score(group)
         except Exception as error:  # a backend from outside may raise anything; the decode that asked is told
             if len(group) == 1:
                 group[0].error = error
                 return
-            for item in group:
-                self._run([item])
+            middle = len(group) // 2
+            self._run(group[:middle])
+            self._run(group[middle:])
 
     def _score(self, group: list[_Asked]) -> None:
-        self.passes += 1
         graph, place, inputs = group[0].graph, group[0].place, group[0].inputs
         if len(group) == 1:
             score = getattr(self.backend, "score", None)
@@ -194,10 +197,12 @@ class SharedPasses:
                 group[0].scores = score(graph, place.cache, inputs)
             else:
                 group[0].scores = HostScores(self.backend, self.backend.feed(graph, place.cache, inputs))
+            self.passes += 1
             return
         assert self.pooling is not None
         rows = self.pools[graph].rows(place.first_row, group[-1].end - place.first_row)
         scores = self.pooling.score(graph, rows, _merged(group))
+        self.passes += 1
         for item in group:
             item.scores = scores.part(item.place.first_row - place.first_row, item.place.batch, item.fed)
 

@@ -138,7 +138,8 @@ class _Builder:
         plans = []
         for backend in self.plan_backends:
             decomposable = self.precision == "fp32" or not has_attention_kernel(specification)
-            plan = build_plan(backend, onnx_file, shapes, specification.ranges, decomposable)
+            profiles = specification.profiles or (specification.ranges,)
+            plan = build_plan(backend, onnx_file, shapes, profiles, decomposable)
             file = self.folder / "plans" / backend / f"{specification.name}.plan"
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(plan.content)
@@ -148,6 +149,7 @@ class _Builder:
                     file=file_entry(self.folder, file),
                     build_seconds=round(plan.build_seconds, 2),
                     version=plan.version,
+                    profiles=tuple(dict(profile) for profile in specification.profiles),
                 )
             )
         return plans

@@ -72,11 +72,24 @@ def _with_all_slots(onnx_file: Path, slots: int) -> bytes:
     return content
 
 
+def _profile(
+    builder: Any, shapes: Mapping[str, Sequence[int | str]], ranges: Mapping[str, tuple[int, int, int]]
+) -> Any:
+    profile = builder.create_optimization_profile()
+    for name, shape in shapes.items():
+        if any(isinstance(size, str) for size in shape):
+            choices = [
+                tuple(size if isinstance(size, int) else ranges[size][which] for size in shape) for which in range(3)
+            ]
+            profile.set_shape(name, *choices)
+    return profile
+
+
 def build_plan(
     backend: PlanBackend,
     onnx_file: Path,
     shapes: Mapping[str, Sequence[int | str]],
-    ranges: Mapping[str, tuple[int, int, int]],
+    profiles: Sequence[Mapping[str, tuple[int, int, int]]],
     decomposable_attention: bool,
 ) -> Plan:
     """Build a plan.
@@ -85,7 +98,8 @@ def build_plan(
         backend: "trt-rtx" builds anywhere; "trt" needs an NVIDIA GPU.
         onnx_file: The graph.
         shapes: Every input's shape, dynamic dimensions by name.
-        ranges: Smallest, usual and largest value of every dynamic dimension.
+        profiles: Of each, smallest, usual and largest value of every dynamic dimension. A runtime has kernels for
+            every profile, and takes the first that holds the shapes.
         decomposable_attention: Needed in float32.
 
     Raises:
@@ -107,11 +121,10 @@ def build_plan(
         flags = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
     network = builder.create_network(flags)
     parser = trt.OnnxParser(network, logger)
-    if SLOTS in ranges:
-        parsed = parser.parse(_with_all_slots(onnx_file, ranges[SLOTS][-1]), str(onnx_file))
-        shapes = {
-            name: [ranges[SLOTS][-1] if size == SLOTS else size for size in shape] for name, shape in shapes.items()
-        }
+    slots = max((ranges[SLOTS][-1] for ranges in profiles if SLOTS in ranges), default=None)
+    if slots is not None:
+        parsed = parser.parse(_with_all_slots(onnx_file, slots), str(onnx_file))
+        shapes = {name: [slots if size == SLOTS else size for size in shape] for name, shape in shapes.items()}
     else:
         parsed = parser.parse_from_file(str(onnx_file))
     if not parsed:
@@ -120,14 +133,8 @@ def build_plan(
     if decomposable_attention:
         _make_attention_decomposable(trt, network)
     config = builder.create_builder_config()
-    profile = builder.create_optimization_profile()
-    for name, shape in shapes.items():
-        if any(isinstance(size, str) for size in shape):
-            choices = [
-                tuple(size if isinstance(size, int) else ranges[size][which] for size in shape) for which in range(3)
-            ]
-            profile.set_shape(name, *choices)
-    config.add_optimization_profile(profile)
+    for ranges in profiles:
+        config.add_optimization_profile(_profile(builder, shapes, ranges))
     content = builder.build_serialized_network(network, config)
     if content is None:
         reason = errors[-1].splitlines()[0] if errors else "it gives no reason"

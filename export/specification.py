@@ -23,6 +23,10 @@ Kind = Literal["logits", "embeddings", "features", "pixels", "codes", "probabili
 
 # Guidance feeds two rows, conditional and unconditional.
 BATCH: Range = (1, 2, 2)
+# What a plan is built for, beyond one token: steps of several islands and short windows, and decodes that share passes.
+FEW_TOKENS = 32
+SHARED_BATCH: Range = (1, 8, 16)
+SHARED_TOKENS = 8
 # Slots beyond the sequence, for tokens that are fed again before the cache is compacted.
 SPARE_SLOTS = 256
 # The other resize filters are there to be compared; they cost as much again to build.
@@ -47,6 +51,8 @@ class GraphSpecification:
         kind: What the compared output is, which decides the tolerance.
         compared: The output that is compared with the reference.
         weights: Whose weights the graph has: graphs that share them share a file, where they are large.
+        profiles: What plans are built for: ranges as above, of which the first that holds the shapes is taken; none
+            are the graph's own ranges.
     """
 
     name: str
@@ -59,6 +65,7 @@ class GraphSpecification:
     kind: Kind
     compared: str
     weights: str = "sampling"
+    profiles: tuple[Mapping[str, Range], ...] = ()
 
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Run the module in torch on flat inputs; return its outputs by name."""
@@ -80,6 +87,34 @@ def slot_count(model: Transformer) -> int:
     return config.sequence_length + min(SPARE_SLOTS, config.grid_height * config.grid_width)
 
 
+def _transformer_profiles(ranges: Mapping[str, Range], longest: int) -> tuple[Mapping[str, Range], ...]:
+    """Return the shapes of a decode's passes: one token, few, many (prefill, verification), and several decodes'."""
+    few = min(FEW_TOKENS, longest)
+    return (
+        {**ranges, "fed": (1, 1, 1)},
+        {**ranges, "fed": (1, min(8, few), few)},
+        {**ranges, "fed": (1, max(longest // 4, 1), longest)},
+        {**ranges, "batch": SHARED_BATCH, "fed": (1, 1, min(SHARED_TOKENS, longest))},
+    )
+
+
+def _row_profiles(ranges: Mapping[str, Range], codes: int) -> tuple[Mapping[str, Range], ...]:
+    """Return the profiles of a graph over rows: one, few, and a whole grid.
+
+    Of a searched threshold there is one profile, with one usual row: TensorRT for RTX looks for minutes for kernels of
+    hundreds (docs/decisions.md).
+    """
+    cells = ranges["rows"][-1]
+    if codes > MOST_RANKED:
+        return ()
+    few = min(FEW_TOKENS, cells)
+    return (
+        {**ranges, "rows": (1, 1, 1)},
+        {**ranges, "rows": (1, min(8, few), few)},
+        {**ranges, "rows": (1, max(cells // 4, 1), cells)},
+    )
+
+
 def _transformer(name: str, model: Transformer, dtype: torch.dtype) -> GraphSpecification:
     config, slots = model.config, slot_count(model)
     batch, fed = 2, 3
@@ -88,6 +123,8 @@ def _transformer(name: str, model: Transformer, dtype: torch.dtype) -> GraphSpec
     ]
     cache_names = [f"{part}_{layer}" for layer in range(config.layers) for part in ("key", "value")]
     both = {0: "batch", 1: "fed"}
+    # A runtime may attend over the slots that are filled, and no more.
+    ranges: dict[str, Range] = {"batch": BATCH, "fed": (1, 1, config.sequence_length), "slots": (1, slots, slots)}
     return GraphSpecification(
         name=name,
         module=TransformerGraph(model),
@@ -109,11 +146,11 @@ def _transformer(name: str, model: Transformer, dtype: torch.dtype) -> GraphSpec
         },
         input_names=("tokens", "prefix", "positions", "slot_ranks", "write_index", *cache_names),
         output_names=("logits", *(f"new_{cache}" for cache in cache_names)),
-        # A runtime may attend over the slots that are filled, and no more.
-        ranges={"batch": BATCH, "fed": (1, 1, config.sequence_length), "slots": (1, slots, slots)},
+        ranges=ranges,
         kind="logits",
         compared="logits",
         weights=name,
+        profiles=_transformer_profiles(ranges, config.sequence_length),
     )
 
 
@@ -220,9 +257,9 @@ def _decoder(models: Models) -> GraphSpecification:
 def _sampling(models: Models) -> list[GraphSpecification]:
     codes, cells = models.target.config.vocabulary, models.target.config.grid_height * models.target.config.grid_width
     rows, by_row = 3, {0: "rows"}
-    # TensorRT for RTX looks for minutes for kernels of hundreds of rows of a searched threshold, and finds those of one
-    # row in a second (docs/decisions.md).
+    sampler_ranges: dict[str, Range] = {"rows": (1, 1, cells)}  # a step of many islands samples many cells at once
     usual_rows = cells // 4 if codes <= MOST_RANKED else 1
+    acceptance_ranges: dict[str, Range] = {"rows": (1, usual_rows, cells), "near": (1, 16, min(codes, 64))}
     logits = {"cond_logits": torch.zeros(rows, codes), "uncond_logits": torch.zeros(rows, codes)}
     settings = {
         "guidance_scale": torch.tensor(1.0),
@@ -246,9 +283,10 @@ def _sampling(models: Models) -> list[GraphSpecification]:
             dynamic={**shared, "noise": by_row},
             input_names=tuple(sampler),
             output_names=("tokens", "log_probs"),
-            ranges={"rows": (1, 1, cells)},  # a step of many islands samples many cells at once
+            ranges=sampler_ranges,
             kind="probabilities",
             compared="log_probs",
+            profiles=_row_profiles(sampler_ranges, codes),
         ),
         GraphSpecification(
             name="acceptance",
@@ -257,9 +295,10 @@ def _sampling(models: Models) -> list[GraphSpecification]:
             dynamic={**shared, "draft_tokens": by_row, "neighbours": {1: "near"}},
             input_names=tuple(acceptance),
             output_names=("pooled_probs", "log_probs", "entropies"),
-            ranges={"rows": (1, usual_rows, cells), "near": (1, 16, min(codes, 64))},
+            ranges=acceptance_ranges,
             kind="probabilities",
             compared="pooled_probs",
+            profiles=_row_profiles(acceptance_ranges, codes),
         ),
     ]
 

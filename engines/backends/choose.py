@@ -5,7 +5,7 @@ import importlib
 from engines.backends.base import Backend, BackendError, one_line
 from engines.bundle import Bundle
 
-BACKENDS = ("ort", "trt-rtx", "trt", "torch-cuda")
+BACKENDS = ("ort", "ort-cuda", "trt-rtx", "trt", "torch-cuda")
 
 
 def make_backend(name: str, bundle: Bundle, threads: int | None = None) -> Backend:
@@ -24,6 +24,10 @@ def make_backend(name: str, bundle: Bundle, threads: int | None = None) -> Backe
         from engines.backends.onnx_runtime import OnnxRuntimeBackend
 
         return OnnxRuntimeBackend(bundle, threads)
+    if name == "ort-cuda":
+        from engines.backends.onnx_runtime_device import OnnxRuntimeDeviceBackend
+
+        return OnnxRuntimeDeviceBackend(bundle)
     if name in ("trt-rtx", "trt"):
         from engines.backends.tensorrt import TensorRTBackend
 

@@ -11,6 +11,14 @@ from numpy.typing import NDArray
 
 from engines.backends.base import BackendError, one_line
 
+# Of the addresses that TensorRT takes, in bytes; cudaMalloc gives such.
+ALIGNMENT = 256
+
+
+def aligned(size_bytes: int) -> int:
+    """Return a size that is large enough for as many bytes and a multiple of ALIGNMENT."""
+    return -(-size_bytes // ALIGNMENT) * ALIGNMENT
+
 
 def _quietly(function: Callable[..., object], *arguments: object) -> None:
     """Give something back when its owner is gone and nobody could act on an error."""
@@ -49,6 +57,8 @@ class Cuda:
                 f"backend {backend}: no NVIDIA GPU is at hand (CUDA reports: {reason}); use --backend ort"
             )
         self.device: int = self._call("cudaGetDevice")
+        self.live: dict[int, tuple[str, int]] = {}  # what for, and how many bytes, by address
+        self._uploading: list[NDArray[Any]] = []
         # A non-blocking stream: it does not wait for what the embedding process does on the default one.
         self._stream = self._call("cudaStreamCreateWithFlags", self.api.cudaStreamNonBlocking)
         weakref.finalize(self, _quietly, self.api.cudaStreamDestroy, self._stream)
@@ -72,17 +82,24 @@ class Cuda:
         """Make the device current in the calling thread, which need not be the one that made this."""
         self._call("cudaSetDevice", self.device)
 
-    def allocate(self, size_bytes: int) -> int:
-        """Return the address of new device memory with undefined content."""
+    def device_name(self) -> str:
+        """Return what the GPU is called."""
+        name = self._call("cudaGetDeviceProperties", self.device).name
+        return name.decode(errors="replace") if isinstance(name, bytes) else str(name)
+
+    def allocate(self, size_bytes: int, purpose: str) -> int:
+        """Return the address of new device memory with undefined content, a multiple of ALIGNMENT."""
         code, address = self.api.cudaMalloc(size_bytes)
         if code != self.api.cudaError_t.cudaSuccess:
             raise BackendError(
                 f"backend {self.backend}: cannot allocate {size_bytes / 2**20:.1f} MiB on the GPU: {self._reason(code)}"
             )
+        self.live[int(address)] = purpose, size_bytes
         return int(address)
 
     def free(self, address: int) -> None:
         """Free device memory; CUDA waits for what still uses it."""
+        self.live.pop(address, None)
         self._call("cudaFree", address)
 
     def clear(self, address: int, size_bytes: int) -> None:
@@ -90,8 +107,9 @@ class Cuda:
         self._call("cudaMemsetAsync", address, 0, size_bytes, self._stream)
 
     def upload(self, address: int, array: NDArray[Any]) -> None:
-        """Copy a C-contiguous array to the device."""
+        """Copy a C-contiguous array to the device; it is held until that is done."""
         if array.nbytes:
+            self._uploading.append(array)
             kind = self.api.cudaMemcpyKind.cudaMemcpyHostToDevice
             self._call("cudaMemcpyAsync", address, array.ctypes.data, array.nbytes, kind, self._stream)
 
@@ -109,17 +127,53 @@ class Cuda:
         arguments = (to_address, to_pitch, from_address, from_pitch, width_bytes, rows, kind, self._stream)
         self._call("cudaMemcpy2DAsync", *arguments)
 
+    def copy(self, to_address: int, from_address: int, size_bytes: int) -> None:
+        """Copy on the device; the places must not overlap."""
+        self.copy_rows(to_address, size_bytes, from_address, size_bytes, size_bytes, 1)
+
     def synchronise(self) -> None:
         """Wait for everything on the stream."""
         self._call("cudaStreamSynchronize", self._stream)
+        self._uploading.clear()
+
+    def capture(self, work: Callable[[], None]) -> "CapturedGraph":
+        """Record what `work` puts on the stream, none of which is done, as one thing to launch.
+
+        Raises:
+            BackendError: it cannot be captured, or `work` fails.
+        """
+        # Relaxed: a buffer that is freed meanwhile, by whatever thread collects garbage, is no part of it.
+        self._call("cudaStreamBeginCapture", self._stream, self.api.cudaStreamCaptureMode.cudaStreamCaptureModeRelaxed)
+        try:
+            work()
+        except BaseException:
+            _quietly(self.api.cudaStreamEndCapture, self._stream)
+            raise
+        graph = self._call("cudaStreamEndCapture", self._stream)
+        try:
+            return CapturedGraph(self, self._call("cudaGraphInstantiate", graph, 0))
+        finally:
+            _quietly(self.api.cudaGraphDestroy, graph)
+
+    def launch(self, graph: "CapturedGraph") -> None:
+        """Put a captured graph on the stream."""
+        self._call("cudaGraphLaunch", graph.handle, self._stream)
+
+
+class CapturedGraph:
+    """Work on the stream that was recorded; destroyed with the object."""
+
+    def __init__(self, cuda: Cuda, handle: Any) -> None:
+        self.handle = handle
+        weakref.finalize(self, _quietly, cuda.api.cudaGraphExecDestroy, handle)
 
 
 class DeviceBuffer:
     """Device memory, freed by `free`, at the end of a `with`, or at the latest with the object."""
 
-    def __init__(self, cuda: Cuda, size_bytes: int) -> None:
+    def __init__(self, cuda: Cuda, size_bytes: int, purpose: str = "scratch") -> None:
         self.cuda, self.size_bytes = cuda, size_bytes
-        self.address = cuda.allocate(max(size_bytes, 1))
+        self.address = cuda.allocate(max(size_bytes, 1), purpose)
         self._finalizer = weakref.finalize(self, _quietly, cuda.free, self.address)
 
     def free(self) -> None:

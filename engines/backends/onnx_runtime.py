@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from engines.bundle import Bundle
 
 
 @contextmanager
-def _told(graph: str) -> Iterator[None]:
+def told(graph: str) -> Iterator[None]:
     """Name the graph where ONNX Runtime cannot run it.
 
     Raises:
@@ -32,6 +33,24 @@ def _told(graph: str) -> Iterator[None]:
 SPINNING = {"intra_op.allow_spinning": "1", "intra_op.spin_duration_us": "100", "force_spinning_stop": "1"}
 # Slots by which a cache grows: attention pays for every slot that is there, growing for every copy.
 GROWTH = 128
+
+
+def make_session(path: Path, threads: int | None, providers: Sequence[str]) -> onnxruntime.InferenceSession:
+    """Return the session of a file.
+
+    Raises:
+        BackendError: ONNX Runtime does not accept the file.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    for name, value in SPINNING.items():
+        options.add_session_config_entry(f"session.{name}", value)
+    try:
+        return onnxruntime.InferenceSession(path, sess_options=options, providers=list(providers))
+    except Exception as error:  # onnxruntime raises classes of its own without a common base
+        raise BackendError(f"{path}: ONNX Runtime does not accept it: {one_line(error)}") from None
 
 
 class Pool:
@@ -136,26 +155,15 @@ class OnnxRuntimeBackend:
         """
         with self.lock:  # two threads that made one each would bind to different ones
             if graph not in self.sessions:
-                options = onnxruntime.SessionOptions()
-                options.log_severity_level = 3
-                if self.threads is not None:
-                    options.intra_op_num_threads = self.threads
-                for name, value in SPINNING.items():
-                    options.add_session_config_entry(f"session.{name}", value)
                 path = self.bundle.file(self.bundle.manifest.graphs[graph].onnx)
-                try:
-                    self.sessions[graph] = onnxruntime.InferenceSession(
-                        path, sess_options=options, providers=["CPUExecutionProvider"]
-                    )
-                except Exception as error:  # onnxruntime raises classes of its own without a common base
-                    raise BackendError(f"{path}: ONNX Runtime does not accept it: {one_line(error)}") from None
+                self.sessions[graph] = make_session(path, self.threads, ("CPUExecutionProvider",))
             return self.sessions[graph]
 
     def run(self, graph: str, inputs: Tensors) -> dict[str, NDArray[Any]]:
         """Run a stateless graph."""
         session = self.session(graph)
         names = [output.name for output in session.get_outputs()]
-        with _told(graph):
+        with told(graph):
             return dict(zip(names, session.run(names, dict(inputs)), strict=True))
 
     def new_cache(self, graph: str, batch: int) -> OnnxRuntimeCache:
@@ -180,7 +188,7 @@ class OnnxRuntimeBackend:
                 f"graph {graph}: expected writes into {cache.pool.most} slots, got one that ends at {end}"
             )
         logits = np.empty((batch, fed, self.vocabulary[graph]), dtype=np.float32)
-        with cache.lock, _told(graph):
+        with cache.lock, told(graph):
             cache.make_room(end)
             for name, value in inputs.items():
                 cache.put(name, value[:, : cache.pool.slots] if name == "slot_ranks" else value)

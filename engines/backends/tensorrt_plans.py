@@ -1,123 +1,68 @@
-"""TensorRT's runtime and the plans it has loaded; TensorRT for RTX and TensorRT proper share one Python API."""
+"""A plan that is loaded: its engine, a context for every profile, and where its inputs and outputs lie."""
 
-import importlib
-from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.backends.base import NUMPY_DTYPES, BackendError, CacheTensor, Tensors, cache_tensors, one_line
-from engines.backends.cuda import Cuda, DeviceBuffer
-from engines.bundle import GraphEntry, TensorEntry
+from engines.backends.activations import Activations
+from engines.backends.base import NUMPY_DTYPES, BackendError, cache_tensors
+from engines.backends.cuda import DeviceBuffer
+from engines.backends.tensorrt_captures import Captures
+from engines.backends.tensorrt_context import Context, Layout
+from engines.backends.tensorrt_runtime import Runtime
+from engines.bundle import Bundle, GraphEntry, TensorEntry
 from engines.bundle.manifest import PlanEntry
 
-MODULES = {"trt-rtx": "tensorrt_rtx", "trt": "tensorrt"}
 # TensorRT's names of the manifest's types.
 _DTYPES = {"INT64": "int64", "FLOAT": "float32", "HALF": "float16", "BF16": "bfloat16"}
+# Settings, write indices and the like: so small that it is cheaper to compare them than to copy them again.
+SMALL_BYTES = 64
+
+Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 
 
-class Resident(NamedTuple):
-    """Keys or values of one layer, and the device memory in which they stay."""
+class Placed(NamedTuple):
+    """A tensor that lies on the device."""
 
-    tensor: CacheTensor
-    buffer: DeviceBuffer
-
-
-class Runtime:
-    """TensorRT itself: its module, what deserialises plans, and in `errors` the last messages of its log."""
-
-    def __init__(self, name: str) -> None:
-        """Start TensorRT.
-
-        Args:
-            name: "trt-rtx" or "trt".
-
-        Raises:
-            BackendError: a package is not installed, or there is no NVIDIA GPU.
-        """
-        self.name = name
-        self.errors: deque[str] = deque(maxlen=4)
-        try:
-            self.trt: Any = importlib.import_module(MODULES[name])
-        except (ImportError, OSError) as error:  # OSError: one of its libraries does not load
-            raise BackendError(
-                f"backend {name}: cannot import {MODULES[name]} ({one_line(error)}); "
-                f"install it with `pip install 'mulo-sd[{name}]'`"
-            ) from None
-        self.cuda = Cuda(name)  # before the runtime, which without a GPU only logs errors
-        self._logger = self._make_logger()
-        try:
-            self._runtime = self.trt.Runtime(self._logger)
-        except Exception as error:  # its bindings raise TypeError where the library returns nothing
-            raise self.error("the runtime does not start", error) from None
-        # TensorRT for RTX compiles kernels for this GPU; all plans share what was compiled, in memory.
-        self._kernels: Any = None
-        self._configs: list[Any] = []
-
-    def _make_logger(self) -> Any:
-        trt, errors = self.trt, self.errors
-
-        class Logger(trt.ILogger):  # type: ignore[misc, name-defined]  # the runtime has no type stubs
-            def __init__(self) -> None:
-                trt.ILogger.__init__(self)
-
-            def log(self, severity: Any, message: str) -> None:
-                if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
-                    errors.append(message)
-
-        return Logger()
-
-    def error(self, what: str, reason: object = "it gives no reason") -> BackendError:
-        """Return the error that says what failed and why: by TensorRT's log, else by `reason`."""
-        return BackendError(f"backend {self.name}: {what}: {one_line(self.errors[-1] if self.errors else reason)}")
-
-    def engine(self, path: Path, plan: PlanEntry) -> Any:
-        """Deserialise a plan."""
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise BackendError(f"{path}: cannot read the plan: {error.strerror or error}") from None
-        engine = self._runtime.deserialize_cuda_engine(content)
-        if engine is None:
-            version = self.trt.__version__
-            raise self.error(f"{path}: the plan, built with {plan.version}, does not load in {version} on this GPU")
-        return engine
-
-    def context(self, engine: Any, path: Path) -> Any:
-        """Return an execution context of an engine."""
-        config = engine.create_runtime_config() if self.name == "trt-rtx" else None
-        if config is None:
-            context = engine.create_execution_context()
-        else:
-            self._configs.append(config)
-            if self._kernels is None:
-                self._kernels = config.create_runtime_cache()
-            if self._kernels is not None and not config.set_runtime_cache(self._kernels):
-                raise self.error(f"{path}: cannot share compiled kernels")
-            context = engine.create_execution_context(config)
-        if context is None:
-            raise self.error(f"{path}: cannot make an execution context")
-        return context
+    shape: tuple[int, ...]
+    address: int
 
 
 class LoadedPlan:
-    """One graph: its engine, its only execution context, and device buffers that grow with what passes through."""
+    """One graph: its engine, which holds the weights once, and device buffers that grow with what passes through."""
 
-    def __init__(self, runtime: Runtime, graph: str, entry: GraphEntry, plan: PlanEntry, path: Path) -> None:
+    def __init__(
+        self, runtime: Runtime, activations: Activations, graph: str, entry: GraphEntry, plan: PlanEntry, path: Path
+    ) -> None:
         """Deserialise the plan of a graph.
 
         Raises:
             BackendError: TensorRT does not accept it, or it is not what the manifest describes.
         """
-        self.runtime, self.graph, self.path = runtime, graph, path
+        self.runtime, self.activations, self.graph, self.path = runtime, activations, graph, path
         runtime.errors.clear()
         self.engine = runtime.engine(path, plan)
+        self.weight_bytes = runtime.weight_bytes(self.engine) or plan.file.size_bytes
+        self.profiles = plan.profiles or (entry.dynamic,)
+        if plan.profiles and self.engine.num_optimization_profiles != len(plan.profiles):
+            found = self.engine.num_optimization_profiles
+            raise BackendError(f"{path}: expected the manifest's {len(plan.profiles)} profiles, got {found}")
+        self.in_place = {f"new_{tensor.name}": tensor.name for tensor in cache_tensors(entry, 1)}
         self.inputs, self.outputs = self._described(entry)
-        self.context = runtime.context(self.engine, path)
+        self.dimensions = {tensor.name: tensor.shape for tensor in self.inputs}
+        places = runtime.trt.TensorLocation
+        tensors = [tensor.name for tensor in (*self.inputs, *self.outputs)]
+        # TensorRT wants a tensor in the host's memory where values decide a shape.
+        self.on_host = {name for name in tensors if self.engine.get_tensor_location(name) == places.HOST}
+        self.contexts: dict[int, Context] = {}
         self.buffers: dict[str, DeviceBuffer] = {}
+        self.small: dict[str, bytes] = {}  # what lies in the buffers of small inputs
+        self.output_shapes: dict[tuple[int, Shapes], dict[str, tuple[int, ...]]] = {}
+        # TensorRT for RTX captures by itself.
+        self.captures = Captures(runtime, graph) if runtime.name == "trt" and not self.on_host else None
 
     def _described(self, entry: GraphEntry) -> tuple[list[TensorEntry], list[TensorEntry]]:
         """Return the engine's inputs and outputs as the manifest describes them.
@@ -133,21 +78,17 @@ class LoadedPlan:
         if tensors.keys() != found:
             names = ", ".join(sorted(tensors.keys() ^ found))
             raise BackendError(f"{self.path}: the plan's inputs and outputs are not the manifest's: {names}")
-        in_place = {f"new_{tensor.name}": tensor.name for tensor in cache_tensors(entry, 1)}
         for name, (tensor, mode) in tensors.items():
             dtype = engine.get_tensor_dtype(name).name
             if engine.get_tensor_mode(name) != mode or _DTYPES.get(dtype) != tensor.dtype:
                 raise BackendError(f"{self.path}: {name}: expected {mode} {tensor.dtype}, got {dtype}")
-            if name in in_place:
-                if engine.get_aliased_input_tensor(name) != in_place[name]:
-                    raise BackendError(f"{self.path}: {name}: expected {in_place[name]} updated in place, got a copy")
-            elif tensor.dtype not in NUMPY_DTYPES and name not in in_place.values():
+            if name in self.in_place:
+                source = self.in_place[name]
+                if engine.get_aliased_input_tensor(name) != source:
+                    raise BackendError(f"{self.path}: {name}: expected {source} updated in place, got a copy")
+            elif tensor.dtype not in NUMPY_DTYPES and name not in self.in_place.values():
                 raise BackendError(f"{self.path}: {name}: expected a type that numpy has, got {tensor.dtype}")
         return inputs, list(entry.outputs)
-
-    def _expect(self, succeeded: bool, what: str) -> None:
-        if not succeeded:
-            raise self.runtime.error(f"graph {self.graph}: {what}")
 
     def _room(self, name: str, size_bytes: int) -> int:
         """Return the address of the buffer of an input or output, made or replaced where it is too small."""
@@ -155,16 +96,12 @@ class LoadedPlan:
         if buffer is None or buffer.size_bytes < size_bytes:
             if buffer is not None:
                 buffer.free()
+            self.small.pop(name, None)
             buffer = self.buffers[name] = DeviceBuffer(self.runtime.cuda, size_bytes)
         return buffer.address
 
-    def _is_on_host(self, name: str) -> bool:
-        """Whether TensorRT wants a tensor in the host's memory, as it does where values decide a shape."""
-        return bool(self.engine.get_tensor_location(name) == self.runtime.trt.TensorLocation.HOST)
-
-    def _array(self, tensor: TensorEntry, inputs: Tensors) -> NDArray[Any]:
+    def _array(self, tensor: TensorEntry, value: NDArray[Any] | None) -> NDArray[Any]:
         """Return an input as an array whose bytes can be copied as they are."""
-        value = inputs.get(tensor.name)
         expected = f"graph {self.graph}: {tensor.name}: expected {tensor.dtype} {list(tensor.shape)}"
         if value is None:
             raise BackendError(f"{expected}, got nothing")
@@ -172,59 +109,154 @@ class LoadedPlan:
             raise BackendError(f"{expected}, got {value.dtype} {list(value.shape)}")
         return np.asarray(value, order="C")
 
-    def execute(self, inputs: Tensors, cache: Mapping[str, Resident]) -> dict[str, NDArray[Any]]:
+    def _profile(self, shapes: Shapes) -> int:
+        """Return the first profile that holds the shapes.
+
+        Raises:
+            BackendError: none does.
+        """
+        outside: list[tuple[str, tuple[int, ...]]] = []
+        for number, ranges in enumerate(self.profiles):
+            outside = [(name, shape) for name, shape in shapes if not self._fits(name, shape, ranges)]
+            if not outside:
+                return number
+        name, shape = outside[0]
+        raise self.runtime.error(f"graph {self.graph}: {name}: the plan was not built for shape {shape}")
+
+    def _fits(self, name: str, shape: tuple[int, ...], ranges: Mapping[str, tuple[int, int, int]]) -> bool:
+        for size, dimension in zip(shape, self.dimensions[name], strict=True):
+            if isinstance(dimension, str) and dimension in ranges:
+                smallest, _, largest = ranges[dimension]
+                if not smallest <= size <= largest:
+                    return False
+        return True
+
+    def _new_context(self, profile: int) -> Context:
+        return Context(self.runtime, self.activations, self.engine, profile, self.graph, self.path)
+
+    def _context(self, profile: int) -> Context:
+        """Return the context of a profile; one whose memory has been replaced is made anew."""
+        context = self.contexts.get(profile)
+        if context is None or context.generation != self.activations.generation:
+            self.contexts.pop(profile, None)
+            # Of the largest profile: TensorRT asks for as much with any.
+            self.activations.make_room(int(self.engine.device_memory_size_v2))
+            context = self.contexts[profile] = self._new_context(profile)
+        return context
+
+    def _upload(self, name: str, array: NDArray[Any]) -> int:
+        """Return the address of an input's content: on the device, unless TensorRT wants it on the host."""
+        if name in self.on_host:
+            return int(array.ctypes.data)
+        address = self._room(name, array.nbytes)
+        if array.nbytes > SMALL_BYTES:
+            self.small.pop(name, None)
+            self.runtime.cuda.upload(address, array)
+        elif self.small.get(name) != (content := array.tobytes()):
+            self.runtime.cuda.upload(address, array)
+            self.small[name] = content
+        return address
+
+    def _output_shapes(self, profile: int, shapes: Shapes) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of all outputs but updated keys and values, which TensorRT is asked for once."""
+        known = self.output_shapes.get((profile, shapes))
+        if known is None:
+            context = self._context(profile)
+            context.tell_shapes(shapes)
+            context.infer()
+            names = [tensor.name for tensor in self.outputs if tensor.name not in self.in_place]
+            known = {name: context.output_shape(name) for name in names}
+            if not self.on_host:
+                self.output_shapes[profile, shapes] = known
+            if self.runtime.kernels is not None:
+                self.runtime.kernels.grew()
+        return known
+
+    def execute(
+        self,
+        inputs: Mapping[str, NDArray[Any] | Placed],
+        places: Mapping[str, int] | None = None,
+        wanted: Collection[str] | None = None,
+    ) -> dict[str, NDArray[Any]]:
         """Run the graph once.
 
         Args:
-            inputs: All but keys and values.
-            cache: Keys and values by input name; mutated in place.
+            inputs: On the host, or where they lie on the device; there lie keys and values, which are updated in place.
+            places: Addresses of outputs that are to lie somewhere else than in buffers of this plan.
+            wanted: Outputs that come to the host; None is all but those with places. With none, nothing is waited for.
 
         Returns:
-            The outputs, but for the updated keys and values.
+            The outputs that are wanted.
 
         Raises:
             BackendError: an input is not as the manifest says, or CUDA or TensorRT report a failure.
         """
-        cuda, context = self.runtime.cuda, self.context
+        cuda, places = self.runtime.cuda, places or {}
         self.runtime.errors.clear()
-        arrays = {tensor.name: self._array(tensor, inputs) for tensor in self.inputs if tensor.name not in cache}
+        given: dict[str, NDArray[Any] | Placed] = {}
         for tensor in self.inputs:
-            name = tensor.name
-            if name in cache:
-                shape: tuple[int, ...] = cache[name].tensor.shape
-                address = cache[name].buffer.address
-            else:
-                shape, address = arrays[name].shape, arrays[name].ctypes.data
-                if not self._is_on_host(name):
-                    address = self._room(name, arrays[name].nbytes)
-                    cuda.upload(address, arrays[name])
-            self._expect(context.set_input_shape(name, shape), f"{name}: the plan was not built for shape {shape}")
-            self._expect(context.set_tensor_address(name, address), f"{name}: cannot set the address")
-        outputs = self._place_outputs(cache)
-        self._expect(context.execute_async_v3(cuda.stream), "cannot run")
-        for name, array in outputs.items():
-            if not self._is_on_host(name):
-                cuda.download(array, self.buffers[name].address)
-        cuda.synchronise()
-        return outputs
-
-    def _place_outputs(self, cache: Mapping[str, Resident]) -> dict[str, NDArray[Any]]:
-        """Give every output an address, updated keys and values that of their input; return the arrays to fill."""
-        try:
-            vague = self.context.infer_shapes()
-        except RuntimeError as error:
-            raise self.runtime.error(f"graph {self.graph}: cannot infer shapes", error) from None
-        self._expect(not vague, f"the inputs leave the shapes of {', '.join(vague)} open")
-        outputs: dict[str, NDArray[Any]] = {}
+            value = inputs.get(tensor.name)
+            given[tensor.name] = value if isinstance(value, Placed) else self._array(tensor, value)
+        shapes = tuple((name, value.shape) for name, value in given.items())
+        profile = self._profile(shapes)
+        addresses = {
+            name: value.address if isinstance(value, Placed) else self._upload(name, value)
+            for name, value in given.items()
+        }
+        if self.on_host:  # their addresses come first: TensorRT reads them to find shapes
+            self._context(profile).tell_shapes(shapes)
+            self._context(profile).tell_addresses(tuple(addresses.items()))
+        found = self._output_shapes(profile, shapes)
+        arrays: dict[str, NDArray[Any]] = {}
         for tensor in self.outputs:
             name = tensor.name
-            source = cache.get(name.removeprefix("new_"))
-            if source is not None:
-                address = source.buffer.address
+            if name in self.in_place:
+                addresses[name] = addresses[self.in_place[name]]
+                continue
+            is_wanted = name not in places if wanted is None else name in wanted
+            if is_wanted or name in self.on_host:
+                arrays[name] = np.empty(found[name], dtype=NUMPY_DTYPES[tensor.dtype])
+            if name in self.on_host:
+                addresses[name] = arrays[name].ctypes.data
+            elif name in places:
+                addresses[name] = places[name]
             else:
-                shape = tuple(self.context.get_tensor_shape(name))
-                self._expect(all(size >= 0 for size in shape), f"{name}: expected a known shape, got {shape}")
-                array = outputs[name] = np.empty(shape, dtype=NUMPY_DTYPES[tensor.dtype])
-                address = array.ctypes.data if self._is_on_host(name) else self._room(name, array.nbytes)
-            self._expect(self.context.set_tensor_address(name, address), f"{name}: cannot set the address")
-        return outputs
+                size = int(np.prod(found[name], dtype=np.int64)) * np.dtype(NUMPY_DTYPES[tensor.dtype]).itemsize
+                addresses[name] = self._room(name, size)
+        self._run(Layout(profile, shapes, tuple(addresses.items())))
+        for name, array in arrays.items():
+            if name not in self.on_host:
+                cuda.download(array, addresses[name])
+        if arrays:
+            cuda.synchronise()
+        return arrays
+
+    def _run(self, layout: Layout) -> None:
+        context = self._context(layout.profile)
+        captures, generation = self.captures, self.activations.generation
+        if captures and captures.run(layout, generation, lambda: self._new_context(layout.profile)):
+            return
+        context.tell(layout)
+        context.execute()
+
+
+class Plans:
+    """A bundle's plans, of which each is loaded when it is first used; they compute in the same memory."""
+
+    def __init__(self, runtime: Runtime, bundle: Bundle, entries: Mapping[str, PlanEntry]) -> None:
+        """Remember the plans' entries by graph."""
+        self.runtime, self.bundle, self.entries = runtime, bundle, entries
+        self.activations = Activations(runtime.cuda)
+        self.loaded: dict[str, LoadedPlan] = {}
+
+    def of(self, graph: str) -> LoadedPlan:
+        """Return a graph's plan; one thread at a time may ask.
+
+        Raises:
+            BackendError: it does not load.
+        """
+        if graph not in self.loaded:
+            plan, entry = self.entries[graph], self.bundle.manifest.graphs[graph]
+            path = self.bundle.file(plan.file)
+            self.loaded[graph] = LoadedPlan(self.runtime, self.activations, graph, entry, plan, path)
+        return self.loaded[graph]

@@ -65,12 +65,13 @@ class TensorEntry(_Entry):
 
 
 class PlanEntry(_Entry):
-    """A TensorRT plan of a graph."""
+    """A TensorRT plan of a graph, and the ranges of the dynamic dimensions of its profiles, in TensorRT's order."""
 
     backend: Literal["trt-rtx", "trt"]
     file: FileEntry
     build_seconds: float
     version: str
+    profiles: tuple[dict[str, tuple[int, int, int]], ...] = ()  # none: one, the graph's own ranges
 
 
 class GraphEntry(_Entry):

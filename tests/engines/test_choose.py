@@ -33,7 +33,7 @@ def test_a_factory_of_ones_own(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("nonsense", "expected one of ort, trt-rtx, trt, torch-cuda or module:factory, got 'nonsense'"),
+        ("nonsense", "expected one of ort, ort-cuda, trt-rtx, trt, torch-cuda or module:factory, got 'nonsense'"),
         ("no_such_module:make", "backend no_such_module:make: ModuleNotFoundError: No module named 'no_such_module'"),
         ("test_choose:nothing", "backend test_choose:nothing: AttributeError"),
         ("test_choose:broken", "backend test_choose:broken: RuntimeError: no such device"),

@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import dataclasses
 import functools
+import gc
 import importlib
 import itertools
 import sys
@@ -27,13 +28,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from engines.backends import BackendError, make_backend
-from engines.backends.base import CacheTensor
+import engines
+from engines.anchor import Anchor
+from engines.backends import BackendError, kernel_file, make_backend, tensorrt_scores
+from engines.backends.base import CacheTensor, PoolingBackend
+from engines.backends.kernel_file import KernelFile, cache_folder
 from engines.backends.onnx_runtime import OnnxRuntimeBackend
-from engines.backends.tensorrt import SlotRun, TensorRTBackend, TensorRTCache, cache_bytes, slot_bytes, slot_runs
+from engines.backends.slot_runs import SlotRun, slot_runs
+from engines.backends.tensorrt import TensorRTBackend, TensorRTCache, cache_bytes, slot_bytes
 from engines.bundle import Bundle, open_bundle
+from engines.bundle.manifest import PlanEntry
+from engines.demo_bundle import build_demo_bundle, bundle_path
+from engines.noise import NoiseSource
+from engines.scores import HostScores
 from engines.transformer import TransformerSession
 
+ALIGNMENT = 256
 DEVICE = 1  # not the one that other threads start with
 SUCCESS, INVALID_VALUE, INSUFFICIENT_DRIVER = 0, 1, 35
 REASONS = {SUCCESS: b"no error", INVALID_VALUE: b"invalid argument", INSUFFICIENT_DRIVER: b"driver is insufficient"}
@@ -47,12 +57,17 @@ class FakeCuda:
         cudaMemcpyHostToDevice=1, cudaMemcpyDeviceToHost=2, cudaMemcpyDeviceToDevice=3
     )
     cudaStreamNonBlocking = 1  # noqa: N815
+    cudaStreamCaptureMode = SimpleNamespace(cudaStreamCaptureModeRelaxed=2)  # noqa: N815
     STREAM = 77
 
     def __init__(self, devices: int = 2) -> None:
         self.devices = devices
         self.memory: dict[int, NDArray[np.uint8]] = {}
         self.queue: list[Callable[[], object]] = []
+        self.captured: list[Callable[[], object]] | None = None
+        self.graphs: dict[int, list[Callable[[], object]]] = {}
+        self.launches = self.synchronisations = 0
+        self.downloaded = self.uploaded = 0  # bytes
         self.current = threading.local()
         self.current.device = DEVICE
         self.failing = ""
@@ -94,9 +109,10 @@ class FakeCuda:
         return (SUCCESS,)
 
     def cudaMalloc(self, size: int) -> tuple[int, int]:  # noqa: N802
-        data = np.full(size, 0xFF, dtype=np.uint8)  # NaN in every floating-point type
-        self.memory[data.ctypes.data] = data
-        return SUCCESS, data.ctypes.data
+        data = np.full(size + ALIGNMENT, 0xFF, dtype=np.uint8)  # NaN in every floating-point type
+        start = -data.ctypes.data % ALIGNMENT
+        self.memory[data.ctypes.data + start] = data[start : start + size]
+        return SUCCESS, data.ctypes.data + start
 
     def cudaFree(self, address: int) -> tuple[int]:  # noqa: N802
         self.run_queue()  # it waits for the device
@@ -106,7 +122,7 @@ class FakeCuda:
     def cudaMemsetAsync(self, address: int, value: int, size: int, stream: int) -> tuple[int]:  # noqa: N802
         assert stream == self.STREAM
         self.check(address, size)
-        self.queue.append(lambda: ctypes.memset(address, value, size))
+        self.put(lambda: ctypes.memset(address, value, size))
         return (SUCCESS,)
 
     def cudaMemcpyAsync(self, to: int, source: int, size: int, kind: int, stream: int) -> tuple[int]:  # noqa: N802
@@ -116,7 +132,9 @@ class FakeCuda:
         self.check(source, size, on_device=kind == 2)
         # An upload from pageable memory has read it on return; a download is done at synchronisation.
         content = ctypes.string_at(source, size) if kind == 1 else None
-        self.queue.append(lambda: ctypes.memmove(to, content or ctypes.string_at(source, size), size))
+        self.uploaded += size * (kind == 1)
+        self.downloaded += size * (kind == 2)
+        self.put(lambda: ctypes.memmove(to, content or ctypes.string_at(source, size), size))
         return (SUCCESS,)
 
     def cudaMemcpy2DAsync(  # noqa: N802
@@ -129,11 +147,48 @@ class FakeCuda:
             assert abs(to_row - source_row) >= width, "undefined: the copy overlaps itself"
             self.check(to_row, width)
             self.check(source_row, width)
-            self.queue.append(functools.partial(ctypes.memmove, to_row, source_row, width))
+            self.put(functools.partial(ctypes.memmove, to_row, source_row, width))
+        return (SUCCESS,)
+
+    def put(self, step: Callable[[], object]) -> None:
+        (self.queue if self.captured is None else self.captured).append(step)
+
+    def cudaGetDeviceProperties(self, device: int) -> tuple[int, SimpleNamespace]:  # noqa: N802
+        assert device == DEVICE
+        return SUCCESS, SimpleNamespace(name=b"A fake/GPU")
+
+    def cudaStreamBeginCapture(self, stream: int, mode: int) -> tuple[int]:  # noqa: N802
+        assert (stream, mode, self.captured) == (self.STREAM, 2, None)
+        self.captured = []
+        return (SUCCESS,)
+
+    def cudaStreamEndCapture(self, stream: int) -> tuple[int, Any]:  # noqa: N802
+        assert stream == self.STREAM
+        steps, self.captured = self.captured, None
+        return SUCCESS, steps
+
+    def cudaGraphInstantiate(self, graph: list[Callable[[], object]], flags: int) -> tuple[int, int]:  # noqa: N802
+        assert flags == 0
+        self.graphs[id(graph)] = graph
+        return SUCCESS, id(graph)
+
+    def cudaGraphDestroy(self, graph: list[Callable[[], object]]) -> tuple[int]:  # noqa: N802
+        return (SUCCESS,)
+
+    def cudaGraphExecDestroy(self, handle: int) -> tuple[int]:  # noqa: N802
+        del self.graphs[handle]
+        return (SUCCESS,)
+
+    def cudaGraphLaunch(self, handle: int, stream: int) -> tuple[int]:  # noqa: N802
+        assert stream == self.STREAM
+        self.launches += 1
+        self.queue.extend(self.graphs[handle])
         return (SUCCESS,)
 
     def cudaStreamSynchronize(self, stream: int) -> tuple[int]:  # noqa: N802
         assert stream == self.STREAM
+        assert self.captured is None
+        self.synchronisations += 1
         self.run_queue()
         return (SUCCESS,)
 
@@ -148,7 +203,10 @@ class FakeEngine:
 
     NAMES = {"tensor(int64)": "INT64", "tensor(float)": "FLOAT", "tensor(float16)": "HALF"}  # noqa: RUF012
     TYPES = {"tensor(int64)": np.int64, "tensor(float)": np.float32, "tensor(float16)": np.float16}  # noqa: RUF012
-    LARGEST = {"batch": 2, "fed": 10, "rows": 64, "slots": 13}  # noqa: RUF012
+    HOST: set[str] = set()  # noqa: RUF012
+    # Of every profile, the largest of each dimension that has one.
+    PROFILES: list[dict[str, int]] = [{"batch": 2, "fed": 10, "rows": 64, "slots": 13}]  # noqa: RUF012
+    ACTIVATIONS = 1000
 
     def __init__(self, cuda: FakeCuda, content: bytes) -> None:
         options = onnxruntime.SessionOptions()
@@ -160,7 +218,14 @@ class FakeEngine:
         self.names: list[str] = [*self.outputs, *self.inputs]  # in no order that the backend may rely on
         self.num_io_tensors = len(self.names)
         self.aliases = {f"new_{name}": name for name in self.inputs if f"new_{name}" in self.outputs}
-        self.host: set[str] = set()
+        self.host = set(self.HOST)
+        self.content = content
+        self.num_optimization_profiles = len(self.PROFILES)
+        self.device_memory_size_v2 = self.ACTIVATIONS + len(self.names)
+
+    def get_engine_stat(self, stat: str) -> int:
+        assert stat == "TOTAL_WEIGHTS_SIZE"
+        return len(self.content)
 
     def get_tensor_name(self, index: int) -> str:
         return self.names[index]
@@ -177,12 +242,52 @@ class FakeEngine:
     def get_aliased_input_tensor(self, name: str) -> str | None:
         return self.aliases.get(name)
 
-    def create_runtime_config(self) -> SimpleNamespace:
-        return SimpleNamespace(create_runtime_cache=object, set_runtime_cache=lambda cache: cache is not None)
+    def create_runtime_config(self) -> "FakeConfig":
+        return FakeConfig()
 
-    def create_execution_context(self, config: object = None) -> "FakeContext":
-        assert config is not None
+    def create_execution_context(self, how: object) -> "FakeContext":
+        strategy = how.strategy if isinstance(how, FakeConfig) else how
+        assert strategy == "USER_MANAGED"
         return FakeContext(self)
+
+
+class FakeKernels:
+    """A runtime cache: it takes what begins as it writes."""
+
+    def __init__(self) -> None:
+        self.content = b""
+
+    def deserialize(self, content: bytes) -> bool:
+        if content.startswith(b"raise"):
+            raise RuntimeError("a damaged cache")
+        if content.startswith(b"kernels"):
+            self.content = content
+        return content.startswith(b"kernels")
+
+    def serialize(self) -> bytes:
+        return b"kernels" + self.content[7:] + b"."
+
+    def reset(self) -> bool:
+        self.content = b""
+        return True
+
+
+class FakeConfig:
+    """A runtime configuration."""
+
+    strategy = "STATIC"
+    cuda_graph_strategy = "DISABLED"
+    kernels: FakeKernels | None = None
+
+    def create_runtime_cache(self) -> FakeKernels:
+        return FakeKernels()
+
+    def set_runtime_cache(self, kernels: FakeKernels) -> bool:
+        self.kernels = kernels
+        return True
+
+    def set_execution_context_allocation_strategy(self, strategy: str) -> None:
+        self.strategy = strategy
 
 
 class FakeContext:
@@ -192,14 +297,27 @@ class FakeContext:
         self.engine, self.sizes = engine, dict[str, int]()
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.addresses: dict[str, int] = {}
+        self.profile: int | None = None
+        self.memory = (0, 0)
+
+    def set_optimization_profile_async(self, profile: int, stream: int) -> bool:
+        assert stream == FakeCuda.STREAM
+        self.profile = profile
+        return profile < self.engine.num_optimization_profiles
+
+    def set_device_memory(self, address: int, size: int) -> None:
+        assert address % ALIGNMENT == 0
+        self.memory = (address, size)
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         time.sleep(0)  # let another thread in
         assert type(shape) is tuple
+        assert self.profile is not None
+        largest = self.engine.PROFILES[self.profile]
         expected = self.engine.inputs[name].shape
         fits = len(shape) == len(expected)
         for size, dimension in zip(shape, expected, strict=False):
-            fits &= size == dimension if isinstance(dimension, int) else 1 <= size <= self.engine.LARGEST[dimension]
+            fits &= size == dimension if isinstance(dimension, int) else 1 <= size <= largest.get(dimension, 10**9)
             self.sizes[dimension] = size
         self.shapes[name] = shape
         return fits
@@ -214,22 +332,34 @@ class FakeContext:
 
     def get_tensor_shape(self, name: str) -> list[int]:
         dimensions = self.engine.outputs[name].shape
-        return [size if isinstance(size, int) else self.sizes.get(size, -1) for size in dimensions]
+        # A dimension may be an expression such as 2*rows.
+        return [
+            size if isinstance(size, int) else eval(size, {"TruncToInt": int, "ToFloat": float}, dict(self.sizes))
+            for size in dimensions
+        ]
 
     def execute_async_v3(self, stream: int) -> bool:
         assert stream == FakeCuda.STREAM
         if any(self.addresses[name] != self.addresses[source] for name, source in self.engine.aliases.items()):
             return False
+        assert self.profile is not None
+        address, size = self.memory
+        assert size >= self.engine.device_memory_size_v2
+        self.engine.cuda.check(address, size)
+        for name, place in self.addresses.items():
+            assert name in self.engine.host or place % ALIGNMENT == 0
         addresses = dict(self.addresses)
         inputs = {name: self._place(name, addresses, self.shapes[name]) for name in self.engine.inputs}
         outputs = {name: self._place(name, addresses, self.get_tensor_shape(name)) for name in self.engine.outputs}
 
         def work() -> None:
+            self.engine.cuda.check(address, size)
+            ctypes.memset(address, 0xEE, size)
             results = self.engine.session.run(list(outputs), inputs)
             for place, result in zip(outputs.values(), results, strict=True):
                 place[...] = result
 
-        self.engine.cuda.queue.append(work)
+        self.engine.cuda.put(work)
         return True
 
     def _place(self, name: str, addresses: dict[str, int], shape: Any) -> NDArray[Any]:
@@ -270,6 +400,9 @@ def fake_tensorrt(cuda: FakeCuda) -> SimpleNamespace:
         Runtime=Runtime,
         TensorIOMode=SimpleNamespace(INPUT="INPUT", OUTPUT="OUTPUT"),
         TensorLocation=SimpleNamespace(HOST="HOST", DEVICE="DEVICE"),
+        ExecutionContextAllocationStrategy=SimpleNamespace(USER_MANAGED="USER_MANAGED"),
+        CudaGraphStrategy=SimpleNamespace(WHOLE_GRAPH_CAPTURE="WHOLE_GRAPH_CAPTURE"),
+        EngineStat=SimpleNamespace(TOTAL_WEIGHTS_SIZE="TOTAL_WEIGHTS_SIZE"),
         engines=engines,
         __version__="1",
     )
@@ -285,7 +418,9 @@ def fakes(monkeypatch: pytest.MonkeyPatch) -> Fakes:
     cuda = FakeCuda()
     found = Fakes(cuda, fake_tensorrt(cuda))
     monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", cuda)
-    monkeypatch.setitem(sys.modules, "tensorrt_rtx", found.trt)
+    for module in ("tensorrt_rtx", "tensorrt"):
+        monkeypatch.setitem(sys.modules, module, found.trt)
+    monkeypatch.setenv("MULO_SD_CACHE", "")
     return found
 
 
@@ -378,7 +513,10 @@ def test_the_fake_tensorrt_has_only_what_tensorrt_has() -> None:
     assert public(FakeEngine) <= set(dir(trt.ICudaEngine))
     assert public(FakeContext) <= set(dir(trt.IExecutionContext))
     assert public(fake.Runtime) <= set(dir(trt.Runtime))
-    assert {"create_runtime_cache", "set_runtime_cache"} <= set(dir(trt.IRuntimeConfig))
+    assert {*public(FakeConfig), "cuda_graph_strategy"} <= set(dir(trt.IRuntimeConfig))
+    assert public(FakeKernels) <= set(dir(trt.IRuntimeCache))
+    for kind in ("ExecutionContextAllocationStrategy", "CudaGraphStrategy", "EngineStat"):
+        assert set(vars(getattr(fake, kind))) <= set(dir(getattr(trt, kind)))
     assert {"ERROR", "INTERNAL_ERROR"} <= set(dir(trt.ILogger))
     assert set(vars(fake.TensorIOMode)) <= set(dir(trt.TensorIOMode))
     assert set(vars(fake.TensorLocation)) <= set(dir(trt.TensorLocation))
@@ -388,6 +526,7 @@ def test_the_fake_tensorrt_has_only_what_tensorrt_has() -> None:
 def test_the_fake_cuda_has_only_what_cuda_has() -> None:
     api = pytest.importorskip("cuda.bindings.runtime", reason="cuda-bindings is not installed")
     assert {name for name in vars(FakeCuda) if name.startswith("cuda")} <= set(dir(api))
+    assert set(vars(FakeCuda.cudaStreamCaptureMode)) <= set(dir(api.cudaStreamCaptureMode))
     assert set(vars(FakeCuda.cudaMemcpyKind)) <= set(dir(api.cudaMemcpyKind))
     assert int(api.cudaError_t.cudaSuccess) == SUCCESS
     assert int(api.cudaStreamNonBlocking) == FakeCuda.cudaStreamNonBlocking
@@ -395,7 +534,7 @@ def test_the_fake_cuda_has_only_what_cuda_has() -> None:
 
 def test_unknown_backend(bundle: Bundle) -> None:
     with pytest.raises(
-        BackendError, match="expected one of ort, trt-rtx, trt, torch-cuda or module:factory, got 'cuda'"
+        BackendError, match="expected one of ort, ort-cuda, trt-rtx, trt, torch-cuda or module:factory, got 'cuda'"
     ):
         make_backend("cuda", bundle)
 
@@ -460,9 +599,9 @@ def test_feed_and_keep_slots_equal_onnx_runtime(
         np.testing.assert_array_equal(got, want)
     assert len(kept) > 2
     cache: Any = actual.cache
-    for name, (tensor, buffer) in cache.tensors.items():
+    for name, (tensor, address) in cache.tensors.items():
         value = expected.cache.arrays[name]  # type: ignore[attr-defined]
-        content = ctypes.string_at(buffer.address, cache_bytes(tensor))
+        content = ctypes.string_at(address, cache_bytes(tensor))
         found = np.frombuffer(content, dtype=value.dtype).reshape(tensor.shape)
         np.testing.assert_array_equal(found[:, :, : actual.slots.used], value[:, :, : actual.slots.used])
 
@@ -486,11 +625,11 @@ def sampler_inputs(rows: int) -> dict[str, NDArray[Any]]:
 
 
 @pytest.mark.parametrize("host", [set(), {"shift"}, {"temperature", "tokens"}])
-def test_stateless_graphs(fakes: Fakes, bundle: Bundle, host: set[str]) -> None:
+def test_stateless_graphs(fakes: Fakes, bundle: Bundle, host: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Inputs without dimensions, tensors that TensorRT wants on the host, buffers that grow and are used again."""
     backend, expected = TensorRTBackend(bundle, "trt-rtx"), OnnxRuntimeBackend(bundle, 1)
+    monkeypatch.setattr(FakeEngine, "HOST", host)
     backend.run("sampler", sampler_inputs(1))
-    fakes.trt.engines[0].host.update(host)
     for rows in (3, 64, 2, 5):
         inputs = sampler_inputs(rows)
         inputs["logits"] = np.asfortranarray(inputs["logits"])  # not as it lies in device memory
@@ -500,7 +639,7 @@ def test_stateless_graphs(fakes: Fakes, bundle: Bundle, host: set[str]) -> None:
             np.testing.assert_array_equal(got[name], value)
             assert got[name].dtype == value.dtype
     assert len(fakes.trt.engines) == 1
-    assert len(fakes.cuda.memory) <= 5
+    assert len(fakes.cuda.memory) <= 6  # one of them for what the plan computes
 
 
 def test_threads_share_a_backend(fakes: Fakes, bundle: Bundle) -> None:
@@ -633,3 +772,313 @@ def test_writes_and_moves_beyond_the_cache(fakes: Fakes, bundle: Bundle) -> None
         session.backend.feed("target", session.cache, inputs)
     with pytest.raises(ValueError, match="expected numbers below 13, got 13"):
         session.backend.keep_slots("target", session.cache, np.array([13]))
+
+
+# With the fakes and the minimal preset, whose ONNX files stand in for its plans: whole decodes
+
+PROFILES: list[dict[str, int]] = [
+    {"batch": 2, "fed": 1, "rows": 1},
+    {"batch": 2, "fed": 32, "rows": 8},
+    {"batch": 2, "fed": 76, "rows": 64},
+    {"batch": 16, "fed": 8, "rows": 64},
+]
+SETTINGS: dict[str, dict[str, Any]] = {
+    "ar": {"mode": "ar", "guidance_scale": 3.0, "top_k": 5},
+    "parallel": {"mode": "parallel", "neighbours": 4, "tau": 0.2, "anchor": 2.0, "temperature": 0.8, "top_k": 9},
+    "exact": {"mode": "exact", "neighbours": 4, "temperature": 0.7},
+    "unguided": {"mode": "parallel", "neighbours": 4, "guidance_scale": 1.0, "adaptive_window": True},
+}
+
+
+class Plain:
+    """ONNX Runtime without scores of its own: the bundle's graphs sample and judge, as they do on the device."""
+
+    name = "plain"
+
+    def __init__(self, bundle: Bundle) -> None:
+        backend = OnnxRuntimeBackend(bundle, 1)
+        self.run, self.new_cache, self.feed = backend.run, backend.new_cache, backend.feed
+        self.keep_slots = backend.keep_slots
+
+
+@pytest.fixture(scope="module")
+def minimal() -> Bundle:
+    path = bundle_path("minimal", "fp32")
+    if not path.exists():
+        build_demo_bundle(path, "fp32", models="minimal")
+    return open_bundle(path)
+
+
+def with_plans(bundle: Bundle, name: Any, several: bool = True) -> Bundle:
+    """Return a bundle whose plans are its ONNX files, with profiles for all that has any."""
+    graphs = {}
+    for graph, entry in bundle.manifest.graphs.items():
+        keys = [key for key in entry.dynamic if key in PROFILES[0]]
+        profiles = tuple({key: (1, 1, largest[key]) for key in keys} for largest in PROFILES) if several else ()
+        plan = PlanEntry(backend=name, file=entry.onnx, build_seconds=0, version="0", profiles=profiles)
+        graphs[graph] = entry.model_copy(update={"plans": (plan,)})
+    return dataclasses.replace(bundle, manifest=bundle.manifest.model_copy(update={"graphs": graphs}))
+
+
+@pytest.fixture
+def large_fakes(fakes: Fakes, monkeypatch: pytest.MonkeyPatch) -> Fakes:
+    """The fakes with plans of several profiles."""
+    monkeypatch.setattr(FakeEngine, "PROFILES", PROFILES)
+    return fakes
+
+
+def grids(backend: Any, bundle: Bundle, given: dict[str, Any]) -> list[NDArray[np.int64]]:
+    """Return the tokens of two images."""
+    pipeline = engines.Pipeline(bundle, backend)
+    return [pipeline.generate("a red circle", seed=seed, **given).tokens for seed in (1, 2)]
+
+
+@pytest.mark.parametrize("name", ["trt-rtx", "trt"])
+@pytest.mark.parametrize("given", SETTINGS)
+def test_decodes(large_fakes: Fakes, minimal: Bundle, given: str, name: str) -> None:
+    """Tokens are those of the same graphs on the host, whatever is captured, gathered and given back."""
+    bundle = with_plans(minimal, name)
+    backend = TensorRTBackend(bundle, name)
+    assert isinstance(backend, PoolingBackend)
+    for got, want in zip(
+        grids(backend, bundle, SETTINGS[given]), grids(Plain(minimal), minimal, SETTINGS[given]), strict=True
+    ):
+        np.testing.assert_array_equal(got, want)
+    assert (large_fakes.cuda.launches > 0) == (name == "trt")
+    assert backend.notes == []
+
+
+def test_logits_do_not_come_to_the_host(large_fakes: Fakes, minimal: Bundle) -> None:
+    """A step downloads a token: less than a row of logits for a whole image."""
+    bundle = with_plans(minimal, "trt-rtx")
+    backend = TensorRTBackend(bundle, "trt-rtx")
+    state = TransformerSession(backend, bundle.manifest.target, np.zeros((2, 12, 5), dtype=np.int64))
+    state.prefill()
+    noise, cuda = NoiseSource(1, 0, 64, 48), large_fakes.cuda
+    row, one = np.zeros(1, dtype=np.int64), engines.Settings(guidance_scale=2.0)
+    for cell in range(8):
+        scores = state.feed(np.array([cell]), np.array([3]))
+        before = cuda.downloaded, cuda.synchronisations
+        scores.sample(row, np.array([cell + 1]), one, noise, None)
+        assert (cuda.downloaded, cuda.synchronisations) == (before[0] + 8, before[1] + 1)
+    scores = state.feed(np.arange(8), np.arange(8))
+    before = cuda.downloaded, cuda.synchronisations
+    neighbours: NDArray[np.int64] = np.tile(np.arange(48)[:, None], 2)
+    for _ in range(2):
+        uploaded = cuda.uploaded
+        scores.judge(np.arange(1, 7), one, np.arange(6), neighbours, False)
+    assert cuda.uploaded - uploaded <= 6 * 8  # the draft: neighbours and settings are there
+    assert (cuda.downloaded, cuda.synchronisations) == (before[0] + 2 * 6 * 8, before[1] + 2)
+
+
+@pytest.mark.parametrize("rows", [[0], [2, 3, 4], [0, 4], [1, 3, 5, 7], [0, 1, 4, 6, 7]])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_scores_are_those_of_the_logits(
+    large_fakes: Fakes, minimal: Bundle, rows: list[int], batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows side by side, one below the other and scattered; with a table of noise on the device and without."""
+    bundle = with_plans(minimal, "trt-rtx")
+    backend = TensorRTBackend(bundle, "trt-rtx")
+    state = TransformerSession(backend, bundle.manifest.target, np.zeros((batch, 12, 5), dtype=np.int64))
+    first = state.prefill().last()
+    scores = state.feed(np.arange(8), np.arange(8) * 2)
+    host, asked = HostScores(Plain(minimal), scores.logits()), np.array(rows)
+    settings = engines.Settings(guidance_scale=1.5, top_k=20)
+    codes = np.random.default_rng(1).standard_normal((48, 4), dtype=np.float32)
+    anchor = Anchor(1.0, codes, np.arange(40), 2)
+    noise = NoiseSource(3, 0, 64, 48)
+    neighbours = minimal.neighbours[:, :4]
+    for _ in range(2):
+        for towards in (None, anchor):
+            sampled = scores.sample(asked, asked + 9, settings, noise, towards)
+            np.testing.assert_array_equal(sampled, host.sample(asked, asked + 9, settings, noise, towards))
+        monkeypatch.setattr(tensorrt_scores, "MOST_NOISE_BYTES", 0)
+    for got, want in zip(
+        (
+            *scores.draw(asked, settings, noise.rows(asked)),
+            *scores.judge(asked, settings, asked, neighbours, False),
+            *scores.judge(asked, settings, asked, neighbours, True),
+        ),
+        (
+            *host.draw(asked, settings, noise.rows(asked)),
+            *host.judge(asked, settings, asked, neighbours, False),
+            *host.judge(asked, settings, asked, neighbours, True),
+        ),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(got, want)
+    kept = first.logits()
+    state.feed(np.arange(8, 20), np.arange(12))
+    np.testing.assert_array_equal(first.logits(), kept)
+
+
+def test_decodes_share_passes(large_fakes: Fakes, minimal: Bundle) -> None:
+    """Requests of a session draw what they draw alone, in fewer passes."""
+    bundle = with_plans(minimal, "trt")
+    given = SETTINGS["ar"]
+    expected = [engines.Pipeline(minimal, Plain(minimal)).generate("a red circle", seed=n, **given) for n in range(3)]
+    pipeline = engines.Pipeline(bundle, TensorRTBackend(bundle, "trt"))
+    with pipeline.session(4) as session:
+        found = [session.submit("a red circle", seed=n, **given) for n in range(3)]
+        for request, want in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(request.result().tokens, want.tokens)
+        assert session.passes < 2 * 65
+
+
+def test_more_decodes_than_a_plan_takes(large_fakes: Fakes, minimal: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passes are shared by as many as fit."""
+    profiles = [*PROFILES[:3], PROFILES[3] | {"batch": 4}]
+    monkeypatch.setitem(globals(), "PROFILES", profiles)
+    monkeypatch.setattr(FakeEngine, "PROFILES", profiles)
+    bundle, given = with_plans(minimal, "trt-rtx"), SETTINGS["ar"]
+    expected = [engines.Pipeline(minimal, Plain(minimal)).generate("a red circle", seed=n, **given) for n in range(4)]
+    pipeline = engines.Pipeline(bundle, TensorRTBackend(bundle, "trt-rtx"))
+    found = pipeline.generate(["a red circle"] * 4, list(range(4)), batch=4, **given)
+    for got, want in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(got.tokens, want.tokens)
+
+
+def test_parts_of_a_shared_pass(large_fakes: Fakes, minimal: Bundle) -> None:
+    """A decode's scores outlive a pass that the others have."""
+    bundle = with_plans(minimal, "trt-rtx")
+    backend = TensorRTBackend(bundle, "trt-rtx")
+    pool = backend.new_pool("target", 4)
+    entry = bundle.manifest.target
+    inputs: dict[str, NDArray[Any]] = {
+        "tokens": np.arange(12).reshape(4, 3),
+        "prefix": np.zeros((4, 3, entry.dim), dtype=np.float32),
+        "positions": np.tile(np.arange(12, 15), (4, 1)),
+        "slot_ranks": np.tile(np.where(np.arange(entry.slots) < 3, np.arange(12, 12 + entry.slots), 10**6), (4, 1)),
+        "write_index": np.zeros(4, dtype=np.int64),
+    }
+    scores = backend.score("target", pool.rows(0, 4), inputs)
+    everything, part = scores.logits(), scores.part(2, 2, 2)
+    some = {name: value[:2] for name, value in inputs.items()}
+    del scores
+    alone = backend.score("target", pool.rows(0, 2), some).logits()
+    np.testing.assert_array_equal(part.logits(), everything[2:, :2])
+    np.testing.assert_allclose(alone, everything[:2], atol=1e-5)
+    pool.clear(0, 4)
+    with pytest.raises(BackendError, match=r"graph target: tokens: the plan was not built for shape \(4, 9\)"):
+        backend.score("target", pool.rows(0, 4), inputs | {"tokens": np.zeros((4, 9), dtype=np.int64)})
+
+
+def test_plans_without_rows_for_several_decodes(fakes: Fakes, bundle: Bundle) -> None:
+    """There is no pool then: each decode has its own passes."""
+    assert not isinstance(TensorRTBackend(bundle, "trt-rtx"), PoolingBackend)
+
+
+def test_a_plan_with_other_profiles(fakes: Fakes, minimal: Bundle) -> None:
+    with pytest.raises(BackendError, match=r"expected the manifest's 4 profiles, got 1$"):
+        TensorRTBackend(with_plans(minimal, "trt-rtx"), "trt-rtx").run("decoder", {})
+
+
+# Memory
+
+
+def test_memory(large_fakes: Fakes, minimal: Bundle) -> None:
+    """Plans share what they compute in; every byte on the device is somewhere in the report."""
+    bundle = with_plans(minimal, "trt-rtx")
+    backend = TensorRTBackend(bundle, "trt-rtx")
+    assert set(backend.memory().values()) == {0}
+    pipeline = engines.Pipeline(bundle, backend)
+    pipeline.generate("a red circle", **SETTINGS["parallel"])
+    found = backend.memory()
+    names = {graph.content: None for graph in large_fakes.trt.engines}
+    assert found["weights"] == sum(len(content) for content in names)  # each loaded once
+    assert found["caches"] == 0  # they went with the decode
+    assert found["activations"] == max(engine.device_memory_size_v2 for engine in large_fakes.trt.engines)
+    on_device = sum(len(data) for data in large_fakes.cuda.memory.values())
+    assert sum(found.values()) - found["weights"] == on_device
+    cache = backend.new_cache("target", 2)
+    assert backend.memory()["caches"] == sum(cache_bytes(tensor) for tensor, _ in cache.tensors.values())
+
+
+# CUDA graphs
+
+
+def test_captures_fail_quietly(large_fakes: Fakes, minimal: Bundle) -> None:
+    """Passes are run as they are then, and a note says so."""
+    bundle = with_plans(minimal, "trt")
+    backend = TensorRTBackend(bundle, "trt")
+    large_fakes.cuda.failing = "cudaStreamBeginCapture"
+    got = grids(backend, bundle, SETTINGS["ar"])
+    large_fakes.cuda.failing = ""
+    for tokens, want in zip(got, grids(Plain(minimal), minimal, SETTINGS["ar"]), strict=True):
+        np.testing.assert_array_equal(tokens, want)
+    assert large_fakes.cuda.launches == 0
+    assert any(note.startswith("graph target: runs without CUDA graphs: backend trt: ") for note in backend.notes)
+
+
+def test_graphs_are_given_back(large_fakes: Fakes, minimal: Bundle) -> None:
+    bundle = with_plans(minimal, "trt")
+    backend = TensorRTBackend(bundle, "trt")
+    grids(backend, bundle, SETTINGS["ar"])
+    assert large_fakes.cuda.graphs
+    del backend
+    gc.collect()
+    assert not large_fakes.cuda.graphs
+    assert not large_fakes.cuda.memory
+
+
+# Kernels on disk
+
+
+def run_once(bundle: Bundle) -> None:
+    TensorRTBackend(bundle, "trt-rtx").run("sampler", sampler_inputs(1))
+
+
+def test_kernels_are_kept(fakes: Fakes, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is written when the backend goes, named by GPU, version and bundle, and read at the next start."""
+    monkeypatch.setenv("MULO_SD_CACHE", str(tmp_path / "made"))
+    run_once(bundle)
+    (path,) = (tmp_path / "made" / "kernels").iterdir()
+    assert path.name.startswith("A_fake_GPU-1-")
+    assert path.read_bytes() == b"kernels."
+    run_once(bundle)
+    assert path.read_bytes() == b"kernels.."
+
+
+@pytest.mark.parametrize("content", [b"", b"something else", b"raise"])
+def test_kernels_from_outside(
+    fakes: Fakes, bundle: Bundle, tmp_path: Path, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A damaged or foreign file is as good as none, and is replaced."""
+    monkeypatch.setenv("MULO_SD_CACHE", str(tmp_path))
+    run_once(bundle)
+    (path,) = (tmp_path / "kernels").iterdir()
+    path.write_bytes(content)
+    run_once(bundle)
+    assert path.read_bytes() == b"kernels."
+
+
+def test_kernels_nowhere(fakes: Fakes, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither an empty variable nor a folder that cannot be made stops anything."""
+    monkeypatch.setenv("MULO_SD_CACHE", "")
+    run_once(bundle)
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("MULO_SD_CACHE", str(tmp_path / "file"))
+    run_once(bundle)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_where_kernels_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    assert cache_folder({}) == tmp_path / ".cache" / "mulo-sd"
+    assert cache_folder({"XDG_CACHE_HOME": "relative"}) == tmp_path / ".cache" / "mulo-sd"
+    assert cache_folder({"XDG_CACHE_HOME": str(tmp_path)}) == tmp_path / "mulo-sd"
+    assert cache_folder({"MULO_SD_CACHE": "here", "XDG_CACHE_HOME": str(tmp_path)}) == Path("here")
+    assert cache_folder({"MULO_SD_CACHE": ""}) is None
+
+
+def test_kernel_files_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In size and number."""
+    monkeypatch.setattr(kernel_file, "MOST_BYTES", 10)
+    monkeypatch.setattr(kernel_file, "MOST_FILES", 3)
+    for number in range(5):
+        assert KernelFile(tmp_path, "../x", "1", str(number)).write(b"x" * 10)
+    files = list((tmp_path / "kernels").iterdir())
+    assert len(files) == 3
+    assert not KernelFile(tmp_path, "../x", "1", "4").write(b"x" * 11)
+    files[0].write_bytes(b"x" * 11)
+    assert sum(KernelFile(tmp_path, "../x", "1", str(number)).read() is None for number in range(5)) == 3

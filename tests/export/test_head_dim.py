@@ -64,4 +64,4 @@ def test_a_plan_is_built(models: Models, tmp_path: Path) -> None:
     inputs = tensor_entries(_save_onnx(model, tmp_path / "target.onnx").input)
     assert has_attention_kernel(item)
     shapes = {entry.name: entry.shape for entry in inputs}
-    assert build_plan("trt-rtx", tmp_path / "target.onnx", shapes, item.ranges, False).content
+    assert build_plan("trt-rtx", tmp_path / "target.onnx", shapes, (item.ranges,), False).content
