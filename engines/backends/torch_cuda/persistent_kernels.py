@@ -34,9 +34,6 @@ _HEAD: tl.constexpr = tl.constexpr(HEAD)
 _ADDRESSES: tl.constexpr = tl.constexpr(ADDRESSES)
 # Elements that a thread adds up by itself: 16 bytes of half precision.
 _VECTOR: tl.constexpr = tl.constexpr(8)
-# Elements of one request to fetch into L2, and how many requests there are at once.
-_PIECE: tl.constexpr = tl.constexpr(256)
-_PIECES: tl.constexpr = tl.constexpr(256)
 
 # One thread tells that its program is done: all of its threads' writes come before (a barrier, then a release).
 _ARRIVE: tl.constexpr = tl.constexpr("""
@@ -74,11 +71,17 @@ DONE:
     mov.u32 $0, broken;
 }
 """)
+# One thread, the last, asks for all of a program's share: the request is one for a warp in any case.
 _FETCH: tl.constexpr = tl.constexpr("""
 {
     .reg .pred wanted;
-    setp.ne.s32 wanted, $2, 0;
-    @wanted cp.async.bulk.prefetch.L2.global [$1], $3;
+    .reg .u32 thread, last;
+    mov.u32 thread, %tid.x;
+    mov.u32 last, %ntid.x;
+    sub.u32 last, last, 1;
+    setp.eq.u32 wanted, thread, last;
+    setp.ne.and.u32 wanted, $2, 0, wanted;
+    @wanted cp.async.bulk.prefetch.L2.global [$1], $2;
     mov.u32 $0, 0;
 }
 """)
@@ -111,17 +114,12 @@ def _wait(
 
 @triton.jit
 def _fetch(ptr: tl.tensor, elements: tl.tensor, fetch: tl.constexpr) -> None:
-    """Let L2 have so many elements from a pointer on, whole pieces of them."""
+    """Let L2 have so many elements, a multiple of 16 bytes, from a pointer on."""
     if fetch:
-        for start in range(0, elements // _PIECE, _PIECES):
-            piece = start + tl.arange(0, _PIECES)
-            size: tl.constexpr = _PIECE * ptr.dtype.element_ty.primitive_bitwidth // 8
-            tl.inline_asm_elementwise(
-                _FETCH, "=r,l,r,r",
-                [(ptr + piece * _PIECE).to(tl.int64), (piece < elements // _PIECE).to(tl.int32),
-                 tl.full([_PIECES], size, tl.int32)],
-                dtype=tl.int32, is_pure=False, pack=1,
-            )  # fmt: skip
+        size = elements * (ptr.dtype.element_ty.primitive_bitwidth // 8)
+        tl.inline_asm_elementwise(
+            _FETCH, "=r,l,r", [ptr.to(tl.int64), size], dtype=tl.int32, is_pure=False, pack=1
+        )  # fmt: skip
 
 
 @triton.jit
@@ -207,14 +205,20 @@ def _products(
 
 
 @triton.jit
-def _norm(squares_ptr: tl.tensor, rows: tl.constexpr, k: tl.constexpr, eps: tl.tensor, parts: tl.constexpr) -> tl.tensor:
-    """Return what normalises each row of x: a tuple of Float32 numbers."""
+def _squares(squares_ptr: tl.tensor, rows: tl.constexpr, parts: tl.constexpr) -> tl.tensor:
+    """Load the sums of squares of each row: a tuple of Float32[padded parts]. They are on their way, `_norm` waits."""
     part = tl.arange(0, triton.next_power_of_2(parts))
-    scales = ()
+    found = ()
     for row in tl.static_range(rows):
         squares = tl.load(squares_ptr + row * parts + part, mask=part < parts, other=0.0)
-        scales = scales + (tl.rsqrt(tl.sum(squares, axis=0) / k + eps),)  # noqa: RUF005  (no unpacking in Triton)
-    return scales
+        found = found + (squares,)  # noqa: RUF005  (no unpacking in Triton)
+    return found
+
+
+@triton.jit
+def _norm(squares: tl.tensor, k: tl.constexpr, eps: tl.tensor) -> tl.tensor:
+    """Return what normalises a row of x, a Float32 number."""
+    return tl.rsqrt(tl.sum(squares, axis=0) / k + eps)
 
 
 @triton.jit
@@ -223,7 +227,7 @@ def _keep(
     row: tl.constexpr,
     outputs: tl.tensor,
     there: tl.tensor,
-    norm_ptr: tl.tensor,
+    weight: tl.tensor,
     x_ptr: tl.tensor,
     scaled_ptr: tl.tensor,
     squares_ptr: tl.tensor,
@@ -231,9 +235,8 @@ def _keep(
     n: tl.constexpr,
     parts: tl.constexpr,
 ) -> None:
-    """Write some of a row of x, Float[N], and what the next norm needs."""
+    """Write some of a row of x, Float[N], and what the next norm, of weights Float32[N], needs."""
     wide = x.to(tl.float32)
-    weight = tl.load(norm_ptr + outputs, mask=there, other=0.0).to(tl.float32)
     tl.store(x_ptr + row * n + outputs, x, mask=there)
     tl.store(scaled_ptr + row * n + outputs, wide * weight, mask=there)
     tl.store(squares_ptr + row * parts + pid, tl.sum(tl.where(there, wide * wide, 0.0), axis=0))
@@ -259,6 +262,7 @@ def _embed(
     first, end = _share(dim, programs, pid)
     outputs = first + tl.arange(0, block_n)
     there = outputs < end
+    weight = tl.load(norm_ptr + outputs, mask=there, other=0.0).to(tl.float32)
     for row in tl.static_range(rows):
         token = tl.load(tokens_ptr + row)
         x = tl.load(embeddings_ptr + token * dim + outputs, mask=there, other=0.0)
@@ -266,7 +270,7 @@ def _embed(
             position = tl.load(positions_ptr + row)
             added = tl.load(absolute_ptr + position * dim + outputs, mask=there, other=0.0)
             x = (x.to(tl.float32) + added.to(tl.float32)).to(x.dtype)
-        _keep(x, row, outputs, there, norm_ptr, x_ptr, scaled_ptr, squares_ptr, pid, dim, programs)
+        _keep(x, row, outputs, there, weight, x_ptr, scaled_ptr, squares_ptr, pid, dim, programs)
 
 
 @triton.jit
@@ -340,8 +344,8 @@ def _slots_before(
     padded_dim: tl.constexpr,
     splits: tl.constexpr,
     block_s: tl.constexpr,
-) -> tuple[tl.tensor, tl.tensor, tl.tensor]:
-    """Load an item's first block of ranks, keys and values; none of what this pass writes."""
+) -> tuple[tl.tensor, tl.tensor, tl.tensor, tl.tensor, tl.tensor, tl.tensor]:
+    """Load an item's first block of ranks, keys and values, none of what this pass writes; and its extent."""
     held = tl.minimum(item, items - 1)
     first, last, written = _extent(write_ptr, held, length, heads, splits)
     slot, channel = first + tl.arange(0, block_s), tl.arange(0, padded_dim)
@@ -352,7 +356,7 @@ def _slots_before(
     mask = (there & (slot < written))[:, None] & (channel < head_dim)[None, :]
     key = tl.load(key_ptr + places, mask=mask, other=0.0)
     value = tl.load(value_ptr + places, mask=mask, other=0.0)
-    return rank, key, value
+    return rank, key, value, first, last, written
 
 
 @triton.jit
@@ -391,12 +395,14 @@ def _attend(
     rank: tl.tensor,
     key: tl.tensor,
     value: tl.tensor,
+    first: tl.tensor,
+    last: tl.tensor,
+    written: tl.tensor,
     query_ptr: tl.tensor,
     key_ptr: tl.tensor,
     value_ptr: tl.tensor,
     ranks_ptr: tl.tensor,
     positions_ptr: tl.tensor,
-    write_ptr: tl.tensor,
     mixed_ptr: tl.tensor,
     sums_ptr: tl.tensor,
     stats_ptr: tl.tensor,
@@ -412,7 +418,6 @@ def _attend(
     """Attend with a head's queries over a part of the slots; `_slots_before` has loaded the first block."""
     pair = item // splits
     batch, head = pair // heads, pair % heads
-    first, last, written = _extent(write_ptr, item, length, heads, splits)
     slot, channel = first + tl.arange(0, block_s), tl.arange(0, padded_dim)
     inside = channel < head_dim
     queries, positions, largest, weights, mixed = (), (), (), (), ()
@@ -482,19 +487,23 @@ def _join(
         row, head = index // heads, index % heads
         item = (row // length * heads + head) * splits
         token = row % length
+        stats, sums = (), ()
+        for split in tl.static_range(splits):
+            part = (item + split) * length + token
+            stat = tl.load(stats_ptr + part, mask=there, other=0.0)
+            places = part[:, None] * padded_dim + channel[None, :]
+            stats = stats + (stat,)  # noqa: RUF005  (no unpacking in Triton)
+            sums = sums + (tl.load(sums_ptr + places, mask=there[:, None], other=0.0),)  # noqa: RUF005  (as above)
         top = tl.full([block_i], float("-inf"), tl.float32)
         for split in tl.static_range(splits):
-            stat = tl.load(stats_ptr + (item + split) * length + token, mask=there, other=0.0)
-            top = tl.maximum(top, stat)
+            top = tl.maximum(top, stats[split])
         top = tl.where(top == float("-inf"), 0.0, top)
         total = tl.zeros([block_i], tl.float32)
         joined = tl.zeros([block_i, padded_dim], tl.float32)
         for split in tl.static_range(splits):
-            part = (item + split) * length + token
-            share = tl.exp(tl.load(stats_ptr + part, mask=there, other=0.0) - top)
+            share = tl.exp(stats[split] - top)
             total += share
-            places = part[:, None] * padded_dim + channel[None, :]
-            joined += share[:, None] * tl.load(sums_ptr + places, mask=there[:, None], other=0.0)
+            joined += share[:, None] * sums[split]
         joined = joined / tl.where(total == 0.0, 1.0, total)[:, None]
         places = index[:, None] * head_dim + channel[None, :]
         tl.store(own_ptr + places, joined.to(own_ptr.dtype.element_ty), mask=there[:, None] & inside[None, :])
@@ -502,11 +511,24 @@ def _join(
 
 
 @triton.jit
+def _own(
+    x_ptr: tl.tensor, outputs: tl.tensor, there: tl.tensor, rows: tl.constexpr, n: tl.constexpr
+) -> tl.tensor:
+    """Load some of each row of x: a tuple of Float[N]."""
+    found = ()
+    for row in tl.static_range(rows):
+        x = tl.load(x_ptr + row * n + outputs, mask=there, other=0.0)
+        found = found + (x,)  # noqa: RUF005  (no unpacking in Triton)
+    return found
+
+
+@triton.jit
 def _add(
     totals: tl.tensor,
+    own: tl.tensor,
     outputs: tl.tensor,
     there: tl.tensor,
-    norm_ptr: tl.tensor,
+    weight: tl.tensor,
     x_ptr: tl.tensor,
     scaled_ptr: tl.tensor,
     squares_ptr: tl.tensor,
@@ -517,10 +539,9 @@ def _add(
 ) -> None:
     """X += products, as torch does it: the product is rounded, then the sum."""
     for row in tl.static_range(rows):
-        before = tl.load(x_ptr + row * n + outputs, mask=there, other=0.0)
-        product = tl.sum(totals[row], axis=1).to(before.dtype)
-        x = (before.to(tl.float32) + product.to(tl.float32)).to(before.dtype)
-        _keep(x, row, outputs, there, norm_ptr, x_ptr, scaled_ptr, squares_ptr, pid, n, parts)
+        product = tl.sum(totals[row], axis=1).to(own[row].dtype)
+        x = (own[row].to(tl.float32) + product.to(tl.float32)).to(own[row].dtype)
+        _keep(x, row, outputs, there, weight, x_ptr, scaled_ptr, squares_ptr, pid, n, parts)
 
 
 @triton.jit(do_not_specialize=["first_layer", "last_layer"])
@@ -595,6 +616,8 @@ def pass_kernel(
     steps: tl.constexpr = dim // block_k
     steps_hidden: tl.constexpr = hidden // block_hidden
     ahead: tl.constexpr = fetch and phase == _ALL
+    # A launch of one phase fetches what it does not hold itself.
+    beside: tl.constexpr = fetch and phase != _ALL
     broken = 0
     target = tl.full([], 0, tl.int64)
     if way == _CHAINED:
@@ -633,6 +656,7 @@ def pass_kernel(
             key_ptr, value_ptr = keys_ptr + layer * layer_stride, values_ptr + layer * layer_stride
             if phase == _ALL or phase == _QKV:
                 w_ptr = _address(table_ptr, layer, 1, x_ptr)
+                _fetch(w_ptr + first_pair * 2 * dim, (end_pair - first_pair) * 2 * dim, beside)
                 evens = _tiles(w_ptr, pair * 2, pair_there, dim, block_k, 0, held_qkv)
                 odds = _tiles(w_ptr, pair * 2 + 1, pair_there, dim, block_k, 0, held_qkv)
                 cosines, sines, slots = (), (), ()
@@ -644,11 +668,11 @@ def pass_kernel(
                         sin = tl.load(sin_ptr + place, mask=pair_there, other=0.0)
                     cosines, sines = cosines + (cos,), sines + (sin,)  # noqa: RUF005  (no unpacking in Triton)
                     slots = slots + (tl.load(write_ptr + row // length) + row % length,)  # noqa: RUF005  (as above)
+                next_ptr = _address(table_ptr, layer, 4, x_ptr)
                 broken = _wait(count_ptr, target, error_ptr, broken, way)
                 if ahead:
-                    next_ptr = _address(table_ptr, layer, 4, x_ptr)
                     _fetch(next_ptr + first_gate * dim, (end_gate - first_gate) * dim, fetch)
-                scales = _norm(squares_ptr, rows, dim, eps, programs)
+                squares = _squares(squares_ptr, rows, programs)
                 totals, others = _nothing(rows, block_pairs, block_k), _nothing(rows, block_pairs, block_k)
                 totals, others = _products(
                     totals, others, evens, odds, scaled_ptr, rows, dim, block_pairs, block_k, 0, held_qkv, True
@@ -659,8 +683,9 @@ def pass_kernel(
                     totals, others, evens, odds, scaled_ptr, rows, dim, block_pairs, block_k, held_qkv, steps, True
                 )  # fmt: skip
                 for row in tl.static_range(rows):
+                    scale_x = _norm(squares[row], dim, eps)
                     _store_qkv(
-                        tl.sum(totals[row], axis=1) * scales[row], tl.sum(others[row], axis=1) * scales[row], row,
+                        tl.sum(totals[row], axis=1) * scale_x, tl.sum(others[row], axis=1) * scale_x, row,
                         pair * 2, pair_there, cosines[row], sines[row], slots[row], query_ptr, key_ptr, value_ptr,
                         capacity, length, heads, head_dim, rotary,
                     )  # fmt: skip
@@ -668,22 +693,22 @@ def pass_kernel(
                 target += programs
 
             if phase == _ALL or phase == _ATTEND:
-                rank, key, value = _slots_before(
+                next_ptr = _address(table_ptr, layer, 4, x_ptr)
+                rank, key, value, first, last, written = _slots_before(
                     key_ptr, value_ptr, ranks_ptr, write_ptr, pid, capacity, items, length, heads, head_dim,
                     padded_dim, splits, block_s,
                 )  # fmt: skip
                 broken = _wait(count_ptr, target, error_ptr, broken, way)
                 if ahead:
-                    next_ptr = _address(table_ptr, layer, 4, x_ptr)
                     _fetch(next_ptr + (hidden + first_gate) * dim, (end_gate - first_gate) * dim, fetch)
                 for item in range(pid, items, programs):
                     _attend(
-                        item, rank, key, value, query_ptr, key_ptr, value_ptr, ranks_ptr, positions_ptr, write_ptr,
-                        mixed_ptr, sums_ptr, stats_ptr, capacity, scale, length, heads, head_dim, padded_dim, splits,
+                        item, rank, key, value, first, last, written, query_ptr, key_ptr, value_ptr, ranks_ptr,
+                        positions_ptr, mixed_ptr, sums_ptr, stats_ptr, capacity, scale, length, heads, head_dim, padded_dim, splits,
                         block_s,
                     )  # fmt: skip
                     if items > programs:
-                        rank, key, value = _slots_before(
+                        rank, key, value, first, last, written = _slots_before(
                             key_ptr, value_ptr, ranks_ptr, write_ptr, item + programs, capacity, items, length, heads,
                             head_dim, padded_dim, splits, block_s,
                         )  # fmt: skip
@@ -694,46 +719,50 @@ def pass_kernel(
                 w_ptr = _address(table_ptr, layer, 2, x_ptr)
                 norm_ptr = _address(table_ptr, layer, 3, x_ptr)
                 tiles = _tiles(w_ptr, output, output_there, dim, block_k, 0, held_out)
+                next_ptr = _address(table_ptr, layer, 5, x_ptr)
+                weight = tl.load(norm_ptr + output, mask=output_there, other=0.0).to(tl.float32)
                 broken = _wait(count_ptr, target, error_ptr, broken, way)
+                own = _own(x_ptr, output, output_there, rows, dim)
                 if ahead:
-                    next_ptr = _address(table_ptr, layer, 5, x_ptr)
                     _fetch(next_ptr + first_dim * hidden, (end_dim - first_dim) * hidden, fetch)
                 a_ptr = mixed_ptr
                 if splits > 1:
                     _join(
-                        sums_ptr, stats_ptr, own_ptr, rows, length, heads, head_dim, padded_dim, splits, 32
+                        sums_ptr, stats_ptr, own_ptr, rows, length, heads, head_dim, padded_dim, splits, 64 if splits < 4 else 16
                     )  # fmt: skip
                     a_ptr = own_ptr
                 totals = _nothing(rows, block_dim, block_k)
-                totals, _ = _products(
+                totals, others = _products(
                     totals, (), tiles, (), a_ptr, rows, dim, block_dim, block_k, 0, held_out, False
                 )  # fmt: skip
                 tiles = _tiles(w_ptr, output, output_there, dim, block_k, held_out, steps)
-                totals, _ = _products(
+                totals, others = _products(
                     totals, (), tiles, (), a_ptr, rows, dim, block_dim, block_k, held_out, steps, False
                 )  # fmt: skip
                 _add(
-                    totals, output, output_there, norm_ptr, x_ptr, scaled_ptr, squares_ptr, pid, rows, dim, programs
+                    totals, own, output, output_there, weight, x_ptr, scaled_ptr, squares_ptr, pid, rows, dim, programs
                 )  # fmt: skip
                 _arrive(count_ptr, way)
                 target += programs
 
             if phase == _ALL or phase == _SWIGLU:
                 w_ptr = _address(table_ptr, layer, 4, x_ptr)
+                _fetch(w_ptr + first_gate * dim, (end_gate - first_gate) * dim, beside)
+                _fetch(w_ptr + (hidden + first_gate) * dim, (end_gate - first_gate) * dim, beside)
                 gates = _tiles(w_ptr, gate_output, gate_there, dim, block_k, 0, held_swiglu)
                 ups = _tiles(w_ptr, hidden + gate_output, gate_there, dim, block_k, 0, held_swiglu)
+                next_ptr = _address(table_ptr, layer + 1, 1, x_ptr)
+                first, last, written = _extent(write_ptr, tl.minimum(pid, items - 1), length, heads, splits)
                 broken = _wait(count_ptr, target, error_ptr, broken, way)
                 if ahead:
                     if layer + 1 < last_layer:
-                        next_ptr = _address(table_ptr, layer + 1, 1, x_ptr)
                         _fetch(next_ptr + first_pair * 2 * dim, (end_pair - first_pair) * 2 * dim, fetch)
                         if pid < items:
-                            first, last, _ = _extent(write_ptr, pid, length, heads, splits)
                             start = (pid // splits * capacity + first) * head_dim + layer_stride
                             size = (last - first) * head_dim
                             _fetch(key_ptr + start, size, fetch)
                             _fetch(value_ptr + start, size, fetch)
-                scales = _norm(squares_ptr, rows, dim, eps, programs)
+                squares = _squares(squares_ptr, rows, programs)
                 totals, others = _nothing(rows, block_gates, block_k), _nothing(rows, block_gates, block_k)
                 totals, others = _products(
                     totals, others, gates, ups, scaled_ptr, rows, dim, block_gates, block_k, 0, held_swiglu, True
@@ -744,7 +773,8 @@ def pass_kernel(
                     totals, others, gates, ups, scaled_ptr, rows, dim, block_gates, block_k, held_swiglu, steps, True
                 )  # fmt: skip
                 for row in tl.static_range(rows):
-                    y, up = tl.sum(totals[row], axis=1) * scales[row], tl.sum(others[row], axis=1) * scales[row]
+                    scale_x = _norm(squares[row], dim, eps)
+                    y, up = tl.sum(totals[row], axis=1) * scale_x, tl.sum(others[row], axis=1) * scale_x
                     gated = y * tl.sigmoid(y) * up
                     tl.store(
                         hidden_ptr + row * hidden + gate_output, gated.to(hidden_ptr.dtype.element_ty), mask=gate_there
@@ -755,23 +785,26 @@ def pass_kernel(
             if phase == _ALL or phase == _DOWN:
                 w_ptr = _address(table_ptr, layer, 5, x_ptr)
                 norm_ptr = _address(table_ptr, layer + 1, 0, x_ptr)
+                _fetch(w_ptr + first_dim * hidden, (end_dim - first_dim) * hidden, beside)
                 tiles = _tiles(w_ptr, output, output_there, hidden, block_hidden, 0, held_down)
+                next_ptr = _address(table_ptr, layer + 1, 2, x_ptr)
+                weight = tl.load(norm_ptr + output, mask=output_there, other=0.0).to(tl.float32)
                 broken = _wait(count_ptr, target, error_ptr, broken, way)
+                own = _own(x_ptr, output, output_there, rows, dim)
                 if ahead:
                     if layer + 1 < last_layer:
-                        next_ptr = _address(table_ptr, layer + 1, 2, x_ptr)
                         _fetch(next_ptr + first_dim * dim, (end_dim - first_dim) * dim, fetch)
                 totals = _nothing(rows, block_dim, block_hidden)
-                totals, _ = _products(
+                totals, others = _products(
                     totals, (), tiles, (), hidden_ptr, rows, hidden, block_dim, block_hidden, 0, held_down, False
                 )  # fmt: skip
                 tiles = _tiles(w_ptr, output, output_there, hidden, block_hidden, held_down, steps_hidden)
-                totals, _ = _products(
+                totals, others = _products(
                     totals, (), tiles, (), hidden_ptr, rows, hidden, block_dim, block_hidden, held_down, steps_hidden,
                     False,
                 )  # fmt: skip
                 _add(
-                    totals, output, output_there, norm_ptr, x_ptr, scaled_ptr, squares_ptr, pid, rows, dim, programs
+                    totals, own, output, output_there, weight, x_ptr, scaled_ptr, squares_ptr, pid, rows, dim, programs
                 )  # fmt: skip
                 _arrive(count_ptr, way)
                 target += programs
@@ -779,15 +812,21 @@ def pass_kernel(
     if phase == _ALL or phase == _HEAD:
         w_ptr = _address(table_ptr, last_layer, 1, x_ptr)
         first, end = _share(vocabulary, programs, pid)
-        _fetch(w_ptr + first * dim, (end - first) * dim, fetch)
+        # Two blocks ahead: all would be more than L2 holds.
+        _fetch(w_ptr + first * dim, tl.minimum(end - first, 2 * block_head) * dim, fetch)
         broken = _wait(count_ptr, target, error_ptr, broken, way)
-        scales = _norm(squares_ptr, rows, dim, eps, programs)
+        squares = _squares(squares_ptr, rows, programs)
+        scales = ()
+        for row in tl.static_range(rows):
+            scales = scales + (_norm(squares[row], dim, eps),)  # noqa: RUF005  (no unpacking in Triton)
         for start in range(first, end, block_head):
             code = start + tl.arange(0, block_head)
             there = code < end
+            further = tl.minimum(start + 2 * block_head, end)
+            _fetch(w_ptr + further * dim, (tl.minimum(further + block_head, end) - further) * dim, fetch)
             tiles = _tiles(w_ptr, code, there, dim, block_k, 0, steps)
             totals = _nothing(rows, block_head, block_k)
-            totals, _ = _products(
+            totals, others = _products(
                 totals, (), tiles, (), scaled_ptr, rows, dim, block_head, block_k, 0, steps, False
             )  # fmt: skip
             for row in tl.static_range(rows):
