@@ -14,6 +14,8 @@ TOLERANCE = {torch.float32: 1e-3, torch.float16: 3e-2, torch.bfloat16: 2e-1}
 SEED = 20260112
 # Rows and tokens of the passes that are compared: one by one with guidance, and some at once.
 SHAPES = ((2, 1), (2, 4))
+# The same pass once more has to give the same bits.
+REPEATS = 3
 
 
 class Comparison(NamedTuple):
@@ -21,7 +23,7 @@ class Comparison(NamedTuple):
 
     Attributes:
         error: The norm of the difference over the norm of the logits, the largest of the passes compared; that of
-            keys and values where it is larger.
+            keys and values where it is larger; infinite where the same pass did not give the same twice.
         tolerance: What is allowed.
     """
 
@@ -90,7 +92,10 @@ def compare_kernels(weights: TransformerWeights, fused: Any, slots: int) -> Comp
         inputs = random_inputs(weights, batch, length, filled, capacity, generator)
         others = [cache.clone() for cache in caches]
         expected = run_eagerly(weights, caches[0], caches[1], inputs, capacity)
-        found = fused.run(others[0], others[1], inputs)
+        found = fused.run(others[0], others[1], inputs).clone()
+        for _ in range(REPEATS):  # a program that does not wait for another shows up as a bit, sooner or later
+            if not torch.equal(fused.run(others[0], others[1], inputs), found):
+                return Comparison(float("inf"), TOLERANCE[dtype])
         errors = [_distance(found, expected), *map(_distance, others, caches)]
         largest = max([largest, *errors], key=lambda error: float("inf") if error != error else error)
     return Comparison(largest, TOLERANCE[dtype])

@@ -80,7 +80,7 @@ class _Buffers(NamedTuple):
     own: Tensor  # Float[P, M, D]
     hidden: Tensor  # Float[M, F]
     logits: Tensor  # Float32[B, T, V]
-    count: Tensor  # Int64[1]
+    counter: Tensor  # Int64[1]
     error: Tensor  # Int32[1]
 
 

@@ -9,6 +9,7 @@ Names of shapes: M rows (batch x tokens, few), B sequences, T tokens of each, N 
 Float32[M, parts], the sums of squares of x by program: whoever changes x writes both.
 """
 
+# ruff: noqa: SIM109  (Triton compares, but does not look into tuples)
 import triton
 import triton.language as tl
 from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
@@ -511,9 +512,7 @@ def _join(
 
 
 @triton.jit
-def _own(
-    x_ptr: tl.tensor, outputs: tl.tensor, there: tl.tensor, rows: tl.constexpr, n: tl.constexpr
-) -> tl.tensor:
+def _own(x_ptr: tl.tensor, outputs: tl.tensor, there: tl.tensor, rows: tl.constexpr, n: tl.constexpr) -> tl.tensor:
     """Load some of each row of x: a tuple of Float[N]."""
     found = ()
     for row in tl.static_range(rows):
@@ -704,8 +703,8 @@ def pass_kernel(
                 for item in range(pid, items, programs):
                     _attend(
                         item, rank, key, value, first, last, written, query_ptr, key_ptr, value_ptr, ranks_ptr,
-                        positions_ptr, mixed_ptr, sums_ptr, stats_ptr, capacity, scale, length, heads, head_dim, padded_dim, splits,
-                        block_s,
+                        positions_ptr, mixed_ptr, sums_ptr, stats_ptr, capacity, scale, length, heads, head_dim,
+                        padded_dim, splits, block_s,
                     )  # fmt: skip
                     if items > programs:
                         rank, key, value, first, last, written = _slots_before(
@@ -728,7 +727,8 @@ def pass_kernel(
                 a_ptr = mixed_ptr
                 if splits > 1:
                     _join(
-                        sums_ptr, stats_ptr, own_ptr, rows, length, heads, head_dim, padded_dim, splits, 64 if splits < 4 else 16
+                        sums_ptr, stats_ptr, own_ptr, rows, length, heads, head_dim, padded_dim, splits,
+                        64 if splits < 4 else 16,
                     )  # fmt: skip
                     a_ptr = own_ptr
                 totals = _nothing(rows, block_dim, block_k)
@@ -754,14 +754,13 @@ def pass_kernel(
                 next_ptr = _address(table_ptr, layer + 1, 1, x_ptr)
                 first, last, written = _extent(write_ptr, tl.minimum(pid, items - 1), length, heads, splits)
                 broken = _wait(count_ptr, target, error_ptr, broken, way)
-                if ahead:
-                    if layer + 1 < last_layer:
-                        _fetch(next_ptr + first_pair * 2 * dim, (end_pair - first_pair) * 2 * dim, fetch)
-                        if pid < items:
-                            start = (pid // splits * capacity + first) * head_dim + layer_stride
-                            size = (last - first) * head_dim
-                            _fetch(key_ptr + start, size, fetch)
-                            _fetch(value_ptr + start, size, fetch)
+                if ahead and layer + 1 < last_layer:
+                    _fetch(next_ptr + first_pair * 2 * dim, (end_pair - first_pair) * 2 * dim, fetch)
+                    if pid < items:
+                        start = (pid // splits * capacity + first) * head_dim + layer_stride
+                        size = (last - first) * head_dim
+                        _fetch(key_ptr + start, size, fetch)
+                        _fetch(value_ptr + start, size, fetch)
                 squares = _squares(squares_ptr, rows, programs)
                 totals, others = _nothing(rows, block_gates, block_k), _nothing(rows, block_gates, block_k)
                 totals, others = _products(
@@ -791,9 +790,8 @@ def pass_kernel(
                 weight = tl.load(norm_ptr + output, mask=output_there, other=0.0).to(tl.float32)
                 broken = _wait(count_ptr, target, error_ptr, broken, way)
                 own = _own(x_ptr, output, output_there, rows, dim)
-                if ahead:
-                    if layer + 1 < last_layer:
-                        _fetch(next_ptr + first_dim * dim, (end_dim - first_dim) * dim, fetch)
+                if ahead and layer + 1 < last_layer:
+                    _fetch(next_ptr + first_dim * dim, (end_dim - first_dim) * dim, fetch)
                 totals = _nothing(rows, block_dim, block_hidden)
                 totals, others = _products(
                     totals, (), tiles, (), hidden_ptr, rows, hidden, block_dim, block_hidden, 0, held_down, False
