@@ -1,5 +1,6 @@
 """The backend: any models in torch on a device, on the CPU too, without a file."""
 
+import importlib.util
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal, cast
@@ -21,6 +22,9 @@ from reference.models import Models
 from reference.transformer import TransformerConfig
 
 Kernels = Literal["triton", "torch"]
+# What makes passes of very few rows: one kernel for all of a pass, its phases one by one, five kernels a layer.
+Way = Literal["persistent", "chained", "separate"]
+WAYS: tuple[Way, ...] = ("persistent", "chained", "separate")
 # Slots beyond the sequence, where no bundle says how many: as many as an exported graph has.
 SPARE_SLOTS = 256
 
@@ -38,6 +42,7 @@ class TorchBackend:
     Attributes:
         device: The GPU's name; None on the CPU.
         kernels: "triton" where passes run in kernels of our own, else "torch".
+        way: How passes of very few rows are made in them.
         notes: What was tried and is done without, a line each.
         checks: How far fused kernels were from torch's, of each model (`self_check`).
     """
@@ -56,6 +61,7 @@ class TorchBackend:
         kernels: Kernels | None = None,
         graphs: bool | None = None,
         pdl: bool = False,
+        way: Way = "persistent",
     ) -> None:
         """Put models on a device.
 
@@ -69,6 +75,7 @@ class TorchBackend:
             kernels: "triton" or "torch"; None takes Triton on a GPU where it is there.
             graphs: Whether passes are captured as CUDA graphs; None does so on a GPU.
             pdl: Let a fused kernel start while the one before it ends (programmatic dependent launch).
+            way: How fused kernels make passes of at most four rows; the next is taken where one does not work.
         """
         place = torch.device(device)
         if str(place) == "cuda":
@@ -97,37 +104,52 @@ class TorchBackend:
             self.graphs = stateless_graphs(models, ta_tok, dtype, place)
         self.sampling, self.pool = Sampling(self.work), StoragePool()
         self.kernels: Kernels = "torch"
+        self.way: Way = way
         wanted = kernels or ("triton" if place.type == "cuda" else "torch")
         if wanted == "triton":
-            self.use_triton(pdl)
+            self.use_triton(pdl, way)
 
     def weights(self, graph: str) -> TransformerWeights:
         """Return a transformer's weights as they lie on the device."""
         return self.runners[graph].weights
 
-    def use_triton(self, pdl: bool = False) -> bool:
-        """Let passes run in kernels of our own if they agree with torch's; return whether they do.
+    def use_triton(self, pdl: bool = False, way: Way = "persistent") -> bool:
+        """Let passes run in kernels of our own if they agree with torch's; return whether any do.
 
-        Where they do not, nothing changes and `notes` says why.
+        A way that does not is left for the next, and `notes` says why; at last nothing changes.
         """
+        ways = (way, *(other for other in WAYS if other != way))
+        tries = [(chosen, pdl) for chosen in ways] + [(chosen, False) for chosen in ways if pdl]
+        for number, (chosen, with_pdl) in enumerate(tries):
+            failed = self._try_triton(with_pdl, chosen)
+            if failed is None:
+                self.kernels, self.way = "triton", chosen
+                self._forget_graphs()
+                return True
+            hopeless = number + 1 == len(tries) or importlib.util.find_spec("triton") is None
+            instead = "torch's own are used" if hopeless else "others are tried"
+            self.notes.append(f"fused kernels, {chosen}{' with pdl' if with_pdl else ''}: {failed}; {instead}")
+            if hopeless:
+                break
+        self.use_torch()
+        return False
+
+    def _try_triton(self, pdl: bool, way: Way) -> str | None:
+        """Choose fused kernels; return why they cannot be used, or None."""
         try:
             from engines.backends.torch_cuda.fused import FusedPass
+            from engines.backends.torch_cuda.persistent import FewRows
             from engines.backends.torch_cuda.wide import WidePass
 
             with self.work.alone():
                 for runner in self.runners.values():
                     runner.fused = FusedPass(runner.weights, self.work.device, pdl)
                     runner.wide = WidePass(runner.weights, self.work.device)
-            failed = self.self_check()
+                    if way != "separate":
+                        runner.fused.few = FewRows(runner.weights, self.work.device, way)
+            return self.self_check()
         except Exception as error:  # no triton, no compiler, a GPU that it does not know
-            failed = f"{type(error).__name__}: {one_line(error)}"
-        if failed is not None:
-            self.use_torch()
-            self.notes.append(f"fused kernels{' with pdl' if pdl else ''}: {failed}; torch's own are used")
-            return self.use_triton() if pdl else False
-        self.kernels = "triton"
-        self._forget_graphs()
-        return True
+            return f"{type(error).__name__}: {one_line(error)}"
 
     def use_torch(self) -> None:
         """Let all passes run in torch's own operations."""
@@ -146,7 +168,10 @@ class TorchBackend:
         for name, runner in self.runners.items():
             with self.work.alone():
                 found = compare_kernels(runner.weights, runner.fused, self.slots[name], runner.wide)
+                trouble: str | None = runner.fused.trouble()
             self.checks[name] = found
+            if trouble is not None:
+                return f"{name}: {trouble}"
             if not found.agrees:
                 return f"{name}: logits differ by {found.error:.2g} of their size, expected {found.tolerance:g} at most"
         return None

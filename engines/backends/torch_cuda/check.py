@@ -15,6 +15,8 @@ SEED = 20260112
 # Rows and tokens of the passes that are compared: one by one with guidance, and one of every way in which attention is
 # cut. Where a grid has fewer cells, those.
 SHAPES = ((2, 1), (2, 4), (2, 24), (1, 200), (2, 600))
+# The same pass once more has to give the same bits.
+REPEATS = 3
 
 
 class Comparison(NamedTuple):
@@ -22,7 +24,7 @@ class Comparison(NamedTuple):
 
     Attributes:
         error: The norm of the difference over the norm of the logits, the largest of the passes compared; that of
-            keys and values where it is larger.
+            keys and values where it is larger; infinite where the same pass did not give the same twice.
         tolerance: What is allowed.
     """
 
@@ -96,7 +98,10 @@ def compare_kernels(weights: TransformerWeights, fused: Any, slots: int, wide: A
         inputs = random_inputs(weights, batch, length, filled, capacity, generator)
         others = [cache.clone() for cache in caches]
         expected = run_eagerly(weights, caches[0], caches[1], inputs, capacity)
-        found = chosen.run(others[0], others[1], inputs)
+        found = chosen.run(others[0], others[1], inputs).clone()
+        for _ in range(REPEATS):  # a program that does not wait for another shows up as a bit, sooner or later
+            if not torch.equal(chosen.run(others[0], others[1], inputs), found):
+                return Comparison(float("inf"), TOLERANCE[dtype])
         errors = [_distance(found, expected), *map(_distance, others, caches)]
         largest = max([largest, *errors], key=lambda error: float("inf") if error != error else error)
     return Comparison(largest, TOLERANCE[dtype])

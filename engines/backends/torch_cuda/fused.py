@@ -10,6 +10,7 @@ from torch import Tensor
 from engines.backends.torch_cuda import kernels
 from engines.backends.torch_cuda.cache import PassInputs
 from engines.backends.torch_cuda.eager import embed
+from engines.backends.torch_cuda.persistent import FewRows
 from engines.backends.torch_cuda.weights import TransformerWeights
 
 # Programs of attention on the whole GPU, about four on each multiprocessor.
@@ -63,6 +64,7 @@ class FusedPass:
 
     Attributes:
         blocks: Sizes that may be changed before the first pass, powers of two.
+        few: What makes passes of very few rows instead; None where these kernels do.
     """
 
     def __init__(
@@ -77,12 +79,17 @@ class FusedPass:
             blocks: As above.
         """
         self.weights, self.device, self.pdl, self.blocks = weights, device, pdl, blocks
+        self.few: FewRows | None = None
         self.scratch: dict[tuple[int, int], _Scratch] = {}
         self.most_rows = kernels.GEMV_ROWS  # of more, the library's products are faster
 
     def takes(self, rows: int) -> bool:
         """Whether a pass of so many rows, batch times tokens, is one for these kernels."""
         return rows <= self.most_rows
+
+    def trouble(self) -> str | None:
+        """Return what went wrong on the device in any pass so far, if anything did."""
+        return None if self.few is None else self.few.trouble()
 
     def _buffers(self, batch: int, length: int) -> _Scratch:
         if (batch, length) not in self.scratch:
@@ -118,6 +125,8 @@ class FusedPass:
         """
         weights, config, blocks = self.weights, self.weights.config, self.blocks
         batch, length = inputs.tokens.shape
+        if self.few is not None and self.few.takes(batch * length):
+            return self.few.run(keys, values, inputs)
         rows, capacity = batch * length, keys.shape[3]
         buffers, x = self._buffers(batch, length), embed(weights, inputs).view(rows, config.dim)
         by_dot = rows > kernels.GEMV_ROWS
