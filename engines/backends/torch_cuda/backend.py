@@ -95,7 +95,7 @@ class TorchBackend:
                 if graphs is not None:
                     self.runners[name].uses_graphs = graphs and place.type == "cuda"
             self.graphs = stateless_graphs(models, ta_tok, dtype, place)
-        self.sampling, self.pool = Sampling(self.work), StoragePool()
+        self.sampling, self.pool = Sampling(self.work, self.notes), StoragePool()
         self.kernels: Kernels = "torch"
         wanted = kernels or ("triton" if place.type == "cuda" else "torch")
         if wanted == "triton":
@@ -124,6 +124,7 @@ class TorchBackend:
             self.notes.append(f"fused kernels{' with pdl' if pdl else ''}: {failed}; torch's own are used")
             return self.use_triton() if pdl else False
         self.kernels = "triton"
+        self.sampling.use_kernels({runner.weights.config.vocabulary for runner in self.runners.values()})
         self._forget_graphs()
         return True
 
@@ -131,7 +132,7 @@ class TorchBackend:
         """Let all passes run in torch's own operations."""
         for runner in self.runners.values():
             runner.fused = None
-        self.kernels = "torch"
+        self.kernels, self.sampling.kernels = "torch", None
         self._forget_graphs()
 
     def _forget_graphs(self) -> None:

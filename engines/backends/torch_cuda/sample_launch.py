@@ -55,7 +55,7 @@ class SampleKernels:
         """Whether logits, Float[B, T, V], are such as the kernels take."""
         return logits.shape[-1] <= MOST_CODES and logits.stride(-1) == 1
 
-    def _ask(self, rows: NDArray[np.int64], settings: Settings, raw: bool) -> _Buffers:
+    def _ask(self, rows: NDArray[np.int64], settings: Settings) -> _Buffers:
         """Return buffers in which stand rows and settings."""
         count = len(rows)
         if count > self.buffers.rows:
@@ -122,7 +122,7 @@ class SampleKernels:
             strength: The anchor's.
             vectors: Float32[d, V], its codes.
         """
-        count, buffers = len(rows), self._ask(rows, settings, raw=False)
+        count, buffers = len(rows), self._ask(rows, settings)
         words, last = buffers.words, HEADER + 4 * count
         words[4], words[5], words[6] = seed % 2**32, seed // 2**32, stream
         buffers.numbers[HEADER + 1 : last : 4] = cells
@@ -165,7 +165,7 @@ class SampleKernels:
             neighbours: Int32[V, k].
             raw: Leave temperature and filters out (DIST-2).
         """
-        count, buffers = len(rows), self._ask(rows, settings, raw)
+        count, buffers = len(rows), self._ask(rows, settings)
         buffers.numbers[HEADER + 2 : HEADER + 4 * count : 4] = drafts
         self._send(buffers, count)
         pooled = neighbours.shape[1]
@@ -190,7 +190,7 @@ class SampleKernels:
             rows: Int[n].
             settings: For DIST-1.
         """
-        count, buffers = len(rows), self._ask(rows, settings, raw=False)
+        count, buffers = len(rows), self._ask(rows, settings)
         self._send(buffers, count)
         found = torch.empty(count, logits.shape[-1], dtype=torch.float32, device=self.device)
         sample_kernels.judge_kernel[(count,)](

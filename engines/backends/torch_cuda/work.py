@@ -1,14 +1,26 @@
 """One device, one stream, one thing at a time."""
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+
+class _Alone(AbstractContextManager[None]):
+    """What `DeviceWork.alone` returns, again and again: it holds nothing itself."""
+
+    def __init__(self, work: "DeviceWork") -> None:
+        self.work = work
+
+    def __enter__(self) -> None:
+        self.work._enter()
+
+    def __exit__(self, *error: object) -> None:
+        self.work._leave()
 
 
 class DeviceWork:
@@ -24,18 +36,44 @@ class DeviceWork:
         # Captures and replays allocate and free in each other's order; a lock taken again by its holder is no error.
         self.lock = threading.RLock()
         self.stream: torch.cuda.Stream | None = None
+        self._several_gpus = False
         if device.type == "cuda":
             self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch gives it no types
+            self._several_gpus = torch.cuda.device_count() > 1
+        self._depth, self._entered = 0, ExitStack()
+        self._alone = _Alone(self)
 
-    @contextmanager
-    def alone(self) -> Iterator[None]:
+    def alone(self) -> AbstractContextManager[None]:
         """Do what is inside without gradients, on the stream, and while nobody else does."""
-        with self.lock, torch.inference_mode():
-            if self.stream is None:
-                yield
-            else:
-                with torch.cuda.device(self.device), torch.cuda.stream(self.stream):
-                    yield
+        return self._alone
+
+    def _enter(self) -> None:
+        """Take the lock; whoever holds it already is on the stream, and need not enter anything again."""
+        self.lock.acquire()
+        if self._depth == 0:
+            try:
+                self._entered = self._contexts()
+            except BaseException:
+                self.lock.release()
+                raise
+        self._depth += 1
+
+    def _contexts(self) -> ExitStack:
+        with ExitStack() as entered:
+            entered.enter_context(torch.inference_mode())
+            if self._several_gpus:
+                entered.enter_context(torch.cuda.device(self.device))
+            if self.stream is not None:
+                entered.enter_context(torch.cuda.stream(self.stream))
+            return entered.pop_all()
+
+    def _leave(self) -> None:
+        self._depth -= 1
+        try:
+            if self._depth == 0:
+                self._entered.close()
+        finally:
+            self.lock.release()
 
     def put(self, array: NDArray[Any]) -> Tensor:
         """Return a copy of an array on the device."""
