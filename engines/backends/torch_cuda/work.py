@@ -1,7 +1,7 @@
 """One device, one stream, one thing at a time."""
 
 import threading
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -36,11 +36,10 @@ class DeviceWork:
         # Captures and replays allocate and free in each other's order; a lock taken again by its holder is no error.
         self.lock = threading.RLock()
         self.stream: torch.cuda.Stream | None = None
-        self._several_gpus = False
         if device.type == "cuda":
             self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch gives it no types
-            self._several_gpus = torch.cuda.device_count() > 1
-        self._depth, self._entered = 0, ExitStack()
+        self._depth = 0
+        self._entered: list[Any] = []
         self._alone = _Alone(self)
 
     def alone(self) -> AbstractContextManager[None]:
@@ -51,27 +50,22 @@ class DeviceWork:
         """Take the lock; whoever holds it already is on the stream, and need not enter anything again."""
         self.lock.acquire()
         if self._depth == 0:
-            try:
-                self._entered = self._contexts()
-            except BaseException:
-                self.lock.release()
-                raise
-        self._depth += 1
-
-    def _contexts(self) -> ExitStack:
-        with ExitStack() as entered:
-            entered.enter_context(torch.inference_mode())
-            if self._several_gpus:
-                entered.enter_context(torch.cuda.device(self.device))
+            mode = torch.inference_mode()
+            mode.__enter__()
+            self._entered = [mode]
             if self.stream is not None:
-                entered.enter_context(torch.cuda.stream(self.stream))
-            return entered.pop_all()
+                # Of several GPUs, it makes the stream's the current one, too.
+                on_stream = torch.cuda.stream(self.stream)
+                on_stream.__enter__()
+                self._entered.append(on_stream)
+        self._depth += 1
 
     def _leave(self) -> None:
         self._depth -= 1
         try:
             if self._depth == 0:
-                self._entered.close()
+                for entered in reversed(self._entered):
+                    entered.__exit__(None, None, None)
         finally:
             self.lock.release()
 
