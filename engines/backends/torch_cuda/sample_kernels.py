@@ -1,10 +1,11 @@
 """Triton kernels of sampling and acceptance: one program a row, which it holds in registers (DIST-1, RNG-1).
 
-Nothing is sorted. A logit's bits, read as an integer of the same order, are its key; what top-k and top-p keep is told by
-the last key that is kept, which is found by halving, and where not all that equal it are kept by the last of their codes.
+Nothing is sorted. A logit's bits, read as an integer of the same order, are its key. What top-k and top-p keep is told
+by the last key that is kept, which is found by halving, and by the last of the codes that equal it.
 
-`asked` is Int32[HEADER + 4 n]: what one call says once, then four numbers for each row: its row of the logits, its cell,
-its draft token, and nothing.
+`asked` is Int32[HEADER + 4 n]. First what a call says once: guidance scale, temperature, top-k, top-p, both halves of
+the seed, stream, the anchor's strength; those that are Float32 by their bits. Then four numbers for each row: its row of
+the logits, its cell, its draft token, and nothing.
 """
 
 import triton
@@ -160,7 +161,7 @@ def _words(asked_ptr: tl.tensor, cell: tl.tensor, start: tl.tensor, count: tl.co
         c1, c3 = product_1.to(tl.uint32), product_0.to(tl.uint32)
         key_0 = (key_0.to(tl.uint64) + 0x9E3779B9).to(tl.uint32)
         key_1 = (key_1.to(tl.uint64) + 0xBB67AE85).to(tl.uint32)
-    return tl.interleave(tl.interleave(c0, c2), tl.interleave(c1, c3))
+    return tl.reshape(tl.join(tl.join(c0, c2), tl.join(c1, c3)), [count])  # in turn
 
 
 @triton.jit
@@ -218,8 +219,8 @@ def sample_kernel(
 ) -> None:
     """Sample a token a row (RNG-1), towards its draft where `width` is not 0 (ANCHOR-1).
 
-    What wins is found with rough noise, whose error is far less than `near`; only where another code comes so near, some
-    samples in a thousand, all are compared by exact noise, whose logarithms in float64 take longer than all else.
+    What wins is found with rough noise, whose error is far less than `near`. Only where another code comes so near, in
+    a sample of a thousand, all are compared by exact noise, whose logarithms in float64 take longer than all else.
 
     Args:
         logits_ptr: Float[B, T, V].
@@ -245,9 +246,7 @@ def sample_kernel(
     codes = tl.arange(0, block)
     warm = _warm(logits_ptr, row, stride_b, stride_t, codes, asked_ptr, vocabulary, guided, heated)
     keys = _keys(warm, codes, vocabulary)
-    peak, last_key, last_code = _last_kept(
-        warm, keys, codes, asked_ptr, vocabulary, greedy, by_rank, by_weight
-    )
+    peak, last_key, last_code = _last_kept(warm, keys, codes, asked_ptr, vocabulary, greedy, by_rank, by_weight)
     token = last_code
     if not greedy:
         rough = warm + _rough_noise(_words(asked_ptr, cell, tl.full((), 0, tl.int32), block))
@@ -319,9 +318,7 @@ def judge_kernel(
     codes = tl.arange(0, block)
     warm = _warm(logits_ptr, row, stride_b, stride_t, codes, asked_ptr, vocabulary, guided, heated)
     keys = _keys(warm, codes, vocabulary)
-    peak, last_key, last_code = _last_kept(
-        warm, keys, codes, asked_ptr, vocabulary, greedy, by_rank, by_weight
-    )
+    peak, last_key, last_code = _last_kept(warm, keys, codes, asked_ptr, vocabulary, greedy, by_rank, by_weight)
     kept = _kept(keys, codes, last_key, last_code)
     scale = tl.log(tl.sum(tl.where(kept, tl.exp(warm - peak), 0.0), axis=0))
     log_probs = warm - peak - scale

@@ -152,7 +152,9 @@ class DeviceScores:
     def draw(self, rows: Tokens, settings: Settings, noise: Floats) -> tuple[Tokens, Floats]:
         """Sample by given noise."""
         with self.work.alone():
-            found = self.sampling.by_kernels(self.tensor, lambda kernels: kernels.log_probs(self.tensor, rows, settings))
+            found = self.sampling.by_kernels(
+                self.tensor, lambda kernels: kernels.log_probs(self.tensor, rows, settings)
+            )
             if found is None:
                 found = self._log_probs(rows, settings)
             tokens = (found + self.work.put(noise)).argmax(dim=-1)
@@ -188,7 +190,10 @@ class DeviceScores:
     ) -> Tokens:
         if anchor is None:
             return kernels.sample(self.tensor, rows, cells, settings, noise.seed, noise.stream)
-        drafts, vectors = anchor.draft_tokens[cells - anchor.first_cell], self.sampling.arrays.of(anchor.codes, _transposed)
+        drafts, vectors = (
+            anchor.draft_tokens[cells - anchor.first_cell],
+            self.sampling.arrays.of(anchor.codes, _transposed),
+        )
         towards = (drafts, anchor.strength, vectors)
         return kernels.sample(self.tensor, rows, cells, settings, noise.seed, noise.stream, *towards)
 

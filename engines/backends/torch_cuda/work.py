@@ -51,7 +51,7 @@ class DeviceWork:
         self.lock.acquire()
         if self._depth == 0:
             mode = torch.inference_mode()
-            mode.__enter__()
+            mode.__enter__()  # type: ignore[no-untyped-call]  # torch gives it no types
             self._entered = [mode]
             if self.stream is not None:
                 # Of several GPUs, it makes the stream's the current one, too.
