@@ -4,8 +4,8 @@ Nothing is sorted. A logit's bits, read as an integer of the same order, are its
 by the last key that is kept, which is found by halving, and by the last of the codes that equal it.
 
 `asked` is Int32[HEADER + 4 n]. First what a call says once: guidance scale, temperature, top-k, top-p, both halves of
-the seed, stream, the anchor's strength; those that are Float32 by their bits. Then four numbers for each row: its row of
-the logits, its cell, its draft token, and nothing.
+the seed, stream, the anchor's strength; those that are Float32 by their bits. Then four numbers for each row: its row
+of the logits, its cell, its draft token, and nothing.
 """
 
 import triton

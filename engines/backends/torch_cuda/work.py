@@ -51,12 +51,12 @@ class DeviceWork:
         self.lock.acquire()
         if self._depth == 0:
             mode = torch.inference_mode()
-            mode.__enter__()  # type: ignore[no-untyped-call]  # torch gives it no types
+            mode.__enter__()
             self._entered = [mode]
             if self.stream is not None:
                 # Of several GPUs, it makes the stream's the current one, too.
                 on_stream = torch.cuda.stream(self.stream)
-                on_stream.__enter__()
+                on_stream.__enter__()  # type: ignore[no-untyped-call]  # torch gives it no types
                 self._entered.append(on_stream)
         self._depth += 1
 
