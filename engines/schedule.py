@@ -51,16 +51,23 @@ class Schedule:
         self.window = math.inf if window is None else window
         found = islands(cells) if by_island else [np.flatnonzero(cells)]
         self.regions = [_Region(region.tolist(), cells.shape[1]) for region in found]
+        self.undecided = self.regions
         self.region_of = {cell: self.regions[number] for number, region in enumerate(found) for cell in region.tolist()}
 
     def ready(self) -> list[int]:
         """Return the cells that wait for nothing, raster positions ascending; none once all are decided."""
         ready: list[int] = []
-        for region in self.regions:
+        for region in self.undecided:
             region.add_ready(self.window, ready)
-        return sorted(ready)
+        ready.sort()
+        return ready
 
     def decide(self, cells: Iterable[int]) -> None:
         """Note that ready cells are decided. A cell that is not stays ready."""
+        finished = False
         for cell in cells:
-            self.region_of[cell].decide(cell)
+            region = self.region_of[cell]
+            region.decide(cell)
+            finished = finished or not region.rows
+        if finished:
+            self.undecided = [region for region in self.undecided if region.rows]

@@ -73,5 +73,7 @@ class SlotTable:
 
     def _kill(self, positions: NDArray[np.int64]) -> None:
         old = self.slot_of_position[positions]
-        self.ranks[old[old >= 0]] = DEAD_RANK
-        self.slot_of_position[positions] = -1
+        living = old >= 0
+        if living.any():
+            self.ranks[old[living]] = DEAD_RANK
+            self.slot_of_position[positions] = -1

@@ -34,6 +34,7 @@ class TransformerSession:
         self.places = np.arange(entry.prefix_length) if places is None else places
         self.scoring = backend if isinstance(backend, ScoringBackend) else None
         self.cache = backend.new_cache(entry.graph, self.batch)
+        self.no_prefix: dict[int, NDArray[np.float32]] = {}  # by the number of tokens
         positions = entry.prefix_length + entry.grid_height * entry.grid_width
         self.slots = SlotTable(entry.slots, positions, reuse=not getattr(backend, "pads_passes", False))
 
@@ -45,24 +46,26 @@ class TransformerSession:
 
     def feed(self, cells: NDArray[np.int64], tokens: NDArray[np.int64]) -> Scores:
         """Feed image tokens at grid cells; return the scores of what follows each."""
-        prefix = np.broadcast_to(np.float32(0), (self.batch, len(cells), self.entry.dim))  # a token is fed everywhere
+        prefix = self.no_prefix.get(len(cells))
+        if prefix is None:  # a token is fed everywhere
+            prefix = np.broadcast_to(np.float32(0), (self.batch, len(cells), self.entry.dim))
+            self.no_prefix[len(cells)] = prefix
         return self._feed(tokens, cells + self.entry.prefix_length, prefix)
+
+    def _each_row(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
+        rows = np.empty((self.batch, len(values)), dtype=np.int64)
+        rows[:] = values
+        return rows
 
     def _feed(self, tokens: NDArray[np.int64], positions: NDArray[np.int64], prefix: NDArray[np.float32]) -> Scores:
         if not self.slots.has_room(positions):
             self.backend.keep_slots(self.entry.graph, self.cache, self.slots.compact(positions))
         start = self.slots.place(positions)
-
-        def each_row(values: NDArray[np.int64]) -> NDArray[np.int64]:
-            rows = np.empty((self.batch, len(values)), dtype=np.int64)
-            rows[:] = values
-            return rows
-
         inputs: Tensors = {
-            "tokens": each_row(tokens),
+            "tokens": self._each_row(tokens),
             "prefix": prefix,
-            "positions": each_row(positions),
-            "slot_ranks": each_row(self.slots.ranks),
+            "positions": self._each_row(positions),
+            "slot_ranks": self._each_row(self.slots.ranks),
             "write_index": np.full(self.batch, start, dtype=np.int64),
         }
         if self.scoring is not None:

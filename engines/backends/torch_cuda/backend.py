@@ -102,7 +102,7 @@ class TorchBackend:
                 if graphs is not None:
                     self.runners[name].uses_graphs = graphs and place.type == "cuda"
             self.graphs = stateless_graphs(models, ta_tok, dtype, place)
-        self.sampling, self.pool = Sampling(self.work), StoragePool()
+        self.sampling, self.pool = Sampling(self.work, self.notes), StoragePool()
         self.kernels: Kernels = "torch"
         self.way: Way = way
         wanted = kernels or ("triton" if place.type == "cuda" else "torch")
@@ -124,6 +124,7 @@ class TorchBackend:
             failed = self._try_triton(with_pdl, chosen)
             if failed is None:
                 self.kernels, self.way = "triton", chosen
+                self.sampling.use_kernels({runner.weights.config.vocabulary for runner in self.runners.values()})
                 self._forget_graphs()
                 return True
             hopeless = number + 1 == len(tries) or importlib.util.find_spec("triton") is None
@@ -155,7 +156,7 @@ class TorchBackend:
         """Let all passes run in torch's own operations."""
         for runner in self.runners.values():
             runner.fused = runner.wide = None
-        self.kernels = "torch"
+        self.kernels, self.sampling.kernels = "torch", None
         self._forget_graphs()
 
     def _forget_graphs(self) -> None:

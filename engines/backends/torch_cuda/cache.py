@@ -1,6 +1,7 @@
 """Keys and values, and the static buffers around them that CUDA graphs are captured with."""
 
 import weakref
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -29,8 +30,7 @@ def rounded_up(count: int, step: int) -> int:
 
 def bucket(count: int) -> int:
     """Return the number of tokens that a pass of `count` is padded to."""
-    fitting = [size for size in BUCKETS if size >= count]
-    return fitting[0] if fitting else rounded_up(count, MOST_PADDING)
+    return BUCKETS[bisect_left(BUCKETS, count)] if count <= BUCKETS[-1] else rounded_up(count, MOST_PADDING)
 
 
 class PassInputs(NamedTuple):
@@ -43,18 +43,27 @@ class PassInputs(NamedTuple):
 
 
 class _HostBuffer:
-    """A buffer of which copies to the device are made; not written again before the last one has arrived."""
+    """A buffer of which copies to the device are made; not written again before the last one has arrived.
+
+    Attributes:
+        filled: Slots from here on are dead in it.
+    """
 
     def __init__(self, size: int, device: torch.device) -> None:
         on_gpu = device.type == "cuda"
         self.tensor = torch.full((size,), DEAD, dtype=torch.int32, pin_memory=on_gpu)
         self.numbers: NDArray[np.int32] = self.tensor.numpy()
+        self.filled = 0
+        self.parts: dict[int, tuple[Tensor, Tensor]] = {}  # the first so many numbers of the device's and of this
         self.arrived: torch.cuda.Event | None = None
         if on_gpu:
             self.arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch gives it no types
 
     def send(self, device: Tensor, length: int) -> None:
-        device[:length].copy_(self.tensor[:length], non_blocking=True)
+        if length not in self.parts:
+            self.parts[length] = device[:length], self.tensor[:length]
+        there, here = self.parts[length]
+        there.copy_(here, non_blocking=True)
         if self.arrived is not None:
             self.arrived.record()
 
@@ -124,7 +133,12 @@ class Storage:
         fed, count = inputs["tokens"].shape[1], self.batch * length
         ranks = host.numbers[: self.ranks_end].reshape(self.batch, self.capacity)
         given = inputs["slot_ranks"]
-        np.minimum(given, DEAD, out=ranks[:, : given.shape[1]], casting="unsafe")
+        # Behind what a pass writes all slots are dead.
+        end = min(int(inputs["write_index"].max()) + length, given.shape[1])
+        np.minimum(given[:, :end], DEAD, out=ranks[:, :end], casting="unsafe")
+        if host.filled > end:
+            ranks[:, end : host.filled] = DEAD
+        host.filled = end
         host.numbers[self.ranks_end : self.ranks_end + self.batch] = inputs["write_index"]
         second = self.start + rounded_up(count, 4)
         for start, name in ((self.start, "tokens"), (second, "positions")):

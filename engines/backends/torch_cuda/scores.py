@@ -1,7 +1,8 @@
 """Logits that stay on the device: only tokens, pooled probabilities and entropies come to the host."""
 
 from collections import OrderedDict
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engines.anchor import Anchor
+from engines.backends.base import one_line
 from engines.backends.torch_cuda.noise import NoiseTables
 from engines.backends.torch_cuda.sampling import log_probs
 from engines.backends.torch_cuda.work import DeviceWork, host
@@ -18,7 +20,23 @@ from engines.scores import Floats, Tokens
 from engines.settings import Settings
 from reference.radius import entropy
 
+if TYPE_CHECKING:
+    from engines.backends.torch_cuda.sample_launch import SampleKernels
+
+Found = TypeVar("Found")
 MOST_ARRAYS = 8
+
+
+def _as_it_is(tensor: Tensor) -> Tensor:
+    return tensor
+
+
+def _int32(tensor: Tensor) -> Tensor:
+    return tensor.int()
+
+
+def _transposed(tensor: Tensor) -> Tensor:
+    return tensor.t().float().contiguous()
 
 
 class DeviceArrays:
@@ -27,13 +45,13 @@ class DeviceArrays:
     def __init__(self, work: DeviceWork) -> None:
         self.work = work
         # With the array itself: while it is held, no other has its id.
-        self.held: OrderedDict[int, tuple[NDArray[Any], Tensor]] = OrderedDict()
+        self.held: OrderedDict[tuple[int, Any], tuple[NDArray[Any], Tensor]] = OrderedDict()
 
-    def of(self, array: NDArray[Any]) -> Tensor:
-        """Return an array's copy."""
-        key = id(array)
+    def of(self, array: NDArray[Any], make: Callable[[Tensor], Tensor] = _as_it_is) -> Tensor:
+        """Return an array's copy, or what is made of it."""
+        key = id(array), make
         if key not in self.held:
-            self.held[key] = array, self.work.put(array)
+            self.held[key] = array, make(self.work.put(array))
             if len(self.held) > MOST_ARRAYS:
                 self.held.popitem(last=False)
         self.held.move_to_end(key)
@@ -41,10 +59,48 @@ class DeviceArrays:
 
 
 class Sampling:
-    """What sampling needs beside logits, shared by all scores of a backend."""
+    """What sampling needs beside logits, shared by all scores of a backend.
 
-    def __init__(self, work: DeviceWork) -> None:
+    Attributes:
+        kernels: What samples and judges in one launch; None where torch's own operations do.
+        notes: What went wrong and was done without.
+    """
+
+    def __init__(self, work: DeviceWork, notes: list[str] | None = None) -> None:
         self.work, self.noise, self.arrays = work, NoiseTables(work.device), DeviceArrays(work)
+        self.notes: list[str] = [] if notes is None else notes
+        self.kernels: SampleKernels | None = None
+
+    def use_kernels(self, vocabularies: set[int]) -> None:
+        """Let kernels sample and judge if they agree with torch's operations; else `notes` says why they do not."""
+        try:
+            from engines.backends.torch_cuda.sample_check import difference
+            from engines.backends.torch_cuda.sample_launch import SampleKernels
+
+            with self.work.alone():
+                kernels = SampleKernels(self.work)
+                differences = [difference(kernels, vocabulary) for vocabulary in sorted(vocabularies)]
+            failed = next(filter(None, differences), None)
+        except Exception as error:  # no triton, no compiler, a GPU that it does not know
+            failed = f"{type(error).__name__}: {one_line(error)}"
+        if failed is None:
+            self.kernels = kernels
+        else:
+            self._do_without(failed)
+
+    def _do_without(self, why: str) -> None:
+        self.kernels = None
+        self.notes.append(f"kernels of sampling: {why}; torch's own operations are used")
+
+    def by_kernels(self, logits: Tensor, call: "Callable[[SampleKernels], Found]") -> Found | None:
+        """Return what a call of the kernels finds; None where there are none for such logits."""
+        if self.kernels is None or not self.kernels.takes(logits):
+            return None
+        try:
+            return call(self.kernels)
+        except Exception as error:  # whatever a compiler says of settings that come for the first time
+            self._do_without(f"{type(error).__name__}: {one_line(error)}")
+            return None
 
     def bonus(self, anchor: Anchor, cells: Tokens) -> Tensor:
         """Return what is added to log p of cells, Float32[n, V] (ANCHOR-1)."""
@@ -96,7 +152,11 @@ class DeviceScores:
     def draw(self, rows: Tokens, settings: Settings, noise: Floats) -> tuple[Tokens, Floats]:
         """Sample by given noise."""
         with self.work.alone():
-            found = self._log_probs(rows, settings)
+            found = self.sampling.by_kernels(
+                self.tensor, lambda kernels: kernels.log_probs(self.tensor, rows, settings)
+            )
+            if found is None:
+                found = self._log_probs(rows, settings)
             tokens = (found + self.work.put(noise)).argmax(dim=-1)
             return host(tokens), host(found)
 
@@ -104,8 +164,14 @@ class DeviceScores:
         self, rows: Tokens, cells: Tokens, settings: Settings, noise: NoiseSource, anchor: Anchor | None
     ) -> Tokens:
         """Sample by the cells' own noise, which is made on the device."""
+        cells = np.asarray(cells)
         with self.work.alone():
-            found, cells = self._log_probs(rows, settings), np.asarray(cells)
+            tokens = self.sampling.by_kernels(
+                self.tensor, lambda kernels: self._sampled(kernels, rows, cells, settings, noise, anchor)
+            )
+            if tokens is not None:
+                return tokens
+            found = self._log_probs(rows, settings)
             first, last = int(cells[0]), int(cells[-1])
             table = self.sampling.noise.of(noise).through(first, last)
             own = table[first : last + 1] if _is_run(cells) else table[self.work.put(cells)]
@@ -113,12 +179,39 @@ class DeviceScores:
                 own = own + self.sampling.bonus(anchor, cells)
             return host((found + own).argmax(dim=-1))
 
+    def _sampled(
+        self,
+        kernels: "SampleKernels",
+        rows: Tokens,
+        cells: Tokens,
+        settings: Settings,
+        noise: NoiseSource,
+        anchor: Anchor | None,
+    ) -> Tokens:
+        if anchor is None:
+            return kernels.sample(self.tensor, rows, cells, settings, noise.seed, noise.stream)
+        drafts, vectors = (
+            anchor.draft_tokens[cells - anchor.first_cell],
+            self.sampling.arrays.of(anchor.codes, _transposed),
+        )
+        towards = (drafts, anchor.strength, vectors)
+        return kernels.sample(self.tensor, rows, cells, settings, noise.seed, noise.stream, *towards)
+
     def judge(
         self, rows: Tokens, settings: Settings, draft_tokens: Tokens, neighbours: Tokens, raw: bool
     ) -> tuple[Floats, Floats]:
         """Pool the target's probability around draft tokens; both answers come in one copy."""
         with self.work.alone():
+            arrays = self.sampling.arrays
+            judged = self.sampling.by_kernels(
+                self.tensor,
+                lambda kernels: kernels.judge(
+                    self.tensor, rows, settings, draft_tokens, arrays.of(neighbours, _int32), raw
+                ),
+            )
+            if judged is not None:
+                return judged[0], judged[1]
             found = self._log_probs(rows, settings, raw)
-            near = F.embedding(self.work.put(draft_tokens), self.sampling.arrays.of(neighbours))
+            near = F.embedding(self.work.put(draft_tokens), arrays.of(neighbours))
             both = host(torch.stack([found.exp().gather(1, near).sum(dim=-1), entropy(found)]))
             return both[0], both[1]

@@ -1,14 +1,26 @@
 """One device, one stream, one thing at a time."""
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+
+class _Alone(AbstractContextManager[None]):
+    """What `DeviceWork.alone` returns, again and again: it holds nothing itself."""
+
+    def __init__(self, work: "DeviceWork") -> None:
+        self.work = work
+
+    def __enter__(self) -> None:
+        self.work._enter()
+
+    def __exit__(self, *error: object) -> None:
+        self.work._leave()
 
 
 class DeviceWork:
@@ -26,16 +38,36 @@ class DeviceWork:
         self.stream: torch.cuda.Stream | None = None
         if device.type == "cuda":
             self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch gives it no types
+        self._depth = 0
+        self._entered: list[Any] = []
+        self._alone = _Alone(self)
 
-    @contextmanager
-    def alone(self) -> Iterator[None]:
+    def alone(self) -> AbstractContextManager[None]:
         """Do what is inside without gradients, on the stream, and while nobody else does."""
-        with self.lock, torch.inference_mode():
-            if self.stream is None:
-                yield
-            else:
-                with torch.cuda.device(self.device), torch.cuda.stream(self.stream):
-                    yield
+        return self._alone
+
+    def _enter(self) -> None:
+        """Take the lock; whoever holds it already is on the stream, and need not enter anything again."""
+        self.lock.acquire()
+        if self._depth == 0:
+            mode = torch.inference_mode()
+            mode.__enter__()
+            self._entered = [mode]
+            if self.stream is not None:
+                # Of several GPUs, it makes the stream's the current one, too.
+                on_stream = torch.cuda.stream(self.stream)
+                on_stream.__enter__()  # type: ignore[no-untyped-call]  # torch gives it no types
+                self._entered.append(on_stream)
+        self._depth += 1
+
+    def _leave(self) -> None:
+        self._depth -= 1
+        try:
+            if self._depth == 0:
+                for entered in reversed(self._entered):
+                    entered.__exit__(None, None, None)
+        finally:
+            self.lock.release()
 
     def put(self, array: NDArray[Any]) -> Tensor:
         """Return a copy of an array on the device."""

@@ -1,0 +1,52 @@
+"""Holds the kernels of sampling and acceptance against torch's own operations, once, before they are used."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engines.backends.torch_cuda.noise import gumbel_noise
+from engines.backends.torch_cuda.sample_launch import SampleKernels
+from engines.backends.torch_cuda.sampling import log_probs
+from engines.settings import Settings
+from reference.radius import entropy
+
+# Of probabilities and entropies.
+TOLERANCE = 1e-3
+ROWS, SEED, STREAM = 8, 2**40 + 5, 2
+
+
+def _random_logits(device: torch.device, vocabulary: int) -> Tensor:
+    generator = torch.Generator().manual_seed(SEED)
+    return (2.0 * torch.randn(2, ROWS, vocabulary, generator=generator)).to(device)
+
+
+def difference(kernels: SampleKernels, vocabulary: int) -> str | None:
+    """Return in what the kernels answer otherwise than torch on random logits of a vocabulary; None is in nothing.
+
+    Args:
+        kernels: On their device, whose stream is current.
+        vocabulary: V.
+    """
+    logits, rows, device = _random_logits(kernels.device, vocabulary), np.arange(ROWS), kernels.device
+    if not kernels.takes(logits):
+        return None
+    settings = Settings(guidance_scale=2.0, temperature=0.9, top_k=max(1, vocabulary // 16))
+    drafts = rows % vocabulary
+    neighbours = torch.arange(vocabulary, dtype=torch.int32, device=device)[:, None].expand(-1, 2).contiguous()
+    expected = log_probs(logits, 2.0, 0.9, settings.top_k)
+    noise = gumbel_noise(SEED, STREAM, torch.arange(ROWS, device=device), vocabulary)
+    tokens = (expected + noise).argmax(dim=-1).tolist()
+    near = kernels.near
+    for called, kernels.near in (("rough", near), ("exact", 1e6)):
+        found = kernels.sample(logits, rows, rows, settings, SEED, STREAM).tolist()
+        if found != tokens:
+            kernels.near = near
+            return f"tokens by {called} noise: expected {tokens}, got {found}"
+    kernels.near = near
+    judged = kernels.judge(logits, rows, settings, drafts, neighbours, raw=False)
+    pooled = 2 * expected.exp().gather(1, torch.from_numpy(drafts).to(device)[:, None])[:, 0]
+    for name, ours, theirs in (("pooled", judged[0], pooled), ("entropies", judged[1], entropy(expected))):
+        error = float(np.abs(ours - theirs.cpu().numpy()).max())
+        if not error < TOLERANCE:
+            return f"{name}: off by {error:.2g}, expected {TOLERANCE:g} at most"
+    return None
