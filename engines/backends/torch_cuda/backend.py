@@ -22,9 +22,10 @@ from reference.models import Models
 from reference.transformer import TransformerConfig
 
 Kernels = Literal["triton", "torch"]
-# What makes passes of very few rows: one kernel for all of a pass, its phases one by one, five kernels a layer.
-Way = Literal["persistent", "chained", "separate"]
-WAYS: tuple[Way, ...] = ("persistent", "chained", "separate")
+# What makes passes of very few rows: a kernel's phases one by one, one kernel for all of a pass, five kernels a layer.
+# The first is the fastest on an H200 (docs/performance.md).
+Way = Literal["chained", "persistent", "separate"]
+WAYS: tuple[Way, ...] = ("chained", "persistent", "separate")
 # Slots beyond the sequence, where no bundle says how many: as many as an exported graph has.
 SPARE_SLOTS = 256
 
@@ -60,8 +61,8 @@ class TorchBackend:
         ta_tok: TATokDecoder | None = None,
         kernels: Kernels | None = None,
         graphs: bool | None = None,
-        pdl: bool = False,
-        way: Way = "persistent",
+        pdl: bool = True,
+        way: Way = "chained",
     ) -> None:
         """Put models on a device.
 
@@ -83,21 +84,19 @@ class TorchBackend:
         self.work = DeviceWork(place)
         self.dtype, self.notes = dtype, cast(list[str], [])
         self.checks: dict[str, Comparison] = {}
-        pool = None
         self.device: str | None = None
         if place.type == "cuda":
             self.device = torch.cuda.get_device_name(place)
             # Sums of products in float32, whatever is multiplied.
             torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
             torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
-            pool = torch.cuda.graph_pool_handle()
             torch.cuda.synchronize(place)  # models may have been made on another stream a moment ago
         self.runners: dict[str, Runner] = {}
         self.slots = dict(slots or {})
         with self.work.alone():
             for number, name in enumerate(model_names(models)):
                 model = models.transformer(number)
-                self.runners[name] = Runner(pack(model, dtype, place), self.work, pool, self.notes)
+                self.runners[name] = Runner(pack(model, dtype, place), self.work, self.notes)
                 self.slots.setdefault(name, slot_count(model.config))
                 if graphs is not None:
                     self.runners[name].uses_graphs = graphs and place.type == "cuda"
@@ -113,7 +112,7 @@ class TorchBackend:
         """Return a transformer's weights as they lie on the device."""
         return self.runners[graph].weights
 
-    def use_triton(self, pdl: bool = False, way: Way = "persistent") -> bool:
+    def use_triton(self, pdl: bool = True, way: Way = "chained") -> bool:
         """Let passes run in kernels of our own if they agree with torch's; return whether any do.
 
         A way that does not is left for the next, and `notes` says why; at last nothing changes.

@@ -104,6 +104,8 @@ class Storage:
         self.sending = [_HostBuffer(size, device) for _ in range(IN_FLIGHT if device.type == "cuda" else 1)]
         self.sent = 0
         self.graphs: dict[tuple[int, int], Any] = {}
+        # What its graphs share. Of its own: memory that no graph uses any more cannot be used by another.
+        self.graph_memory: Any = None
         self.seen: set[tuple[int, int]] = set()
 
     def clear(self) -> None:

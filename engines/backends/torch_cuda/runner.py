@@ -39,16 +39,15 @@ class Runner:
         notes: What went wrong and was done without.
     """
 
-    def __init__(self, weights: TransformerWeights, work: DeviceWork, pool: Any, notes: list[str]) -> None:
+    def __init__(self, weights: TransformerWeights, work: DeviceWork, notes: list[str]) -> None:
         """Prepare passes.
 
         Args:
             weights: On the device.
             work: Where passes are made.
-            pool: The memory that all graphs share; None on the CPU.
             notes: As above.
         """
-        self.weights, self.work, self.pool, self.notes = weights, work, pool, notes
+        self.weights, self.work, self.notes = weights, work, notes
         self.fused: Any = None
         self.wide: Any = None
         self.uses_graphs = self.pads = work.stream is not None
@@ -115,7 +114,9 @@ class Runner:
         """Capture a pass; it has run before, so that kernels are compiled and libraries are ready."""
         graph = torch.cuda.CUDAGraph()
         torch.cuda.synchronize(self.work.device)
-        graph.capture_begin(pool=self.pool, capture_error_mode="thread_local")
+        if storage.graph_memory is None:
+            storage.graph_memory = torch.cuda.graph_pool_handle()
+        graph.capture_begin(pool=storage.graph_memory, capture_error_mode="thread_local")
         try:
             logits = self._compute(storage, key)
         except Exception as error:  # whatever a library does that a capture does not allow
