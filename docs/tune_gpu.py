@@ -29,11 +29,10 @@ CHOICES: dict[Way, tuple[dict[str, Any], ...]] = {
         {},
         {"splits": 1},
         {"fetch": False},
-        {"held": Held(1.0, 1.0, 0.4, 0.4)},
+        {"held": Held(0.0, 0.0, 0.0, 0.0)},
         {"warps": 16, "held": Held(1.0, 1.0, 0.4, 0.5)},
         {"programs": 132},
         {"warps": 4, "programs": 256, "held": Held(0.6, 1.0, 0.4, 0.5)},
-        {"held": Held(0.0, 0.0, 0.0, 0.0)},
         {"cooperative": False},
     ),
     "chained": (
@@ -72,11 +71,13 @@ def main() -> int:
     """Time all choices; one that fails does not keep the next from running."""
     parser = argparse.ArgumentParser(prog="python docs/tune_gpu.py", description=__doc__)
     parser.add_argument("--shape", default="llamagen-xl-512", choices=SHAPES)
-    parser.add_argument("--ways", nargs="+", default=["persistent", "chained", "separate"])
+    parser.add_argument(
+        "--ways", nargs="+", default=["persistent", "chained"], choices=["persistent", "chained", "separate"]
+    )
     parser.add_argument("--filled", type=int, default=600, help="slots before the pass")
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--fed", type=int, default=1, help="tokens a row")
-    parser.add_argument("--quick", action="store_true", help="the defaults alone")
+    parser.add_argument("--most", type=int, default=3, help="settings of a way; each of one kernel compiles for 10 s")
     parser.add_argument("--phases", action="store_true")
     parser.add_argument("--device", default="cuda")
     arguments = parser.parse_args()
@@ -121,7 +122,7 @@ def main() -> int:
 
     for way, choices in CHOICES.items():
         if way in arguments.ways:
-            for choice in choices[:1] if arguments.quick else choices:
+            for choice in choices[: arguments.most]:
                 tell(f"{way} {choice}", FewRows(weights, device, way, DEFAULTS[way]._replace(**choice)))
     if "separate" in arguments.ways:
         for pdl in (False, True):

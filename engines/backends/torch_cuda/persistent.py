@@ -12,6 +12,8 @@ from engines.backends.torch_cuda.weights import TransformerWeights
 
 Way = Literal["persistent", "chained"]
 MOST_ROWS = 4
+# Of a sequence, in one kernel: with more, it takes longer to compile than it is worth.
+MOST_TOKENS = 2
 # Of the outputs that a program makes at once; more would not fit into registers.
 MOST_BLOCK = 64
 # The widest piece of a row: 32 threads of 16 bytes in half precision.
@@ -85,7 +87,7 @@ class _Buffers(NamedTuple):
 
 
 def best_grid(sizes: tuple[tuple[int, int], ...], most: int) -> int:
-    """Return how many programs share outputs most evenly: as many as possible, `most` at most.
+    """Return how many programs share outputs most evenly: no more than that takes, `most` at most.
 
     Args:
         sizes: Outputs (pairs of them where they come in pairs) and inputs of each matrix.
@@ -95,7 +97,7 @@ def best_grid(sizes: tuple[tuple[int, int], ...], most: int) -> int:
     def longest(programs: int) -> int:
         return sum(-(-outputs // programs) * inputs for outputs, inputs in sizes)
 
-    return min(range(max(1, most * 3 // 4), most + 1), key=lambda programs: (longest(programs), -programs))
+    return min(range(max(1, most * 3 // 4), most + 1), key=longest)
 
 
 class FewRows:
@@ -202,7 +204,7 @@ class FewRows:
             inputs: Of the pass, image tokens alone.
         """
         layers = self.weights.config.layers
-        if self.way == "persistent":
+        if self.way == "persistent" and inputs.tokens.shape[1] <= MOST_TOKENS:
             self.launch(keys, values, inputs, kernels.ALL, 0, layers)
         else:
             self.launch(keys, values, inputs, kernels.EMBED, 0, 0)

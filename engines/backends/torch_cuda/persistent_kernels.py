@@ -462,8 +462,9 @@ def _attend(
             tl.store(mixed_ptr + places, out.to(mixed_ptr.dtype.element_ty), mask=inside)
         else:
             tl.store(sums_ptr + (item * length + token) * padded_dim + channel, out)
-            # Of nothing seen, the weight 0: log has made that an infinity.
-            tl.store(stats_ptr + item * length + token, base + tl.log(total))
+            # Of nothing seen, the weight 0.
+            stat = tl.where(total == 0.0, float("-inf"), base + tl.log(tl.where(total == 0.0, 1.0, total)))
+            tl.store(stats_ptr + item * length + token, stat)
 
 
 @triton.jit
@@ -627,6 +628,7 @@ def pass_kernel(
         in_pass = (5 * (last_layer - first_layer) + 1).to(tl.int64) * programs
         target = tl.load(count_ptr, volatile=True) // in_pass * in_pass
     own_ptr += pid * rows * dim
+    stride = layer_stride.to(tl.int64)  # times a layer, it may be more than 32 bits hold
     first_pair, end_pair = _share(pairs, programs, pid)
     first_dim, end_dim = _share(dim, programs, pid)
     first_gate, end_gate = _share(hidden, programs, pid)
@@ -652,7 +654,7 @@ def pass_kernel(
 
     if phase != _EMBED and phase != _HEAD:
         for layer in range(first_layer, last_layer):
-            key_ptr, value_ptr = keys_ptr + layer * layer_stride, values_ptr + layer * layer_stride
+            key_ptr, value_ptr = keys_ptr + layer * stride, values_ptr + layer * stride
             if phase == _ALL or phase == _QKV:
                 w_ptr = _address(table_ptr, layer, 1, x_ptr)
                 _fetch(w_ptr + first_pair * 2 * dim, (end_pair - first_pair) * 2 * dim, beside)
@@ -757,7 +759,7 @@ def pass_kernel(
                 if ahead and layer + 1 < last_layer:
                     _fetch(next_ptr + first_pair * 2 * dim, (end_pair - first_pair) * 2 * dim, fetch)
                     if pid < items:
-                        start = (pid // splits * capacity + first) * head_dim + layer_stride
+                        start = (pid // splits * capacity + first) * head_dim + stride
                         size = (last - first) * head_dim
                         _fetch(key_ptr + start, size, fetch)
                         _fetch(value_ptr + start, size, fetch)
