@@ -312,6 +312,20 @@ def test_memory_is_used_again_and_is_empty(small: Callable[[str], Small]) -> Non
     assert not again.storage.keys.any()
 
 
+def test_slots_that_were_sent_before_are_dead_again(small: Callable[[str], Small]) -> None:
+    """A cache's memory serves the next one, whose passes begin at slot 0 again."""
+    made = small("demo")
+    storage = made.ours.new_cache("target", 1).storage
+    for start in (12, 3):
+        inputs = pass_inputs(made.models.target, storage.slots, 0, 2, start)
+        storage.send(inputs, 3)
+        found = storage.views(3)
+        expected = np.minimum(inputs["slot_ranks"], np.iinfo(np.int32).max)
+        assert found.slot_ranks[:, : storage.slots].tolist() == expected.tolist()
+        assert found.positions.tolist() == [[6, 7, 7]]
+        assert found.write_index.tolist() == [start]
+
+
 def test_the_same_decode_has_the_same_bits(small: Callable[[str], Small]) -> None:
     made = small("llamagen")
     first, second = (decoded(made, made.ours, SETTINGS["parallel"], 8) for _ in range(2))
