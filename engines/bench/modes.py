@@ -28,7 +28,8 @@ class BenchMode:
 ENGINE_MODES: tuple[BenchMode, ...] = (
     BenchMode("ar", "engine AR", {"mode": "ar"}),
     BenchMode("zipar", "ZipAR", {"mode": "zipar"}),
-    BenchMode("serial", "MuLo-SD serial", {"mode": "serial"}, 1),
+    BenchMode("serial", "MuLo-SD serial, one drafter", {"mode": "serial", "drafters": (1,)}, 1),
+    BenchMode("serial-cascade", "MuLo-SD serial cascade", {"mode": "serial", "drafters": (1, 2)}, 2),
     BenchMode("parallel", "MuLo-SD parallel, one drafter", {"mode": "parallel", "drafters": (1,)}, 1),
     BenchMode("cascade", "MuLo-SD cascade", {"mode": "parallel", "drafters": (1, 2)}, 2),
     BenchMode("exact", "exact", {"mode": "exact"}, 1),
