@@ -36,14 +36,18 @@ class Place:
 
 @dataclass
 class _Asked:
-    """A pass that waits."""
+    """A pass that waits: `gate` opens when it has its scores, or an error."""
 
     graph: str
     place: Place
     inputs: Tensors
     scores: Scores | None = None
     error: BaseException | None = None
-    done: bool = False
+    gate: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        """Shut the gate. One for each: woken together, threads would wait for each other again."""
+        self.gate.acquire()
 
     @property
     def fed(self) -> int:
@@ -81,12 +85,12 @@ def _merged(asked: list[_Asked]) -> Tensors:
     return found
 
 
-def _fits(group: list[_Asked], item: _Asked, slots: int) -> bool:
+def _fits(group: list[_Asked], item: _Asked, slots: int, most_tokens: float) -> bool:
     """Whether a pass may join others of its model: beside them in the pool, without much padding, with room for it."""
-    if group[-1].end != item.place.first_row:
-        return False
     fed = [other.fed for other in (*group, item)]
     longest = max(fed)
+    if group[-1].end != item.place.first_row or longest > most_tokens:
+        return False
     if any(int(other.inputs["write_index"][0]) + longest > slots for other in (*group, item)):
         return False
     # A prefill's prefix is not padded with a token's: the two are told apart by tokens of -1.
@@ -107,20 +111,22 @@ class SharedPasses:
         """
         self.backend, self.places = backend, places
         self.pooling = backend if isinstance(backend, PoolingBackend) else None
+        # Passes of more tokens gain nothing: they compute for longer than they read weights.
+        self.most_tokens = float(getattr(backend, "most_shared_tokens", float("inf")))
         self.pools: dict[str, CachePool] = {}
-        self.condition = threading.Condition()
+        self.lock = threading.Lock()
         self.running = 0
         self.waiting: list[_Asked] = []
         self.passes = 0  # of the backend: fewer than those asked for where some were shared
 
     def enter(self) -> None:
         """A decode begins."""
-        with self.condition:
+        with self.lock:
             self.running += 1
 
     def leave(self) -> None:
         """A decode has ended; those that wait need not wait for it."""
-        with self.condition:
+        with self.lock:
             self.running -= 1
             self._run_if_all_wait()
 
@@ -128,7 +134,7 @@ class SharedPasses:
         """Return an empty cache at one of the places, for `batch` rows."""
         if self.pooling is None:
             return Place(number * ROWS, batch, self.backend.new_cache(graph, batch))
-        with self.condition:
+        with self.lock:
             if graph not in self.pools:
                 self.pools[graph] = self.pooling.new_pool(graph, self.places * ROWS)
             pool = self.pools[graph]
@@ -142,10 +148,10 @@ class SharedPasses:
             BackendError: it cannot be run. The others go on.
         """
         asked = _Asked(graph, place, inputs)
-        with self.condition:
+        with self.lock:
             self.waiting.append(asked)
             self._run_if_all_wait()
-            self.condition.wait_for(lambda: asked.done)
+        asked.gate.acquire()
         if asked.error is not None:
             raise asked.error
         assert asked.scores is not None
@@ -158,8 +164,7 @@ class SharedPasses:
         for group in self._groups(waiting):
             self._run(group)
         for asked in waiting:
-            asked.done = True
-        self.condition.notify_all()
+            asked.gate.release()
 
     def _groups(self, waiting: list[_Asked]) -> list[list[_Asked]]:
         """Return what can be run together, in the order of models and rows."""
@@ -168,7 +173,7 @@ class SharedPasses:
         for _, items in groupby(ordered, key=lambda item: item.graph):
             for number, item in enumerate(items):
                 slots = int(item.inputs["slot_ranks"].shape[1])
-                if self.pooling is not None and number and _fits(groups[-1], item, slots):
+                if self.pooling is not None and number and _fits(groups[-1], item, slots, self.most_tokens):
                     groups[-1].append(item)
                 else:
                     groups.append([item])

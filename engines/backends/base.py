@@ -112,7 +112,10 @@ class CachePool(Protocol):
 
 @runtime_checkable
 class PoolingBackend(Backend, Protocol):
-    """A backend that runs passes of several decodes as one, over rows of a pool side by side."""
+    """A backend that runs passes of several decodes as one, over rows of a pool side by side.
+
+    One for which passes of many tokens gain nothing has an attribute `most_shared_tokens`, the most that do.
+    """
 
     def new_pool(self, graph: str, rows: int) -> CachePool:
         """Return an empty pool for a transformer's graph."""

@@ -19,7 +19,7 @@ EXPECTED = Path(__file__).with_name("expected.json")
 # One thread, unless another number is asked for: the other processes of a test run would change the host's share.
 THREADS, PROMPTS = 1, 2
 # Modes of so many passes that one prompt must do.
-LONG = ("ar", "serial", "exact")
+LONG = ("ar", "serial", "serial-cascade", "exact")
 # Added to a measured host share for its limit: busy machines vary by less.
 MARGIN = 0.1
 

@@ -64,7 +64,7 @@ def pass_sizes(entry: TransformerEntry, batch: int) -> list[PassSize]:
     Growing windows stand at the end of a full grid, where resampling puts them on average at most.
     """
     cells = entry.grid_height * entry.grid_width
-    sizes = [PassSize(batch, 1, max(1, entry.prefix_length + round(share * cells))) for share in FILLINGS]
+    sizes = [PassSize(batch, 1, entry.prefix_length + max(1, round(share * cells))) for share in FILLINGS]
     fed = 4
     while fed < cells:
         sizes.append(PassSize(batch, fed, entry.prefix_length + cells))

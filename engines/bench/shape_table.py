@@ -19,7 +19,7 @@ from engines.pipeline import Pipeline
 from engines.settings import UNDRAFTED_MODES, Settings
 
 # Modes whose warm-up draws a whole image, for all sizes of passes and samplers; that of others stops after this share.
-WARM_WHOLE, WARM_SHARE = ("serial", "parallel", "cascade"), 1 / 32
+WARM_WHOLE, WARM_SHARE = ("serial", "serial-cascade", "parallel", "cascade"), 1 / 32
 
 
 def shape_modes(shape: shapes.Shape, asked: list[str] | None) -> list[BenchMode]:

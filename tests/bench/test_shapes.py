@@ -157,7 +157,7 @@ def test_a_run_over_tiny_shapes(
         ("ar", None),
         ("eager", None),
         ("zipar", None),
-        *((mode, rate) for mode in ("serial", "parallel", "cascade", "exact") for rate in (0.5, 1.0)),
+        *((mode, rate) for mode in ("serial", "serial-cascade", "parallel", "cascade", "exact") for rate in (0.5, 1.0)),
     ]
     for row in rows:
         assert row["seconds"]["median"] > 0
