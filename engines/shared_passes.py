@@ -2,7 +2,7 @@
 
 Each decode runs in a thread of its own and asks for its passes as if it were alone. A pass waits until every other
 decode waits too; then all that wait are run, those of one model together, and the decodes go on. So requests join and
-leave between steps, and no decode knows of another.
+leave between steps, and no decode knows of another. A pass that gains nothing by company waits for nobody.
 """
 
 import threading
@@ -16,7 +16,11 @@ from numpy.typing import NDArray
 
 from engines.backends.base import Backend, CachePool, KVCache, PoolingBackend, Tensors
 from engines.scores import HostScores, Scores
+from engines.turns import Turns
 
+# A decode that shares the host's processors with its passes goes on for so many of them before the next has its turn:
+# it finds its keys and values in the processor's cache, from which the next ones drive them.
+PASSES_A_TURN = 16
 # Guidance takes two rows of a pool.
 ROWS = 2
 # Of the tokens of a shared pass, the largest share that may be padding.
@@ -113,8 +117,12 @@ class SharedPasses:
         self.pooling = backend if isinstance(backend, PoolingBackend) else None
         # Passes of more tokens gain nothing: they compute for longer than they read weights.
         self.most_tokens = float(getattr(backend, "most_shared_tokens", float("inf")))
+        # Where passes compute on the host's processors, decodes would disturb them there: one goes on at a time.
+        self.turns = None if self.most_tokens == float("inf") else Turns()
         self.pools: dict[str, CachePool] = {}
         self.lock = threading.Lock()
+        # Held while anything moves or computes keys and values, so that one pass is made at a time.
+        self.busy = threading.Lock()
         self.running = 0
         self.waiting: list[_Asked] = []
         self.passes = 0  # of the backend: fewer than those asked for where some were shared
@@ -123,12 +131,22 @@ class SharedPasses:
         """A decode begins."""
         with self.lock:
             self.running += 1
+        if self.turns is not None:
+            self.turns.take()
 
     def leave(self) -> None:
         """A decode has ended; those that wait need not wait for it."""
         with self.lock:
             self.running -= 1
             self._run_if_all_wait()
+        if self.turns is not None:
+            self.turns.end()
+
+    def next_turn(self) -> None:
+        """Let the next decode have its turn, and wait for another."""
+        if self.turns is not None:
+            self.turns.end()
+            self.turns.take()
 
     def place(self, graph: str, number: int, batch: int) -> Place:
         """Return an empty cache at one of the places, for `batch` rows."""
@@ -138,7 +156,8 @@ class SharedPasses:
             if graph not in self.pools:
                 self.pools[graph] = self.pooling.new_pool(graph, self.places * ROWS)
             pool = self.pools[graph]
-        pool.clear(number * ROWS, batch)
+        with self.busy:
+            pool.clear(number * ROWS, batch)
         return Place(number * ROWS, batch, pool.rows(number * ROWS, batch))
 
     def score(self, graph: str, place: Place, inputs: Tensors) -> Scores:
@@ -148,21 +167,39 @@ class SharedPasses:
             BackendError: it cannot be run. The others go on.
         """
         asked = _Asked(graph, place, inputs)
-        with self.lock:
-            self.waiting.append(asked)
-            self._run_if_all_wait()
-        asked.gate.acquire()
+        if self.pooling is None or asked.fed > self.most_tokens:
+            self._run_alone(asked)
+        else:
+            with self.lock:
+                self.waiting.append(asked)
+                self._run_if_all_wait()
+            if self.turns is not None:
+                self.turns.end()
+            asked.gate.acquire()
+            if self.turns is not None:
+                self.turns.take()
         if asked.error is not None:
             raise asked.error
         assert asked.scores is not None
         return asked.scores
 
+    def _run_alone(self, asked: _Asked) -> None:
+        """Run a pass that none can share, beside what other decodes do on the host; those that wait go first."""
+        with self.lock:
+            self.running -= 1
+            self._run_if_all_wait()
+        with self.busy:
+            self._run([asked])
+        with self.lock:
+            self.running += 1
+
     def _run_if_all_wait(self) -> None:
         if not self.waiting or len(self.waiting) < self.running:
             return
         waiting, self.waiting = self.waiting, []
-        for group in self._groups(waiting):
-            self._run(group)
+        with self.busy:
+            for group in self._groups(waiting):
+                self._run(group)
         for asked in waiting:
             asked.gate.release()
 
@@ -226,6 +263,7 @@ class DecodesBackend:
     number: int
     check: Callable[[], None]
     name: str = field(init=False)
+    passes: int = field(init=False, default=0)
     pads_passes = True
 
     def __post_init__(self) -> None:
@@ -249,9 +287,13 @@ class DecodesBackend:
         """Run a pass together with others."""
         self.check()
         assert isinstance(cache, Place)
+        self.passes += 1
+        if self.passes % PASSES_A_TURN == 0:
+            self.shared.next_turn()
         return self.shared.score(graph, cache, inputs)
 
     def keep_slots(self, graph: str, cache: KVCache, slots: NDArray[np.int64]) -> None:
         """Move slots to the front."""
         assert isinstance(cache, Place)
-        self.shared.backend.keep_slots(graph, cache.cache, slots)
+        with self.shared.busy:  # a pool that grows meanwhile would lose what moved
+            self.shared.backend.keep_slots(graph, cache.cache, slots)

@@ -23,6 +23,7 @@ from engines.session import DeadlineError, Session
 from engines.settings import SettingsError
 from engines.shared_passes import SharedPasses
 from engines.slots import DEAD_RANK
+from engines.turns import Turns
 from reference.models import Models
 from reference.random_weights import fill, random_condition
 from reference.tokenizer import Tokenizer, TokenizerConfig
@@ -78,15 +79,18 @@ def condition(models: Models) -> Condition:
 
 @pytest.fixture(scope="module")
 def pipelines(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Pipeline]:
-    """Over a backend with pools, and over one without."""
+    """Over a backend with pools, over one that shares passes of few tokens alone, and over one without pools."""
     bundle = bundle_in_memory(models, tmp_path_factory.mktemp("session"), FIELDS, CODES, "tar")
     pooling, plain = TorchBackend(models, torch.float32, "cpu"), PlainBackend(models, FIELDS)
     assert isinstance(pooling, PoolingBackend)
     assert not isinstance(plain, PoolingBackend)
-    return {"pools": Pipeline(bundle, pooling), "no pools": Pipeline(bundle, plain)}
+    few = TorchBackend(models, torch.float32, "cpu")
+    few.most_shared_tokens = 1  # type: ignore[attr-defined]  # an attribute that a backend may have
+    pipelines = {"pools": pooling, "few": few, "no pools": plain}
+    return {name: Pipeline(bundle, backend) for name, backend in pipelines.items()}
 
 
-@pytest.fixture(params=["pools", "no pools"])
+@pytest.fixture(params=["pools", "few", "no pools"])
 def pipeline(request: pytest.FixtureRequest, pipelines: Mapping[str, Pipeline]) -> Pipeline:
     return pipelines[request.param]
 
@@ -115,6 +119,7 @@ def test_passes_are_shared(pipelines: Mapping[str, Pipeline], condition: Conditi
             passes[name] = session.passes
     assert passes["no pools"] == 8 * 16
     assert 16 <= passes["pools"] < 4 * 16
+    assert 16 <= passes["few"] < 6 * 16, "but for prefills, passes of one token"
 
 
 def test_requests_join_from_several_threads(pipelines: Mapping[str, Pipeline], condition: Condition) -> None:
@@ -275,6 +280,32 @@ def test_generate_refuses_half_of_a_batch(pipelines: Mapping[str, Pipeline], con
         pipeline.generate(condition, batch=2)
     with pytest.raises(SettingsError, match="expected one of each of 2 prompts, got 1"):
         pipeline.generate([condition] * 2, [1], batch=2)
+
+
+def test_turns_come_in_the_order_of_asking() -> None:
+    turns, had = Turns(), list[int]()
+    turns.take()
+    asked = [threading.Event() for _ in range(4)]
+
+    def wait(number: int) -> None:
+        asked[number].set()
+        turns.take()
+        had.append(number)
+        turns.end()
+
+    threads = [threading.Thread(target=wait, args=(number,)) for number in range(4)]
+    for number, thread in enumerate(threads):
+        thread.start()
+        assert asked[number].wait(10)
+        while len(turns._waiting) <= number:
+            time.sleep(0.001)
+    assert had == []
+    turns.end()
+    for thread in threads:
+        thread.join(10)
+    assert had == [0, 1, 2, 3]
+    turns.take()  # free again
+    turns.end()
 
 
 class _RefusesToken:
