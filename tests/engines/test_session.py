@@ -86,8 +86,8 @@ def pipelines(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Mappi
     assert not isinstance(plain, PoolingBackend)
     few = TorchBackend(models, torch.float32, "cpu")
     few.most_shared_tokens = 1  # type: ignore[attr-defined]  # an attribute that a backend may have
-    pipelines = {"pools": pooling, "few": few, "no pools": plain}
-    return {name: Pipeline(bundle, backend) for name, backend in pipelines.items()}
+    backends: dict[str, Backend] = {"pools": pooling, "few": few, "no pools": plain}
+    return {name: Pipeline(bundle, backend) for name, backend in backends.items()}
 
 
 @pytest.fixture(params=["pools", "few", "no pools"])
