@@ -54,8 +54,10 @@ class TimedBackend:
                 launch; it costs what the host would otherwise do meanwhile.
         """
         self.backend, self.name, self.synchronise = backend, backend.name, synchronise
-        if hasattr(backend, "capabilities"):
-            self.capabilities = backend.capabilities
+        # What the loop asks of the backend: without `pads_passes` padding would be written over what is alive.
+        for attribute in ("capabilities", "pads_passes", "most_shared_tokens"):
+            if hasattr(backend, attribute):
+                setattr(self, attribute, getattr(backend, attribute))
         self.calls: list[Call] = []
 
     def note(self, kind: Kind, graph: str, batch: int, fed: int, started: float) -> None:
