@@ -62,7 +62,7 @@ def test_what_the_loop_asks_of_a_backend_is_the_backends_own() -> None:
 
 def test_calls_are_noted_in_order() -> None:
     waits: list[int] = []
-    backend = timed(Sleeper(), lambda: waits.append(1))
+    backend: Any = timed(Sleeper(), lambda: waits.append(1))
     assert (backend.name, backend.capabilities) == ("sleeper", ("ar", "guidance"))
     assert not isinstance(backend, ScoringBackend)
     cache = backend.new_cache("target", 2)
