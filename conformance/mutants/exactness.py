@@ -25,11 +25,11 @@ def _draft_stays(right: Any, state: ModelState, cell: int, logits: Any, token: i
     return False
 
 
-def _one_window(right: Any, state: ModelState, proposal: Any, neighbours: Any, progress: Any) -> Any:
+def _one_window(right: Any, state: ModelState, *given: Any) -> Any:
     """Score all of the rest each time."""
     settings, state.settings = state.settings, state.settings.changed(exact_window=None)
     try:
-        return right(state, proposal, neighbours, progress)
+        return right(state, *given)
     finally:
         state.settings = settings
 

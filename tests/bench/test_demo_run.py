@@ -40,7 +40,7 @@ def test_a_short_run(
     assert [(row["size"], row["images"]) for row in record["throughput"]] == [(1, 4), (4, 4)]
     # A pass that several share is counted once.
     assert record["throughput"][0]["passes"] == record["throughput"][0]["own_passes"]
-    assert record["throughput"][1]["passes"] < 0.8 * record["throughput"][1]["own_passes"]
+    assert record["throughput"][1]["passes"] < record["throughput"][1]["own_passes"]
     assert sorted(path.name for path in out.iterdir()) == ["bench.json", "modes.png", "passes.png", "throughput.png"]
     for name in ("modes.png", "passes.png", "throughput.png"):
         with Image.open(out / name) as figure:
