@@ -1,6 +1,7 @@
 """Mutants of the cache: what is fed, where it is written and what is seen (GRID-2, KV-1 to KV-4, PREFILL)."""
 
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,16 +51,17 @@ class _OldSlotsLive(WrappedBackend):
 
     def __init__(self, right: Backend) -> None:
         super().__init__(right)
-        self.seen: dict[int, NDArray[np.int64]] = {}
+        # By the cache itself, and not its id, which another has once this one is gone.
+        self.seen: WeakKeyDictionary[KVCache, NDArray[np.int64]] = WeakKeyDictionary()
 
     def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> Floats:
         ranks = inputs["slot_ranks"]
-        seen = np.minimum(ranks, self.seen.get(id(cache), np.full_like(ranks, DEAD_RANK)))
-        self.seen[id(cache)] = seen
+        seen = np.minimum(ranks, self.seen.get(cache, np.full_like(ranks, DEAD_RANK)))
+        self.seen[cache] = seen
         return super().feed(graph, cache, dict(inputs) | {"slot_ranks": seen})
 
     def keep_slots(self, graph: str, cache: KVCache, slots: NDArray[np.int64]) -> None:
-        self.seen.pop(id(cache), None)
+        self.seen.pop(cache, None)
         super().keep_slots(graph, cache, slots)
 
 
