@@ -28,19 +28,18 @@ def fused(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-@pytest.mark.parametrize("shape", [(1, 1), (2, 1), (1, 3), (2, 4)])
+@pytest.mark.parametrize("shape", [(1, 1), (2, 1), (1, 3), (2, 2)])
 @pytest.mark.parametrize("name", CONFIGS)
 def test_logits_keys_and_values(
     fused: Any, name: str, shape: tuple[int, int], dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of one row and of several, with dead slots and rows that differ; few rows, and many by the matrix units."""
+    """Of one row and of several, with dead slots and rows that differ."""
     sizes = {"layers": 1, "heads": 2, "vocabulary": 32, "prefix_length": 5, "prefix_vocabulary": 9} | CONFIGS[name]
     model = Transformer(TransformerConfig(4, 4, **sizes))
     fill(model, torch.Generator().manual_seed(1), 2.0)
     weights = pack(model, dtype, torch.device("cpu"))
     kernels = fused.FusedPass(weights, torch.device("cpu"))
-    if not kernels.takes(shape[0] * shape[1]):
-        pytest.skip("sizes that the matrix units do not take")
+    assert kernels.takes(shape[0] * shape[1])
     monkeypatch.setattr(check, "SHAPES", (shape,))
     try:
         found = check.compare_kernels(weights, kernels, 77)

@@ -81,11 +81,10 @@ class FusedPass:
         self.weights, self.device, self.pdl, self.blocks = weights, device, pdl, blocks
         self.few: FewRows | None = None
         self.scratch: dict[tuple[int, int], _Scratch] = {}
-        self.most_rows = kernels.GEMV_ROWS  # of more, the library's products are faster
 
     def takes(self, rows: int) -> bool:
         """Whether a pass of so many rows, batch times tokens, is one for these kernels."""
-        return rows <= self.most_rows
+        return rows <= kernels.GEMV_ROWS
 
     def trouble(self) -> str | None:
         """Return what went wrong on the device in any pass so far, if anything did."""
@@ -129,18 +128,14 @@ class FusedPass:
             return self.few.run(keys, values, inputs)
         rows, capacity = batch * length, keys.shape[3]
         buffers, x = self._buffers(batch, length), embed(weights, inputs).view(rows, config.dim)
-        by_dot = rows > kernels.GEMV_ROWS
         splits = splits_of(batch * config.heads)
         launch: dict[str, Any] = {"launch_pdl": True} if self.pdl else {}
 
         def sizes(outputs: int, wanted: int, width: int, normed: bool = True) -> dict[str, Any]:
-            block, widest = dividing(outputs, wanted), WIDEST
-            warps = block
-            if by_dot:
-                block, widest, warps = 16, WIDEST // 2, 4
-            found: dict[str, Any] = {"by_dot": by_dot, "block_n": block, "block_k": dividing(width, widest)}
+            block = dividing(outputs, wanted)
+            found: dict[str, Any] = {"block_n": block, "block_k": dividing(width, WIDEST)}
             padded = {"padded_k": 1 << (width - 1).bit_length()} if normed else {}
-            return found | padded | {"pdl": self.pdl, "num_warps": warps} | launch
+            return found | padded | {"pdl": self.pdl, "num_warps": block} | launch
 
         qkv = sizes(config.dim // 2, blocks.qkv, config.dim)
         out = sizes(config.dim, blocks.out, config.dim, normed=False)

@@ -1,8 +1,8 @@
 """Triton kernels of a pass that feeds few tokens: five a layer, each reads its weights once.
 
-Up to GEMV_ROWS rows, products are sums of element-wise products: each warp makes one output of a tile, and a program
-loads all of its weights before it needs any input, so that they are on their way while the kernel before it ends. More
-rows, up to DOT_ROWS, go through the matrix units. Sums are float32 and their order is fixed.
+Products are sums of element-wise products: each warp makes one output of a tile, and a program loads all of its weights
+before it needs any input, so that they are on their way while the kernel before it ends. Of more than GEMV_ROWS rows a
+library's products are faster. Sums are float32 and their order is fixed.
 
 Names of shapes: M rows (batch x tokens), N outputs, K inputs; D is `dim`. `scaled` is x times the weight of the norm
 that comes next, Float32[M, D]: whoever changes x writes it, so that all who read it need but multiply by what
@@ -13,7 +13,7 @@ import triton
 import triton.language as tl
 from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
-GEMV_ROWS, DOT_ROWS = 4, 16
+GEMV_ROWS = 4
 
 
 @triton.jit
@@ -113,31 +113,6 @@ def _scale(x: tl.tensor, eps: tl.tensor, k: tl.constexpr) -> tl.tensor:
 
 
 @triton.jit
-def _dot(
-    w_ptr: tl.tensor,
-    outputs: tl.tensor,
-    x_ptr: tl.tensor,
-    scale: tl.tensor,
-    rows: tl.constexpr,
-    k: tl.constexpr,
-    block_n: tl.constexpr,
-    block_k: tl.constexpr,
-    normed: tl.constexpr,
-) -> tl.tensor:
-    """Return 16 rows of products, Float32[16, N]; x is multiplied by scale, Float32[16, 1], first where `normed`."""
-    row = tl.arange(0, 16)
-    total = tl.zeros([block_n, 16], tl.float32)
-    for start in range(0, k, block_k):
-        columns = start + tl.arange(0, block_k)
-        w = tl.load(w_ptr + outputs[:, None] * k + columns[None, :], eviction_policy="evict_first")
-        x = tl.load(x_ptr + row[:, None] * k + columns[None, :], mask=(row < rows)[:, None], other=0.0)
-        if normed:
-            x = (x * scale).to(w.dtype)
-        total = tl.dot(w, tl.trans(x), total, input_precision="ieee")
-    return tl.trans(total)
-
-
-@triton.jit
 def _angles(
     table_ptr: tl.tensor,
     row: tl.tensor,
@@ -222,7 +197,6 @@ def qkv_kernel(
     head_dim: tl.constexpr,
     rotary: tl.constexpr,
     padded_k: tl.constexpr,
-    by_dot: tl.constexpr,
     block_n: tl.constexpr,
     block_k: tl.constexpr,
     pdl: tl.constexpr,
@@ -238,43 +212,27 @@ def qkv_kernel(
     section = tl.program_id(0) * (2 * block_n) // dim
     if pdl:
         gdc_launch_dependents()
-    if by_dot:
-        if pdl:
-            gdc_wait()
-        row = tl.arange(0, 16)
-        scale = _scale(_load_rows(x_ptr, row, rows, dim, padded_k), eps, dim)
-        even = _dot(w_ptr, outputs, scaled_ptr, scale, rows, dim, block_n, block_k, True)
-        odd = _dot(w_ptr, outputs + 1, scaled_ptr, scale, rows, dim, block_n, block_k, True)
+    evens, odds = _tiles(w_ptr, outputs, dim, block_k), _tiles(w_ptr, outputs + 1, dim, block_k)
+    cosines, sines, slots = (), (), ()
+    for index in tl.static_range(rows):
+        row = tl.full([1], index, tl.int32)
         cos, sin = 1.0, 0.0
         if rotary:
             cos = _angles(cos_ptr, row, outputs, rows, head_dim)
             sin = _angles(sin_ptr, row, outputs, rows, head_dim)
+        cosines, sines = cosines + (cos,), sines + (sin,)  # noqa: RUF005  (no unpacking in Triton)
+        slots = slots + (_slots(write_ptr, row, rows, length),)  # noqa: RUF005  (as above)
+    if pdl:
+        gdc_wait()
+    x = _single_rows(x_ptr, rows, dim, padded_k)
+    products = _pairs(evens, odds, scaled_ptr, rows, dim, block_n, block_k)
+    for index in tl.static_range(rows):
+        row = tl.full([1], index, tl.int32)
+        scale = _scale(x[index], eps, dim)
         _store_qkv(
-            even, odd, cos, sin, _slots(write_ptr, row, rows, length), row, outputs, section, q_ptr, key_ptr,
-            value_ptr, capacity, rows, length, heads, head_dim, rotary,
+            products[index] * scale, products[rows + index] * scale, cosines[index], sines[index], slots[index],
+            row, outputs, section, q_ptr, key_ptr, value_ptr, capacity, rows, length, heads, head_dim, rotary,
         )  # fmt: skip
-    else:
-        evens, odds = _tiles(w_ptr, outputs, dim, block_k), _tiles(w_ptr, outputs + 1, dim, block_k)
-        cosines, sines, slots = (), (), ()
-        for index in tl.static_range(rows):
-            row = tl.full([1], index, tl.int32)
-            cos, sin = 1.0, 0.0
-            if rotary:
-                cos = _angles(cos_ptr, row, outputs, rows, head_dim)
-                sin = _angles(sin_ptr, row, outputs, rows, head_dim)
-            cosines, sines = cosines + (cos,), sines + (sin,)  # noqa: RUF005  (no unpacking in Triton)
-            slots = slots + (_slots(write_ptr, row, rows, length),)  # noqa: RUF005  (as above)
-        if pdl:
-            gdc_wait()
-        x = _single_rows(x_ptr, rows, dim, padded_k)
-        products = _pairs(evens, odds, scaled_ptr, rows, dim, block_n, block_k)
-        for index in tl.static_range(rows):
-            row = tl.full([1], index, tl.int32)
-            scale = _scale(x[index], eps, dim)
-            _store_qkv(
-                products[index] * scale, products[rows + index] * scale, cosines[index], sines[index], slots[index],
-                row, outputs, section, q_ptr, key_ptr, value_ptr, capacity, rows, length, heads, head_dim, rotary,
-            )  # fmt: skip
 
 
 @triton.jit
@@ -405,7 +363,6 @@ def add_kernel(
     rows: tl.constexpr,
     n: tl.constexpr,
     k: tl.constexpr,
-    by_dot: tl.constexpr,
     block_n: tl.constexpr,
     block_k: tl.constexpr,
     pdl: tl.constexpr,
@@ -414,18 +371,12 @@ def add_kernel(
     outputs = tl.program_id(0) * block_n + tl.arange(0, block_n)
     if pdl:
         gdc_launch_dependents()
-    if by_dot:
-        if pdl:
-            gdc_wait()
-        y = _dot(w_ptr, outputs, a_ptr, 1.0, rows, k, block_n, block_k, False)
-        _add(y, tl.arange(0, 16), outputs, x_ptr, norm_ptr, scaled_ptr, rows, n)
-    else:
-        tiles = _tiles(w_ptr, outputs, k, block_k)
-        if pdl:
-            gdc_wait()
-        products = _products(tiles, a_ptr, rows, k, block_n, block_k)
-        for index in tl.static_range(rows):
-            _add(products[index], tl.full([1], index, tl.int32), outputs, x_ptr, norm_ptr, scaled_ptr, rows, n)
+    tiles = _tiles(w_ptr, outputs, k, block_k)
+    if pdl:
+        gdc_wait()
+    products = _products(tiles, a_ptr, rows, k, block_n, block_k)
+    for index in tl.static_range(rows):
+        _add(products[index], tl.full([1], index, tl.int32), outputs, x_ptr, norm_ptr, scaled_ptr, rows, n)
 
 
 @triton.jit
@@ -454,7 +405,6 @@ def swiglu_kernel(
     n: tl.constexpr,
     k: tl.constexpr,
     padded_k: tl.constexpr,
-    by_dot: tl.constexpr,
     block_n: tl.constexpr,
     block_k: tl.constexpr,
     pdl: tl.constexpr,
@@ -463,24 +413,15 @@ def swiglu_kernel(
     outputs = tl.program_id(0) * block_n + tl.arange(0, block_n)
     if pdl:
         gdc_launch_dependents()
-    if by_dot:
-        if pdl:
-            gdc_wait()
-        row = tl.arange(0, 16)
-        scale = _scale(_load_rows(x_ptr, row, rows, k, padded_k), eps, k)
-        y = _dot(w_ptr, outputs, scaled_ptr, scale, rows, k, block_n, block_k, True)
-        up = _dot(w_ptr, n + outputs, scaled_ptr, scale, rows, k, block_n, block_k, True)
-        _gate(y, up, row, outputs, h_ptr, rows, n)
-    else:
-        gate_tiles, up_tiles = _tiles(w_ptr, outputs, k, block_k), _tiles(w_ptr, n + outputs, k, block_k)
-        if pdl:
-            gdc_wait()
-        x = _single_rows(x_ptr, rows, k, padded_k)
-        products = _pairs(gate_tiles, up_tiles, scaled_ptr, rows, k, block_n, block_k)
-        for index in tl.static_range(rows):
-            row = tl.full([1], index, tl.int32)
-            scale = _scale(x[index], eps, k)
-            _gate(products[index] * scale, products[rows + index] * scale, row, outputs, h_ptr, rows, n)
+    gate_tiles, up_tiles = _tiles(w_ptr, outputs, k, block_k), _tiles(w_ptr, n + outputs, k, block_k)
+    if pdl:
+        gdc_wait()
+    x = _single_rows(x_ptr, rows, k, padded_k)
+    products = _pairs(gate_tiles, up_tiles, scaled_ptr, rows, k, block_n, block_k)
+    for index in tl.static_range(rows):
+        row = tl.full([1], index, tl.int32)
+        scale = _scale(x[index], eps, k)
+        _gate(products[index] * scale, products[rows + index] * scale, row, outputs, h_ptr, rows, n)
 
 
 @triton.jit
@@ -507,7 +448,6 @@ def head_kernel(
     n: tl.constexpr,
     k: tl.constexpr,
     padded_k: tl.constexpr,
-    by_dot: tl.constexpr,
     block_n: tl.constexpr,
     block_k: tl.constexpr,
     pdl: tl.constexpr,
@@ -516,23 +456,13 @@ def head_kernel(
     outputs = tl.program_id(0) * (2 * block_n) + tl.arange(0, block_n)
     if pdl:
         gdc_launch_dependents()
-    if by_dot:
-        if pdl:
-            gdc_wait()
-        row = tl.arange(0, 16)
-        scale = _scale(_load_rows(x_ptr, row, rows, k, padded_k), eps, k)
-        y = _dot(w_ptr, outputs, scaled_ptr, scale, rows, k, block_n, block_k, True)
-        other = _dot(w_ptr, outputs + block_n, scaled_ptr, scale, rows, k, block_n, block_k, True)
-        _store_rows(y, row, outputs, logits_ptr, rows, n)
-        _store_rows(other, row, outputs + block_n, logits_ptr, rows, n)
-    else:
-        tiles, other_tiles = _tiles(w_ptr, outputs, k, block_k), _tiles(w_ptr, outputs + block_n, k, block_k)
-        if pdl:
-            gdc_wait()
-        x = _single_rows(x_ptr, rows, k, padded_k)
-        products = _pairs(tiles, other_tiles, scaled_ptr, rows, k, block_n, block_k)
-        for index in tl.static_range(rows):
-            row = tl.full([1], index, tl.int32)
-            scale = _scale(x[index], eps, k)
-            _store_rows(products[index] * scale, row, outputs, logits_ptr, rows, n)
-            _store_rows(products[rows + index] * scale, row, outputs + block_n, logits_ptr, rows, n)
+    tiles, other_tiles = _tiles(w_ptr, outputs, k, block_k), _tiles(w_ptr, outputs + block_n, k, block_k)
+    if pdl:
+        gdc_wait()
+    x = _single_rows(x_ptr, rows, k, padded_k)
+    products = _pairs(tiles, other_tiles, scaled_ptr, rows, k, block_n, block_k)
+    for index in tl.static_range(rows):
+        row = tl.full([1], index, tl.int32)
+        scale = _scale(x[index], eps, k)
+        _store_rows(products[index] * scale, row, outputs, logits_ptr, rows, n)
+        _store_rows(products[rows + index] * scale, row, outputs + block_n, logits_ptr, rows, n)
