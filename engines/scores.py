@@ -1,6 +1,6 @@
 """What a pass says of the tokens that follow those it fed: logits that stay where the backend computed them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.anchor import Anchor
-from engines.backends.base import Backend, Tensors
+from engines.backends.base import Backend, KVCache, ScoringBackend, Tensors
 from engines.noise import NoiseSource
 from engines.settings import Settings
 
@@ -72,13 +72,13 @@ def distribution_inputs(logits: Floats, settings: Settings, raw: bool = False) -
     return {"cond_logits": logits[0], "uncond_logits": logits[-1]} | setting_inputs(settings, raw)
 
 
-class HostScores:
-    """Logits in the host's memory, with the backend's graphs for sampling and acceptance."""
+class HostLogits:
+    """Logits of a pass in the host's memory, Float32[B, T, V]."""
 
-    def __init__(self, backend: Backend, logits: Floats) -> None:
-        self.backend, self.all = backend, logits
+    def __init__(self, logits: Floats) -> None:
+        self.all = logits
 
-    def _of(self, rows: Tokens) -> Floats:
+    def of(self, rows: Tokens) -> Floats:
         """Return [B, n, V]; consecutive rows without a copy."""
         first, count = int(rows[0]), len(rows)
         if int(rows[-1]) - first == count - 1:
@@ -89,13 +89,21 @@ class HostScores:
         """Return all of them."""
         return self.all
 
+
+class HostScores(HostLogits):
+    """Scores of such logits, with the backend's graphs for sampling and acceptance."""
+
+    def __init__(self, backend: Backend, logits: Floats) -> None:
+        super().__init__(logits)
+        self.backend = backend
+
     def last(self) -> "HostScores":
         """Return the last row's."""
         return HostScores(self.backend, self.all[:, -1:].copy())
 
     def draw(self, rows: Tokens, settings: Settings, noise: Floats) -> tuple[Tokens, Floats]:
         """Sample by given noise."""
-        inputs: Tensors = distribution_inputs(self._of(rows), settings) | {"noise": noise}
+        inputs: Tensors = distribution_inputs(self.of(rows), settings) | {"noise": noise}
         outputs = self.backend.run("sampler", inputs)
         return outputs["tokens"], outputs["log_probs"]
 
@@ -110,9 +118,16 @@ class HostScores:
         self, rows: Tokens, settings: Settings, draft_tokens: Tokens, neighbours: Tokens, raw: bool
     ) -> tuple[Floats, Floats]:
         """Pool the target's probability around draft tokens."""
-        inputs = distribution_inputs(self._of(rows), settings, raw)
+        inputs = distribution_inputs(self.of(rows), settings, raw)
         outputs = self.backend.run("acceptance", inputs | {"draft_tokens": draft_tokens, "neighbours": neighbours})
         return outputs["pooled_probs"], outputs["entropies"]
+
+
+def scorer(backend: Backend) -> Callable[[str, KVCache, Tensors], Scores]:
+    """Return what runs a pass and returns its scores: the backend's own way, or by logits that it gives to the host."""
+    if isinstance(backend, ScoringBackend):
+        return backend.score
+    return lambda graph, cache, inputs: HostScores(backend, backend.feed(graph, cache, inputs))
 
 
 @dataclass(frozen=True, eq=False)

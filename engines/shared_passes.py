@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.backends.base import Backend, CachePool, KVCache, PoolingBackend, Tensors
-from engines.scores import HostScores, Scores
+from engines.scores import Scores, scorer
 from engines.turns import Turns
 
 # A decode that shares the host's processors with its passes goes on for so many of them before the next has its turn:
@@ -114,6 +114,7 @@ class SharedPasses:
             places: How many decodes may run at once.
         """
         self.backend, self.places = backend, places
+        self.score_alone = scorer(backend)
         self.pooling = backend if isinstance(backend, PoolingBackend) else None
         # Passes of more tokens gain nothing: they compute for longer than they read weights.
         self.most_tokens = float(getattr(backend, "most_shared_tokens", float("inf")))
@@ -234,11 +235,7 @@ class SharedPasses:
     def _score(self, group: list[_Asked]) -> None:
         graph, place, inputs = group[0].graph, group[0].place, group[0].inputs
         if len(group) == 1:
-            score = getattr(self.backend, "score", None)
-            if score is not None:
-                group[0].scores = score(graph, place.cache, inputs)
-            else:
-                group[0].scores = HostScores(self.backend, self.backend.feed(graph, place.cache, inputs))
+            group[0].scores = self.score_alone(graph, place.cache, inputs)
             self.passes += 1
             return
         assert self.pooling is not None

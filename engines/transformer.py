@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.backends.base import Backend, ScoringBackend, Tensors
+from engines.backends.base import Backend, Tensors
 from engines.bundle.manifest import TransformerEntry
-from engines.scores import HostScores, Scores
+from engines.scores import Scores, scorer
 from engines.slots import SlotTable
 
 
@@ -32,7 +32,7 @@ class TransformerSession:
         self.backend, self.entry = backend, entry
         self.prefixes, self.batch = prefixes, len(prefixes)
         self.places = np.arange(entry.prefix_length) if places is None else places
-        self.scoring = backend if isinstance(backend, ScoringBackend) else None
+        self.score = scorer(backend)
         self.cache = backend.new_cache(entry.graph, self.batch)
         self.no_prefix: dict[int, NDArray[np.float32]] = {}  # by the number of tokens
         positions = entry.prefix_length + entry.grid_height * entry.grid_width
@@ -68,6 +68,4 @@ class TransformerSession:
             "slot_ranks": self._each_row(self.slots.ranks),
             "write_index": np.full(self.batch, start, dtype=np.int64),
         }
-        if self.scoring is not None:
-            return self.scoring.score(self.entry.graph, self.cache, inputs)
-        return HostScores(self.backend, self.backend.feed(self.entry.graph, self.cache, inputs))
+        return self.score(self.entry.graph, self.cache, inputs)

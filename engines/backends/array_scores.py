@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from engines.anchor import Anchor
 from engines.noise import NoiseSource
+from engines.scores import HostLogits
 from engines.settings import Settings
 
 Floats = NDArray[np.float32]
@@ -70,22 +71,8 @@ def log_probs(logits: Floats, settings: Settings, raw: bool = False) -> Floats:
     return shifted
 
 
-class ArrayScores:
+class ArrayScores(HostLogits):
     """The scores of a pass whose logits are an array, Float32[B, T, V]."""
-
-    def __init__(self, logits: Floats) -> None:
-        self.all = logits
-
-    def _of(self, rows: Tokens) -> Floats:
-        """Return [B, n, V]; consecutive rows without a copy."""
-        first, count = int(rows[0]), len(rows)
-        if int(rows[-1]) - first == count - 1:
-            return self.all[:, first : first + count]
-        return self.all[:, rows]
-
-    def logits(self) -> Floats:
-        """Return all of them."""
-        return self.all
 
     def last(self) -> "ArrayScores":
         """Return the last row's."""
@@ -97,7 +84,7 @@ class ArrayScores:
 
     def draw(self, rows: Tokens, settings: Settings, noise: Floats) -> tuple[Tokens, Floats]:
         """Sample by given noise."""
-        found = log_probs(self._of(rows), settings)
+        found = log_probs(self.of(rows), settings)
         tokens: Tokens = (found + noise).argmax(axis=1)
         return tokens, found
 
@@ -105,7 +92,7 @@ class ArrayScores:
         self, rows: Tokens, cells: Tokens, settings: Settings, noise: NoiseSource, anchor: Anchor | None
     ) -> Tokens:
         """Sample by the cells' own noise."""
-        found = log_probs(self._of(rows), settings)
+        found = log_probs(self.of(rows), settings)
         found += noise.rows(cells)
         if anchor is not None:
             found += anchor.bonus(cells)
@@ -116,7 +103,7 @@ class ArrayScores:
         self, rows: Tokens, settings: Settings, draft_tokens: Tokens, neighbours: Tokens, raw: bool
     ) -> tuple[Floats, Floats]:
         """Pool the target's probability around draft tokens."""
-        found = log_probs(self._of(rows), settings, raw)
+        found = log_probs(self.of(rows), settings, raw)
         probs = np.exp(found)
         pooled: Floats = np.take_along_axis(probs, neighbours[draft_tokens], axis=1).sum(axis=1)
         found[probs == 0] = 0  # 0 log 0 counts nothing
