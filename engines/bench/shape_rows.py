@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engines.bench.spread import Spread
+from engines.bundle.manifest import Precision
 
 NOTE = "latency at a declared acceptance rate; the weights are random: nothing is said about quality"
 
@@ -26,7 +27,7 @@ class ShapeOptions:
     """
 
     device: str
-    precision: str
+    precision: Precision
     kernels: str
     acceptances: Sequence[float]
     correlation_length: float

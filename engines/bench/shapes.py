@@ -8,17 +8,18 @@ import gc
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from engines.backends.base import Backend
+from engines.backends.torch_cuda.backend import slot_count
+from engines.backends.torch_cuda.in_memory import bundle_of
+from engines.backends.torch_cuda.stateless import model_names
 from engines.bench.errors import BenchError
-from engines.bundle import Bundle, Manifest
-from engines.bundle.manifest import SCHEMA_VERSION, down_sampler_graph, up_sampler_graph
+from engines.bundle import Bundle
+from engines.bundle.manifest import Precision, down_sampler_graph, up_sampler_graph
 from engines.pipeline import Pipeline
 from reference.checkpoints.vq import VQ_16, VQConfig, VQTokenizer
 from reference.models import Models
@@ -27,8 +28,6 @@ from reference.transformer import Transformer, TransformerConfig
 Module = TypeVar("Module", bound=nn.Module)
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-# Slots beyond the sequence, as an exported cache has them.
-SPARE_SLOTS = 256
 MAX_NEIGHBOURS = 16
 # Of the logits: sampling that keeps a few codes of many, as trained models' does.
 LOGIT_DEVIATION = 3.0
@@ -178,29 +177,7 @@ def _nearest(codebook: Tensor, count: int) -> Tensor:
     return torch.cat(found)
 
 
-def _entry(name: str, config: TransformerConfig) -> dict[str, Any]:
-    cells = config.grid_height * config.grid_width
-    return {
-        "graph": name,
-        "condition_graph": f"{name}_condition",
-        "grid_height": config.grid_height,
-        "grid_width": config.grid_width,
-        "vocabulary": config.vocabulary,
-        "prefix_length": config.prefix_length,
-        "condition": config.condition,
-        "condition_width": config.condition_width or 1,
-        "condition_ids": 0 if config.condition_width else config.prefix_vocabulary,
-        "layers": config.layers,
-        "heads": config.heads,
-        "head_dim": -(-config.head_dim // 8) * 8,
-        "dim": config.dim,
-        "slots": config.sequence_length + min(SPARE_SLOTS, cells),
-        "weights_sha256": "0" * 64,
-    }
-
-
-@torch.inference_mode()
-def shape_bundle(shape: Shape, models: Models, precision: str) -> Bundle:
+def shape_bundle(shape: Shape, models: Models, precision: Precision) -> Bundle:
     """Return a bundle that holds the sizes of models, their codes and their null conditions; it has no files.
 
     Args:
@@ -208,47 +185,27 @@ def shape_bundle(shape: Shape, models: Models, precision: str) -> Bundle:
         models: With random weights.
         precision: "fp32", "fp16" or "bf16".
     """
-    nothing = {"path": "nothing", "sha256": "0" * 64, "size_bytes": 0}
-    graph = {"onnx": nothing, "inputs": (), "outputs": (), "dynamic": {}, "build_seconds": 0}
-    graph |= {"measured_error": 0, "tolerance": 0, "error_of": "nothing"}
-    names = ["target", *(f"drafter_{number}" for number in range(1, len(shape.models)))]
-    entries = [_entry(name, config) for name, config in zip(names, shape.models, strict=True)]
+    names = model_names(models)
     sides = [config.grid_height for config in shape.models]
     ratios = {high // low for place, high in enumerate(sides) for low in sides[place + 1 :]}
-    graphs = ["decoder", "sampler", "acceptance", *(entry["condition_graph"] for entry in entries)]
+    graphs = ["decoder", "sampler", "acceptance", *(f"{name}_condition" for name in names)]
     graphs += [
         make(ratio, kind)
         for ratio in ratios
         for make, kind in ((up_sampler_graph, "bicubic"), (down_sampler_graph, "area"))
     ]
-    codebook = nn.functional.normalize(models.tokenizer.codebook.float(), dim=-1)
-    near = min(MAX_NEIGHBOURS, len(codebook))
+    near = min(MAX_NEIGHBOURS, len(models.tokenizer.codebook))
     chain = {"drafters": tuple(range(1, len(shape.models)))} if len(shape.models) > 1 else {"mode": "ar"}
-    manifest = Manifest.model_validate(
-        {
-            "schema_version": SCHEMA_VERSION,
-            "name": shape.name,
-            "family": "tar" if shape.models[0].condition == "features" else "llamagen",
-            "precision": precision,
-            "created": "",
-            "tools": {},
-            "settings": {"mode": "parallel", "neighbours": near, **shape.settings, **chain},
-            "token_pixels": shape.tokenizer.factor,
-            "models": entries,
-            "tokenizer_sha256": "0" * 64,
-            "graphs": dict.fromkeys(graphs, graph),
-            "codes": nothing,
-            "code_dim": codebook.shape[1],
-            "neighbours": nothing,
-            "max_neighbours": near,
-        }
+    return bundle_of(
+        models,
+        "tar" if shape.models[0].condition == "features" else "llamagen",
+        precision,
+        {name: slot_count(config) for name, config in zip(names, shape.models, strict=True)},
+        graphs,
+        lambda codebook: _nearest(codebook, near),
+        shape.name,
+        {"mode": "parallel", "neighbours": near, **shape.settings, **chain},
     )
-    nulls = []
-    for number in range(len(shape.models)):
-        null = models.transformer(number).null_condition()
-        nulls.append(None if null is None else null.float().cpu().numpy() if null.is_floating_point() else null.numpy())
-    neighbours = np.ascontiguousarray(_nearest(codebook, near).cpu().numpy())
-    return Bundle(Path(shape.name), manifest, neighbours, codebook.cpu().numpy(), tuple(nulls))
 
 
 def torch_backend_class() -> Callable[..., Backend]:
@@ -266,7 +223,7 @@ def torch_backend_class() -> Callable[..., Backend]:
 
 
 def make_shape_pipeline(
-    shape: Shape, device: str, precision: str, kernels: str, seed: int = 0
+    shape: Shape, device: str, precision: Precision, kernels: str, seed: int = 0
 ) -> tuple[Pipeline, Models]:
     """Make random models of a shape on a device and a pipeline over them.
 
