@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engines.prompts.grammar import MAX_PROMPT_CHARACTERS, Prompt, PromptError, PromptObject, parse
+from engines.prompts.grammar import MAX_PROMPT_CHARACTERS, Prompt, PromptObject, parse
 from engines.prompts.vocabulary import COLOURS, COUNTS, PLURALS, RELATIONS, SHAPES, Colour, Shape
+from engines.text import PromptError
 
 shapes = st.sampled_from(SHAPES)
 objects = st.builds(PromptObject, shapes, st.none() | st.sampled_from(COLOURS))
@@ -79,8 +80,6 @@ def test_every_wording_has_one_task_and_one_canonical_form(text: str, task: str,
         ("a \U0001f534 circle", "'\U0001f534'"),
         ("a \u202estar", r"'\u202estar'"),
         ("a star\u200b", r"'star\u200b'"),
-        ("a star\x00", r"'star\x00'"),
-        ("a \ud800 star", r"'\ud800'"),
         ("a c\u0456rcle", "'c\u0456rcle'"),  # a Cyrillic letter among Latin ones
         ("a star; rm -rf", "'star;'"),
     ],
