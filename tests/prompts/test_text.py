@@ -59,7 +59,7 @@ def test_every_text_passes_or_is_refused_in_a_printable_line(text: str) -> None:
         for character in text
     )
     if refused:
-        with pytest.raises(PromptError, match="^file.txt: line 3: ") as error:
+        with pytest.raises(PromptError, match=r"^file\.txt: line 3: ") as error:
             check_text(text, "file.txt: line 3")
         assert str(error.value).isprintable()
     else:
