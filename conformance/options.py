@@ -7,6 +7,7 @@ import pytest
 
 from engines.backends.base import CAPABILITIES
 from engines.bundle.manifest import MANIFEST_NAME
+from engines.paths import user_path
 
 # Beyond pytest's own, 0 to 6.
 NOTHING_EXECUTED, REQUIREMENT_MISSING = 20, 21
@@ -41,7 +42,7 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption(
         "--bundle",
         action="append",
-        type=Path,
+        type=user_path,
         default=[],
         metavar="DIR",
         help="a bundle to test; may be repeated; default: the demo's in fp32 and fp16, built where they are not there",
@@ -64,14 +65,14 @@ def add_options(parser: pytest.Parser) -> None:
         default=[],
         help="fail unless this was tested; may be repeated",
     )
-    group.addoption("--known-failures", type=Path, metavar="FILE", help="lines of `test or rule: reason`")
+    group.addoption("--known-failures", type=user_path, metavar="FILE", help="lines of `test or rule: reason`")
     group.addoption(
         "--near-ties",
         type=float,
         metavar="SHARE",
         help="of a bundle's decisions, that its precision may excuse; default: 0.003 in fp32, 0.04 in fp16",
     )
-    group.addoption("--report", type=Path, metavar="FILE", help="write a JSON report of every rule")
+    group.addoption("--report", type=user_path, metavar="FILE", help="write a JSON report of every rule")
 
 
 def read_options(config: pytest.Config) -> Options:

@@ -8,7 +8,6 @@ import contextlib
 import resource
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 from rich.console import Console
@@ -16,6 +15,7 @@ from rich.table import Table
 
 import engines
 from engines.decode import Decoder
+from engines.paths import user_path
 from engines.trace import Trace
 
 MODES = ("ar", "zipar", "serial", "parallel", "exact")
@@ -59,7 +59,7 @@ def one_cycle(pipeline: engines.Pipeline, mode: str, chain: tuple[int, ...]) -> 
 def main() -> int:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("bundle", type=Path)
+    parser.add_argument("bundle", type=user_path)
     parser.add_argument("--backend", default="ort")
     parser.add_argument("--modes", default=",".join(MODES))
     arguments = parser.parse_args()

@@ -9,6 +9,7 @@ from PIL import Image
 
 from engines.draw_many import RUN_NAME
 from engines.layouts import LAYOUTS, LayoutError, Task, read_tasks
+from engines.paths import user_path
 
 MOST_TOLD = 10
 
@@ -56,9 +57,9 @@ def faults(folder: Path, tasks: list[Task], pixels: int | None) -> Iterator[str]
 def main() -> int:
     """Say whether a folder is complete and well-formed; 0 if it is, 1 if it is not."""
     parser = argparse.ArgumentParser(prog="python -m engines.check_layout", description=__doc__)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=user_path)
     parser.add_argument("--layout", choices=tuple(LAYOUTS), required=True)
-    parser.add_argument("--prompts", type=Path, required=True, help="the file or folder that it was drawn from")
+    parser.add_argument("--prompts", type=user_path, required=True, help="the file or folder that it was drawn from")
     parser.add_argument("--samples", type=int, help="images a prompt; default: what the scorer expects")
     parser.add_argument("--pixels", type=int, help="side of an image; default: the first one's")
     arguments = parser.parse_args()

@@ -26,6 +26,7 @@ from engines.demo_bundle import build_demo_bundle, demo_bundle_path
 from engines.draw_many import Run
 from engines.layouts import LAYOUTS, LayoutError, read_tasks
 from engines.overlay import draw_overlay
+from engines.paths import user_path
 from engines.pipeline import Pipeline, Result, load
 from engines.prompts import PlanError, PromptError, load_plan, make_plan, parse, save_plan
 from engines.session import MOST_AT_ONCE
@@ -49,10 +50,12 @@ def _arguments() -> argparse.Namespace:
         help='e.g. "a red circle left of a blue square"; a caption for published text models, a class for class models',
     )
     parser.add_argument(
-        "--out", type=Path, required=True, help="image to write (PNG, JPEG or WebP); with --prompts a folder"
+        "--out", type=user_path, required=True, help="image to write (PNG, JPEG or WebP); with --prompts a folder"
     )
     parser.add_argument(
-        "--prompts", type=Path, help="file of many prompts, as --layout has them; what is drawn already is left out"
+        "--prompts",
+        type=user_path,
+        help="file of many prompts, as --layout has them; what is drawn already is left out",
     )
     parser.add_argument(
         "--layout", choices=tuple(LAYOUTS), help="of the folder: a line a prompt, or a scorer's; default: plain"
@@ -62,21 +65,23 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--mode", choices=MODES, help="default: the bundle's")
     parser.add_argument("--seed", type=int, default=0)
     add_setting_arguments(parser)
-    parser.add_argument("--bundle", type=Path, help="default: the demo bundle, built first if there is none")
+    parser.add_argument("--bundle", type=user_path, help="default: the demo bundle, built first if there is none")
     parser.add_argument("--backend", choices=BACKENDS, default="ort")
     parser.add_argument("--threads", type=int, help="of the CPU; default: the runtime's choice")
-    parser.add_argument("--condition", type=Path, help=".npz file of a condition, or of Tar's ids, instead of a prompt")
-    parser.add_argument("--save-condition", type=Path, help="write the condition that was drawn, for another host")
+    parser.add_argument(
+        "--condition", type=user_path, help=".npz file of a condition, or of Tar's ids, instead of a prompt"
+    )
+    parser.add_argument("--save-condition", type=user_path, help="write the condition that was drawn, for another host")
     parser.add_argument(
         "--text-model", metavar="NAME", help="folder or name of flan-t5-xl, or of Tar's language model (extra `text`)"
     )
-    parser.add_argument("--plan", type=Path, help="JSON file that places the objects")
-    parser.add_argument("--save-plan", type=Path, help="write the plan that was drawn, to edit it")
-    parser.add_argument("--overlay", type=Path, help="PNG of what became of every draft token")
+    parser.add_argument("--plan", type=user_path, help="JSON file that places the objects")
+    parser.add_argument("--save-plan", type=user_path, help="write the plan that was drawn, to edit it")
+    parser.add_argument("--overlay", type=user_path, help="PNG of what became of every draft token")
     parser.add_argument(
-        "--storyboard", type=Path, help="PNG of the decode step by step: draft, verified, islands, result"
+        "--storyboard", type=user_path, help="PNG of the decode step by step: draft, verified, islands, result"
     )
-    parser.add_argument("--trace", type=Path, help="JSON of every pass and decision")
+    parser.add_argument("--trace", type=user_path, help="JSON of every pass and decision")
     return parser.parse_args()
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from engines.paths import expanded
+
 MAX_PROMPT_FILE_BYTES = 256 * 2**20
 MAX_PROMPTS = 200_000
 
@@ -108,7 +110,7 @@ LAYOUTS: dict[str, Callable[[Path, int], Iterable[Task]]] = {
 USUAL_SAMPLES = {"plain": 1, "geneval": 4, "dpg": 4, "coco": 1}
 
 
-def read_tasks(layout: str, prompts: Path, samples: int | None = None) -> list[Task]:
+def read_tasks(layout: str, prompts: Path | str, samples: int | None = None) -> list[Task]:
     """Return what a prompt file asks for in a layout, in its order.
 
     Args:
@@ -119,6 +121,7 @@ def read_tasks(layout: str, prompts: Path, samples: int | None = None) -> list[T
     Raises:
         LayoutError: the file cannot be used, or the layout has another number of samples.
     """
+    prompts = expanded(prompts)
     count = USUAL_SAMPLES[layout] if samples is None else samples
     if not 1 <= count <= 1000:
         raise LayoutError(f"samples: expected a number in 1..1000, got {count}")

@@ -206,7 +206,7 @@ class Pipeline:
         )
         return Result(image, decoded.tokens, described.plan, settings, trace, stats)
 
-    def load_condition(self, path: Path) -> Condition:
+    def load_condition(self, path: Path | str) -> Condition:
         """Read a condition, or semantic ids of which the bundle's TA-Tok makes one, from an npz file.
 
         Raises:

@@ -13,6 +13,7 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
+from engines.paths import user_path
 from export.published import PublishedFamily
 from reference.checkpoints.ta_tok import TATokConfig, TATokDecoder
 from reference.checkpoints.vq import VQ_16, VQTokenizer
@@ -62,7 +63,7 @@ def main() -> int:
     """Write the files."""
     parser = argparse.ArgumentParser(prog="python -m export.full_size", description=__doc__)
     parser.add_argument("--family", choices=get_args(PublishedFamily), required=True)
-    parser.add_argument("--out", type=Path, required=True, help="folder; about 7 GB")
+    parser.add_argument("--out", type=user_path, required=True, help="folder; about 7 GB")
     arguments = parser.parse_args()
     out: Path = arguments.out
     names = {

@@ -8,7 +8,6 @@ import argparse
 import sys
 import time
 from itertools import product
-from pathlib import Path
 from statistics import mean
 
 from rich.console import Console
@@ -21,6 +20,7 @@ from conformance.calibrate.measure import Meter
 from conformance.calibrate.prompts import PromptFileError, read_prompts
 from conformance.calibrate.search import Candidate, Measured, Sample, choose, search
 from engines.bundle.settings import write_settings
+from engines.paths import user_path
 
 # The middle first: what a short budget leaves untried is then the outside of the grid, and no radius.
 TAUS = (0.2, 0.05, 0.5)
@@ -31,8 +31,8 @@ KEEP = {"scene": 0.02, "likelihood": 0.1}
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m conformance.calibrate", description=__doc__)
-    parser.add_argument("--bundle", type=Path, required=True)
-    parser.add_argument("--prompts", type=Path, required=True, help="text file, a prompt a line")
+    parser.add_argument("--bundle", type=user_path, required=True)
+    parser.add_argument("--prompts", type=user_path, required=True, help="text file, a prompt a line")
     parser.add_argument("--budget", type=float, required=True, metavar="MINUTES")
     parser.add_argument("--mode", choices=("serial", "parallel"), default="parallel")
     parser.add_argument("--by", choices=tuple(KEEP), default="scene", help="what agreement means")
@@ -42,7 +42,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--text-model", metavar="NAME", help="folder or name of flan-t5-xl or of Tar's language model")
     parser.add_argument(
         "--figure",
-        type=Path,
+        type=user_path,
         help="PNG of the frontier; default: calibration.png beside the prompts, none with --dry-run",
     )
     parser.add_argument("--dry-run", action="store_true", help="write nothing but what --figure asks for")

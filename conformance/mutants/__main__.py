@@ -11,6 +11,7 @@ from conformance.mutants.catalogue import MUTANTS
 from conformance.mutants.mutant import Kill, Mutant, kills, laws_of
 from conformance.subject import SubjectError
 from conformance.targets import open_target, preset_target
+from engines.paths import user_path
 
 HEAD = """# Mutants
 
@@ -42,7 +43,7 @@ def row(mutant: Mutant, found: list[Kill]) -> str:
 def main() -> int:
     """Write the table; 1 where a mutant lives."""
     parser = argparse.ArgumentParser(prog="python -m conformance.mutants", description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="a Markdown file")
+    parser.add_argument("--out", type=user_path, required=True, help="a Markdown file")
     out: Path = parser.parse_args().out
     torch.set_num_threads(1)
     try:

@@ -8,7 +8,6 @@ Run again with the same --out, it draws only what is missing.
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from rich.console import Console
@@ -24,6 +23,7 @@ from conformance.study.rows import Row, RowLog, Scene, StudyError, read_rows, so
 from conformance.study.summary import Results
 from conformance.study.variants import SECTIONS, Variant, identity, variants_of
 from engines.demo_bundle import demo_bundle_path
+from engines.paths import user_path
 from reference import demo
 
 SWEEP_PER_TASK, CONFIRM_PER_TASK = 10, 160
@@ -31,8 +31,8 @@ SWEEP_PER_TASK, CONFIRM_PER_TASK = 10, 160
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m conformance.study", description=__doc__)
-    parser.add_argument("--bundle", type=Path, default=demo_bundle_path("fp32"), help="default: %(default)s")
-    parser.add_argument("--out", type=Path, required=True, help="folder of rows and report; resumes there")
+    parser.add_argument("--bundle", type=user_path, default=demo_bundle_path("fp32"), help="default: %(default)s")
+    parser.add_argument("--out", type=user_path, required=True, help="folder of rows and report; resumes there")
     parser.add_argument(
         "--per-task", type=int, help="held-out prompts of each of the six tasks; default: 10, with --confirm 160"
     )

@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from conformance.vectors.case import Stage
 from conformance.vectors.folder import VectorsError, compare, read_arrays, read_cases, write_vectors
 from conformance.vectors.function_stages import FUNCTION_STAGES
 from conformance.vectors.model_stages import model_stages
+from engines.paths import user_path
 
 SEED = 2601
 MOST_TOLD = 20
@@ -24,12 +24,12 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m conformance.vectors", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     write = commands.add_parser("write", help="write cases of every stage: manifest.json, inputs and answers")
-    write.add_argument("--out", type=Path, required=True, help="a new folder")
+    write.add_argument("--out", type=user_path, required=True, help="a new folder")
     write.add_argument("--functions-only", action="store_true", help="without the stages that need models")
     check = commands.add_parser("check", help="hold a folder of answers against the right ones")
-    check.add_argument("--vectors", type=Path, required=True, help="what `write` wrote")
+    check.add_argument("--vectors", type=user_path, required=True, help="what `write` wrote")
     check.add_argument(
-        "--answers", type=Path, required=True, help="your files: STAGE/CASE.npz, an array for each output"
+        "--answers", type=user_path, required=True, help="your files: STAGE/CASE.npz, an array for each output"
     )
     check.add_argument("--stages", nargs="+", metavar="STAGE", help="only these; default: all")
     return parser.parse_args()

@@ -20,6 +20,7 @@ from engines.bench.defaults import ACCEPTANCES, PROMPTS, QUICK_PROMPTS, QUICK_RE
 from engines.bench.errors import BenchError
 from engines.bench.modes import MODE_NAMES
 from engines.bundle import BundleError
+from engines.paths import user_path
 from engines.settings import SettingsError
 
 PRECISIONS, KERNELS = ("fp32", "fp16", "bf16"), ("triton", "torch")
@@ -31,13 +32,17 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m engines.bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", type=Path, default=Path("bench"), help="folder of the results; default: %(default)s")
+    parser.add_argument(
+        "--out", type=user_path, default=Path("bench"), help="folder of the results; default: %(default)s"
+    )
     parser.add_argument("--repeat", type=int, help=f"repetitions; default: {REPEAT}, with --quick {QUICK_REPEAT}")
     parser.add_argument(
         "--prompts", type=int, help=f"held-out prompts; default: {PROMPTS}, with --quick {QUICK_PROMPTS}"
     )
     parser.add_argument("--modes", nargs="+", metavar="MODE", help=f"of {', '.join(MODE_NAMES)}; default: all")
-    parser.add_argument("--bundle", type=Path, help="default: the demo bundle in fp32, built first if there is none")
+    parser.add_argument(
+        "--bundle", type=user_path, help="default: the demo bundle in fp32, built first if there is none"
+    )
     parser.add_argument("--backend", default="ort", help="as for engines.load; default: %(default)s")
     parser.add_argument("--threads", type=int, help="of the CPU; default: the runtimes' choice")
     parser.add_argument("--seed", type=int, default=0, help="of the order, and with --shape of all that is random")
@@ -50,8 +55,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--device", help="with --shape, as PyTorch names it; default: cuda")
     parser.add_argument("--precision", choices=PRECISIONS, help="with --shape; default: bf16")
     parser.add_argument("--kernels", choices=KERNELS, help="with --shape; default: triton on cuda, else torch")
-    parser.add_argument("--check", type=Path, metavar="FILE", help="compare with what is expected; write no results")
-    parser.add_argument("--record", type=Path, metavar="FILE", help="write what --check expects, and no results")
+    parser.add_argument(
+        "--check", type=user_path, metavar="FILE", help="compare with what is expected; write no results"
+    )
+    parser.add_argument("--record", type=user_path, metavar="FILE", help="write what --check expects, and no results")
     return parser.parse_args()
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from engines.paths import expanded
 from engines.prompts.grammar import Prompt
 from engines.prompts.vocabulary import MAX_OBJECTS, POSITION_BINS, RADII, Colour, Shape, centre_from_bin
 
@@ -79,12 +80,13 @@ def check_plan(plan: Plan, prompt: Prompt) -> None:
             raise PlanError(f"plan: object 0 should be {prompt.relation} object 1, its bins say otherwise; edit them")
 
 
-def load_plan(path: Path) -> Plan:
+def load_plan(path: Path | str) -> Plan:
     """Read a plan from a JSON file.
 
     Raises:
         PlanError: the file is missing, too large, not JSON, or not a plan.
     """
+    path = expanded(path)
     try:
         if path.stat().st_size > MAX_PLAN_BYTES:
             raise PlanError(f"{path}: expected a plan of at most {MAX_PLAN_BYTES} bytes, got {path.stat().st_size}")
@@ -100,6 +102,6 @@ def load_plan(path: Path) -> Plan:
         raise PlanError(f"{path}: expected a plan as JSON, got: {reason}") from None
 
 
-def save_plan(plan: Plan, path: Path) -> None:
+def save_plan(plan: Plan, path: Path | str) -> None:
     """Write a plan as JSON, for a person to edit."""
-    path.write_text(plan.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    expanded(path).write_text(plan.model_dump_json(indent=2) + "\n", encoding="utf-8")

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import permutations
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from engines.paths import user_path
 from engines.prompts.grammar import Prompt
 from engines.prompts.plan import Plan, PlanError, check_plan
 from engines.prompts.vocabulary import TASKS
@@ -141,7 +141,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--scenes", type=int, default=2000, help=f"rounded up to a multiple of {len(TASKS)}, one part a task"
     )
-    parser.add_argument("--json", type=Path, help="write the figures into this file too")
+    parser.add_argument("--json", type=user_path, help="write the figures into this file too")
     arguments = parser.parse_args()
     if arguments.scenes < 1:
         parser.error(f"--scenes: expected at least 1, got {arguments.scenes}")

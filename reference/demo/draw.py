@@ -8,13 +8,13 @@ import argparse
 import dataclasses
 import sys
 import time
-from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import torch
 from PIL import Image
 from rich.console import Console
 
+from engines.paths import user_path
 from engines.prompts import PromptError
 from reference import demo
 from reference.decode import decode
@@ -59,7 +59,7 @@ def _how_to_read(hint: Any) -> dict[str, Any]:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m reference.demo.draw", description=__doc__)
     parser.add_argument("prompt", help='e.g. "a red circle left of a blue square"')
-    parser.add_argument("--out", type=Path, required=True, help="PNG to write")
+    parser.add_argument("--out", type=user_path, required=True, help="PNG to write")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, help="of the CPU; default: torch's choice")
     group = parser.add_argument_group("settings", "docs/semantics.md explains each; default: the demo's")
