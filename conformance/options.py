@@ -8,6 +8,7 @@ import pytest
 from engines.backends.base import CAPABILITIES
 from engines.bundle.manifest import MANIFEST_NAME
 from engines.paths import user_path
+from engines.whole_files import check_writable
 
 # Beyond pytest's own, 0 to 6.
 NOTHING_EXECUTED, REQUIREMENT_MISSING = 20, 21
@@ -85,8 +86,11 @@ def read_options(config: pytest.Config) -> Options:
     report: Path | None = config.getoption("--report")
     if known_failures is not None and not known_failures.is_file():
         raise pytest.UsageError(f"--known-failures {known_failures}: expected a file, found none")
-    if report is not None and not report.resolve().parent.is_dir():
-        raise pytest.UsageError(f"--report {report}: its folder is not there")
+    if report is not None:
+        try:
+            check_writable(report)
+        except OSError as error:
+            raise pytest.UsageError(f"--report {report}: cannot write it: {error.strerror or error}") from None
     near_ties: float | None = config.getoption("--near-ties")
     if near_ties is not None and not 0 <= near_ties <= 0.5:
         raise pytest.UsageError(f"--near-ties: expected a share in 0..0.5, got {near_ties}")

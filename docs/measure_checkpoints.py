@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 import engines
+from engines.command_line import command
 from engines.decode import Decoder
 from engines.paths import user_path
 from engines.trace import Trace
@@ -56,6 +57,7 @@ def one_cycle(pipeline: engines.Pipeline, mode: str, chain: tuple[int, ...]) -> 
     return decoder.trace, time.perf_counter() - started
 
 
+@command
 def main() -> int:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__)

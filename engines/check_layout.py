@@ -7,6 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from engines.command_line import command
 from engines.draw_many import RUN_NAME
 from engines.layouts import LAYOUTS, LayoutError, Task, read_tasks
 from engines.paths import user_path
@@ -54,6 +55,7 @@ def faults(folder: Path, tasks: list[Task], pixels: int | None) -> Iterator[str]
     yield from (f"{name}: no file of this layout" for name in found if name not in known)
 
 
+@command
 def main() -> int:
     """Say whether a folder is complete and well-formed; 0 if it is, 1 if it is not."""
     parser = argparse.ArgumentParser(prog="python -m engines.check_layout", description=__doc__)

@@ -20,6 +20,7 @@ from rich.progress import (
 
 from engines.backends import BACKENDS, BackendError
 from engines.bundle import BundleError
+from engines.command_line import command
 from engines.condition import ConditionError
 from engines.conditions import Described, save_condition
 from engines.demo_bundle import build_demo_bundle, demo_bundle_path
@@ -195,6 +196,7 @@ def _save(arguments: argparse.Namespace, pipeline: Pipeline, described: Describe
         _write(arguments.save_plan, partial(save_plan, described.plan))
 
 
+@command
 def main() -> int:
     """Draw a prompt and say what it took."""
     arguments = _arguments()

@@ -15,6 +15,7 @@ from rich.table import Table
 
 import engines
 from engines.bundle.manifest import Manifest
+from engines.command_line import command
 from engines.demo_bundle import bundle_path
 from engines.paths import user_path
 from export.bundle_from_models import BuildError, build_bundle, neighbour_table
@@ -184,6 +185,7 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+@command
 def main() -> int:
     """Build a bundle and print what is in it."""
     arguments = _arguments()

@@ -13,7 +13,9 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
+from engines.command_line import command
 from engines.paths import user_path
+from engines.whole_files import write_whole
 from export.published import PublishedFamily
 from reference.checkpoints.ta_tok import TATokConfig, TATokDecoder
 from reference.checkpoints.vq import VQ_16, VQTokenizer
@@ -59,6 +61,11 @@ def _content(family: PublishedFamily, config: TransformerConfig, seed: int) -> d
     return {"model": {"name": "llama-abs-LP", "args": {"cls_token_num": config.prefix_length}, "sd": tensors}}
 
 
+def _save(content: dict[str, Any], path: Path) -> None:
+    write_whole(path, lambda beside: torch.save(content, beside))
+
+
+@command
 def main() -> int:
     """Write the files."""
     parser = argparse.ArgumentParser(prog="python -m export.full_size", description=__doc__)
@@ -73,11 +80,11 @@ def main() -> int:
     try:
         out.mkdir(parents=True, exist_ok=True)
         for side, name in track(names.items(), description="transformers"):
-            torch.save(_content(arguments.family, _transformer(arguments.family, side), SEED + side), out / name)
-        torch.save({"model": random_tensors(shapes_of(lambda: VQTokenizer(VQ_16)), SEED)}, out / "vq_ds16_t2i.pt")
+            _save(_content(arguments.family, _transformer(arguments.family, side), SEED + side), out / name)
+        _save({"model": random_tensors(shapes_of(lambda: VQTokenizer(VQ_16)), SEED)}, out / "vq_ds16_t2i.pt")
         if arguments.family == "tar":
             shapes = shapes_of(lambda: TATokDecoder(TATokConfig(), PREFIXES["tar"]))
-            torch.save({"model": {"args": {}, "sd": random_tensors(shapes, SEED)}}, out / "ta_tok.pth")
+            _save({"model": {"args": {}, "sd": random_tensors(shapes, SEED)}}, out / "ta_tok.pth")
     except OSError as error:
         print(f"error: {error.filename or out}: cannot write it: {error.strerror or error}", file=sys.stderr)
         return 2

@@ -22,6 +22,7 @@ from conformance.study.report import write_report
 from conformance.study.rows import Row, RowLog, Scene, StudyError, read_rows, sole_writer
 from conformance.study.summary import Results
 from conformance.study.variants import SECTIONS, Variant, identity, variants_of
+from engines.command_line import command
 from engines.demo_bundle import demo_bundle_path
 from engines.paths import user_path
 from reference import demo
@@ -132,6 +133,7 @@ def _results(arguments: argparse.Namespace, identities: dict[tuple[str, str], st
     return Results(by_identity, Distances(features, arguments.resamples), identities)
 
 
+@command
 def main() -> int:
     """Draw what is missing, then write the report of everything in the folder."""
     arguments = _arguments()

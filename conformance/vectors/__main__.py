@@ -14,6 +14,7 @@ from conformance.vectors.case import Stage
 from conformance.vectors.folder import VectorsError, compare, read_arrays, read_cases, write_vectors
 from conformance.vectors.function_stages import FUNCTION_STAGES
 from conformance.vectors.model_stages import model_stages
+from engines.command_line import command
 from engines.paths import user_path
 
 SEED = 2601
@@ -84,6 +85,7 @@ def _check(arguments: argparse.Namespace, console: Console) -> int:
     return 1 if lines else 0
 
 
+@command
 def main() -> int:
     """Write vectors, or check answers; 0 is right, 1 wrong, 2 a request that cannot be used."""
     arguments = _arguments()

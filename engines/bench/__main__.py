@@ -20,8 +20,10 @@ from engines.bench.defaults import ACCEPTANCES, PROMPTS, QUICK_PROMPTS, QUICK_RE
 from engines.bench.errors import BenchError
 from engines.bench.modes import MODE_NAMES
 from engines.bundle import BundleError
+from engines.command_line import command
 from engines.paths import user_path
 from engines.settings import SettingsError
+from engines.whole_files import check_writable
 
 PRECISIONS, KERNELS = ("fp32", "fp16", "bf16"), ("triton", "torch")
 # A table on a terminal that is narrower wraps; in a file it would be cut.
@@ -97,8 +99,11 @@ def _check(arguments: argparse.Namespace) -> None:
     for path in (arguments.out, arguments.record):
         if path is not None and not checks and path.exists() and not path.is_dir():
             raise BenchError(f"--out: expected a folder, got the file {path}")
-    if arguments.record is not None and (arguments.record.is_dir() or not arguments.record.resolve().parent.is_dir()):
-        raise BenchError(f"--record: expected a file in a folder that exists, got {arguments.record}")
+    if arguments.record is not None:
+        try:
+            check_writable(arguments.record)
+        except OSError as error:
+            raise BenchError(f"--record: {error.strerror or error}; got {arguments.record}") from None
     missing = [name for name in ("torch", "matplotlib", "reference") if importlib.util.find_spec(name) is None]
     if missing:
         raise BenchError(f"expected {', '.join(missing)} to compare with; install the extra `mulo-sd[bench]`")
@@ -130,6 +135,7 @@ def _run(arguments: argparse.Namespace, console: Console, errors: Console) -> No
         run_demo(arguments, console, lambda total: _progress(errors, total))
 
 
+@command
 def main() -> int:
     """Measure, print, and write what was measured."""
     arguments = _arguments()

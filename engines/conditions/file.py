@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from engines.condition import Condition, ConditionError
 from engines.npz import NpzError, read_npz
 from engines.paths import expanded
+from engines.whole_files import write_whole
 
 MAX_BYTES = 64 * 2**20  # of its arrays
 NAMES = {"condition", "uncond", "shown", "ids"}
@@ -18,8 +19,12 @@ def save_condition(condition: Condition, path: Path | str) -> None:
     """Write a condition as npz."""
     parts = {"condition": condition.cond, "uncond": condition.uncond, "shown": condition.shown}
     there: dict[str, Any] = {name: value for name, value in parts.items() if value is not None}
-    with expanded(path).open("wb") as file:
-        np.savez(file, **there)
+
+    def write(beside: Path) -> None:
+        with beside.open("wb") as file:
+            np.savez(file, **there)
+
+    write_whole(Path(path), write)
 
 
 def load_condition(path: Path | str) -> Condition | NDArray[np.int64]:

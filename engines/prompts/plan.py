@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from engines.paths import expanded
 from engines.prompts.grammar import Prompt
 from engines.prompts.vocabulary import MAX_OBJECTS, POSITION_BINS, RADII, Colour, Shape, centre_from_bin
+from engines.whole_files import write_text_whole
 
 MAX_PLAN_BYTES = 64 * 1024
 PositionBin = Annotated[int, Field(ge=0, lt=POSITION_BINS, strict=True)]
@@ -104,4 +105,4 @@ def load_plan(path: Path | str) -> Plan:
 
 def save_plan(plan: Plan, path: Path | str) -> None:
     """Write a plan as JSON, for a person to edit."""
-    expanded(path).write_text(plan.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    write_text_whole(Path(path), plan.model_dump_json(indent=2) + "\n")

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from engines.command_line import command
 from engines.paths import user_path
 from reference import demo
 from reference.demo.evaluate import prompt_holds
@@ -80,6 +81,7 @@ def _from_files(models: Models, files: Sequence[Path]) -> Iterator[tuple[str, st
         yield str(file), str(ratio), up_sample_by(replaced, "latent", [ratio]), FINE_SIDE // ratio
 
 
+@command
 def main() -> int:
     """Print a table."""
     parser = argparse.ArgumentParser(prog="python -m reference.demo.oracle_scores", description=__doc__)

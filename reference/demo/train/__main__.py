@@ -7,6 +7,7 @@ from typing import get_args
 
 import torch
 
+from engines.command_line import command
 from engines.paths import user_path
 from reference.demo.train.images import ImageFolderError
 from reference.demo.train.jobs import (
@@ -80,6 +81,7 @@ def _arguments() -> argparse.Namespace:
     return arguments
 
 
+@command
 def main() -> int:
     """Train, save weights, score them, and write the card."""
     arguments = _arguments()
