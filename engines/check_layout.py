@@ -8,11 +8,13 @@ from pathlib import Path
 from PIL import Image
 
 from engines.command_line import command
-from engines.draw_many import RUN_NAME
-from engines.layouts import LAYOUTS, LayoutError, Task, read_tasks
+from engines.layouts import LAYOUTS, LayoutError, PromptsError, Task, read_tasks
 from engines.paths import user_path
+from engines.run_folder import FOREIGN, RUN_NAME
 
 MOST_TOLD = 10
+# Scorers take these for images whatever their names begin with: macOS leaves ._NAME.png beside NAME.png.
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".ppm", ".tif", ".tiff")
 
 
 def faults(folder: Path, tasks: list[Task], pixels: int | None) -> Iterator[str]:
@@ -30,7 +32,7 @@ def faults(folder: Path, tasks: list[Task], pixels: int | None) -> Iterator[str]
             path = folder / name
             if not path.is_file():
                 yield f"{name}: missing"
-            elif path.read_text(encoding="utf-8", errors="replace") != text:
+            elif path.read_bytes() != text.encode():
                 yield f"{name}: not as in the prompt file"
         for name in task.images:
             known.add(name)
@@ -51,8 +53,17 @@ def faults(folder: Path, tasks: list[Task], pixels: int | None) -> Iterator[str]
                 yield f"{name}: expected a PNG in RGB, got {kind[0]} in {kind[1]}"
             elif size != (side * pixels, side * pixels):
                 yield f"{name}: expected {side * pixels} x {side * pixels} pixels, got {size[0]} x {size[1]}"
-    found = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file())
-    yield from (f"{name}: no file of this layout" for name in found if name not in known)
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if name in known or (path.is_dir() and not path.is_symlink()) or _is_harmless(path.relative_to(folder)):
+            continue
+        yield f"{name}: no file of this layout"
+
+
+def _is_harmless(path: Path) -> bool:
+    """Whether a file is hidden, or what a system leaves in folders, and no scorer takes it for an image."""
+    hidden = any(FOREIGN.fullmatch(part) for part in path.parts)
+    return hidden and path.suffix.lower() not in IMAGE_SUFFIXES
 
 
 @command
@@ -69,6 +80,10 @@ def main() -> int:
         tasks = read_tasks(arguments.layout, arguments.prompts, arguments.samples)
         if not arguments.folder.is_dir():
             raise LayoutError(f"{arguments.folder}: expected a folder of images, found none")
+    except PromptsError as error:
+        for line in error.lines():
+            print(f"error: {line}", file=sys.stderr)
+        return 2
     except LayoutError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engines.prompts.grammar import MAX_PROMPT_CHARACTERS, Prompt, PromptError, PromptObject, parse
+from engines.prompts.grammar import MAX_PROMPT_CHARACTERS, Prompt, PromptObject, parse
 from engines.prompts.vocabulary import COLOURS, COUNTS, PLURALS, RELATIONS, SHAPES, Colour, Shape
+from engines.text import PromptError
 
 shapes = st.sampled_from(SHAPES)
 objects = st.builds(PromptObject, shapes, st.none() | st.sampled_from(COLOURS))
