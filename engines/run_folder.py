@@ -28,10 +28,10 @@ def begin(folder: Path, told: Mapping[str, Any], old: Mapping[str, Any]) -> bool
     Args:
         folder: Empty, not there yet, or begun before.
         told: What the run is drawn with: the folder is of this alone.
-        old: What version 0.1.0 would have written of the run, which recorded nothing in its images.
+        old: What an earlier version would have written of the run, which recorded nothing in its images.
 
     Returns:
-        Whether the folder was begun by version 0.1.0, so that images without a record are the run's own.
+        Whether the folder was begun by an earlier version, so that images without a record are the run's own.
 
     Raises:
         LayoutError: it was begun with something else, holds something else, or cannot be written.
@@ -51,7 +51,7 @@ def begin(folder: Path, told: Mapping[str, Any], old: Mapping[str, Any]) -> bool
     expected = old if is_old else {"format": FORMAT, **told}
     other = [name for name, value in expected.items() if known.get(name) != value]
     if other:
-        by = " by version 0.1.0" if is_old else ""
+        by = " by an earlier version" if is_old else ""
         raise LayoutError(f"{folder}: it was begun{by} with another {other[0]}; give another folder")
     return is_old
 
