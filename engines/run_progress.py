@@ -51,11 +51,8 @@ class _Lines:
     def tell(self) -> None:
         self._last = self._clock()
         seconds, drawn = self._last - self._started, self._done - (self._first or 0)
-        left = (
-            f", about {_time((self._total - self._done) * seconds / drawn)} to go"
-            if drawn and self._done < self._total
-            else ""
-        )
+        missing = self._total - self._done
+        left = f", about {_time(missing * seconds / drawn)} to go" if drawn and missing else ""
         told = f"images: {self._done} of {self._total} after {_time(seconds)}{left}"
         self._console.print(told, highlight=False, markup=False, soft_wrap=True)
 
