@@ -19,7 +19,7 @@ from engines.records import Record, models_hash, read_record, save_with
 from engines.run_folder import begin, in_use
 from engines.session import Request, Session
 from engines.settings import Settings
-from engines.whole_files import write_whole
+from engines.whole_files import check_writable, make_folder, write_whole
 
 # So many images that fail one after the other are no fault of their prompts; the run ends.
 MOST_FAILURES = 10
@@ -148,6 +148,8 @@ class Run:
         with in_use(self.folder):
             missing = list(self.missing())
             self.done = self.total - len(missing)
+            for number, place in missing[:1]:
+                self._check_writable(self.tasks[number].images[place])
             for task in self.tasks:
                 for name, text in task.texts.items():
                     self._write_text(name, text)
@@ -192,6 +194,14 @@ class Run:
                 yield waiting.popleft()
         yield from waiting
 
+    def _check_writable(self, name: str) -> None:
+        path = self.folder / name
+        try:
+            make_folder(path.parent)
+            check_writable(path)
+        except OSError as error:
+            raise LayoutError(f"{path}: cannot write it: {error.strerror or error}") from None
+
     def _write_text(self, name: str, text: str) -> None:
         path = self.folder / name
         try:
@@ -204,7 +214,7 @@ class Run:
     def _write(self, name: str, write: Callable[[Path], Any]) -> None:
         path = self.folder / name
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             write_whole(path, write)
         except OSError as error:
             raise LayoutError(f"{path}: cannot write it: {error.strerror or error}") from None

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.layouts import LayoutError
-from engines.whole_files import PARTIAL
+from engines.whole_files import PARTIAL, make_folder
 
 _HAS_LOCKS = importlib.util.find_spec("fcntl") is not None  # not on Windows; leftovers then stay
 
@@ -38,7 +38,7 @@ def begin(folder: Path, told: Mapping[str, Any], old: Mapping[str, Any]) -> bool
     """
     beside = folder / RUN_NAME
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         with in_use(folder):
             if not beside.is_file() and _strangers(folder) and not beside.is_file():  # another process may just begin
                 raise LayoutError(f"{folder}: expected an empty folder or one begun before, got something else")

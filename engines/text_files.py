@@ -25,11 +25,14 @@ def read_text(path: Path, most_bytes: int, what: str = "text") -> str:
         TextFileError: no such file, too large, or not UTF-8.
     """
     try:
-        if not path.is_file():
+        if not (path.is_file() or path.is_fifo()):  # a pipe is what a shell's <(command) gives
             raise TextFileError(f"{path}: expected a file of {what}, found none; give the path of one")
         if path.stat().st_size > most_bytes:
             raise TextFileError(f"{path}: expected at most {most_bytes} bytes, got {path.stat().st_size}")
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(most_bytes + 1)
+        if len(content) > most_bytes:
+            raise TextFileError(f"{path}: expected at most {most_bytes} bytes, got more")
     except OSError as error:
         raise TextFileError(f"{path}: cannot read it: {error.strerror or error}") from None
     return decoded(content, str(path))

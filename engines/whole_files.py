@@ -48,6 +48,20 @@ def _own_streams() -> list[os.stat_result]:
     return [own for own in found if own is not None]
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, where they are not there; a link that leads nowhere yet is followed.
+
+    Raises:
+        OSError: it cannot be made, or a file is there.
+    """
+    real = Path(os.path.realpath(expanded(path)))
+    if real.exists() and not real.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "expected a folder, got a file", str(path))
+    if real.is_symlink():
+        raise OSError(errno.ELOOP, "its links lead in a circle; remove one of them", str(path))
+    real.mkdir(parents=True, exist_ok=True)
+
+
 def check_writable(path: Path) -> None:
     """Find out before long work whether a file can be written; nothing is left behind.
 

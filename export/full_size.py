@@ -4,6 +4,7 @@ What the real ones need of memory and time can be measured with them where no do
 """
 
 import argparse
+import errno
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from engines.command_line import command
 from engines.paths import user_path
-from engines.whole_files import write_whole
+from engines.whole_files import make_folder, write_whole
 from export.published import PublishedFamily
 from reference.checkpoints.ta_tok import TATokConfig, TATokDecoder
 from reference.checkpoints.vq import VQ_16, VQTokenizer
@@ -62,7 +63,13 @@ def _content(family: PublishedFamily, config: TransformerConfig, seed: int) -> d
 
 
 def _save(content: dict[str, Any], path: Path) -> None:
-    write_whole(path, lambda beside: torch.save(content, beside))
+    def write(beside: Path) -> None:
+        try:
+            torch.save(content, beside)
+        except RuntimeError as error:  # torch's own writer says so of a disk that is full
+            raise OSError(errno.EIO, " ".join(str(error).split())[:120], str(path)) from None
+
+    write_whole(path, write)
 
 
 @command
@@ -78,7 +85,7 @@ def main() -> int:
         "tar": {16: "ar_dtok_lp_256px.pth", 64: "ar_dtok_lp_1024px.pth"},
     }[arguments.family]
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        make_folder(out)
         for side, name in track(names.items(), description="transformers"):
             _save(_content(arguments.family, _transformer(arguments.family, side), SEED + side), out / name)
         _save({"model": random_tensors(shapes_of(lambda: VQTokenizer(VQ_16)), SEED)}, out / "vq_ds16_t2i.pt")

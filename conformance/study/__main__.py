@@ -25,6 +25,7 @@ from conformance.study.variants import SECTIONS, Variant, identity, variants_of
 from engines.command_line import command
 from engines.demo_bundle import demo_bundle_path
 from engines.paths import user_path
+from engines.whole_files import make_folder
 from reference import demo
 
 SWEEP_PER_TASK, CONFIRM_PER_TASK = 10, 160
@@ -144,7 +145,7 @@ def main() -> int:
         everything = variants_of()
         identities, missing = _identities([*everything, *fixed_variants()], pipeline)
         if not arguments.report_only:
-            arguments.out.mkdir(parents=True, exist_ok=True)
+            make_folder(arguments.out)
             with sole_writer(arguments.out):
                 _draw(arguments, asked, identities)
         # Only now: the default's passes, of which the ZipAR of equal passes follows, are those of all its prompts.

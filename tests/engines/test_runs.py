@@ -256,6 +256,26 @@ def test_leftovers_of_killed_processes_go(start: Callable[..., Run], tmp_path: P
         assert ours[0].exists()
 
 
+def test_a_folder_that_cannot_be_written_is_told_before_the_decode(
+    start: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where it was begun before; and a folder that a link leads to is made."""
+    (tmp_path / "images").symlink_to(tmp_path / "far")
+    run = start(plain_tasks("a star"))
+    assert (tmp_path / "far" / "run.json").is_file()
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(draw_many, "check_writable", refuse)
+    monkeypatch.setattr(Pipeline, "describe", None)
+    with pytest.raises(LayoutError, match=r"00000.png: cannot write it: Permission denied"):
+        run.draw()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LayoutError, match="expected a folder, got a file"):
+        Run(run.pipeline, run.settings, 3, run.tasks, tmp_path / "file")
+
+
 def command(bundle: Path, prompts: Path, out: Path) -> list[str]:
     files = ["--prompts", str(prompts), "--out", str(out), "--bundle", str(bundle)]
     return [sys.executable, "-m", "engines.generate", *files, *OPTIONS, "--threads", "1"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.whole_files import check_writable, write_bytes_whole, write_whole
+from engines.whole_files import check_writable, make_folder, write_bytes_whole, write_whole
 
 NOBODY = 65534
 
@@ -145,6 +145,19 @@ def test_read_only(tmp_path: Path) -> None:
             check_writable(tmp_path / "new")
         tmp_path.chmod(0o755)
     assert (tmp_path / "a").read_bytes() == b"kept"
+
+
+def test_folders(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "far" / "folder")
+    for _ in range(2):
+        make_folder(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "far" / "folder").is_dir()
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "circle").symlink_to("circle")
+    for name, told in (("file", "got a file"), ("circle", "in a circle")):
+        with pytest.raises(OSError, match=told):
+            make_folder(tmp_path / name)
 
 
 def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
