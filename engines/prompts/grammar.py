@@ -20,15 +20,12 @@ from engines.prompts.vocabulary import (
     Shape,
     Task,
 )
+from engines.text import PromptError, check_text
 
 MAX_PROMPT_CHARACTERS = 200
 ARTICLES = ("a", "an", "one")
 FILLERS = ("to", "the", "of", "and", "left", "right", "above", "below")
 EXAMPLES = '"a red circle left of a blue square", "three green stars", "a star and a cross"'
-
-
-class PromptError(ValueError):
-    """A prompt that the grammar does not understand; its message is one line for the user."""
 
 
 @dataclass(frozen=True)
@@ -85,10 +82,7 @@ class _Words:
     """The words of a prompt, read from left to right."""
 
     def __init__(self, text: str) -> None:
-        if len(text) > MAX_PROMPT_CHARACTERS:
-            raise PromptError(
-                f"prompt: expected at most {MAX_PROMPT_CHARACTERS} characters, got {len(text)}; shorten it"
-            )
+        check_text(text, most=MAX_PROMPT_CHARACTERS, advice=f"try one such as {EXAMPLES}")
         self.words = text.lower().strip().rstrip(".!").replace(",", " ").split()
         self.next = 0
         if not self.words:

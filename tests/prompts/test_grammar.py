@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engines.prompts.grammar import MAX_PROMPT_CHARACTERS, Prompt, PromptError, PromptObject, parse
+from engines.prompts.grammar import MAX_PROMPT_CHARACTERS, Prompt, PromptObject, parse
 from engines.prompts.vocabulary import COLOURS, COUNTS, PLURALS, RELATIONS, SHAPES, Colour, Shape
+from engines.text import PromptError
 
 shapes = st.sampled_from(SHAPES)
 objects = st.builds(PromptObject, shapes, st.none() | st.sampled_from(COLOURS))
@@ -67,6 +68,13 @@ def test_every_wording_has_one_task_and_one_canonical_form(text: str, task: str,
 
 
 @pytest.mark.parametrize(
+    ("text", "named"), [("a star\x00", "U+0000 as character 7"), ("a \ud800 star", "U+D800 as character 3")]
+)
+def test_what_is_no_text_is_named_with_its_place(text: str, named: str) -> None:
+    assert named in refusal(text)
+
+
+@pytest.mark.parametrize(
     ("text", "named"),
     [
         ("a hexagon", "'hexagon'"),
@@ -79,8 +87,6 @@ def test_every_wording_has_one_task_and_one_canonical_form(text: str, task: str,
         ("a \U0001f534 circle", "'\U0001f534'"),
         ("a \u202estar", r"'\u202estar'"),
         ("a star\u200b", r"'star\u200b'"),
-        ("a star\x00", r"'star\x00'"),
-        ("a \ud800 star", r"'\ud800'"),
         ("a c\u0456rcle", "'c\u0456rcle'"),  # a Cyrillic letter among Latin ones
         ("a star; rm -rf", "'star;'"),
     ],
