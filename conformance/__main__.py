@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from engines.command_line import command
+
 PACKAGE = Path(__file__).resolve().parent
 # What a caller's environment could slip into the run.
 INHERITED = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS")
@@ -18,6 +20,7 @@ TAKE_VALUES = (
 )
 
 
+@command
 def main() -> int:
     """Run the suite with the arguments of the command line; return pytest's status, or one of the suite's own."""
     for name in INHERITED:

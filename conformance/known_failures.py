@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from engines.text_files import TextFileError, lines_of, read_text
+
 MAX_BYTES = 2**20
 
 
@@ -30,11 +32,9 @@ def read_known_failures(path: Path) -> list[KnownFailure]:
         KnownFailuresError: a line without a reason, or a file that cannot be read.
     """
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise KnownFailuresError(f"{path}: expected at most {MAX_BYTES} bytes, got {path.stat().st_size}")
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise KnownFailuresError(f"{path}: cannot read it: {error}") from None
+        lines = lines_of(read_text(path, MAX_BYTES, "known failures"))
+    except TextFileError as error:
+        raise KnownFailuresError(str(error)) from None
     found = []
     for number, line in enumerate(lines, start=1):
         if not line.strip() or line.lstrip().startswith("#"):

@@ -7,6 +7,8 @@ import pytest
 
 from engines.backends.base import CAPABILITIES
 from engines.bundle.manifest import MANIFEST_NAME
+from engines.paths import user_path
+from engines.whole_files import check_writable
 
 # Beyond pytest's own, 0 to 6.
 NOTHING_EXECUTED, REQUIREMENT_MISSING = 20, 21
@@ -41,7 +43,7 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption(
         "--bundle",
         action="append",
-        type=Path,
+        type=user_path,
         default=[],
         metavar="DIR",
         help="a bundle to test; may be repeated; default: the demo's in fp32 and fp16, built where they are not there",
@@ -64,14 +66,14 @@ def add_options(parser: pytest.Parser) -> None:
         default=[],
         help="fail unless this was tested; may be repeated",
     )
-    group.addoption("--known-failures", type=Path, metavar="FILE", help="lines of `test or rule: reason`")
+    group.addoption("--known-failures", type=user_path, metavar="FILE", help="lines of `test or rule: reason`")
     group.addoption(
         "--near-ties",
         type=float,
         metavar="SHARE",
         help="of a bundle's decisions, that its precision may excuse; default: 0.003 in fp32, 0.04 in fp16",
     )
-    group.addoption("--report", type=Path, metavar="FILE", help="write a JSON report of every rule")
+    group.addoption("--report", type=user_path, metavar="FILE", help="write a JSON report of every rule")
 
 
 def read_options(config: pytest.Config) -> Options:
@@ -84,8 +86,11 @@ def read_options(config: pytest.Config) -> Options:
     report: Path | None = config.getoption("--report")
     if known_failures is not None and not known_failures.is_file():
         raise pytest.UsageError(f"--known-failures {known_failures}: expected a file, found none")
-    if report is not None and not report.resolve().parent.is_dir():
-        raise pytest.UsageError(f"--report {report}: its folder is not there")
+    if report is not None:
+        try:
+            check_writable(report)
+        except OSError as error:
+            raise pytest.UsageError(f"--report {report}: cannot write it: {error.strerror or error}") from None
     near_ties: float | None = config.getoption("--near-ties")
     if near_ties is not None and not 0 <= near_ties <= 0.5:
         raise pytest.UsageError(f"--near-ties: expected a share in 0..0.5, got {near_ties}")

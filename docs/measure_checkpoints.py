@@ -8,14 +8,15 @@ import contextlib
 import resource
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 import engines
+from engines.command_line import command
 from engines.decode import Decoder
+from engines.paths import user_path
 from engines.trace import Trace
 
 MODES = ("ar", "zipar", "serial", "parallel", "exact")
@@ -56,10 +57,11 @@ def one_cycle(pipeline: engines.Pipeline, mode: str, chain: tuple[int, ...]) -> 
     return decoder.trace, time.perf_counter() - started
 
 
+@command
 def main() -> int:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("bundle", type=Path)
+    parser.add_argument("bundle", type=user_path)
     parser.add_argument("--backend", default="ort")
     parser.add_argument("--modes", default=",".join(MODES))
     arguments = parser.parse_args()

@@ -26,6 +26,8 @@ import torch
 from engines.backends.torch_cuda.backend import TorchBackend
 from engines.bench.shapes import SHAPES, Shape, make_shape_pipeline, shape_bundle, shape_models
 from engines.bench.workload import random_condition
+from engines.command_line import command
+from engines.paths import user_path
 from engines.pipeline import Pipeline
 from engines.settings import Mode
 from engines.transformer import TransformerSession
@@ -242,10 +244,11 @@ PARTS: dict[str, Callable[[Report], None]] = {
 }
 
 
+@command
 def main() -> int:
     """Run the parts that are asked for; one that fails does not keep the next from running."""
     parser = argparse.ArgumentParser(prog="python docs/measure_gpu.py", description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="folder")
+    parser.add_argument("--out", type=user_path, required=True, help="folder")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)

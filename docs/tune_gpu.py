@@ -21,6 +21,7 @@ from engines.backends.torch_cuda.fused import FusedPass
 from engines.backends.torch_cuda.persistent import DEFAULTS, PHASES, FewRows, Held, Way
 from engines.backends.torch_cuda.weights import pack
 from engines.bench.shapes import SHAPES
+from engines.command_line import command
 from reference.transformer import Transformer
 
 # What differs from the defaults, by way; the most telling first.
@@ -67,6 +68,7 @@ def microseconds(graph: torch.cuda.CUDAGraph, repeats: int = 60) -> float:
     return float(statistics.median(times[repeats // 4 :]))
 
 
+@command
 def main() -> int:
     """Time all choices; one that fails does not keep the next from running."""
     parser = argparse.ArgumentParser(prog="python docs/tune_gpu.py", description=__doc__)

@@ -7,10 +7,14 @@ from pathlib import Path
 
 from PIL import Image
 
-from engines.draw_many import RUN_NAME
-from engines.layouts import LAYOUTS, LayoutError, Task, read_tasks
+from engines.command_line import command
+from engines.layouts import LAYOUTS, LayoutError, PromptsError, Task, read_tasks
+from engines.paths import user_path
+from engines.run_folder import FOREIGN, RUN_NAME
 
 MOST_TOLD = 10
+# Scorers take these for images whatever their names begin with: macOS leaves ._NAME.png beside NAME.png.
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".ppm", ".tif", ".tiff")
 
 
 def faults(folder: Path, tasks: list[Task], pixels: int | None) -> Iterator[str]:
@@ -28,7 +32,7 @@ def faults(folder: Path, tasks: list[Task], pixels: int | None) -> Iterator[str]
             path = folder / name
             if not path.is_file():
                 yield f"{name}: missing"
-            elif path.read_text(encoding="utf-8", errors="replace") != text:
+            elif path.read_bytes() != text.encode():
                 yield f"{name}: not as in the prompt file"
         for name in task.images:
             known.add(name)
@@ -49,16 +53,26 @@ def faults(folder: Path, tasks: list[Task], pixels: int | None) -> Iterator[str]
                 yield f"{name}: expected a PNG in RGB, got {kind[0]} in {kind[1]}"
             elif size != (side * pixels, side * pixels):
                 yield f"{name}: expected {side * pixels} x {side * pixels} pixels, got {size[0]} x {size[1]}"
-    found = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file())
-    yield from (f"{name}: no file of this layout" for name in found if name not in known)
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if name in known or (path.is_dir() and not path.is_symlink()) or _is_harmless(path.relative_to(folder)):
+            continue
+        yield f"{name}: no file of this layout"
 
 
+def _is_harmless(path: Path) -> bool:
+    """Whether a file is hidden, or what a system leaves in folders, and no scorer takes it for an image."""
+    hidden = any(FOREIGN.fullmatch(part) for part in path.parts)
+    return hidden and path.suffix.lower() not in IMAGE_SUFFIXES
+
+
+@command
 def main() -> int:
     """Say whether a folder is complete and well-formed; 0 if it is, 1 if it is not."""
     parser = argparse.ArgumentParser(prog="python -m engines.check_layout", description=__doc__)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=user_path)
     parser.add_argument("--layout", choices=tuple(LAYOUTS), required=True)
-    parser.add_argument("--prompts", type=Path, required=True, help="the file or folder that it was drawn from")
+    parser.add_argument("--prompts", type=user_path, required=True, help="the file or folder that it was drawn from")
     parser.add_argument("--samples", type=int, help="images a prompt; default: what the scorer expects")
     parser.add_argument("--pixels", type=int, help="side of an image; default: the first one's")
     arguments = parser.parse_args()
@@ -66,6 +80,10 @@ def main() -> int:
         tasks = read_tasks(arguments.layout, arguments.prompts, arguments.samples)
         if not arguments.folder.is_dir():
             raise LayoutError(f"{arguments.folder}: expected a folder of images, found none")
+    except PromptsError as error:
+        for line in error.lines():
+            print(f"error: {line}", file=sys.stderr)
+        return 2
     except LayoutError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -7,13 +7,14 @@ import sys
 from pathlib import Path
 
 from engines.bundle import BundleError
+from engines.paths import expanded
 
 ENVIRONMENT_VARIABLE = "MULO_SD_BUNDLES"
 
 
 def bundle_path(models: str, precision: str) -> Path:
     """Return a bundle's folder: below $MULO_SD_BUNDLES, or below `bundles` in the working folder."""
-    return Path(os.environ.get(ENVIRONMENT_VARIABLE, "bundles")) / f"{models}-{precision}"
+    return expanded(os.environ.get(ENVIRONMENT_VARIABLE) or "bundles") / f"{models}-{precision}"
 
 
 def demo_bundle_path(precision: str = "fp32") -> Path:

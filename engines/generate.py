@@ -9,31 +9,28 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from engines.backends import BACKENDS, BackendError
 from engines.bundle import BundleError
+from engines.command_line import command
 from engines.condition import ConditionError
 from engines.conditions import Described, save_condition
 from engines.demo_bundle import build_demo_bundle, demo_bundle_path
 from engines.draw_many import Run
-from engines.layouts import LAYOUTS, LayoutError, read_tasks
+from engines.layouts import LAYOUTS, MOST_LISTED, LayoutError, PromptsError, read_tasks
 from engines.overlay import draw_overlay
+from engines.paths import user_path
 from engines.pipeline import Pipeline, Result, load
 from engines.prompts import PlanError, PromptError, load_plan, make_plan, parse, save_plan
+from engines.run_progress import shown_progress
 from engines.session import MOST_AT_ONCE
 from engines.setting_arguments import add_setting_arguments, settings_from_arguments
 from engines.settings import MODES, UNDRAFTED_MODES, SettingsError
 from engines.storyboard import draw_storyboard
-from engines.whole_files import write_whole
+from engines.whole_files import check_writable, write_whole
 
+IMAGES_MISSING = 3  # the exit status of a run that could not draw some of its images
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
@@ -49,10 +46,12 @@ def _arguments() -> argparse.Namespace:
         help='e.g. "a red circle left of a blue square"; a caption for published text models, a class for class models',
     )
     parser.add_argument(
-        "--out", type=Path, required=True, help="image to write (PNG, JPEG or WebP); with --prompts a folder"
+        "--out", type=user_path, required=True, help="image to write (PNG, JPEG or WebP); with --prompts a folder"
     )
     parser.add_argument(
-        "--prompts", type=Path, help="file of many prompts, as --layout has them; what is drawn already is left out"
+        "--prompts",
+        type=user_path,
+        help="file of many prompts, as --layout has them; what is drawn already is left out",
     )
     parser.add_argument(
         "--layout", choices=tuple(LAYOUTS), help="of the folder: a line a prompt, or a scorer's; default: plain"
@@ -62,21 +61,23 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--mode", choices=MODES, help="default: the bundle's")
     parser.add_argument("--seed", type=int, default=0)
     add_setting_arguments(parser)
-    parser.add_argument("--bundle", type=Path, help="default: the demo bundle, built first if there is none")
+    parser.add_argument("--bundle", type=user_path, help="default: the demo bundle, built first if there is none")
     parser.add_argument("--backend", choices=BACKENDS, default="ort")
     parser.add_argument("--threads", type=int, help="of the CPU; default: the runtime's choice")
-    parser.add_argument("--condition", type=Path, help=".npz file of a condition, or of Tar's ids, instead of a prompt")
-    parser.add_argument("--save-condition", type=Path, help="write the condition that was drawn, for another host")
+    parser.add_argument(
+        "--condition", type=user_path, help=".npz file of a condition, or of Tar's ids, instead of a prompt"
+    )
+    parser.add_argument("--save-condition", type=user_path, help="write the condition that was drawn, for another host")
     parser.add_argument(
         "--text-model", metavar="NAME", help="folder or name of flan-t5-xl, or of Tar's language model (extra `text`)"
     )
-    parser.add_argument("--plan", type=Path, help="JSON file that places the objects")
-    parser.add_argument("--save-plan", type=Path, help="write the plan that was drawn, to edit it")
-    parser.add_argument("--overlay", type=Path, help="PNG of what became of every draft token")
+    parser.add_argument("--plan", type=user_path, help="JSON file that places the objects")
+    parser.add_argument("--save-plan", type=user_path, help="write the plan that was drawn, to edit it")
+    parser.add_argument("--overlay", type=user_path, help="PNG of what became of every draft token")
     parser.add_argument(
-        "--storyboard", type=Path, help="PNG of the decode step by step: draft, verified, islands, result"
+        "--storyboard", type=user_path, help="PNG of the decode step by step: draft, verified, islands, result"
     )
-    parser.add_argument("--trace", type=Path, help="JSON of every pass and decision")
+    parser.add_argument("--trace", type=user_path, help="JSON of every pass and decision")
     return parser.parse_args()
 
 
@@ -85,8 +86,10 @@ def _check_output(path: Path | None, suffixes: tuple[str, ...]) -> None:
         return
     if path.suffix.lower() not in suffixes:
         raise OutputError(f"{path}: expected a file name that ends in {' or '.join(suffixes)}, got {path.suffix!r}")
-    if path.is_dir() or not path.resolve().parent.is_dir():
-        raise OutputError(f"{path}: expected a file in a folder that exists; make the folder or give another path")
+    try:
+        check_writable(path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot write it: {error.strerror or error}") from None
 
 
 def _write(path: Path, write: Callable[[Path], Any]) -> None:
@@ -132,7 +135,7 @@ def _generate(arguments: argparse.Namespace, console: Console) -> tuple[Pipeline
     asked = arguments.prompt if arguments.condition is None else pipeline.load_condition(arguments.condition)
     described = pipeline.describe(asked, arguments.seed, plan)
     columns = (TextColumn("decoding"), BarColumn(), TextColumn("{task.percentage:.0f}%"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("")
         result = pipeline.generate(
             described.condition,
@@ -144,8 +147,8 @@ def _generate(arguments: argparse.Namespace, console: Console) -> tuple[Pipeline
     return pipeline, described, result
 
 
-def _generate_many(arguments: argparse.Namespace, console: Console) -> None:
-    """Draw a file of prompts into a folder."""
+def _generate_many(arguments: argparse.Namespace, console: Console) -> int:
+    """Draw a file of prompts into a folder and return the exit status."""
     alone = ("prompt", "condition", "save_condition", "plan", "save_plan", "overlay", "storyboard", "trace")
     given = [name for name in alone if getattr(arguments, name) is not None]
     if given:
@@ -159,11 +162,20 @@ def _generate_many(arguments: argparse.Namespace, console: Console) -> None:
     pipeline = _open(arguments, console)
     settings = pipeline.settings(mode=arguments.mode, **settings_from_arguments(arguments))
     run = Run(pipeline, settings, arguments.seed, tasks, arguments.out)
-    columns = (TextColumn("images"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        bar = progress.add_task("", total=run.total)
-        drawn = run.draw(lambda done: progress.update(bar, completed=done), batch)
-    print(f"{arguments.out}: {run.total} images of {len(tasks)} prompts, {drawn} drawn now")
+    try:
+        with shown_progress(console, run.total) as progress:
+            drawn = run.draw(progress, batch)
+    except KeyboardInterrupt:
+        there = f"{run.there} of {run.total} images are in {arguments.out}"
+        print(f"error: interrupted; {there}; run the same command to go on", file=sys.stderr)
+        return 130
+    for failure in run.failures[:MOST_LISTED]:
+        print(f"error: {failure}", file=sys.stderr)
+    if len(run.failures) > MOST_LISTED:
+        print(f"error: and {len(run.failures) - MOST_LISTED} more images", file=sys.stderr)
+    missing = f", {len(run.failures)} missing" if run.failures else ""
+    print(f"{arguments.out}: {run.total} images of {len(tasks)} prompts, {drawn} drawn now{missing}")
+    return IMAGES_MISSING if run.failures else 0
 
 
 def _save(arguments: argparse.Namespace, pipeline: Pipeline, described: Described, result: Result) -> None:
@@ -190,19 +202,28 @@ def _save(arguments: argparse.Namespace, pipeline: Pipeline, described: Describe
         _write(arguments.save_plan, partial(save_plan, described.plan))
 
 
+@command
 def main() -> int:
-    """Draw a prompt and say what it took."""
+    """Draw a prompt, or a file of them, and say what it took.
+
+    Returns:
+        0; 2 where the request cannot be used, and nothing was drawn; 3 where images of a run are missing; 130 where it
+        was interrupted.
+    """
     arguments = _arguments()
     console = Console(stderr=True)
     try:
         if arguments.prompts is not None:
-            _generate_many(arguments, console)
-            return 0
+            return _generate_many(arguments, console)
         for name in ("layout", "samples", "batch"):
             if getattr(arguments, name) is not None:
                 raise LayoutError(f"{name}: expected it beside --prompts alone")
         pipeline, described, result = _generate(arguments, console)
         _save(arguments, pipeline, described, result)
+    except PromptsError as error:
+        for line in error.lines():
+            print(f"error: {line}", file=sys.stderr)
+        return 2
     except (
         *(PromptError, PlanError, ConditionError, SettingsError),
         *(BundleError, BackendError, OutputError, LayoutError),

@@ -206,7 +206,16 @@ class Pipeline:
         )
         return Result(image, decoded.tokens, described.plan, settings, trace, stats)
 
-    def load_condition(self, path: Path) -> Condition:
+    def check_prompt(self, prompt: str) -> None:
+        """Check a prompt as far as that is cheap; describing it may still find more.
+
+        Raises:
+            PromptError: the prompt is not understood.
+            ConditionError: no prompt at all can be described, such as without a text model.
+        """
+        self.front_end.check(prompt)
+
+    def load_condition(self, path: Path | str) -> Condition:
         """Read a condition, or semantic ids of which the bundle's TA-Tok makes one, from an npz file.
 
         Raises:

@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
 
@@ -16,7 +15,9 @@ from rich.table import Table
 
 import engines
 from engines.bundle.manifest import Manifest
+from engines.command_line import command
 from engines.demo_bundle import bundle_path
+from engines.paths import user_path
 from export.bundle_from_models import BuildError, build_bundle, neighbour_table
 from export.compare import ToleranceError
 from export.demo_evidence import demo_evidence
@@ -61,17 +62,17 @@ def _arguments() -> argparse.Namespace:
         help="the trained demo, or random models on small grids for the conformance suite; default: demo",
     )
     parser.add_argument("--family", choices=PUBLISHED_FAMILIES, help="build from published checkpoints of this family")
-    parser.add_argument("--target", type=Path, metavar="FILE", help="checkpoint of the highest resolution")
+    parser.add_argument("--target", type=user_path, metavar="FILE", help="checkpoint of the highest resolution")
     parser.add_argument(
         "--drafter",
-        type=Path,
+        type=user_path,
         action="append",
         default=[],
         metavar="FILE",
         help="checkpoint of a coarser resolution; may be repeated, descending",
     )
-    parser.add_argument("--vq", type=Path, metavar="FILE", help="the tokenizer's checkpoint")
-    parser.add_argument("--ta-tok", type=Path, metavar="FILE", help="Tar's image tokenizer, for prompts and ids")
+    parser.add_argument("--vq", type=user_path, metavar="FILE", help="the tokenizer's checkpoint")
+    parser.add_argument("--ta-tok", type=user_path, metavar="FILE", help="Tar's image tokenizer, for prompts and ids")
     parser.add_argument("--semantic-ids", type=int, metavar="N", help="of an image of Tar's: 729 (default), 169 or 81")
     parser.add_argument(
         "--pixels",
@@ -89,12 +90,14 @@ def _arguments() -> argparse.Namespace:
         "TensorRT that is installed",
     )
     parser.add_argument(
-        "--out", type=Path, help="the bundle's folder; default bundles/MODELS-PRECISION, or bundles/FAMILY-PRECISION"
+        "--out",
+        type=user_path,
+        help="the bundle's folder; default bundles/MODELS-PRECISION, or bundles/FAMILY-PRECISION",
     )
     for name in ("up", "down"):
         parser.add_argument(
             f"--{name}-sampler",
-            type=Path,
+            type=user_path,
             action="append",
             default=[],
             metavar="FILE",
@@ -182,6 +185,7 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+@command
 def main() -> int:
     """Build a bundle and print what is in it."""
     arguments = _arguments()

@@ -4,6 +4,7 @@ What the real ones need of memory and time can be measured with them where no do
 """
 
 import argparse
+import errno
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,9 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
+from engines.command_line import command
+from engines.paths import user_path
+from engines.whole_files import make_folder, write_whole
 from export.published import PublishedFamily
 from reference.checkpoints.ta_tok import TATokConfig, TATokDecoder
 from reference.checkpoints.vq import VQ_16, VQTokenizer
@@ -58,11 +62,22 @@ def _content(family: PublishedFamily, config: TransformerConfig, seed: int) -> d
     return {"model": {"name": "llama-abs-LP", "args": {"cls_token_num": config.prefix_length}, "sd": tensors}}
 
 
+def _save(content: dict[str, Any], path: Path) -> None:
+    def write(beside: Path) -> None:
+        try:
+            torch.save(content, beside)
+        except RuntimeError as error:  # torch's own writer says so of a disk that is full
+            raise OSError(errno.EIO, " ".join(str(error).split())[:120], str(path)) from None
+
+    write_whole(path, write)
+
+
+@command
 def main() -> int:
     """Write the files."""
     parser = argparse.ArgumentParser(prog="python -m export.full_size", description=__doc__)
     parser.add_argument("--family", choices=get_args(PublishedFamily), required=True)
-    parser.add_argument("--out", type=Path, required=True, help="folder; about 7 GB")
+    parser.add_argument("--out", type=user_path, required=True, help="folder; about 7 GB")
     arguments = parser.parse_args()
     out: Path = arguments.out
     names = {
@@ -70,13 +85,13 @@ def main() -> int:
         "tar": {16: "ar_dtok_lp_256px.pth", 64: "ar_dtok_lp_1024px.pth"},
     }[arguments.family]
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        make_folder(out)
         for side, name in track(names.items(), description="transformers"):
-            torch.save(_content(arguments.family, _transformer(arguments.family, side), SEED + side), out / name)
-        torch.save({"model": random_tensors(shapes_of(lambda: VQTokenizer(VQ_16)), SEED)}, out / "vq_ds16_t2i.pt")
+            _save(_content(arguments.family, _transformer(arguments.family, side), SEED + side), out / name)
+        _save({"model": random_tensors(shapes_of(lambda: VQTokenizer(VQ_16)), SEED)}, out / "vq_ds16_t2i.pt")
         if arguments.family == "tar":
             shapes = shapes_of(lambda: TATokDecoder(TATokConfig(), PREFIXES["tar"]))
-            torch.save({"model": {"args": {}, "sd": random_tensors(shapes, SEED)}}, out / "ta_tok.pth")
+            _save({"model": {"args": {}, "sd": random_tensors(shapes, SEED)}}, out / "ta_tok.pth")
     except OSError as error:
         print(f"error: {error.filename or out}: cannot write it: {error.strerror or error}", file=sys.stderr)
         return 2

@@ -40,6 +40,7 @@ def save_weights(
     tensors = {name: value.detach().to(dtype).contiguous() for name, value in module.state_dict().items()}
     # One entry: safetensors writes several in whatever order its hash map holds them, and the bytes would vary.
     metadata = {type(config).__name__: json.dumps(dataclasses.asdict(config))}
+    path = path.resolve()  # a symbolic link stays one
     beside = path.with_name(path.name + ".partial")
     save_file(tensors, beside, metadata)
     beside.replace(path)

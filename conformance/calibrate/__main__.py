@@ -20,7 +20,11 @@ from conformance.calibrate.figure import draw_frontier
 from conformance.calibrate.measure import Meter
 from conformance.calibrate.prompts import PromptFileError, read_prompts
 from conformance.calibrate.search import Candidate, Measured, Sample, choose, search
+from engines.bundle.manifest import MANIFEST_NAME
 from engines.bundle.settings import write_settings
+from engines.command_line import command
+from engines.paths import user_path
+from engines.whole_files import check_writable
 
 # The middle first: what a short budget leaves untried is then the outside of the grid, and no radius.
 TAUS = (0.2, 0.05, 0.5)
@@ -31,8 +35,8 @@ KEEP = {"scene": 0.02, "likelihood": 0.1}
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m conformance.calibrate", description=__doc__)
-    parser.add_argument("--bundle", type=Path, required=True)
-    parser.add_argument("--prompts", type=Path, required=True, help="text file, a prompt a line")
+    parser.add_argument("--bundle", type=user_path, required=True)
+    parser.add_argument("--prompts", type=user_path, required=True, help="text file, a prompt a line")
     parser.add_argument("--budget", type=float, required=True, metavar="MINUTES")
     parser.add_argument("--mode", choices=("serial", "parallel"), default="parallel")
     parser.add_argument("--by", choices=tuple(KEEP), default="scene", help="what agreement means")
@@ -42,7 +46,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--text-model", metavar="NAME", help="folder or name of flan-t5-xl or of Tar's language model")
     parser.add_argument(
         "--figure",
-        type=Path,
+        type=user_path,
         help="PNG of the frontier; default: calibration.png beside the prompts, none with --dry-run",
     )
     parser.add_argument("--dry-run", action="store_true", help="write nothing but what --figure asks for")
@@ -80,6 +84,27 @@ def _print_table(measured: list[Measured], meter: Meter, chosen: Measured | None
     console.print(table)
 
 
+def _figure(arguments: argparse.Namespace) -> Path | None:
+    """Return where the figure goes; None for nowhere.
+
+    Raises:
+        PromptFileError: what will be written cannot be.
+    """
+    figure: Path | None = arguments.figure
+    if figure is None and not arguments.dry_run:
+        figure = arguments.prompts.with_name("calibration.png")
+    manifest = None if arguments.dry_run else arguments.bundle / MANIFEST_NAME
+    for path in (figure, manifest):
+        try:
+            if path is not None:
+                check_writable(path)
+        except OSError as error:
+            raise PromptFileError(f"{path}: cannot write it: {error.strerror or error}") from None
+    if figure is not None and figure.suffix.lower() != ".png":
+        raise PromptFileError(f"{figure}: expected a file name that ends in .png, got {figure.suffix!r}")
+    return figure
+
+
 def _run(arguments: argparse.Namespace, console: Console) -> int:
     prompts = read_prompts(arguments.prompts, str)
     pipeline = engines.load(arguments.bundle, arguments.backend, arguments.threads, arguments.text_model)
@@ -88,6 +113,7 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:
         raise PromptFileError("by: expected likelihood, since scenes are the demo's, got scene")
     if is_demo:  # what its grammar does not understand is told with its line
         prompts = read_prompts(arguments.prompts)
+    figure = _figure(arguments)
     meter = Meter(pipeline, prompts, arguments.mode, arguments.by)
     lost = KEEP[arguments.by] if arguments.keep is None else arguments.keep
     started, seconds = time.monotonic(), 60 * arguments.budget
@@ -116,9 +142,6 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:
         console.print(f"{skipped} of {len(measured)} candidates were not reached within the budget")
     autoregressive = mean(item.result.stats.seconds for item in meter.baselines.values())
     console.print(f"autoregressive: {autoregressive:.2f} s an image")
-    figure = arguments.figure
-    if figure is None and not arguments.dry_run:
-        figure = arguments.prompts.with_name("calibration.png")
     if figure is not None:
         draw_frontier(measured, chosen, -lost, autoregressive, figure)
         console.print(f"wrote {figure}")
@@ -132,6 +155,7 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:
     return 0
 
 
+@command
 def main() -> int:
     """Search, show the frontier, and write the choice into the bundle."""
     arguments = _arguments()

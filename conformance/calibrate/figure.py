@@ -1,11 +1,13 @@
 """The frontier of a calibration: speed against agreement."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import matplotlib
 
 from conformance.calibrate.search import Measured
+from engines.whole_files import write_whole
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
@@ -46,5 +48,5 @@ def draw_frontier(
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)
     figure.tight_layout()
-    figure.savefig(path, dpi=110)
+    write_whole(path, partial(figure.savefig, dpi=110))
     pyplot.close(figure)

@@ -11,6 +11,9 @@ from conformance.mutants.catalogue import MUTANTS
 from conformance.mutants.mutant import Kill, Mutant, kills, laws_of
 from conformance.subject import SubjectError
 from conformance.targets import open_target, preset_target
+from engines.command_line import command
+from engines.paths import user_path
+from engines.whole_files import check_writable, write_text_whole
 
 HEAD = """# Mutants
 
@@ -39,23 +42,28 @@ def row(mutant: Mutant, found: list[Kill]) -> str:
     return f"| {mutant.name} | {mutant.rule} | {laws} | {said} |\n"
 
 
+@command
 def main() -> int:
     """Write the table; 1 where a mutant lives."""
     parser = argparse.ArgumentParser(prog="python -m conformance.mutants", description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="a Markdown file")
+    parser.add_argument("--out", type=user_path, required=True, help="a Markdown file")
     out: Path = parser.parse_args().out
     torch.set_num_threads(1)
     try:
+        check_writable(out)
         subject = open_target(preset_target("minimal", "fp32"))
     except SubjectError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {out}: {error.strerror or error}", file=sys.stderr)
         return 2
     found = [(mutant, kills(mutant, subject, laws_of(mutant.rule))) for mutant in track(MUTANTS, "mutants")]
     living = [mutant.name for mutant, killed in found if not killed]
     text = HEAD + "".join(row(mutant, killed) for mutant, killed in found)
     text += f"\n{len(found) - len(living)} of {len(found)} are found.\n"
     try:
-        out.write_text(text, encoding="utf-8")
+        write_text_whole(out, text)
     except OSError as error:
         print(f"error: {out}: {error.strerror or error}", file=sys.stderr)
         return 2

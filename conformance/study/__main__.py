@@ -8,7 +8,6 @@ Run again with the same --out, it draws only what is missing.
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from rich.console import Console
@@ -23,7 +22,10 @@ from conformance.study.report import write_report
 from conformance.study.rows import Row, RowLog, Scene, StudyError, read_rows, sole_writer
 from conformance.study.summary import Results
 from conformance.study.variants import SECTIONS, Variant, identity, variants_of
+from engines.command_line import command
 from engines.demo_bundle import demo_bundle_path
+from engines.paths import user_path
+from engines.whole_files import make_folder
 from reference import demo
 
 SWEEP_PER_TASK, CONFIRM_PER_TASK = 10, 160
@@ -31,8 +33,8 @@ SWEEP_PER_TASK, CONFIRM_PER_TASK = 10, 160
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m conformance.study", description=__doc__)
-    parser.add_argument("--bundle", type=Path, default=demo_bundle_path("fp32"), help="default: %(default)s")
-    parser.add_argument("--out", type=Path, required=True, help="folder of rows and report; resumes there")
+    parser.add_argument("--bundle", type=user_path, default=demo_bundle_path("fp32"), help="default: %(default)s")
+    parser.add_argument("--out", type=user_path, required=True, help="folder of rows and report; resumes there")
     parser.add_argument(
         "--per-task", type=int, help="held-out prompts of each of the six tasks; default: 10, with --confirm 160"
     )
@@ -132,6 +134,7 @@ def _results(arguments: argparse.Namespace, identities: dict[tuple[str, str], st
     return Results(by_identity, Distances(features, arguments.resamples), identities)
 
 
+@command
 def main() -> int:
     """Draw what is missing, then write the report of everything in the folder."""
     arguments = _arguments()
@@ -142,7 +145,7 @@ def main() -> int:
         everything = variants_of()
         identities, missing = _identities([*everything, *fixed_variants()], pipeline)
         if not arguments.report_only:
-            arguments.out.mkdir(parents=True, exist_ok=True)
+            make_folder(arguments.out)
             with sole_writer(arguments.out):
                 _draw(arguments, asked, identities)
         # Only now: the default's passes, of which the ZipAR of equal passes follows, are those of all its prompts.

@@ -118,7 +118,7 @@ def read_rows(folder: Path) -> list[Row]:
     if len(whole) < len(content):  # a run was killed while it wrote; the next row must not continue that line
         with path.open("r+b") as file:
             file.truncate(len(whole))
-    rows = [_row(line, path, number) for number, line in enumerate(whole.splitlines(), start=1)]
+    rows = [_row(line, path, number) for number, line in enumerate(whole.split(b"\n")[:-1], start=1)]
     return list({row.key: row for row in rows}.values())
 
 

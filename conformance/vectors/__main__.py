@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +14,8 @@ from conformance.vectors.case import Stage
 from conformance.vectors.folder import VectorsError, compare, read_arrays, read_cases, write_vectors
 from conformance.vectors.function_stages import FUNCTION_STAGES
 from conformance.vectors.model_stages import model_stages
+from engines.command_line import command
+from engines.paths import user_path
 
 SEED = 2601
 MOST_TOLD = 20
@@ -24,12 +25,12 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m conformance.vectors", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     write = commands.add_parser("write", help="write cases of every stage: manifest.json, inputs and answers")
-    write.add_argument("--out", type=Path, required=True, help="a new folder")
+    write.add_argument("--out", type=user_path, required=True, help="a new folder")
     write.add_argument("--functions-only", action="store_true", help="without the stages that need models")
     check = commands.add_parser("check", help="hold a folder of answers against the right ones")
-    check.add_argument("--vectors", type=Path, required=True, help="what `write` wrote")
+    check.add_argument("--vectors", type=user_path, required=True, help="what `write` wrote")
     check.add_argument(
-        "--answers", type=Path, required=True, help="your files: STAGE/CASE.npz, an array for each output"
+        "--answers", type=user_path, required=True, help="your files: STAGE/CASE.npz, an array for each output"
     )
     check.add_argument("--stages", nargs="+", metavar="STAGE", help="only these; default: all")
     return parser.parse_args()
@@ -84,6 +85,7 @@ def _check(arguments: argparse.Namespace, console: Console) -> int:
     return 1 if lines else 0
 
 
+@command
 def main() -> int:
     """Write vectors, or check answers; 0 is right, 1 wrong, 2 a request that cannot be used."""
     arguments = _arguments()

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-import shutil
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -43,11 +43,13 @@ def write_vectors(folder: Path, stages: Sequence[Stage], told: dict[str, Any], s
     Raises:
         VectorsError: something is there already.
     """
+    folder = Path(os.path.realpath(folder))  # where a link leads that leads nowhere yet
     if folder.exists():
         raise VectorsError(f"{folder}: expected a new folder, found something there; take another name")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
+        beside = Path(temporary) / folder.name  # with the mode that every folder has here
+        beside.mkdir()
         entries = []
         for stage in stages:
             for index, vector in enumerate(stage.vectors(np.random.default_rng([seed, len(stage.name)]))):
@@ -74,11 +76,7 @@ def write_vectors(folder: Path, stages: Sequence[Stage], told: dict[str, Any], s
         }
         manifest = {"format_version": FORMAT_VERSION, **told, "stages": described, "cases": entries}
         (beside / MANIFEST_NAME).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-        beside.chmod(0o755)
         beside.rename(folder)
-    except BaseException:
-        shutil.rmtree(beside, ignore_errors=True)
-        raise
     return len(entries)
 
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from engines.paths import expanded
 from engines.whole_files import write_bytes_whole
 
 VARIABLE = "MULO_SD_CACHE"
@@ -21,7 +22,7 @@ def cache_folder(environment: Mapping[str, str] = os.environ) -> Path | None:
     """Return the user's folder for what can be made again; None where MULO_SD_CACHE is empty, or there is no home."""
     chosen = environment.get(VARIABLE)
     if chosen is not None:
-        return Path(chosen) if chosen else None
+        return expanded(chosen) if chosen else None
     base = environment.get("XDG_CACHE_HOME", "")
     if Path(base).is_absolute():
         return Path(base) / "mulo-sd"

@@ -20,7 +20,10 @@ from engines.bench.defaults import ACCEPTANCES, PROMPTS, QUICK_PROMPTS, QUICK_RE
 from engines.bench.errors import BenchError
 from engines.bench.modes import MODE_NAMES
 from engines.bundle import BundleError
+from engines.command_line import command
+from engines.paths import user_path
 from engines.settings import SettingsError
+from engines.whole_files import check_writable
 
 PRECISIONS, KERNELS = ("fp32", "fp16", "bf16"), ("triton", "torch")
 # A table on a terminal that is narrower wraps; in a file it would be cut.
@@ -31,13 +34,17 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m engines.bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", type=Path, default=Path("bench"), help="folder of the results; default: %(default)s")
+    parser.add_argument(
+        "--out", type=user_path, default=Path("bench"), help="folder of the results; default: %(default)s"
+    )
     parser.add_argument("--repeat", type=int, help=f"repetitions; default: {REPEAT}, with --quick {QUICK_REPEAT}")
     parser.add_argument(
         "--prompts", type=int, help=f"held-out prompts; default: {PROMPTS}, with --quick {QUICK_PROMPTS}"
     )
     parser.add_argument("--modes", nargs="+", metavar="MODE", help=f"of {', '.join(MODE_NAMES)}; default: all")
-    parser.add_argument("--bundle", type=Path, help="default: the demo bundle in fp32, built first if there is none")
+    parser.add_argument(
+        "--bundle", type=user_path, help="default: the demo bundle in fp32, built first if there is none"
+    )
     parser.add_argument("--backend", default="ort", help="as for engines.load; default: %(default)s")
     parser.add_argument("--threads", type=int, help="of the CPU; default: the runtimes' choice")
     parser.add_argument("--seed", type=int, default=0, help="of the order, and with --shape of all that is random")
@@ -50,8 +57,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--device", help="with --shape, as PyTorch names it; default: cuda")
     parser.add_argument("--precision", choices=PRECISIONS, help="with --shape; default: bf16")
     parser.add_argument("--kernels", choices=KERNELS, help="with --shape; default: triton on cuda, else torch")
-    parser.add_argument("--check", type=Path, metavar="FILE", help="compare with what is expected; write no results")
-    parser.add_argument("--record", type=Path, metavar="FILE", help="write what --check expects, and no results")
+    parser.add_argument(
+        "--check", type=user_path, metavar="FILE", help="compare with what is expected; write no results"
+    )
+    parser.add_argument("--record", type=user_path, metavar="FILE", help="write what --check expects, and no results")
     return parser.parse_args()
 
 
@@ -90,8 +99,11 @@ def _check(arguments: argparse.Namespace) -> None:
     for path in (arguments.out, arguments.record):
         if path is not None and not checks and path.exists() and not path.is_dir():
             raise BenchError(f"--out: expected a folder, got the file {path}")
-    if arguments.record is not None and (arguments.record.is_dir() or not arguments.record.resolve().parent.is_dir()):
-        raise BenchError(f"--record: expected a file in a folder that exists, got {arguments.record}")
+    if arguments.record is not None:
+        try:
+            check_writable(arguments.record)
+        except OSError as error:
+            raise BenchError(f"--record: {error.strerror or error}; got {arguments.record}") from None
     missing = [name for name in ("torch", "matplotlib", "reference") if importlib.util.find_spec(name) is None]
     if missing:
         raise BenchError(f"expected {', '.join(missing)} to compare with; install the extra `mulo-sd[bench]`")
@@ -123,6 +135,7 @@ def _run(arguments: argparse.Namespace, console: Console, errors: Console) -> No
         run_demo(arguments, console, lambda total: _progress(errors, total))
 
 
+@command
 def main() -> int:
     """Measure, print, and write what was measured."""
     arguments = _arguments()

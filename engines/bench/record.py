@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from engines.whole_files import write_bytes_whole
+from engines.whole_files import make_folder, write_bytes_whole
 
 RECORD_NAME = "bench.json"
 _PACKAGES = ("mulo-sd", "numpy", "onnxruntime", "torch", "triton")
@@ -66,12 +66,12 @@ class Record:
 
     def write(self) -> None:
         """Write the record whole."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         text = json.dumps(self.content, indent=1, allow_nan=False) + "\n"
         write_bytes_whole(self.folder / RECORD_NAME, text.encode())
 
     def write_figure(self, name: str, content: bytes) -> Path:
         """Write a figure beside the record and return its path."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         write_bytes_whole(self.folder / name, content)
         return self.folder / name

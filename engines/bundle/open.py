@@ -19,6 +19,7 @@ from engines.bundle.manifest import (
     Manifest,
     TransformerEntry,
 )
+from engines.paths import expanded
 
 _GRAPHS = ("decoder", "sampler", "acceptance")
 REBUILD = "build the bundle again with `python -m export.build --force`"
@@ -142,7 +143,7 @@ def open_bundle(path: Path | str) -> Bundle:
     Raises:
         BundleError: no bundle, a newer schema, a missing file, another size or hash.
     """
-    folder = Path(path)
+    folder = expanded(path)
     manifest = _read_manifest(folder / MANIFEST_NAME)
     unknown = [number for number in manifest.settings.model_numbers if number >= len(manifest.models)]
     if unknown:

@@ -1,13 +1,13 @@
 """Write decode settings into a bundle."""
 
 import json
-import os
-import tempfile
 from pathlib import Path
 
 from engines.bundle.manifest import MANIFEST_NAME, Manifest
 from engines.bundle.open import open_bundle
+from engines.paths import expanded
 from engines.settings import Settings
+from engines.whole_files import write_text_whole
 
 
 def write_settings(folder: Path | str, settings: Settings) -> None:
@@ -20,14 +20,7 @@ def write_settings(folder: Path | str, settings: Settings) -> None:
     Raises:
         BundleError: the folder holds no bundle that can be opened.
     """
+    folder = expanded(folder)
     content = json.loads(open_bundle(folder).manifest.model_dump_json()) | {"settings": settings.model_dump()}
     text = Manifest.model_validate(content).model_dump_json(indent=1) + "\n"
-    descriptor, beside = tempfile.mkstemp(prefix=".manifest-", dir=folder)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(beside).chmod(0o644)
-        Path(beside).replace(Path(folder) / MANIFEST_NAME)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise
+    write_text_whole(folder / MANIFEST_NAME, text)

@@ -8,6 +8,7 @@ from engines.conditions.demo import DemoFrontEnd
 from engines.conditions.file import load_condition, save_condition
 from engines.conditions.front_end import Described, FrontEnd
 from engines.conditions.semantic import SemanticFrontEnd
+from engines.paths import expanded
 
 __all__ = ["Described", "FrontEnd", "SemanticFrontEnd", "front_end_for", "load_condition", "save_condition"]
 
@@ -23,6 +24,8 @@ def front_end_for(bundle: Bundle, backend: Backend, text_model: str | None) -> F
     Raises:
         BundleError: the bundle was built for another prompt grammar than this version's.
     """
+    if text_model is not None and text_model.startswith("~"):
+        text_model = str(expanded(text_model))
     kind = bundle.manifest.target.condition
     if kind == "caption":
         return CaptionFrontEnd(bundle, text_model)

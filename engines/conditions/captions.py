@@ -3,8 +3,9 @@
 from engines.bundle import Bundle
 from engines.condition import Condition, ConditionError
 from engines.conditions.front_end import Described
-from engines.conditions.text_models import CaptionEncoder
-from engines.prompts import Plan, PlanError
+from engines.conditions.text_models import MAX_CAPTION_CHARACTERS, CaptionEncoder, cleaned
+from engines.prompts import Plan, PlanError, PromptError
+from engines.text import check_text, shows_nothing
 
 
 class CaptionFrontEnd:
@@ -14,14 +15,24 @@ class CaptionFrontEnd:
         self.entry = bundle.manifest.target
         self.encoder = CaptionEncoder(text_model) if text_model else None
 
-    def describe(self, prompt: str, seed: int, plan: Plan | None) -> Described:
-        """Encode a caption; no plan is known here, and the seed has no part in it."""
-        if plan is not None:
-            raise PlanError("plan: expected none, since these models take captions alone")
+    def check(self, prompt: str) -> None:
+        """Clean a caption and see whether something is left."""
+        self._encoder()
+        check_text(prompt, most=MAX_CAPTION_CHARACTERS)
+        if shows_nothing(cleaned(prompt)):
+            raise PromptError(f"prompt: nothing is left of {prompt[:40]!r} once it is cleaned as in training")
+
+    def _encoder(self) -> CaptionEncoder:
         if self.encoder is None:
             raise ConditionError(
                 "prompt: this bundle takes what flan-t5-xl makes of a caption; give its folder or name with "
                 "--text-model, or features with --condition"
             )
-        features, shown = self.encoder.features(prompt, self.entry.prefix_length)
+        return self.encoder
+
+    def describe(self, prompt: str, seed: int, plan: Plan | None) -> Described:
+        """Encode a caption; no plan is known here, and the seed has no part in it."""
+        if plan is not None:
+            raise PlanError("plan: expected none, since these models take captions alone")
+        features, shown = self._encoder().features(prompt, self.entry.prefix_length)
         return Described(Condition(features, shown=shown))

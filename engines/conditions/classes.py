@@ -19,7 +19,7 @@ MAX_NAME_CHARACTERS = 200
 def imagenet_names() -> tuple[tuple[str, ...], ...]:
     """Return the names of every class of ImageNet-1k, in its order: the lemmas that WordNet has for its synset."""
     text = files("engines.conditions").joinpath("imagenet_classes.txt").read_text(encoding="utf-8")
-    return tuple(tuple(name.strip() for name in line.split(",")) for line in text.splitlines())
+    return tuple(tuple(name.strip() for name in line.split(",")) for line in text.split("\n") if line)
 
 
 class ClassFrontEnd:
@@ -32,6 +32,10 @@ class ClassFrontEnd:
     def classes(self) -> int:
         """How many there are; the null class comes after them."""
         return 0 if self.null is None else int(self.null[0, 0])
+
+    def check(self, prompt: str) -> None:
+        """Find a class."""
+        self.number(prompt)
 
     def describe(self, prompt: str, seed: int, plan: Plan | None) -> Described:
         """Find a class by number or name; no plan is known here, and the seed has no part in it."""

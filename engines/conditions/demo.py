@@ -31,6 +31,10 @@ class DemoFrontEnd:
                 "build the bundle again with `python -m export.build --force`"
             )
 
+    def check(self, prompt: str) -> None:
+        """Parse a prompt."""
+        parse(prompt)
+
     def describe(self, prompt: str, seed: int, plan: Plan | None) -> Described:
         """Parse a prompt; plan its objects where no plan is given."""
         parsed = parse(prompt)

@@ -8,20 +8,26 @@ from numpy.typing import NDArray
 
 from engines.condition import Condition, ConditionError
 from engines.npz import NpzError, read_npz
+from engines.paths import expanded
+from engines.whole_files import write_whole
 
 MAX_BYTES = 64 * 2**20  # of its arrays
 NAMES = {"condition", "uncond", "shown", "ids"}
 
 
-def save_condition(condition: Condition, path: Path) -> None:
+def save_condition(condition: Condition, path: Path | str) -> None:
     """Write a condition as npz."""
     parts = {"condition": condition.cond, "uncond": condition.uncond, "shown": condition.shown}
     there: dict[str, Any] = {name: value for name, value in parts.items() if value is not None}
-    with path.open("wb") as file:
-        np.savez(file, **there)
+
+    def write(beside: Path) -> None:
+        with beside.open("wb") as file:
+            np.savez(file, **there)
+
+    write_whole(Path(path), write)
 
 
-def load_condition(path: Path) -> Condition | NDArray[np.int64]:
+def load_condition(path: Path | str) -> Condition | NDArray[np.int64]:
     """Read a condition, or the semantic ids that one is made from.
 
     The file holds `condition` ([P, fields or width]) with `uncond` and `shown` where there are any, or `ids` ([P]).
@@ -30,7 +36,7 @@ def load_condition(path: Path) -> Condition | NDArray[np.int64]:
         ConditionError: no such file, not npz, or other arrays.
     """
     try:
-        arrays = read_npz(path, MAX_BYTES)
+        arrays = read_npz(expanded(path), MAX_BYTES)
     except NpzError as error:
         raise ConditionError(str(error)) from None
     if set(arrays) == {"ids"}:

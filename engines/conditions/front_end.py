@@ -21,6 +21,15 @@ class Described(NamedTuple):
 class FrontEnd(Protocol):
     """Turns prompts into conditions."""
 
+    def check(self, prompt: str) -> None:
+        """Check a prompt as far as that is cheap: what a run over thousands finds out before it draws the first.
+
+        Raises:
+            PromptError: the prompt is not understood.
+            ConditionError: no prompt at all can be described, such as without a text model.
+        """
+        ...
+
     def describe(self, prompt: str, seed: int, plan: Plan | None) -> Described:
         """Describe a prompt.
 

@@ -8,8 +8,9 @@ from engines.bundle import Bundle
 from engines.bundle.manifest import SEMANTIC_FEATURES
 from engines.condition import Condition, ConditionError
 from engines.conditions.front_end import Described
-from engines.conditions.text_models import SemanticLanguageModel
+from engines.conditions.text_models import MAX_CAPTION_CHARACTERS, SemanticLanguageModel
 from engines.prompts import Plan, PlanError
+from engines.text import check_text
 
 
 class SemanticFrontEnd:
@@ -19,17 +20,25 @@ class SemanticFrontEnd:
         self.bundle, self.backend = bundle, backend
         self.language_model = SemanticLanguageModel(text_model) if text_model else None
 
-    def describe(self, prompt: str, seed: int, plan: Plan | None) -> Described:
-        """Ask for semantic ids, which the seed decides; no plan is known here."""
-        if plan is not None:
-            raise PlanError("plan: expected none, since Tar plans an image itself")
+    def check(self, prompt: str) -> None:
+        """See whether there is a text, and somebody to ask."""
+        self._language_model()
+        check_text(prompt, most=MAX_CAPTION_CHARACTERS)
+
+    def _language_model(self) -> SemanticLanguageModel:
         if self.language_model is None:
             raise ConditionError(
                 "prompt: this bundle takes what Tar's language model answers; give its folder or name with "
                 "--text-model, or ids or features with --condition"
             )
+        return self.language_model
+
+    def describe(self, prompt: str, seed: int, plan: Plan | None) -> Described:
+        """Ask for semantic ids, which the seed decides; no plan is known here."""
+        if plan is not None:
+            raise PlanError("plan: expected none, since Tar plans an image itself")
         count = self.bundle.manifest.target.prefix_length
-        return Described(self.from_ids(self.language_model.ids(prompt, count, seed)))
+        return Described(self.from_ids(self._language_model().ids(prompt, count, seed)))
 
     def from_ids(self, ids: NDArray[np.int64]) -> Condition:
         """Return the condition that semantic ids, Int64[P], are.

@@ -1,13 +1,15 @@
 """A plan: the coarse layout of a prompt's objects, which can be shown, edited and given back."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from engines.paths import expanded
 from engines.prompts.grammar import Prompt
 from engines.prompts.vocabulary import MAX_OBJECTS, POSITION_BINS, RADII, Colour, Shape, centre_from_bin
+from engines.text_files import TextFileError, read_text, strict_json
+from engines.whole_files import write_text_whole
 
 MAX_PLAN_BYTES = 64 * 1024
 PositionBin = Annotated[int, Field(ge=0, lt=POSITION_BINS, strict=True)]
@@ -79,27 +81,29 @@ def check_plan(plan: Plan, prompt: Prompt) -> None:
             raise PlanError(f"plan: object 0 should be {prompt.relation} object 1, its bins say otherwise; edit them")
 
 
-def load_plan(path: Path) -> Plan:
+def load_plan(path: Path | str) -> Plan:
     """Read a plan from a JSON file.
 
     Raises:
         PlanError: the file is missing, too large, not JSON, or not a plan.
     """
+    path = expanded(path)
     try:
-        if path.stat().st_size > MAX_PLAN_BYTES:
-            raise PlanError(f"{path}: expected a plan of at most {MAX_PLAN_BYTES} bytes, got {path.stat().st_size}")
-        return Plan.model_validate(json.loads(path.read_text(encoding="utf-8-sig")))
+        text = read_text(path, MAX_PLAN_BYTES, "a plan")
+        content = strict_json(text, with_constants=True)
+    except TextFileError as error:
+        raise PlanError(str(error)) from None
+    except ValueError as error:
+        reason = f": {error}" if str(error).startswith("it ") else ""
+        raise PlanError(f"{path}: expected a plan as JSON, got: not JSON{reason}") from None
+    try:
+        return Plan.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = " ".join(".".join(str(part) for part in first["loc"]).split())[:60] or "the whole file"
         raise PlanError(f"{path}: not a plan: {where}: {first['msg']}; see docs/demo.md for the format") from None
-    except (OSError, ValueError, RecursionError) as error:
-        if isinstance(error, PlanError):
-            raise
-        reason = error.strerror if isinstance(error, OSError) else "not JSON"
-        raise PlanError(f"{path}: expected a plan as JSON, got: {reason}") from None
 
 
-def save_plan(plan: Plan, path: Path) -> None:
+def save_plan(plan: Plan, path: Path | str) -> None:
     """Write a plan as JSON, for a person to edit."""
-    path.write_text(plan.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    write_text_whole(Path(path), plan.model_dump_json(indent=2) + "\n")

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import permutations
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,9 +17,12 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from engines.command_line import command
+from engines.paths import user_path
 from engines.prompts.grammar import Prompt
 from engines.prompts.plan import Plan, PlanError, check_plan
 from engines.prompts.vocabulary import TASKS
+from engines.whole_files import check_writable, write_text_whole
 from reference.demo.evaluate import prompt_holds
 from reference.demo.scenes import Scene, held_out_scenes
 from reference.demo.weights import SHIPPED
@@ -141,15 +143,19 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--scenes", type=int, default=2000, help=f"rounded up to a multiple of {len(TASKS)}, one part a task"
     )
-    parser.add_argument("--json", type=Path, help="write the figures into this file too")
+    parser.add_argument("--json", type=user_path, help="write the figures into this file too")
     arguments = parser.parse_args()
     if arguments.scenes < 1:
         parser.error(f"--scenes: expected at least 1, got {arguments.scenes}")
-    if arguments.json and not arguments.json.parent.is_dir():
-        parser.error(f"--json: expected a file in an existing folder, got {arguments.json}")
+    if arguments.json:
+        try:
+            check_writable(arguments.json)
+        except OSError as error:
+            parser.error(f"--json: {arguments.json}: cannot write it: {error.strerror or error}")
     return arguments
 
 
+@command
 def main() -> int:
     """Measure, print, and return 1 where an accuracy stays below its bar."""
     arguments = _arguments()
@@ -172,7 +178,7 @@ def main() -> int:
             },
             "psnr_db": {f"{size}px": value for size, value in psnr_db.items()},
         }
-        arguments.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        write_text_whole(arguments.json, json.dumps(figures, indent=2) + "\n")
     below = {name: bar for name, bar in BARS.items() if accuracy[name]["overall"].accuracy < bar}
     for name, bar in below.items():
         print(f"{name}: expected an accuracy of at least {bar:.1%}", file=sys.stderr)

@@ -8,14 +8,17 @@ import argparse
 import dataclasses
 import sys
 import time
-from pathlib import Path
+from functools import partial
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import torch
 from PIL import Image
 from rich.console import Console
 
+from engines.command_line import command
+from engines.paths import user_path
 from engines.prompts import PromptError
+from engines.whole_files import check_writable, write_whole
 from reference import demo
 from reference.decode import decode
 from reference.demo.models import RECOMMENDED
@@ -59,7 +62,7 @@ def _how_to_read(hint: Any) -> dict[str, Any]:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m reference.demo.draw", description=__doc__)
     parser.add_argument("prompt", help='e.g. "a red circle left of a blue square"')
-    parser.add_argument("--out", type=Path, required=True, help="PNG to write")
+    parser.add_argument("--out", type=user_path, required=True, help="PNG to write")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, help="of the CPU; default: torch's choice")
     group = parser.add_argument_group("settings", "docs/semantics.md explains each; default: the demo's")
@@ -82,8 +85,10 @@ def _draw(arguments: argparse.Namespace, console: Console) -> None:
     out, settings = arguments.out, _settings(arguments)
     if out.suffix.lower() != ".png":
         raise RequestError(f"{out}: expected a file name that ends in .png, got {out.suffix!r}")
-    if out.is_dir() or not out.resolve().parent.is_dir():
-        raise RequestError(f"{out}: expected a file in a folder that exists; make the folder or give another path")
+    try:
+        check_writable(out)
+    except OSError as error:
+        raise RequestError(f"{out}: cannot write it: {error.strerror or error}") from None
     if not 0 <= arguments.seed < 2**64:
         raise RequestError(f"seed: expected an integer in 0..2^64 - 1, got {arguments.seed}")
     if arguments.threads is not None:
@@ -100,9 +105,7 @@ def _draw(arguments: argparse.Namespace, console: Console) -> None:
         decoded = decode(models, condition, settings, arguments.seed)
         pixels = pixels_from_images(models.tokenizer.images_from_tokens(decoded.tokens[None]))[0]
     seconds = time.perf_counter() - started
-    beside = out.with_name(f".{out.name}.partial")
-    Image.fromarray(pixels.numpy()).save(beside, format="PNG")
-    beside.replace(out)
+    write_whole(out, partial(Image.fromarray(pixels.numpy()).save, format="PNG"))
     print(f"{out}: {pixels.shape[1]} x {pixels.shape[0]} pixels, mode {settings.mode}")
     print(f"  passes (NFE): target {decoded.nfe_target}, drafter {decoded.nfe_drafter}")
     if settings.mode not in UNDRAFTED_MODES:
@@ -110,6 +113,7 @@ def _draw(arguments: argparse.Namespace, console: Console) -> None:
     print(f"  time: {seconds:.2f} s")
 
 
+@command
 def main() -> int:
     """Draw a prompt and say what it took."""
     arguments = _arguments()

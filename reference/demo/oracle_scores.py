@@ -17,6 +17,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from engines.command_line import command
+from engines.paths import user_path
 from reference import demo
 from reference.demo.evaluate import prompt_holds
 from reference.demo.scenes import Scene, held_out_scenes
@@ -79,12 +81,13 @@ def _from_files(models: Models, files: Sequence[Path]) -> Iterator[tuple[str, st
         yield str(file), str(ratio), up_sample_by(replaced, "latent", [ratio]), FINE_SIDE // ratio
 
 
+@command
 def main() -> int:
     """Print a table."""
     parser = argparse.ArgumentParser(prog="python -m reference.demo.oracle_scores", description=__doc__)
     parser.add_argument("--per-task", type=int, default=10, help="held-out scenes of each of the six tasks")
     parser.add_argument(
-        "--up-sampler", type=Path, nargs="+", metavar="FILE", help="latent ones from files, instead of the demo's"
+        "--up-sampler", type=user_path, nargs="+", metavar="FILE", help="latent ones from files, instead of the demo's"
     )
     arguments = parser.parse_args()
     if arguments.per_task < 1:

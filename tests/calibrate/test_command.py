@@ -17,10 +17,10 @@ from engines.bundle.settings import write_settings
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "expected 1 to 10000 prompts, got 0"),
-        (b"\n \n", "expected 1 to 10000 prompts, got 0"),
+        (b"", "prompts, got 0"),
+        (b"\n \n", "prompts, got 0"),
         (b"a red circle\na blue nothing\n", "line 2: "),
-        (b"\xff\xfe", "expected UTF-8 text, got other bytes"),
+        (b"\xff\xfe", "expected text in UTF-8, got UTF-16"),
         (b"a circle\n" * 200_000, "expected at most 1048576 bytes, got 1800000"),
     ],
 )
@@ -44,7 +44,7 @@ def test_prompts_are_read_in_order(tmp_path: Path) -> None:
     [
         (["--budget", "0"], "--budget: expected minutes above 0, got 0"),
         (["--budget", "1", "--keep", "-1"], "--keep: expected a number from 0 on, got -1"),
-        (["--budget", "1"], "prompts.txt: expected a text file with a prompt a line, found none"),
+        (["--budget", "1"], "prompts.txt: expected a file of prompts, found none"),
     ],
 )
 def test_wrong_arguments(tmp_path: Path, extra: list[str], message: str) -> None:

@@ -1,22 +1,18 @@
-"""Prompt files and the folders that scorers read: complete to the file name, resumed, and checked."""
+"""Prompt files and the folders that scorers read: complete to the file name, and checked."""
 
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from engines.check_layout import faults
-from engines.draw_many import Run, seeds_of, tiled
-from engines.layouts import LayoutError, Task, read_tasks
-from engines.pipeline import Pipeline, load
+from engines.draw_many import seeds_of
+from engines.layouts import LayoutError, PromptsError, read_tasks
 
 PROMPTS = ("a red circle", "two blue squares", "a star and a cross")
-QUICK = {"mode": "parallel", "drafters": (2,), "tau": 0.0, "draft_window": 2}
 
 
 def write_prompts(layout: str, folder: Path) -> Path:
@@ -66,14 +62,30 @@ def test_tasks(layout: str, tmp_path: Path) -> None:
     ("layout", "content", "samples", "told"),
     [
         ("plain", None, None, "expected a file of prompts, found none"),
-        ("plain", b"\xff\xfe\x00", None, "expected text in UTF-8"),
+        ("plain", b"\xff\xfea\x00", None, "expected text in UTF-8, got UTF-16"),
+        ("plain", b"a star\n\xe9\n", None, "line 2: expected text in UTF-8, got other bytes"),
+        ("plain", b"a star\r\n\xe2\x80\x8b\r\n", None, "line 2: it is empty"),
+        ("plain", b"a star\rtwo stars\r", None, "line 1: expected line ends of LF or CRLF, got CR alone"),
+        ("plain", b"a star\x00\n", None, "line 1: expected text without control characters"),
         ("plain", b"\n\n", None, "expected 1 to"),
         ("plain", b"a", 0, "samples: expected a number in 1"),
         ("geneval", b'{"prompt": "a"}\n{"tag": 3}\n', None, "line 2: expected an object with a prompt"),
         ("geneval", b"a red circle\n", None, "line 1: expected JSON"),
+        ("geneval", b'{"prompt": "a"}\n\n{"prompt": " "}\n', None, "line 3: it is empty"),
+        ("geneval", b'{"prompt": "a", "prompt": "b"}\n', None, "line 1: expected JSON, got: it names 'prompt' twice"),
+        ("geneval", b'{"prompt": "a", "count": NaN}\n', None, "line 1: expected JSON, got: it holds NaN"),
+        ("geneval", b'{"prompt": "a \\ud83d"}\n', None, "line 1: expected Unicode text, got half of a surrogate"),
+        ("geneval", b'{"prompt": ' + b"[" * 100_000, None, "line 1: expected JSON, got: it is nested too deeply"),
         ("dpg", b"a", None, "expected DPG-Bench's folder"),
         ("coco", b"[]", None, "expected annotations"),
         ("coco", b'{"annotations": [{"image_id": 3}]}', None, "expected annotations with image_id"),
+        ("coco", b'{"annotations": [{"image_id": true, "id": 1, "caption": "a"}]}', None, "expected annotations with"),
+        (
+            "coco",
+            b'{"annotations": [{"image_id": 7, "id": 1, "caption": " "}]}',
+            None,
+            "of image 7: it is empty",
+        ),
         ("coco", b'{"annotations": []}', 2, "samples: expected 1"),
     ],
 )
@@ -86,82 +98,65 @@ def test_wrong_prompt_files(layout: str, content: bytes | None, samples: int | N
     assert "\n" not in str(error.value)
 
 
-@pytest.fixture(scope="module")
-def pipeline(demo_bundle: Path) -> Pipeline:
-    """The demo."""
-    return load(demo_bundle)
+MARK = b"\xef\xbb\xbf"
+GENEVAL = json.dumps({"tag": "x", "prompt": "a red star", "note": "one\u2028two\x85three"}, ensure_ascii=False)
 
 
-@pytest.fixture
-def start(pipeline: Pipeline, tmp_path: Path) -> Callable[..., Run]:
-    """Begin a folder, or go on with it."""
-
-    def make(tasks: list[Task], seed: int = 3, **changes: object) -> Run:
-        return Run(pipeline, pipeline.settings(**(QUICK | changes)), seed, tasks, tmp_path / "images")
-
-    return make
-
-
-def test_a_run_goes_on_where_it_stopped(start: Callable[..., Run], tmp_path: Path) -> None:
-    """What is there is not drawn again, and the images are those of a run that was never stopped."""
-    tasks = read_tasks("dpg", write_prompts("dpg", tmp_path))
-    folder = tmp_path / "images"
-
-    def stop(done: int) -> None:
-        if done == 1:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        start(tasks).draw(stop)
-    assert sorted(path.name for path in folder.iterdir()) == ["COCOval2014_0.png", "run.json"]
-    assert list(faults(folder, tasks, None)) == ["COCOval2014_1.png: missing", "COCOval2014_2.png: missing"]
-    written = (folder / "COCOval2014_0.png").stat().st_mtime_ns
-    told: list[int] = []
-    assert start(tasks).draw(told.append) == 2
-    assert told == [1, 2, 3]
-    assert (folder / "COCOval2014_0.png").stat().st_mtime_ns == written
-    assert list(faults(folder, tasks, 128)) == []
-    run = start(tasks)
-    assert run.draw() == 0
-    # Tiles are read by rows, each with its own seed.
-    alone = [run.pipeline.draw(tasks[1].prompt, seed=3 + 4 + tile, **QUICK).image for tile in range(4)]  # type: ignore[arg-type]
-    with Image.open(folder / "COCOval2014_1.png") as drawn:
-        assert drawn.size == (256, 256)
-        assert drawn.tobytes() == tiled(alone).tobytes()
-        assert np.array_equal(np.asarray(drawn)[128:, :128], np.asarray(alone[2]))
+@pytest.mark.parametrize(
+    ("layout", "content", "prompts"),
+    [
+        ("plain", MARK + b"a red star\r\ntwo green squares\r\n", ["a red star", "two green squares"]),
+        ("plain", b"a red star\r\n\r\n \t\ntwo green squares", ["a red star", "two green squares"]),
+        ("plain", "caf\u00e9 \u2028 one\x85two\x0cthree\n".encode(), ["caf\u00e9 \u2028 one\x85two\x0cthree"]),
+        ("geneval", MARK + b'{"prompt": "a red star"}\n', ["a red star"]),
+        ("geneval", GENEVAL.encode() + b"\r\n", ["a red star"]),
+        ("coco", MARK + b'{"annotations": [{"image_id": 1, "id": 1, "caption": "a star"}]}', ["a star"]),
+    ],
+)
+def test_marks_and_line_ends(layout: str, content: bytes, prompts: list[str], tmp_path: Path) -> None:
+    """A byte-order mark is no part of a prompt, and only LF and CRLF end a line."""
+    path = tmp_path / "prompts"
+    path.write_bytes(content)
+    tasks = read_tasks(layout, path)
+    assert [task.prompt for task in tasks] == prompts
+    if layout == "geneval":
+        text = content.removeprefix(MARK).decode().rstrip("\r\n")
+        assert tasks[0].texts == {"00000/metadata.jsonl": f"{text}\n"}
 
 
-def test_several_at_once_are_the_same_images(start: Callable[..., Run], tmp_path: Path) -> None:
-    tasks = read_tasks("dpg", write_prompts("dpg", tmp_path))
-    assert start(tasks).draw(batch=3) == 3
-    run = start(tasks)
-    alone = [run.pipeline.draw(tasks[1].prompt, seed=3 + 4 + tile, **QUICK).image for tile in range(4)]  # type: ignore[arg-type]
-    with Image.open(tmp_path / "images" / "COCOval2014_1.png") as drawn:
-        assert drawn.tobytes() == tiled(alone).tobytes()
+def test_a_folder_that_other_systems_have_touched(tmp_path: Path) -> None:
+    folder = tmp_path / "prompts"
+    folder.mkdir()
+    (folder / "v1.0-1.txt").write_bytes(MARK + b"a red star\r\n")
+    (folder / "a link.txt").symlink_to("v1.0-1.txt")
+    for name in ("._v1.0-1.txt", ".DS_Store", "Thumbs.db", "desktop.ini"):
+        (folder / name).write_bytes(b"\x00\x05\x16\x07\xff")
+    tasks = read_tasks("dpg", folder)
+    assert [(task.prompt, task.images) for task in tasks] == [
+        ("a red star", ("a link.png",)),
+        ("a red star", ("v1.0-1.png",)),
+    ]
+    (folder / "w.txt").write_bytes(b" \n")
+    (folder / "x.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(PromptsError) as error:
+        read_tasks("dpg", folder)
+    assert sorted(error.value.faults) == [
+        f"{folder / 'w.txt'}: it is empty; say what to draw",
+        f"{folder / 'x.txt'}: expected text in UTF-8, got UTF-16; save it as UTF-8",
+    ]
 
 
-def test_another_run_is_refused(start: Callable[..., Run], tmp_path: Path) -> None:
-    tasks = [Task("a star", ("a.png",))]
-    start(tasks).draw()
-    for changed, told in (
-        ({"seed": 4}, "another seed"),
-        ({"tau": 0.5}, "another settings"),
-    ):
-        with pytest.raises(LayoutError, match=told):
-            start(tasks, **changed)
-    with pytest.raises(LayoutError, match="another prompts_sha256"):
-        start([Task("a cross", ("a.png",))])
-    (tmp_path / "images" / "run.json").unlink()
-    with pytest.raises(LayoutError, match="expected an empty folder"):
-        start(tasks)
-
-
-def test_a_prompt_that_is_not_understood(start: Callable[..., Run]) -> None:
-    """What was drawn before stays, and the message tells which one."""
-    run = start([Task("a star", ("a.png",)), Task("a unicorn", ("b.png",))])
-    with pytest.raises(LayoutError, match=r"prompt 2 of 2: prompt: unknown word 'unicorn'"):
-        run.draw()
-    assert (run.folder / "a.png").is_file()
+def test_all_faults_are_found_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.jsonl"
+    path.write_text('{"prompt": ""}\n{"prompt": "a star"}\nno\n' * 9)
+    with pytest.raises(PromptsError) as error:
+        read_tasks("geneval", path)
+    assert len(error.value.faults) == 18
+    assert "\n" not in str(error.value)
+    assert str(error.value).endswith("(and 17 more)")
+    lines = list(error.value.lines())
+    assert len(lines) == 11
+    assert lines[-1] == "and 8 more; 18 prompts cannot be drawn"
 
 
 def test_faults_of_every_kind(tmp_path: Path) -> None:
@@ -182,6 +177,14 @@ def test_faults_of_every_kind(tmp_path: Path) -> None:
     (folder / "00001/metadata.jsonl").write_text("{}")
     (folder / "00002/metadata.jsonl").unlink()
     (folder / "00002/samples/0004.png").write_bytes(content)
+    # What systems leave is no fault, unless a scorer takes it for an image; a link counts as what it leads to.
+    for name in (".DS_Store", "00000/Thumbs.db", "00001/._metadata.jsonl", "00002/samples/._0000.png"):
+        (folder / name).write_bytes(b"")
+    (folder / "00002/samples/0000.png").rename(tmp_path / "elsewhere.png")
+    (folder / "00002/samples/0000.png").symlink_to(tmp_path / "elsewhere.png")
+    (folder / "00002/samples/0001.png").unlink()
+    (folder / "00002/samples/0001.png").symlink_to(tmp_path / "nowhere.png")
+    (folder / "nowhere").symlink_to(tmp_path / "nowhere")
     assert list(faults(folder, tasks, None)) == [
         "00000/samples/0001.png: expected 64 x 64 pixels, got 32 x 64",
         "00000/samples/0002.png: expected a PNG in RGB, got PNG in L",
@@ -189,15 +192,18 @@ def test_faults_of_every_kind(tmp_path: Path) -> None:
         "00001/metadata.jsonl: not as in the prompt file",
         "00001/samples/0000.png: not a whole image",
         "00002/metadata.jsonl: missing",
+        "00002/samples/0001.png: missing",
+        "00002/samples/._0000.png: no file of this layout",
         "00002/samples/0004.png: no file of this layout",
+        "nowhere: no file of this layout",
     ]
 
 
-def test_commands(demo_bundle: Path, tmp_path: Path) -> None:
+def test_commands(minimal_bundle: Path, tmp_path: Path) -> None:
     """Draw, draw again, check; then check with something missing."""
     prompts = write_prompts("coco", tmp_path)
     many = ["--prompts", str(prompts), "--layout", "coco"]
-    options = ["--drafters", "2", "--tau", "0", "--draft-window", "2", "--bundle", str(demo_bundle)]
+    options = ["--drafters", "2", "--tau", "0", "--draft-window", "2", "--bundle", str(minimal_bundle)]
     draw = [sys.executable, "-m", "engines.generate", *many, "--out", str(tmp_path / "images"), *options]
     first = subprocess.run(draw, capture_output=True, text=True, check=False)
     assert first.returncode == 0, first.stderr

@@ -68,6 +68,13 @@ def test_every_wording_has_one_task_and_one_canonical_form(text: str, task: str,
 
 
 @pytest.mark.parametrize(
+    ("text", "named"), [("a star\x00", "U+0000 as character 7"), ("a \ud800 star", "U+D800 as character 3")]
+)
+def test_what_is_no_text_is_named_with_its_place(text: str, named: str) -> None:
+    assert named in refusal(text)
+
+
+@pytest.mark.parametrize(
     ("text", "named"),
     [
         ("a hexagon", "'hexagon'"),

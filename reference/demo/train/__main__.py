@@ -3,11 +3,12 @@
 import argparse
 import sys
 from functools import partial
-from pathlib import Path
 from typing import get_args
 
 import torch
 
+from engines.command_line import command
+from engines.paths import user_path
 from reference.demo.train.images import ImageFolderError
 from reference.demo.train.jobs import (
     BATCH,
@@ -30,7 +31,9 @@ from reference.weights import WeightsError, load_tokenizer, load_transformer
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m reference.demo.train", description=__doc__)
     parser.add_argument("model", choices=tuple(STEPS))
-    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints, pictures, weights and card")
+    parser.add_argument(
+        "--out", type=user_path, required=True, help="folder for checkpoints, pictures, weights and card"
+    )
     parser.add_argument("--steps", type=int, help=f"default: {STEPS}")
     parser.add_argument("--batch", type=int, help=f"images a step of a drafter or the target; default: {BATCH}")
     parser.add_argument("--rate", type=float, help=f"peak learning rate of the matrices; default: {MATRIX_RATE}")
@@ -38,7 +41,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=1, help="processes that share every batch (drafters, target)")
     parser.add_argument("--threads", type=int, default=2, help="threads of each process")
     parser.add_argument("--compile", action="store_true", help="compile the model first (needs a C++ compiler)")
-    parser.add_argument("--tokenizer", type=Path, default=SHIPPED / "tokenizer.safetensors")
+    parser.add_argument("--tokenizer", type=user_path, default=SHIPPED / "tokenizer.safetensors")
     parser.add_argument("--object-weight", type=float, default=5.0, help="of a planned object's cells in the loss")
     parser.add_argument(
         "--rescaled-share", type=float, default=0.5, help="of the examples: how many see contexts of other resolutions"
@@ -46,14 +49,14 @@ def _arguments() -> argparse.Namespace:
     scalers = parser.add_argument_group("up_sampler and down_sampler")
     scalers.add_argument("--ratio", type=int, default=2, help="scale ratio")
     scalers.add_argument("--loss", choices=get_args(ScalerLoss), default="pixel")
-    scalers.add_argument("--images", type=Path, help="folder of PNG and JPEG files; default: the demo's scenes")
+    scalers.add_argument("--images", type=user_path, help="folder of PNG and JPEG files; default: the demo's scenes")
     scalers.add_argument(
         "--fine-sides", type=int, nargs="+", help="cells a side of the finer grid; default: 16 32 at ratio 2, else 32"
     )
     scalers.add_argument(
         "--rows-above", type=int, choices=(1, 2), default=2, help="2: row-causal; 1: a row sees the one below it"
     )
-    parser.add_argument("--warm-start", type=Path, help="weights of a drafter or target to start from")
+    parser.add_argument("--warm-start", type=user_path, help="weights of a drafter or target to start from")
     parser.add_argument("--score-per-task", type=int, default=40, help="held-out prompts a task in the final scores")
     arguments = parser.parse_args()
     arguments.fine_sides = tuple(arguments.fine_sides or ((16, 32) if arguments.ratio == 2 else (32,)))
@@ -78,6 +81,7 @@ def _arguments() -> argparse.Namespace:
     return arguments
 
 
+@command
 def main() -> int:
     """Train, save weights, score them, and write the card."""
     arguments = _arguments()

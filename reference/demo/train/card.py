@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from engines.whole_files import write_text_whole
+
 
 def machine() -> str:
     """Name the machine as a person would: processor, threads, torch."""
@@ -30,4 +32,4 @@ def write_card(path: Path, weights: Path, facts: dict[str, Any]) -> None:
         "machine": machine(),
         **facts,
     }
-    path.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    write_text_whole(path, json.dumps(card, indent=2) + "\n")

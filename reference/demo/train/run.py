@@ -100,7 +100,9 @@ class Run:
         return self.folder / "log.jsonl"
 
     def _save(self, trainee: Trainee, step: int) -> None:
-        beside = self.checkpoint.with_suffix(".partial")
+        place = self.checkpoint.resolve()  # a symbolic link stays one
+        # One name, so that what a killed run left there is written over.
+        beside = place.with_suffix(".partial")
         torch.save(
             {
                 "job": self.job,
@@ -111,7 +113,7 @@ class Run:
             },
             beside,
         )
-        beside.replace(self.checkpoint)
+        beside.replace(place)
 
     def _resume(self, trainee: Trainee) -> int:
         state = read_checkpoint(self.checkpoint, self.job)
@@ -126,11 +128,12 @@ class Run:
     def _forget_rows_after(self, step: int) -> None:
         """Drop what the log holds of steps that are about to be taken again."""
         if self.log.exists():
-            lines = self.log.read_text(encoding="utf-8").splitlines()
+            lines = self.log.read_text(encoding="utf-8").split("\n")
             kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
-            beside = self.log.with_suffix(".partial")
+            place = self.log.resolve()
+            beside = place.with_suffix(".partial")
             beside.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-            beside.replace(self.log)
+            beside.replace(place)
 
     def draw_curves(self) -> None:
         """Write curves.png: each metric against the steps taken."""

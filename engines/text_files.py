@@ -1,0 +1,94 @@
+"""Text and JSON from outside: UTF-8 with or without its mark, lines that only LF or CRLF ends, strict JSON."""
+
+import json
+from pathlib import Path
+from typing import Any, NoReturn
+
+UTF8_MARK = b"\xef\xbb\xbf"
+# The marks of UTF-32 begin as those of UTF-16 do, or with zeros.
+OTHER_MARKS = {b"\xff\xfe\0\0": "UTF-32", b"\0\0\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
+
+
+class TextFileError(ValueError):
+    """A text file that cannot be read; its message is one line for the user."""
+
+
+def read_text(path: Path, most_bytes: int, what: str = "text") -> str:
+    """Return a file's text, without a byte-order mark.
+
+    Args:
+        path: The file.
+        most_bytes: That it may have.
+        what: The file should hold, for messages.
+
+    Raises:
+        TextFileError: no such file, too large, or not UTF-8.
+    """
+    try:
+        if not (path.is_file() or path.is_fifo()):  # a pipe is what a shell's <(command) gives
+            raise TextFileError(f"{path}: expected a file of {what}, found none; give the path of one")
+        if path.stat().st_size > most_bytes:
+            raise TextFileError(f"{path}: expected at most {most_bytes} bytes, got {path.stat().st_size}")
+        with path.open("rb") as file:
+            content = file.read(most_bytes + 1)
+        if len(content) > most_bytes:
+            raise TextFileError(f"{path}: expected at most {most_bytes} bytes, got more")
+    except OSError as error:
+        raise TextFileError(f"{path}: cannot read it: {error.strerror or error}") from None
+    return decoded(content, str(path))
+
+
+def decoded(content: bytes, where: str) -> str:
+    """Return the text that bytes are, without a byte-order mark.
+
+    Raises:
+        TextFileError: they are not UTF-8.
+    """
+    for mark, name in OTHER_MARKS.items():
+        if content.startswith(mark):
+            raise TextFileError(f"{where}: expected text in UTF-8, got {name}; save it as UTF-8")
+    try:
+        return content.removeprefix(UTF8_MARK).decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise TextFileError(
+            f"{where}: line {line}: expected text in UTF-8, got other bytes; save it as UTF-8"
+        ) from None
+
+
+def lines_of(text: str) -> list[str]:
+    """Return the lines of a text, which LF or CRLF end.
+
+    `str.splitlines` would also split at the form feeds, U+0085 and U+2028 that a prompt or a JSON string may hold.
+    """
+    lines = [line.removesuffix("\r") for line in text.split("\n")]
+    return lines if lines[-1] else lines[:-1]
+
+
+def strict_json(text: str, with_constants: bool = False) -> Any:
+    """Return what JSON says, where it says one thing.
+
+    Args:
+        text: JSON.
+        with_constants: Let NaN and infinities pass, for who names the field that holds one.
+
+    Raises:
+        ValueError: it is no JSON, names something twice in one object, or holds NaN or an infinity.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_object, parse_constant=None if with_constants else _refuse)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"it names {twice[:40]!r} twice in one object")
+    return made
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"it holds {constant}, which is no number of JSON")
