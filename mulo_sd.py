@@ -42,10 +42,15 @@ def _is_run_as_module() -> bool:
     return re.match(rf"(-\w*m)?({'|'.join(PACKAGES)})(\.|$)", asked) is not None
 
 
-def environment() -> dict[str, str]:
-    """Return the environment in which `python -m` and `python -c` find these packages, and nothing in their folder."""
+def environment(*folders: Path | str) -> dict[str, str]:
+    """Return the environment in which `python -m` and `python -c` find these packages, and nothing in their folder.
+
+    Args:
+        folders: Where else modules are found.
+    """
     others = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
-    return os.environ | {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join([ROOT, *others])}
+    path = os.pathsep.join([ROOT, *map(str, folders), *others])
+    return os.environ | {"PYTHONSAFEPATH": "1", "PYTHONPATH": path}
 
 
 def generate() -> int:
