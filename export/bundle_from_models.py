@@ -99,7 +99,7 @@ def _runner(specification: GraphSpecification, onnx_file: Path, precision: Preci
     return run
 
 
-def _save_onnx(model: onnx_ir.Model, file: Path) -> onnx.GraphProto:
+def save_onnx(model: onnx_ir.Model, file: Path) -> onnx.GraphProto:
     """Write and check a graph whose large weights lie in files beside it; return it without those."""
     file.parent.mkdir(parents=True, exist_ok=True)
     onnx_ir.save(model, file)
@@ -182,7 +182,7 @@ class _Builder:
         )
         onnx_file = self.folder / "onnx" / f"{specification.name}.onnx"
         self.weights.put(model, specification.weights)
-        graph = _save_onnx(model, onnx_file)
+        graph = save_onnx(model, onnx_file)
         del model
         if self.precision != "bf16":  # which is compared in torch
             specification = replace(specification, module=nn.Identity())
