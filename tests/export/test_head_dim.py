@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from export.bundle_from_models import save_onnx, cast_copy, has_attention_kernel
+from export.bundle_from_models import cast_copy, has_attention_kernel, save_onnx
 from export.compare import Evidence, measure_error
 from export.manifest import tensor_entries
 from export.onnx_from_torch import onnx_from_torch
