@@ -136,4 +136,5 @@ def check_place(place: Path, force: bool) -> None:
         raise BuildError(f"{place}: expected a folder that can be renamed, got a mount point; give a folder in it")
     known_files(place)
     if not force:
-        raise BuildError(f"{place}: there is a bundle already; use it, or replace it with --force")
+        there = "a bundle already; use it, or replace it" if any(place.iterdir()) else "an empty folder; replace it"
+        raise BuildError(f"{place}: there is {there} with --force")

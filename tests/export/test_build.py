@@ -42,7 +42,7 @@ def test_refuses_to_overwrite(tmp_path: Path) -> None:
     done = subprocess.run([*COMMAND, "--out", str(tmp_path / "here")], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert "--force" in done.stderr
+    assert "there is an empty folder; replace it with --force" in done.stderr
     assert list((tmp_path / "here").iterdir()) == []
 
 
