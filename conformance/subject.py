@@ -119,8 +119,8 @@ def _models_of(pipeline: engines.Pipeline, models: str | None) -> Models:
                 return found
         raise SubjectError(
             f"{bundle.path}: expected the weights of {' or '.join(KNOWN_MODELS)}, got others; if they are your own, "
-            "name a function that returns their reference.models.Models with --models module:function, else build the "
-            "bundle again with `python -m export.build --force`"
+            "name a function that returns their reference.models.Models with --models module:function, else "
+            f"{bundle.rebuild()}"
         )
     found = _call(models)
     if hashes_of(found) != [entry.weights_sha256 for entry in bundle.manifest.models]:

@@ -1,5 +1,6 @@
 """The speculative loop over exported engines, to embed in a service. Imports neither torch nor `reference`."""
 
+import mulo_sd  # noqa: F401  (a command finds these packages beside it, whatever its folder holds)
 from engines.backends import BACKENDS, Backend, BackendError
 from engines.bundle import BundleError
 from engines.condition import Condition, ConditionError

@@ -1,7 +1,6 @@
 """The backend that docs/write-a-backend.md shows conforms, in a fresh folder, by the command that the page gives."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import mulo_sd
 from engines.demo_bundle import ENVIRONMENT_VARIABLE, bundle_path
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "write-a-backend.md"
@@ -27,8 +27,7 @@ def test_the_page_s_backend_conforms(tmp_path: Path, minimal_target_path: Path) 
     command = [sys.executable, "-m", "conformance", "--backend", "my_backend:make", "--report", "report.json", "-n0"]
     command.append("--hypothesis-profile=few")
     needed = ["--require", "exact", "--require", "cascade", "--require", "latent"]
-    environment = os.environ | {
-        "PYTHONPATH": str(tmp_path),
+    environment = mulo_sd.environment(tmp_path) | {
         ENVIRONMENT_VARIABLE: str(minimal_target_path.resolve().parent),
         "HYPOTHESIS_STORAGE_DIRECTORY": str(tmp_path / "examples"),
     }

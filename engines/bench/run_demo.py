@@ -74,7 +74,7 @@ def run_demo(arguments: argparse.Namespace, console: Console, progress: MakeProg
         raise BenchError(f"--modes: expected one that {path} allows, got {', '.join(asked)}")
     count, repeat = arguments.prompts, arguments.repeat
     drawings = _drawings(pipeline, count)
-    record = Record(arguments.out, sys.argv[1:])
+    record = Record(arguments.out, sys.argv[1:], ("modes.png", "throughput.png", "passes.png"))
     bundle = {"name": manifest.name, "precision": manifest.precision, "backend": arguments.backend}
     record.set("bundle", bundle | {"threads": arguments.threads, "prompts": count, "repeat": repeat})
     record.set("timer_seconds_per_call", timer_seconds_per_call())

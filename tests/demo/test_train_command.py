@@ -125,3 +125,15 @@ def test_the_command_itself_exits_with_that_line(tmp_path: Path) -> None:
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer.safetensors"])
+def test_a_run_that_begins_writes_over_nobodys_files(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """tokenizer.json is what a text tokenizer is called, too."""
+    (tmp_path / name).write_text("mine")
+    status, error = refusal(["tokenizer", "--out", str(tmp_path), "--steps", "1"], monkeypatch, capsys)
+    assert status == 2
+    assert f"{tmp_path / name}: expected none before a run's first step" in error
+    assert (tmp_path / name).read_text() == "mine"

@@ -16,6 +16,7 @@ from reference.demo.train.jobs import (
     MATRIX_RATE,
     SCALERS,
     STEPS,
+    check_place,
     make_run,
     train_scaler,
     train_tokenizer,
@@ -92,7 +93,8 @@ def main() -> int:
             if arguments.warm_start:
                 load_transformer(arguments.warm_start)
         run = make_run(arguments)
-        read_checkpoint(run.checkpoint, run.job)
+        if read_checkpoint(run.checkpoint, run.job) is None:
+            check_place(arguments)
         if arguments.model == "tokenizer":
             train_tokenizer(arguments)
         elif arguments.model in SCALERS:
