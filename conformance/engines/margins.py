@@ -131,8 +131,8 @@ def _kept(logits: Floats, error: Floats, top_p: float) -> tuple[Mask, Mask]:
         # The share of the codes that rank before each: of those beyond doubt, and of all that might.
         surely_before = sums[row, np.searchsorted(values, values - slack, side="left")]
         maybe_before = sums[row, np.searchsorted(values, values + slack, side="right")] - probs[row]
-        possible[row, codes] = surely_before * math.exp(-slack) < top_p
-        sure[row, codes] = maybe_before * math.exp(slack) < top_p
+        possible[row, codes] = surely_before * math.exp(-slack) <= top_p
+        sure[row, codes] = maybe_before * math.exp(slack) <= top_p
     sure[np.arange(len(logits)), order[:, 0]] |= ranked[:, 0] - ranked[:, 1] > 2 * error[:, 0]  # never none
     return sure, possible
 

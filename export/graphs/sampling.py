@@ -22,10 +22,10 @@ def _kept_by_rank(warm: Tensor, top_k: Tensor, top_p: Tensor) -> Tensor:
     ranked = warm.topk(warm.shape[-1], dim=-1).values  # Float[T, V], descending
     kth = ranked.index_select(1, top_k.reshape(1) - 1)
     ranked_probs = torch.where(ranked >= kth, ranked, -torch.inf).softmax(dim=-1)
-    before = ranked_probs.cumsum(dim=-1) - ranked_probs
-    # How many of the most likely tokens top-p keeps: those before which the threshold is not reached, at least one.
-    kept = ((before < top_p) & (ranked >= kth)).sum(dim=-1, keepdim=True).clamp(min=1)
-    kept = torch.where(top_p >= 1, (ranked >= kth).sum(dim=-1, keepdim=True), kept)
+    # How many of the most likely tokens top-p keeps: those whose sum does not exceed it, and one more.
+    kept = (ranked_probs.cumsum(dim=-1) <= top_p).sum(dim=-1, keepdim=True) + 1
+    reached = (ranked >= kth).sum(dim=-1, keepdim=True)
+    kept = torch.where(top_p >= 1, reached, torch.minimum(kept, reached))
     threshold = ranked.gather(1, kept - 1)
     above = warm > threshold
     # Tokens that equal the threshold rank by code, the lower first.
@@ -47,18 +47,18 @@ def _kept_by_search(warm: Tensor, top_k: Tensor, top_p: Tensor) -> Tensor:
         low, high = torch.where(enough, middle, low), torch.where(enough, high, middle)
     reaches = warm >= torch.where(warm >= low, warm, torch.inf).amin(dim=-1, keepdim=True)
     probs = torch.where(reaches, warm, -torch.inf).softmax(dim=-1)
-    low, high = smallest - 1, largest  # above low lies at least top_p of the probability, above high less
+    low, high = smallest - 1, largest  # above low lies more than top_p of the probability, above high no more
     for _ in range(STEPS):
         middle = (low + high) / 2
-        less = torch.where(warm > middle, probs, 0.0).sum(dim=-1, keepdim=True) < top_p
+        less = torch.where(warm > middle, probs, 0.0).sum(dim=-1, keepdim=True) <= top_p
         low, high = torch.where(less, low, middle), torch.where(less, middle, high)
     threshold = torch.where(warm > low, warm, torch.inf).amin(dim=-1, keepdim=True)
     above, equal = warm > threshold, warm == threshold
-    # Tokens that equal the threshold rank by code, the lower first: each is kept while those before it leave room.
+    # Tokens that equal the threshold rank by code, the lower first: each is kept while those before it sum to no more.
     before = torch.where(above, probs, 0.0).sum(dim=-1, keepdim=True)
     each = torch.where(equal, probs, 0.0).amax(dim=-1, keepdim=True)
     rank = equal.long().cumsum(dim=-1) - 1
-    kept = above | (equal & ((rank == 0) | (before + rank * each < top_p)))
+    kept = above | (equal & ((rank == 0) | (before + rank * each <= top_p)))
     return reaches & ((top_p >= 1) | kept)
 
 

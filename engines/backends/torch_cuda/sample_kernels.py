@@ -97,16 +97,16 @@ def _last_by_weight(
 ) -> tl.tensor:
     """Return the last key and the last code that top-p keeps, of weights that are 0 below key `lowest`."""
     share = top_p * tl.sum(weights, axis=0)
-    low, high = lowest - 1, largest  # above the one lies the share at least, above the other less
+    low, high = lowest - 1, largest  # above the one lies more than the share, above the other no more
     while high > low + 1:
         middle = _middle(low, high)
-        less = tl.sum(tl.where(keys > middle, weights, 0.0), axis=0) < share
+        less = tl.sum(tl.where(keys > middle, weights, 0.0), axis=0) <= share
         low, high = tl.where(less, low, middle), tl.where(less, middle, high)
     equal = keys == high
     above = tl.sum(tl.where(keys > high, weights, 0.0), axis=0)
     each = tl.max(tl.where(equal, weights, 0.0), axis=0)
-    # Each of the equal ones is kept while those before it leave room, and the first in any case.
-    room = tl.maximum(tl.ceil((share - above) / each).to(tl.int32), 1)
+    # Each of the equal ones is kept while those before it sum to no more than the share, and the first in any case.
+    room = tl.minimum(tl.maximum(tl.floor((share - above) / each), 0.0), vocabulary).to(tl.int32) + 1
     # A search only where not all of them are kept.
     some = tl.sum(equal.to(tl.int32), axis=0) > room
     before, last = tl.where(some, -1, vocabulary - 2), tl.full((), vocabulary - 1, tl.int32)

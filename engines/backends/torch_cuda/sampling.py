@@ -16,9 +16,9 @@ def _kept_by_rank(warm: Tensor, top_k: int, top_p: float) -> Tensor:
     ranked = warm.sort(dim=-1, descending=True).values
     reaches = ranked >= ranked[:, top_k - 1 : top_k]
     ranked_probs = ranked.masked_fill(~reaches, -torch.inf).softmax(dim=-1)
-    before = _running_sums(ranked_probs) - ranked_probs
-    # How many of the most likely tokens top-p keeps: those before which the threshold is not reached, at least one.
-    kept = ((before < top_p) & reaches).sum(dim=-1, keepdim=True).clamp(min=1)
+    # How many of the most likely tokens top-p keeps: those whose sum does not exceed it, and one more.
+    kept = (_running_sums(ranked_probs) <= top_p).sum(dim=-1, keepdim=True) + 1
+    kept = torch.minimum(kept, reaches.sum(dim=-1, keepdim=True))
     threshold = ranked.gather(1, kept - 1)
     above, equal = warm > threshold, warm == threshold
     # Tokens that equal the threshold rank by code, the lower first.
@@ -35,7 +35,7 @@ def log_probs(
         guidance_scale: 1 is the conditional distribution.
         temperature: 0 puts everything on the argmax.
         top_k: Keep every logit that reaches the k-th largest; 0 keeps all.
-        top_p: Keep the most likely tokens until their sum reaches it, the last of them included; 1 keeps all.
+        top_p: Keep the most likely tokens until their sum exceeds it, the last of them included; 1 keeps all.
     """
     warm = logits[0] if len(logits) == 1 else logits[-1] + guidance_scale * (logits[0] - logits[-1])
     codes = warm.shape[-1]
