@@ -3,9 +3,15 @@
 import math
 import operator
 
-from engines.settings import SettingsError
-
 MAX_SEED = 2**64 - 1
+# A pool of more threads takes seconds to start, and with some thousands of them a runtime hangs.
+MAX_THREADS = 1024
+# A hundred years; a thread cannot wait for three hundred.
+MAX_SECONDS = 3e9
+
+
+class SettingsError(ValueError):
+    """A setting out of its range; its message is one line for the user."""
 
 
 def whole_number(name: str, value: object, least: int, most: int) -> int:
@@ -57,6 +63,47 @@ def seed_number(value: object, name: str = "seed") -> int:
         SettingsError: it is none.
     """
     return whole_number(name, value, 0, MAX_SEED)
+
+
+def thread_count(value: object) -> int | None:
+    """Return how many threads of the CPU a caller wants; None takes the runtime's choice.
+
+    Raises:
+        SettingsError: it is no number of threads.
+    """
+    return None if value is None else whole_number("threads", value, 1, MAX_THREADS)
+
+
+def seconds(name: str, value: object) -> float:
+    """Return how long a caller waits at most.
+
+    Raises:
+        SettingsError: it is no number from 0 on, or longer than a thread can wait.
+    """
+    return real_number(name, value, 0, MAX_SECONDS)
+
+
+def positive_seconds(name: str, value: object) -> float:
+    """Return how much time a caller gives.
+
+    Raises:
+        SettingsError: it is no number above 0, or longer than a thread can wait.
+    """
+    number = seconds(name, value)
+    if number == 0:
+        raise SettingsError(f"{name}: expected a number of seconds above 0, got {value!r:.80}")
+    return number
+
+
+def truth(name: str, value: object) -> bool:
+    """Return a boolean that a caller gave, Python's or numpy's; no number or text.
+
+    Raises:
+        SettingsError: it is none.
+    """
+    if not _is_boolean(value) or getattr(value, "shape", ()) != ():
+        raise SettingsError(f"{name}: expected True or False, got {value!r:.80}")
+    return bool(value)
 
 
 def _is_boolean(value: object) -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from engines.demo_bundle import build_demo_bundle, demo_bundle_path
+from engines.demo_bundle import build_demo_bundle, bundle_path, demo_bundle_path
 from reference.models import Models
 from reference.tokenizer import Tokenizer, TokenizerConfig
 from reference.transformer import Transformer, TransformerConfig
@@ -20,6 +20,15 @@ def demo_bundle() -> Path:
     path = demo_bundle_path("fp32")
     if not path.exists():
         build_demo_bundle(path, "fp32")
+    return path.resolve()
+
+
+@pytest.fixture(scope="session")
+def minimal_bundle() -> Path:
+    """The folder of the minimal preset's float32 bundle: random models on small grids."""
+    path = bundle_path("minimal", "fp32")
+    if not path.exists():
+        build_demo_bundle(path, "fp32", models="minimal")
     return path.resolve()
 
 

@@ -21,6 +21,7 @@ from conformance.calibrate.measure import Meter
 from conformance.calibrate.prompts import PromptFileError, read_prompts
 from conformance.calibrate.search import Candidate, Measured, Sample, choose, search
 from engines.bundle.settings import write_settings
+from engines.numbers import MAX_THREADS
 
 # The middle first: what a short budget leaves untried is then the outside of the grid, and no radius.
 TAUS = (0.2, 0.05, 0.5)
@@ -51,8 +52,8 @@ def _arguments() -> argparse.Namespace:
         parser.error(f"--budget: expected minutes above 0, got {arguments.budget:g}")
     if arguments.keep is not None and not 0 <= arguments.keep <= 1e3:
         parser.error(f"--keep: expected a number from 0 on, got {arguments.keep:g}")
-    if arguments.threads < 1:
-        parser.error(f"--threads: expected at least 1, got {arguments.threads}")
+    if not 1 <= arguments.threads <= MAX_THREADS:
+        parser.error(f"--threads: expected a whole number in 1..{MAX_THREADS}, got {arguments.threads}")
     return arguments
 
 

@@ -13,7 +13,6 @@ from reference.sampling import target_probs
 TIES = Logits((1.0, 2.0, 2.0, 0.0), None, 1.0, 1.0, 1, 1.0)
 NUCLEUS = Logits((0.0, 3.0, 1.0, 2.0), None, 1.0, 1.0, 3, 0.3)
 EQUAL = Logits((1.0, 1.0, 1.0, 1.0), None, 1.0, 0.5, 0, 0.5)
-EQUAL = Logits((1.0, 1.0, 1.0, 1.0), None, 1.0, 0.5, 0, 0.5)
 GUIDED = Logits((0.0, 1.0, 0.5), (1.0, 0.0, 0.5), 2.0, 0.5, 0, 0.9)
 GREEDY = Logits((0.0, 1.0, 1.0), (1.0, 0.0, 0.0), 2.0, 0.0, 0, 1.0)
 
