@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from engines.backends import Backend, make_backend
+from engines.backends import Backend, BackendError, make_backend
 from engines.bundle import Bundle, open_bundle
 from engines.condition import Condition, ConditionError, check_condition
 from engines.conditions import Described, SemanticFrontEnd, front_end_for, load_condition
@@ -280,8 +280,18 @@ class Pipeline:
         return token_log_probs(self.bundle, self.backend, condition, self.bundle.manifest.settings, tokens)
 
     def image_from_tokens(self, tokens: Tokens) -> Image.Image:
-        """Decode tokens, Int[H, W], to an RGB image."""
+        """Decode tokens, Int[H, W], to an RGB image.
+
+        Raises:
+            BackendError: the decoder gives pixels that are not finite.
+        """
         pixels = self.backend.run("decoder", {"tokens": tokens})["image"]
+        if not np.isfinite(pixels).all():  # they would become some colour
+            wrong = int((~np.isfinite(pixels)).sum())
+            raise BackendError(
+                f"graph decoder, on backend {self.backend.name}: expected finite pixels, got {wrong} others of "
+                f"{pixels.size}; build the bundle in fp32"
+            )
         return Image.fromarray(np.rint(pixels).astype(np.uint8))
 
 

@@ -17,6 +17,7 @@ from pydantic import Field, TypeAdapter
 
 ROWS_NAME, LOCK_NAME = "rows.jsonl", ".lock"
 Side = Annotated[int, Field(ge=1, le=4096)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]  # JSON's NaN is Python's invention
 Scene = tuple[int, int]  # the task's number, and the number of its held-out scene
 
 
@@ -48,12 +49,12 @@ class Row:
     index: int
     seed: int
     holds: bool
-    acceptance_rate: float
-    resampled_rate: float
+    acceptance_rate: Finite
+    resampled_rate: Finite
     nfe_target: int
     nfe_drafter: int
     cycles: int
-    seconds: float | None
+    seconds: Finite | None
     batched: bool
     height: Side
     width: Side

@@ -13,6 +13,7 @@ from reference.radius import entropy
 
 # TensorRT's TopK takes no more.
 MOST_RANKED = 3840
+LARGEST = torch.finfo(torch.float32).max
 # Halvings of an interval as wide as logits differ, some hundred, until nothing in float32 lies in it.
 STEPS = 36
 
@@ -24,7 +25,7 @@ def _kept_by_rank(warm: Tensor, top_k: Tensor, top_p: Tensor) -> Tensor:
     ranked_probs = torch.where(ranked >= kth, ranked, -torch.inf).softmax(dim=-1)
     # How many of the most likely tokens top-p keeps: those whose sum does not exceed it, and one more.
     kept = (ranked_probs.cumsum(dim=-1) <= top_p).sum(dim=-1, keepdim=True) + 1
-    reached = (ranked >= kth).sum(dim=-1, keepdim=True)
+    reached = (ranked >= kth).sum(dim=-1, keepdim=True).clamp(min=1)  # no NaN reaches anything
     kept = torch.where(top_p >= 1, reached, torch.minimum(kept, reached))
     threshold = ranked.gather(1, kept - 1)
     above = warm > threshold
@@ -69,8 +70,11 @@ def _log_probs(
     temperature: Tensor,
     top_k: Tensor,
     top_p: Tensor,
-) -> Tensor:
-    """Return log p, Float32[T, V] (DIST-1); top_k 0 and top_p 1 keep all, temperature 0 is greedy."""
+) -> tuple[Tensor, Tensor]:
+    """Return log p, Float32[T, V] (DIST-1); top_k 0 and top_p 1 keep all, temperature 0 is greedy.
+
+    Beside it, Bool[T], whether all logits of a row are finite: where not, all of it is NaN, which filters would hide.
+    """
     codes = cond_logits.shape[-1]
     logits = uncond_logits + guidance_scale * (cond_logits - uncond_logits)
     greedy = temperature == 0
@@ -81,14 +85,15 @@ def _log_probs(
     keep = _kept_by_rank(warm, last, top_p) if codes <= MOST_RANKED else _kept_by_search(warm, last, top_p)
     keep = (greedy & best) | (~greedy & keep)
     masked = torch.where(keep, warm, -torch.inf)
-    return masked.log_softmax(dim=-1)
+    sound = (~(warm.abs() <= LARGEST)).sum(dim=-1, keepdim=True) == 0
+    return torch.where(sound, masked.log_softmax(dim=-1), torch.nan), sound[:, 0]
 
 
 class SamplerGraph(nn.Module):
     """Logits to tokens: argmax of log p + noise (RNG-1).
 
     Inputs: cond_logits, uncond_logits, noise Float32[T, V]; guidance_scale, temperature, top_p Float32[];
-    top_k Int[]. Outputs: tokens Int[T], log_probs Float32[T, V].
+    top_k Int[]. Outputs: tokens Int[T], -1 where a logit of the row is not finite, log_probs Float32[T, V].
     """
 
     def forward(
@@ -102,16 +107,16 @@ class SamplerGraph(nn.Module):
         top_p: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Sample one token a row."""
-        log_probs = _log_probs(cond_logits, uncond_logits, guidance_scale, temperature, top_k, top_p)
-        return (log_probs + noise).argmax(dim=-1), log_probs
+        log_probs, sound = _log_probs(cond_logits, uncond_logits, guidance_scale, temperature, top_k, top_p)
+        return torch.where(sound, (log_probs + noise).argmax(dim=-1), -1), log_probs
 
 
 class AcceptanceGraph(nn.Module):
     """Logits and draft tokens to pooled probabilities (POOL-1) and entropies (LOCAL-3).
 
-    Inputs: cond_logits, uncond_logits Float32[T, V]; guidance_scale, temperature, top_k, top_p as for the
-    sampler; draft_tokens Int[T]; neighbours Int[V, k]. Outputs: pooled_probs Float32[T], log_probs Float32[T, V],
-    entropies Float32[T] in nats.
+    Inputs: cond_logits, uncond_logits Float32[T, V]; guidance_scale, temperature, top_k, top_p as for the sampler;
+    draft_tokens Int[T]; neighbours Int[V, k]. Outputs: pooled_probs Float32[T], NaN where a logit of the row is not
+    finite, log_probs Float32[T, V], entropies Float32[T] in nats.
     """
 
     def forward(
@@ -126,6 +131,6 @@ class AcceptanceGraph(nn.Module):
         neighbours: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Pool the target's probability around every draft token."""
-        log_probs = _log_probs(cond_logits, uncond_logits, guidance_scale, temperature, top_k, top_p)
+        log_probs, _ = _log_probs(cond_logits, uncond_logits, guidance_scale, temperature, top_k, top_p)
         near = log_probs.exp().gather(1, F.embedding(draft_tokens, neighbours))
         return near.sum(dim=-1), log_probs, entropy(log_probs)

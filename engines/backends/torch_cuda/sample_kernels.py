@@ -146,6 +146,15 @@ def _last_kept(
 
 
 @triton.jit
+def _nothing(warm: tl.tensor, codes: tl.tensor, vocabulary: tl.constexpr) -> tl.tensor:
+    """Return 0, or NaN where logits are none that can be drawn from: one is NaN or infinity, or all are minus that."""
+    inside = codes < vocabulary
+    wrong = tl.sum((inside & ((warm != warm) | (warm == float("inf")))).to(tl.int32), axis=0)
+    drawn = tl.sum((inside & (warm > float("-inf"))).to(tl.int32), axis=0)
+    return tl.where((wrong == 0) & (drawn > 0), 0.0, float("nan"))
+
+
+@triton.jit
 def _words(asked_ptr: tl.tensor, cell: tl.tensor, start: tl.tensor, count: tl.constexpr) -> tl.tensor:
     """Return Philox4x32-10's words of codes start..start + count, UInt32[count] (RNG-1)."""
     c0 = (start // 4 + tl.arange(0, count // 4)).to(tl.uint32)
@@ -271,7 +280,8 @@ def sample_kernel(
                 first = tl.min(tl.where(score == top, some, vocabulary - 1), axis=0)
                 token = tl.where(top > best, first, token)
                 best = tl.maximum(top, best)
-    tl.store(tokens_ptr + tl.program_id(0), token)
+    sound = _nothing(warm, codes, vocabulary) == 0.0
+    tl.store(tokens_ptr + tl.program_id(0), tl.where(sound, token, -1))
 
 
 @triton.jit
@@ -321,6 +331,7 @@ def judge_kernel(
     peak, last_key, last_code = _last_kept(warm, keys, codes, asked_ptr, vocabulary, greedy, by_rank, by_weight)
     kept = _kept(keys, codes, last_key, last_code)
     scale = tl.log(tl.sum(tl.where(kept, tl.exp(warm - peak), 0.0), axis=0))
+    scale += _nothing(warm, codes, vocabulary)
     log_probs = warm - peak - scale
     if pooled > 0:
         probs = tl.where(kept, tl.exp(log_probs), 0.0)
@@ -331,9 +342,9 @@ def judge_kernel(
         near = tl.load(neighbours_ptr + draft * pooled + places, mask=inside, other=vocabulary)
         part = _warm(logits_ptr, row, stride_b, stride_t, near, asked_ptr, vocabulary, guided, heated)
         taken = _kept(_keys(part, near, vocabulary), near, last_key, last_code)
-        total = tl.sum(tl.where(taken, tl.exp(part - peak - scale), 0.0), axis=0)
+        total = tl.sum(tl.where(taken, tl.exp(part - peak - scale), 0.0), axis=0) + scale * 0.0
         tl.store(found_ptr + number, total)
         tl.store(found_ptr + tl.num_programs(0) + number, entropy)
     else:
         places = log_probs_ptr + number.to(tl.int64) * vocabulary + codes
-        tl.store(places, tl.where(kept, log_probs, float("-inf")), mask=codes < vocabulary)
+        tl.store(places, tl.where(kept, log_probs, scale * 0.0 + float("-inf")), mask=codes < vocabulary)
