@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 
 from engines.backends.base import BackendError
 
+# Larger ones overflow float32 under some guidance and temperature; those of models are some dozen in size.
+LARGEST = 1e30
+
 
 class LogitsError(BackendError):
     """Logits, or what was made of them, that are not numbers; its message is one line that names graph and pass."""
@@ -19,16 +22,16 @@ def check_logits(logits: NDArray[np.float32], where: str) -> None:
     two such logits would be NaN.
 
     Raises:
-        LogitsError: one is NaN or plus infinity, all of a row are minus infinity, or one is under guidance.
+        LogitsError: one is NaN or too large, all of a row are minus infinity, or one is too small under guidance.
     """
-    # The largest of a row is NaN where any is; one pass over the logits, without an array of their size.
-    if np.isfinite(logits.max(axis=-1)).all() and (len(logits) == 1 or np.isfinite(logits.min())):
+    # The largest of a row is NaN where any is; a pass over the logits, without an array of their size.
+    if (np.abs(logits.max(axis=-1)) <= LARGEST).all() and (len(logits) == 1 or logits.min() >= -LARGEST):
         return
-    nan, infinite = int(np.isnan(logits).sum()), int(np.isinf(logits).sum())
-    row = int(np.flatnonzero(~np.isfinite(logits).all(axis=(0, 2)))[0])
+    nan, sound = int(np.isnan(logits).sum()), np.abs(logits) <= LARGEST
+    larger, row = int((~sound).sum()) - nan, int(np.flatnonzero(~sound.all(axis=(0, 2)))[0])
     raise LogitsError(
-        f"{where}: expected finite logits, got {nan} NaN and {infinite} infinite ones of {logits.size}, the first in "
-        f"row {row}; the weights or the precision of the bundle are at fault: build it in fp32"
+        f"{where}: expected logits of at most {LARGEST:g} in size, got {nan} NaN and {larger} larger ones "
+        f"of {logits.size}, the first in row {row}; build the bundle in fp32, or look at its weights"
     )
 
 

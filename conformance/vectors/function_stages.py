@@ -69,7 +69,7 @@ def _distribution(generator: np.random.Generator) -> Iterator[Vector]:
     for scale, temperature, top_k, top_p in SAMPLING_SETTINGS:
         cond, uncond = _logits(generator, 6)
         if (scale, temperature, top_k, top_p) in SUMS_MET:
-            cond = np.repeat(np.float32([[0.0, -500.0]]), [4, CODES - 4], axis=1)
+            cond = np.repeat(np.array([[0.0, -500.0]], dtype=np.float32), [4, CODES - 4], axis=1)
             cond = generator.permuted(np.repeat(cond, 6, axis=0), axis=1)
             uncond = cond
         elif top_k > 1:

@@ -81,7 +81,8 @@ def by_graph(most_ranked: int) -> Callable[[Floats, Settings], Floats]:
         inputs = distribution_inputs(logits[None], settings) | {"noise": np.zeros_like(logits)}
         with patch.object(sampling, "MOST_RANKED", most_ranked):
             _, found = sampling.SamplerGraph()(**{name: torch.from_numpy(value) for name, value in inputs.items()})
-        return found.numpy()
+        kept: Floats = found.numpy()
+        return kept
 
     return run
 

@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import math
-from typing import get_args
+from typing import Any, get_args
 
 import hypothesis
 import numpy as np
@@ -20,7 +20,7 @@ from reference import settings as reference
     ("name", "value"),
     [
         ("mode", "both"),
-        *(("drafters", value) for value in ((2, 1), (1, 1), "one", "1", 0, 1.0, True, np.array([[1]]), {})),
+        *(("drafters", value) for value in ((2, 1), (1, 1), "one", "1", 0, 1.0, True, np.array([[1]]), b"1")),
         ("up_sampler", "cubic"),
         ("down_sampler", "nearest"),
         *(("radius_nats", value) for value in (-0.1, 1e10, math.nan, "few")),
@@ -203,9 +203,13 @@ def test_the_reference_refuses_what_the_engines_refuse(name: str, value: object)
 
 
 def test_the_reference_takes_numbers_of_numpy() -> None:
-    found = reference.Settings(
-        top_k=np.int64(5), tau=np.float32(0.5), refresh=np.bool_(True), drafters=np.array([1, 2]), window=np.uint8(3)
-    )  # type: ignore[arg-type]  # what callers give who count with numpy
+    given: dict[str, Any] = {
+        "top_k": np.int64(5),
+        "tau": np.float32(0.5),
+        "refresh": np.bool_(True),
+        "window": np.uint8(3),
+    }
+    found = reference.Settings(**given, drafters=np.array([1, 2]))  # type: ignore[arg-type]  # as callers give it
     assert found == reference.Settings(top_k=5, tau=0.5, refresh=True, drafters=(1, 2), window=3)
     assert {type(value) for value in dataclasses.asdict(found).values()} <= {str, float, int, bool, tuple}
 
