@@ -3,6 +3,9 @@
 import math
 import operator
 
+import numpy as np
+from numpy.typing import NDArray
+
 MAX_SEED = 2**64 - 1
 # A pool of more threads takes seconds to start, and with some thousands of them a runtime hangs.
 MAX_THREADS = 1024
@@ -93,6 +96,31 @@ def positive_seconds(name: str, value: object) -> float:
     if number == 0:
         raise SettingsError(f"{name}: expected a number of seconds above 0, got {value!r:.80}")
     return number
+
+
+def token_grid(name: str, value: object, codes: int, shape: tuple[int, int] | None = None) -> NDArray[np.int64]:
+    """Return a grid of tokens that a caller gave, Int[H, W]; a negative one would be counted from the last code.
+
+    Args:
+        name: Of the argument.
+        value: An array, or nested lists.
+        codes: How many there are.
+        shape: Height and width; None is any.
+
+    Raises:
+        SettingsError: it is no such grid, or holds what is no token.
+    """
+    try:
+        grid = np.asarray(value)
+    except ValueError:  # lists of other lengths
+        grid = np.empty(0)
+    if grid.ndim != 2 or not grid.size or (shape is not None and grid.shape != shape):
+        wanted = "a grid of" if shape is None else f"{shape[0]} x {shape[1]}"
+        raise SettingsError(f"{name}: expected {wanted} tokens, got {grid.shape}")
+    if grid.dtype.kind not in "iu" or int(grid.min()) < 0 or int(grid.max()) >= codes:
+        found = f"{grid.min()}..{grid.max()}" if grid.dtype.kind in "iuf" else "others"
+        raise SettingsError(f"{name}: expected whole numbers in 0..{codes - 1}, got {grid.dtype} {found}")
+    return grid.astype(np.int64)
 
 
 def truth(name: str, value: object) -> bool:

@@ -17,7 +17,7 @@ from engines.condition import Condition, ConditionError, check_condition
 from engines.conditions import Described, SemanticFrontEnd, front_end_for, load_condition
 from engines.decode import Decoded, Decoder, Progress
 from engines.likelihood import token_log_probs
-from engines.numbers import seed_number, thread_count, whole_number
+from engines.numbers import seed_number, thread_count, token_grid, whole_number
 from engines.prompts import Plan, PlanError, PromptError
 from engines.session import MOST_AT_ONCE, Session
 from engines.settings import UNDRAFTED_MODES, Mode, Settings, SettingsError
@@ -275,7 +275,10 @@ class Pipeline:
         Raises:
             PromptError: the prompt is not understood.
             PlanError: the plan does not fit the prompt.
+            SettingsError: the tokens are none of the target's grid.
         """
+        target = self.bundle.manifest.target
+        tokens = token_grid("tokens", tokens, target.vocabulary, (target.grid_height, target.grid_width))
         condition = self.describe(prompt, plan=plan).condition
         return token_log_probs(self.bundle, self.backend, condition, self.bundle.manifest.settings, tokens)
 
@@ -283,8 +286,10 @@ class Pipeline:
         """Decode tokens, Int[H, W], to an RGB image.
 
         Raises:
+            SettingsError: they are no such grid.
             BackendError: the decoder gives pixels that are not finite.
         """
+        tokens = token_grid("tokens", tokens, self.bundle.manifest.target.vocabulary)
         pixels = self.backend.run("decoder", {"tokens": tokens})["image"]
         if not np.isfinite(pixels).all():  # they would become some colour
             wrong = int((~np.isfinite(pixels)).sum())

@@ -163,6 +163,9 @@ def decode(
         raise ValueError(f"draft: expected none in mode {settings.mode}, in which nothing is drafted")
     if draft is not None and draft.shape != (coarsest.height, coarsest.width):
         raise ValueError(f"draft: expected {coarsest.height} x {coarsest.width} tokens, got {tuple(draft.shape)}")
+    codes = coarsest.model.config.vocabulary
+    if draft is not None and (draft.is_floating_point() or not 0 <= int(draft.min()) <= int(draft.max()) < codes):
+        raise ValueError(f"draft: expected whole numbers in 0..{codes - 1}, got others")
     chunk = target.height
     if settings.mode in ("serial", "exact"):
         chunk = settings.draft_rows * decoder.scale_ratio(0)

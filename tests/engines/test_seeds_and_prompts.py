@@ -1,4 +1,4 @@
-"""Seeds, batches and prompts as callers give them: what is beyond doubt is taken, anything else is told in one line."""
+"""Seeds, batches, prompts and tokens of callers: what is beyond doubt is taken, else one line says what is wrong."""
 
 import itertools
 from pathlib import Path
@@ -82,3 +82,42 @@ def test_what_is_no_prompt(pipeline: Pipeline, prompt: Any) -> None:
             pipeline.generate(prompt, **given)  # type: ignore[call-overload]
     with pytest.raises(PromptError, match=r"^prompt: expected [^\n]*$"):
         pipeline.draw(prompt)
+
+
+WRONG_GRIDS = {
+    "floats": lambda grid: grid.astype(float),
+    "NaN": lambda grid: np.full(grid.shape, np.nan),
+    "negative": lambda grid: grid - 1 - grid.max(),
+    "too large": lambda grid: grid + 48,
+    "booleans": lambda grid: grid > 3,
+    "one dimension": lambda grid: grid.ravel(),
+    "text": lambda grid: grid.astype(str),
+    "ragged": lambda grid: [[1, 2], [3]],
+    "none": lambda grid: None,
+}
+
+
+@pytest.mark.parametrize("kind", WRONG_GRIDS)
+def test_what_is_no_grid_of_tokens(pipeline: Pipeline, kind: str) -> None:
+    """A negative token would be counted from the last code, and NaN become some number."""
+    drawn = pipeline.generate(PROMPT, mode="zipar")
+    wrong = WRONG_GRIDS[kind](drawn.tokens)  # type: ignore[no-untyped-call]  # of the table above
+    with pytest.raises(SettingsError, match=r"^tokens: expected [^\n]*, got [^\n]*$"):
+        pipeline.image_from_tokens(wrong)
+    with pytest.raises(SettingsError, match=r"^tokens: expected [^\n]*, got [^\n]*$"):
+        pipeline.token_log_probs(PROMPT, drawn.plan, wrong)
+    if kind != "none":
+        draft = WRONG_GRIDS[kind](np.arange(16).reshape(4, 4))  # type: ignore[no-untyped-call]  # as above
+        with pytest.raises(SettingsError, match=r"^draft: expected [^\n]*, got [^\n]*$"):
+            pipeline.draw(PROMPT, mode="parallel", drafters=1, draft=draft)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint16, np.int32, np.int64])
+def test_tokens_of_any_integer_type(pipeline: Pipeline, dtype: type[np.integer[Any]]) -> None:
+    drawn = pipeline.generate(PROMPT, mode="zipar")
+    image = np.asarray(pipeline.image_from_tokens(drawn.tokens.astype(dtype)))
+    np.testing.assert_array_equal(image, np.asarray(drawn.image))
+    draft: Any = np.arange(16, dtype=dtype).reshape(4, 4)
+    expected = pipeline.draw(PROMPT, mode="parallel", drafters=1, draft=draft.astype(np.int64)).tokens
+    for given in (draft, draft.tolist()):
+        assert np.array_equal(pipeline.draw(PROMPT, mode="parallel", drafters=1, draft=given).tokens, expected)
