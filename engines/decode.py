@@ -11,6 +11,7 @@ from engines.bundle.manifest import down_sampler_graph, up_sampler_graph
 from engines.condition import Condition
 from engines.exact import verify_exactly
 from engines.execute import execute
+from engines.numbers import token_grid
 from engines.schedule import Schedule
 from engines.settings import UNDRAFTED_MODES, Settings
 from engines.state import ModelState, Tokens
@@ -84,8 +85,9 @@ class Decoder:
         target, coarsest, settings = self.states[0], self.states[-1], self.settings
         if draft is not None and settings.mode in UNDRAFTED_MODES:
             raise ValueError(f"draft: expected none in mode {settings.mode}, in which nothing is drafted")
-        if draft is not None and draft.shape != (coarsest.height, coarsest.width):
-            raise ValueError(f"draft: expected {coarsest.height} x {coarsest.width} tokens, got {draft.shape}")
+        if draft is not None:
+            shape = (coarsest.height, coarsest.width)
+            draft = token_grid("draft", draft, coarsest.entry.vocabulary, shape)
         chunk = target.height
         if settings.mode in ("serial", "exact"):
             chunk = settings.draft_rows * self.scale_ratio(0)

@@ -19,6 +19,7 @@ from engines.conditions import Described, save_condition
 from engines.demo_bundle import build_demo_bundle, demo_bundle_path
 from engines.draw_many import Run
 from engines.layouts import LAYOUTS, MOST_LISTED, LayoutError, PromptsError, read_tasks
+from engines.numbers import seed_number, thread_count, whole_number
 from engines.overlay import draw_overlay
 from engines.paths import user_path
 from engines.pipeline import Pipeline, Result, load
@@ -119,14 +120,12 @@ def _generate(arguments: argparse.Namespace, console: Console) -> tuple[Pipeline
     _check_output(arguments.storyboard, (".png",))
     _check_output(arguments.trace, (".json",))
     _check_output(arguments.save_plan, (".json",))
-    if arguments.threads is not None and arguments.threads < 1:
-        raise SettingsError(f"threads: expected at least 1, got {arguments.threads}")
+    thread_count(arguments.threads)
     _check_output(arguments.save_condition, (".npz",))
     if (arguments.prompt is None) == (arguments.condition is None):
         raise PromptError("prompt: expected a prompt or --condition, and not both")
     # As much as can be wrong with the request is told before a bundle is built or opened for it.
-    if not 0 <= arguments.seed < 2**64:
-        raise SettingsError(f"seed: expected an integer in 0..2^64 - 1, got {arguments.seed}")
+    seed_number(arguments.seed)
     plan = load_plan(arguments.plan) if arguments.plan else None
     if arguments.bundle is None and arguments.prompt is not None:
         prompt = parse(arguments.prompt)
@@ -153,11 +152,9 @@ def _generate_many(arguments: argparse.Namespace, console: Console) -> int:
     given = [name for name in alone if getattr(arguments, name) is not None]
     if given:
         raise LayoutError(f"prompts: expected no {given[0].replace('_', '-')} beside --prompts")
-    if not 0 <= arguments.seed < 2**64:
-        raise SettingsError(f"seed: expected an integer in 0..2^64 - 1, got {arguments.seed}")
-    batch = 1 if arguments.batch is None else arguments.batch
-    if not 1 <= batch <= MOST_AT_ONCE:
-        raise SettingsError(f"batch: expected 1..{MOST_AT_ONCE} images at once, got {batch}")
+    seed_number(arguments.seed)
+    thread_count(arguments.threads)
+    batch = 1 if arguments.batch is None else whole_number("batch", arguments.batch, 1, MOST_AT_ONCE)
     tasks = read_tasks(arguments.layout or "plain", arguments.prompts, arguments.samples)
     pipeline = _open(arguments, console)
     settings = pipeline.settings(mode=arguments.mode, **settings_from_arguments(arguments))

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from engines.anchor import Anchor
 from engines.backends.base import Backend, KVCache, ScoringBackend, Tensors
+from engines.finite import check_made, check_tokens
 from engines.noise import NoiseSource
 from engines.settings import Settings
 
@@ -19,7 +20,8 @@ Floats = NDArray[np.float32]
 class Scores(Protocol):
     """Logits of one pass, [B, T, V], for as long as the cache has no other pass.
 
-    A row is the number of a fed token; n rows, ascending, are asked at once.
+    A row is the number of a fed token; n rows, ascending, are asked at once. Where the logits of a row are not finite,
+    its token is -1, and its probabilities and entropy are NaN: then the decode ends with `LogitsError`.
     """
 
     def logits(self) -> Floats:
@@ -134,17 +136,21 @@ def scorer(backend: Backend) -> Callable[[str, KVCache, Tensors], Scores]:
 class Answer:
     """The scores of the cells of a query: rows of its pass, and for cell 0 those of the prefill (GRID-2).
 
+    Whatever it draws or judges is held against NaN.
+
     Attributes:
         cells: Int[n], grid positions, ascending.
         rows: Int[n], of the pass; -1 for cell 0.
         scores: Of the pass; None where nothing was fed.
         first: Of cell 0.
+        where: Which graph and pass, for messages.
     """
 
     cells: Tokens
     rows: Tokens
     scores: Scores | None
     first: Scores
+    where: str = "logits"
 
     def _parts(self) -> list[tuple[Scores, slice, Tokens]]:
         """Return scores, the cells' places in this answer, and their rows."""
@@ -159,19 +165,24 @@ class Answer:
     def only(self, cells: Sequence[int] | Tokens) -> "Answer":
         """Return the answer for some of its cells, ascending."""
         asked = np.asarray(cells, dtype=np.int64)
-        return Answer(asked, self.rows[np.searchsorted(self.cells, asked)], self.scores, self.first)
+        return Answer(asked, self.rows[np.searchsorted(self.cells, asked)], self.scores, self.first, self.where)
 
     def draw(self, settings: Settings, noise: Floats) -> tuple[Tokens, Floats]:
         """As `Scores.draw`, for all cells."""
         found = [scores.draw(rows, settings, noise[places]) for scores, places, rows in self._parts()]
-        return found[0] if len(found) == 1 else (_joined([one for one, _ in found]), _joined([two for _, two in found]))
+        tokens, log_probs = found[0] if len(found) == 1 else _pair(found)
+        check_tokens(tokens, self.where)
+        check_made(log_probs, self.where, "numbers for log p")
+        return tokens, log_probs
 
     def sample(self, settings: Settings, noise: NoiseSource, anchor: Anchor | None) -> Tokens:
         """As `Scores.sample`, for all cells."""
         found = [
             scores.sample(rows, self.cells[places], settings, noise, anchor) for scores, places, rows in self._parts()
         ]
-        return found[0] if len(found) == 1 else _joined(found)
+        tokens = found[0] if len(found) == 1 else _joined(found)
+        check_tokens(tokens, self.where)
+        return tokens
 
     def judge(
         self, settings: Settings, draft_tokens: Tokens, neighbours: Tokens, raw: bool = False
@@ -181,7 +192,14 @@ class Answer:
             scores.judge(rows, settings, draft_tokens[places], neighbours, raw)
             for scores, places, rows in self._parts()
         ]
-        return found[0] if len(found) == 1 else (_joined([one for one, _ in found]), _joined([two for _, two in found]))
+        pooled, entropies = found[0] if len(found) == 1 else _pair(found)
+        check_made(pooled, self.where, "pooled probabilities")
+        check_made(entropies, self.where, "entropies")
+        return pooled, entropies
+
+
+def _pair(parts: list[tuple[NDArray[Any], NDArray[Any]]]) -> tuple[NDArray[Any], NDArray[Any]]:
+    return _joined([one for one, _ in parts]), _joined([two for _, two in parts])
 
 
 def _joined(parts: list[NDArray[Any]]) -> NDArray[Any]:

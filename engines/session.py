@@ -13,7 +13,8 @@ from PIL import Image
 
 from engines.condition import Condition
 from engines.decode import Decoder
-from engines.settings import Mode, SettingsError
+from engines.numbers import positive_seconds, seconds, whole_number
+from engines.settings import Mode
 from engines.shared_passes import DecodesBackend, SharedPasses
 
 if TYPE_CHECKING:
@@ -49,12 +50,12 @@ class Request:
             ValueError: the prompt or a setting is wrong, as `Pipeline.generate` says.
         """
         assert self._future is not None
-        return self._future.result(timeout)
+        return self._future.result(None if timeout is None else seconds("timeout", timeout))
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Return what the request ended with where it has no image, waiting for it."""
         assert self._future is not None
-        return self._future.exception(timeout)
+        return self._future.exception(None if timeout is None else seconds("timeout", timeout))
 
     def cancel(self) -> None:
         """End the request before its next pass; the others do not notice."""
@@ -104,8 +105,7 @@ class Session:
         Raises:
             SettingsError: the size is out of its range.
         """
-        if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= MOST_AT_ONCE:
-            raise SettingsError(f"size: expected an integer in 1..{MOST_AT_ONCE}, got {size!r}")
+        size = whole_number("size", size, 1, MOST_AT_ONCE)
         self._pipeline, self._shared = pipeline, SharedPasses(pipeline.backend, size)
         self._free = list(range(size))
         self._lock = threading.Lock()
@@ -140,8 +140,8 @@ class Session:
             RuntimeError: the session is closed.
             SettingsError: the deadline is no positive number.
         """
-        if deadline is not None and not deadline > 0:
-            raise SettingsError(f"deadline: expected a positive number of seconds, got {deadline!r}")
+        if deadline is not None:
+            deadline = positive_seconds("deadline", deadline)
         request = Request(self._pipeline, deadline)
         request._future = self._threads.submit(self._draw, request, prompt, seed, mode, progress, given)
         with self._lock:

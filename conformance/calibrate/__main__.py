@@ -23,6 +23,7 @@ from conformance.calibrate.search import Candidate, Measured, Sample, choose, se
 from engines.bundle.manifest import MANIFEST_NAME
 from engines.bundle.settings import write_settings
 from engines.command_line import command
+from engines.numbers import MAX_THREADS
 from engines.paths import user_path
 from engines.whole_files import check_writable
 
@@ -55,8 +56,8 @@ def _arguments() -> argparse.Namespace:
         parser.error(f"--budget: expected minutes above 0, got {arguments.budget:g}")
     if arguments.keep is not None and not 0 <= arguments.keep <= 1e3:
         parser.error(f"--keep: expected a number from 0 on, got {arguments.keep:g}")
-    if arguments.threads < 1:
-        parser.error(f"--threads: expected at least 1, got {arguments.threads}")
+    if not 1 <= arguments.threads <= MAX_THREADS:
+        parser.error(f"--threads: expected a whole number in 1..{MAX_THREADS}, got {arguments.threads}")
     return arguments
 
 

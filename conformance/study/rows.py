@@ -20,6 +20,7 @@ from engines.fixed_names import first_there
 ROWS_NAME, LOCK_NAME = "rows.jsonl", ".lock"
 ROW_START = b'{"identity": '  # of every line
 Side = Annotated[int, Field(ge=1, le=4096)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]  # JSON's NaN is Python's invention
 Scene = tuple[int, int]  # the task's number, and the number of its held-out scene
 
 
@@ -51,12 +52,12 @@ class Row:
     index: int
     seed: int
     holds: bool
-    acceptance_rate: float
-    resampled_rate: float
+    acceptance_rate: Finite
+    resampled_rate: Finite
     nfe_target: int
     nfe_drafter: int
     cycles: int
-    seconds: float | None
+    seconds: Finite | None
     batched: bool
     height: Side
     width: Side

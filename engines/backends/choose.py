@@ -4,6 +4,7 @@ import importlib
 
 from engines.backends.base import Backend, BackendError, one_line
 from engines.bundle import Bundle
+from engines.numbers import thread_count
 
 BACKENDS = ("ort", "ort-cuda", "trt-rtx", "trt", "torch-cuda")
 
@@ -14,12 +15,14 @@ def make_backend(name: str, bundle: Bundle, threads: int | None = None) -> Backe
     Args:
         name: One of BACKENDS, or "module:factory" for one of your own: factory(bundle, threads) returns it.
         bundle: Opened and checked.
-        threads: For the CPU; None takes the runtime's choice.
+        threads: For the CPU, 1 to 1024; None takes the runtime's choice.
 
     Raises:
+        SettingsError: the number of threads is out of its range.
         BackendError: an unknown name, a runtime that is not installed, no GPU, a bundle without its plans or
             weights, or a factory that cannot be called.
     """
+    threads = thread_count(threads)
     if name == "ort":
         from engines.backends.onnx_runtime import OnnxRuntimeBackend
 

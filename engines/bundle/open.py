@@ -86,8 +86,8 @@ def _read_manifest(path: Path) -> Manifest:
         return Manifest.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise BundleError(f"{path}: {where + ': ' if where else ''}{first['msg']}; {REBUILD}") from None
+        where, message = ".".join(str(part) for part in first["loc"]), first["msg"].removeprefix("Value error, ")
+        raise BundleError(f"{path}: {where + ': ' if where else ''}{message}; {REBUILD}") from None
 
 
 def _check_file(folder: Path, entry: FileEntry) -> None:

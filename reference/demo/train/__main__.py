@@ -26,7 +26,19 @@ from reference.demo.train.run import RunError, read_checkpoint
 from reference.demo.train.scaler_losses import ScalerLoss
 from reference.demo.train.workers import run_workers
 from reference.demo.weights import SHIPPED
+from reference.numbers import MAX_THREADS, real_number, whole_number
 from reference.weights import WeightsError, load_tokenizer, load_transformer
+
+# The range of every number on the command line.
+_WHOLE = {
+    "steps": (1, 10**9),
+    "batch": (1, 2**20),
+    "threads": (1, MAX_THREADS),
+    "workers": (1, 256),
+    "score_per_task": (1, 10**5),
+    "seed": (0, 2**20 - 1),
+}
+_REAL = {"rate": (1e-9, 1e3), "object_weight": (1, 1e3), "rescaled_share": (0, 1)}
 
 
 def _arguments() -> argparse.Namespace:
@@ -63,23 +75,31 @@ def _arguments() -> argparse.Namespace:
     arguments.fine_sides = tuple(arguments.fine_sides or ((16, 32) if arguments.ratio == 2 else (32,)))
     if not 2 <= arguments.ratio <= 16 or any(side < 1 or side % arguments.ratio for side in arguments.fine_sides):
         parser.error(f"--fine-sides: expected multiples of --ratio (2 to 16), got {arguments.fine_sides}")
-    for name in ("steps", "batch", "threads", "workers", "score_per_task", "object_weight"):
-        value = getattr(arguments, name)
-        if value is not None and value < 1:
-            parser.error(f"--{name.replace('_', '-')}: expected at least 1, got {value}")
-    for name in ("rate", "object_weight"):
-        value = getattr(arguments, name)
-        if value is not None and not 0 < value < 1e3:
-            parser.error(f"--{name.replace('_', '-')}: expected a number above 0, got {value}")
-    if not 0 <= arguments.rescaled_share <= 1:
-        parser.error(f"--rescaled-share: expected a number in 0..1, got {arguments.rescaled_share}")
-    if not 0 <= arguments.seed < 2**20:
-        parser.error(f"--seed: expected 0..{2**20 - 1}, got {arguments.seed}")
+    try:
+        _check_numbers(arguments)
+    except ValueError as error:
+        parser.error(str(error))
     if arguments.out.exists() and not arguments.out.is_dir():
         parser.error(f"--out: expected a folder, got the file {arguments.out}")
     if arguments.model in GRID and (arguments.batch or BATCH[arguments.model]) % arguments.workers:
         parser.error(f"--batch: expected a multiple of the {arguments.workers} workers, which share it")
     return arguments
+
+
+def _check_numbers(arguments: argparse.Namespace) -> None:
+    """Hold numbers against their ranges.
+
+    Raises:
+        ValueError: one is out of it.
+    """
+    for name, (least, most) in _WHOLE.items():
+        value = getattr(arguments, name)
+        if value is not None:
+            whole_number(f"--{name.replace('_', '-')}", value, least, most)
+    for name, (smallest, largest) in _REAL.items():
+        value = getattr(arguments, name)
+        if value is not None:
+            real_number(f"--{name.replace('_', '-')}", value, smallest, largest)
 
 
 @command
