@@ -26,8 +26,9 @@ from engines.demo_bundle import build_demo_bundle, demo_bundle_path
 from engines.draw_many import Run
 from engines.layouts import LAYOUTS, LayoutError, read_tasks
 from engines.overlay import draw_overlay
-from engines.pipeline import Pipeline, Result, load
+from engines.pipeline import Pipeline, load
 from engines.prompts import PlanError, PromptError, load_plan, make_plan, parse, save_plan
+from engines.result import Result
 from engines.session import MOST_AT_ONCE
 from engines.setting_arguments import add_setting_arguments, settings_from_arguments
 from engines.settings import MODES, UNDRAFTED_MODES, SettingsError

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
 
@@ -17,44 +16,11 @@ from engines.conditions import Described, SemanticFrontEnd, front_end_for, load_
 from engines.decode import Decoded, Decoder, Progress
 from engines.likelihood import token_log_probs
 from engines.prompts import Plan, PlanError
+from engines.result import Prepared, Result, stats_of
 from engines.session import Session
 from engines.settings import UNDRAFTED_MODES, Mode, Settings, SettingsError
 from engines.state import Tokens
-from engines.trace import Trace
 from engines.verify import Accepted
-
-
-@dataclass(frozen=True)
-class Stats:
-    """Figures of one decode; passes include the prefills."""
-
-    nfe_target: int
-    nfe_drafter: int  # of all drafters together
-    cycles: int
-    acceptance_rate: float
-    resampled_rate: float
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Result:
-    """A generated image.
-
-    Attributes:
-        image: RGB.
-        tokens: Int[H, W].
-        plan: The layout that was drawn; None where it is not the demo.
-        settings: How it was decoded.
-        trace: Every pass and decision.
-        stats: Its figures.
-    """
-
-    image: Image.Image
-    tokens: Tokens
-    plan: Plan | None
-    settings: Settings
-    trace: Trace
-    stats: Stats
 
 
 class Pipeline:
@@ -142,17 +108,21 @@ class Pipeline:
         seeds = [seed] * len(prompt) if isinstance(seed, int) else list(seed)
         if len(seeds) != len(prompt):
             raise SettingsError(f"seed: expected one of each of {len(prompt)} prompts, got {len(seeds)}")
-        with self.session(batch or 1) as session:
+        with self.session(batch or 1, queue=len(seeds)) as session:
             requests = [session.submit(one, own, mode, **given) for one, own in zip(prompt, seeds, strict=True)]
             return [request.result() for request in requests]
 
-    def session(self, size: int = 8) -> Session:
+    def session(self, size: int = 8, queue: int | None = None) -> Session:
         """Return what draws up to `size` images at once, for requests that come and go.
 
+        Args:
+            size: 1..256.
+            queue: How many requests may wait beyond those; None is 16 times the size.
+
         Raises:
-            SettingsError: the size is out of its range.
+            SettingsError: the size or the queue is out of its range.
         """
-        return Session(self, size)
+        return Session(self, size, queue)
 
     def draw(
         self,
@@ -187,24 +157,41 @@ class Pipeline:
             ConditionError: a condition in numbers does not fit the bundle's models.
             SettingsError: a setting or the seed is out of its range.
         """
+        prepared = self.prepare(prompt, seed, mode, plan, **changes)
+        started = time.perf_counter()
+        what = (prepared.described.condition, prepared.settings, prepared.seed)
+        decoded = self.decode(*what, draft, progress, record_logits, watch, accepted)
+        return self.finish(prepared, decoded, started)
+
+    def prepare(
+        self,
+        prompt: str | Condition,
+        seed: int = 0,
+        mode: Mode | None = None,
+        plan: Plan | None = None,
+        **changes: object,
+    ) -> Prepared:
+        """Hold what is asked for against the bundle, and describe the prompt; the first third of `draw`.
+
+        Raises:
+            Exception: as `draw`.
+        """
         settings = self.settings(mode=mode, **changes)
         if not isinstance(seed, int) or not 0 <= seed < 2**64:
             raise SettingsError(f"seed: expected an integer in 0..2^64 - 1, got {seed}")
-        described = self.describe(prompt, seed, plan)
-        started = time.perf_counter()
-        given = (draft, progress, record_logits, watch, accepted)
-        decoded = self.decode(described.condition, settings, seed, *given)
+        return Prepared(self.describe(prompt, seed, plan), settings, seed)
+
+    def finish(self, prepared: Prepared, decoded: Decoded, started: float) -> Result:
+        """Make the image of what was decoded; the last third of `draw`.
+
+        Args:
+            prepared: What was decoded.
+            decoded: Its tokens and trace.
+            started: When its decode began, of `time.perf_counter`.
+        """
         image = self.image_from_tokens(decoded.tokens)
-        trace = decoded.trace
-        stats = Stats(
-            nfe_target=trace.nfe(0),
-            nfe_drafter=len(trace.passes) - trace.nfe(0),
-            cycles=len(trace.cycles_of(0)),
-            acceptance_rate=trace.acceptance_rate,
-            resampled_rate=trace.resampled_rate,
-            seconds=time.perf_counter() - started,
-        )
-        return Result(image, decoded.tokens, described.plan, settings, trace, stats)
+        stats = stats_of(decoded.trace, time.perf_counter() - started)
+        return Result(image, decoded.tokens, prepared.described.plan, prepared.settings, decoded.trace, stats)
 
     def load_condition(self, path: Path) -> Condition:
         """Read a condition, or semantic ids of which the bundle's TA-Tok makes one, from an npz file.
