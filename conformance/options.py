@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from engines.backend_argument import BACKEND_HELP, backend_name
 from engines.backends.base import CAPABILITIES
 from engines.bundle.manifest import MANIFEST_NAME
 
@@ -48,9 +49,10 @@ def add_options(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--backend",
+        type=backend_name,
         default="ort",
         metavar="NAME",
-        help="ort, trt, trt-rtx, or module:factory for one of your own (docs/write-a-backend.md); default: ort",
+        help=f"{BACKEND_HELP}; default: ort",
     )
     group.addoption(
         "--models",

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 import engines
+from engines.backend_argument import add_backend_argument
 from engines.decode import Decoder
 from engines.trace import Trace
 
@@ -60,7 +61,7 @@ def main() -> int:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bundle", type=Path)
-    parser.add_argument("--backend", default="ort")
+    add_backend_argument(parser)
     parser.add_argument("--modes", default=",".join(MODES))
     arguments = parser.parse_args()
     started = time.perf_counter()

@@ -18,7 +18,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from engines.backends import BACKENDS, BackendError
+from engines.backend_argument import add_backend_argument
+from engines.backends import BackendError
 from engines.bundle import BundleError
 from engines.condition import ConditionError
 from engines.conditions import Described, save_condition
@@ -64,7 +65,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     add_setting_arguments(parser)
     parser.add_argument("--bundle", type=Path, help="default: the demo bundle, built first if there is none")
-    parser.add_argument("--backend", choices=BACKENDS, default="ort")
+    add_backend_argument(parser)
     parser.add_argument("--threads", type=int, help="of the CPU; default: the runtime's choice")
     parser.add_argument("--condition", type=Path, help=".npz file of a condition, or of Tar's ids, instead of a prompt")
     parser.add_argument("--save-condition", type=Path, help="write the condition that was drawn, for another host")
@@ -107,7 +108,7 @@ def _open(arguments: argparse.Namespace, console: Console) -> Pipeline:
         path = demo_bundle_path()
         if not path.exists():
             console.print(f"There is no bundle at {path}: building the demo bundle (fp32) first, once.")
-            build_demo_bundle(path, plans=not arguments.backend.startswith("ort"))
+            build_demo_bundle(path, plans=arguments.backend.startswith("trt"))
     return load(path, arguments.backend, arguments.threads, arguments.text_model)
 
 

@@ -7,7 +7,7 @@ leave between steps, and no decode knows of another. A pass that gains nothing b
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import groupby

@@ -20,6 +20,7 @@ from conformance.calibrate.figure import draw_frontier
 from conformance.calibrate.measure import Meter
 from conformance.calibrate.prompts import PromptFileError, read_prompts
 from conformance.calibrate.search import Candidate, Measured, Sample, choose, search
+from engines.backend_argument import add_backend_argument
 from engines.bundle.settings import write_settings
 
 # The middle first: what a short budget leaves untried is then the outside of the grid, and no radius.
@@ -37,7 +38,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--mode", choices=("serial", "parallel"), default="parallel")
     parser.add_argument("--by", choices=tuple(KEEP), default="scene", help="what agreement means")
     parser.add_argument("--keep", type=float, help=f"agreement that may be lost: a share, or nats a token; {KEEP}")
-    parser.add_argument("--backend", choices=engines.BACKENDS, default="ort")
+    add_backend_argument(parser)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--text-model", metavar="NAME", help="folder or name of flan-t5-xl or of Tar's language model")
     parser.add_argument(
