@@ -134,7 +134,8 @@ def _generate(arguments: argparse.Namespace, console: Console) -> tuple[Pipeline
     asked = arguments.prompt if arguments.condition is None else pipeline.load_condition(arguments.condition)
     described = pipeline.describe(asked, arguments.seed, plan)
     columns = (TextColumn("decoding"), BarColumn(), TextColumn("{task.percentage:.0f}%"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    # Into a file it would leave an empty line.
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("")
         result = pipeline.generate(
             described.condition,

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from engines.answers import run
 from engines.backends import Backend, make_backend
 from engines.bundle import Bundle, open_bundle
 from engines.condition import Condition, ConditionError, check_condition
@@ -262,7 +263,8 @@ class Pipeline:
 
     def image_from_tokens(self, tokens: Tokens) -> Image.Image:
         """Decode tokens, Int[H, W], to an RGB image."""
-        pixels = self.backend.run("decoder", {"tokens": tokens})["image"]
+        height, width = (self.bundle.manifest.token_pixels * side for side in tokens.shape)
+        pixels = run(self.backend, "decoder", {"tokens": tokens}, image=(np.float32, (height, width, 3)))[0]
         return Image.fromarray(np.rint(pixels).astype(np.uint8))
 
 

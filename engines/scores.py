@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.anchor import Anchor
+from engines.answers import check_tokens, run
 from engines.backends.base import Backend, KVCache, ScoringBackend, Tensors
 from engines.noise import NoiseSource
 from engines.settings import Settings
@@ -104,8 +105,12 @@ class HostScores(HostLogits):
     def draw(self, rows: Tokens, settings: Settings, noise: Floats) -> tuple[Tokens, Floats]:
         """Sample by given noise."""
         inputs: Tensors = distribution_inputs(self.of(rows), settings) | {"noise": noise}
-        outputs = self.backend.run("sampler", inputs)
-        return outputs["tokens"], outputs["log_probs"]
+        count, codes = len(rows), self.all.shape[2]
+        tokens, log_probs = run(
+            *(self.backend, "sampler", inputs), tokens=(np.int64, (count,)), log_probs=(np.float32, (count, codes))
+        )
+        check_tokens(self.backend, "sampler", "tokens", tokens, codes)
+        return tokens, log_probs
 
     def sample(
         self, rows: Tokens, cells: Tokens, settings: Settings, noise: NoiseSource, anchor: Anchor | None
@@ -119,8 +124,10 @@ class HostScores(HostLogits):
     ) -> tuple[Floats, Floats]:
         """Pool the target's probability around draft tokens."""
         inputs = distribution_inputs(self.of(rows), settings, raw)
-        outputs = self.backend.run("acceptance", inputs | {"draft_tokens": draft_tokens, "neighbours": neighbours})
-        return outputs["pooled_probs"], outputs["entropies"]
+        inputs |= {"draft_tokens": draft_tokens, "neighbours": neighbours}
+        each = (np.float32, (len(rows),))
+        pooled, entropies = run(self.backend, "acceptance", inputs, pooled_probs=each, entropies=each)
+        return pooled, entropies
 
 
 def scorer(backend: Backend) -> Callable[[str, KVCache, Tensors], Scores]:

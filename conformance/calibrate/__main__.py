@@ -93,7 +93,10 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:
     lost = KEEP[arguments.by] if arguments.keep is None else arguments.keep
     started, seconds = time.monotonic(), 60 * arguments.budget
     columns = (TextColumn("{task.description:40}"), BarColumn(), TextColumn("{task.percentage:.0f}% of the budget"))
-    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
+    in_terminal = console.is_terminal  # into a file it would leave an empty line
+    with Progress(
+        *(*columns, TimeElapsedColumn()), console=console, transient=True, disable=not in_terminal
+    ) as progress:
         bar = progress.add_task("", total=seconds)
 
         def measure(candidate: Candidate, number: int) -> Sample:

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -10,11 +11,12 @@ import engines
 from engines.backends import make_backend
 from engines.backends.base import CAPABILITIES, capabilities_of
 
+# What can be called.
+METHODS: dict[str, Any] = dict.fromkeys(("run", "new_cache", "feed", "keep_slots"), len)
+
 
 def made(bundle: object, threads: object) -> object:
-    return SimpleNamespace(
-        name="made", run=len, new_cache=len, feed=len, keep_slots=len, bundle=bundle, threads=threads
-    )
+    return SimpleNamespace(name="made", bundle=bundle, threads=threads, **METHODS)
 
 
 def half_made(bundle: object, threads: object) -> object:
