@@ -60,9 +60,9 @@ def one_cycle(pipeline: engines.Pipeline, mode: str, chain: tuple[int, ...]) -> 
 def main() -> int:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("bundle", type=Path)
+    parser.add_argument("bundle", type=Path, help="its folder")
     add_backend_argument(parser)
-    parser.add_argument("--modes", default=",".join(MODES))
+    parser.add_argument("--modes", default=",".join(MODES), help="default: %(default)s")
     arguments = parser.parse_args()
     started = time.perf_counter()
     pipeline = engines.load(arguments.bundle, arguments.backend)

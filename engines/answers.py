@@ -64,13 +64,23 @@ def run_for_tokens(
     return tokens
 
 
-def check_tokens(backend: Backend, graph: str, name: str, tokens: NDArray[np.int64], codes: int) -> None:
+def check_tokens(
+    backend: Backend, graph: str, name: str, tokens: NDArray[np.int64], codes: int, least: int = 0
+) -> None:
     """Check that tokens are codes of the codebook.
+
+    Args:
+        backend: Whose they are.
+        graph: That they come from.
+        name: Of the output.
+        tokens: Of any shape.
+        codes: How many there are.
+        least: -1 where that stands for no code at all.
 
     Raises:
         BackendError: some are not.
     """
-    if tokens.size and not 0 <= tokens.min() <= tokens.max() < codes:
+    if tokens.size and not least <= tokens.min() <= tokens.max() < codes:
         got = f"{tokens.min()}..{tokens.max()}"
         raise BackendError(
             f"backend {backend.name}: graph {graph}: {name}: expected codes in 0..{codes - 1}, got {got}"

@@ -57,16 +57,16 @@ def _arguments() -> argparse.Namespace:
         "--prompts", type=Path, help="file of many prompts, as --layout has them; what is drawn already is left out"
     )
     parser.add_argument(
-        "--layout", choices=tuple(LAYOUTS), help="of the folder: a line a prompt, or a scorer's; default: plain"
+        "--layout", choices=tuple(LAYOUTS), help="with --prompts: a line a prompt, or a scorer's; default: plain"
     )
     parser.add_argument("--batch", type=int, metavar="N", help="with --prompts: images drawn at once; default: 1")
-    parser.add_argument("--samples", type=int, help="images a prompt; default: what the scorer expects")
+    parser.add_argument("--samples", type=int, help="with --prompts: images a prompt; default: the scorer's")
     parser.add_argument("--mode", choices=MODES, help="default: the bundle's")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="with --prompts of the first image; default: %(default)s")
     add_setting_arguments(parser)
     parser.add_argument("--bundle", type=Path, help="default: the demo bundle, built first if there is none")
     add_backend_argument(parser)
-    parser.add_argument("--threads", type=int, help="of the CPU; default: the runtime's choice")
+    parser.add_argument("--threads", type=int, help="of the CPU, for ort and your own; default: the runtime's choice")
     parser.add_argument("--condition", type=Path, help=".npz file of a condition, or of Tar's ids, instead of a prompt")
     parser.add_argument("--save-condition", type=Path, help="write the condition that was drawn, for another host")
     parser.add_argument(

@@ -141,7 +141,8 @@ class Pipeline:
         """Draw one image.
 
         Args:
-            prompt: What to draw, as the bundle's models understand it (docs/conditions.md); or a condition in numbers.
+            prompt: What to draw, as the bundle's models understand it (docs/demo.md, docs/checkpoints.md); or a
+                condition in numbers.
             seed: 0..2^64 - 1; of the plan, where none is given, and of every sample.
             mode: "ar", "zipar", "serial", "parallel" or "exact"; None takes the bundle's.
             plan: Where the objects of the demo go.
@@ -157,6 +158,8 @@ class Pipeline:
             PlanError: the plan does not fit the prompt.
             ConditionError: a condition in numbers does not fit the bundle's models.
             SettingsError: a setting or the seed is out of its range.
+            BackendError: a graph cannot be run, or answers with what it must not.
+            ValueError: the draft has another shape than the coarsest drafter's grid, or nothing is drafted.
         """
         prepared = self.prepare(prompt, seed, mode, plan, **changes)
         started = time.perf_counter()
@@ -273,8 +276,9 @@ def load(path: Path | str, backend: str = "ort", threads: int | None = None, tex
 
     Args:
         path: The bundle's folder.
-        backend: "ort", "ort-cuda", "trt-rtx", "trt", "torch-cuda", or "module:factory" for one of your own.
-        threads: For the CPU; None takes the runtime's choice.
+        backend: "ort", "ort-cuda", "trt-rtx", "trt", "torch-cuda", or "module:factory" for one of your own, whose
+            module is one that Python finds, or lies in the working folder.
+        threads: For the CPU, on "ort" or one of your own; None takes the runtime's choice.
         text_model: Folder or name of flan-t5-xl (LlamaGen's captions) or of Tar's language model.
 
     Raises:

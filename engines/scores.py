@@ -109,7 +109,8 @@ class HostScores(HostLogits):
         tokens, log_probs = run(
             *(self.backend, "sampler", inputs), tokens=(np.int64, (count,)), log_probs=(np.float32, (count, codes))
         )
-        check_tokens(self.backend, "sampler", "tokens", tokens, codes)
+        # -1 may stand for a row whose logits are no numbers.
+        check_tokens(self.backend, "sampler", "tokens", tokens, codes, least=-1)
         return tokens, log_probs
 
     def sample(

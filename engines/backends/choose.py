@@ -38,7 +38,7 @@ def make_backend(name: str, bundle: Bundle, threads: int | None = None) -> Backe
         name: One of BACKENDS, or "module:factory" for one of your own: factory(bundle, threads) returns it. The module
             is one that Python finds, or lies in the working folder.
         bundle: Opened and checked.
-        threads: For the CPU; None takes the runtime's choice.
+        threads: For the CPU, on "ort" or one of your own; None takes the runtime's choice.
 
     Raises:
         BackendError: an unknown name, a runtime that is not installed, no GPU, a bundle without its plans or
