@@ -35,7 +35,7 @@ def check_logits(logits: NDArray[np.float32], where: str) -> None:
     )
 
 
-def check_tokens(tokens: NDArray[np.int64], where: str) -> None:
+def check_drawn(tokens: NDArray[np.int64], where: str) -> None:
     """Refuse tokens below 0, by which a backend says that logits on its device are not finite.
 
     Raises:

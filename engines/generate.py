@@ -11,7 +11,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from engines.backends import BACKENDS, BackendError
+from engines.backend_argument import add_backend_argument
+from engines.backends import BackendError
 from engines.bundle import BundleError
 from engines.command_line import command
 from engines.condition import ConditionError
@@ -22,8 +23,9 @@ from engines.layouts import LAYOUTS, MOST_LISTED, LayoutError, PromptsError, rea
 from engines.numbers import seed_number, thread_count, whole_number
 from engines.overlay import draw_overlay
 from engines.paths import user_path
-from engines.pipeline import Pipeline, Result, load
+from engines.pipeline import Pipeline, load
 from engines.prompts import PlanError, PromptError, load_plan, make_plan, parse, save_plan
+from engines.result import Result
 from engines.run_progress import shown_progress
 from engines.session import MOST_AT_ONCE
 from engines.setting_arguments import add_setting_arguments, settings_from_arguments
@@ -55,16 +57,16 @@ def _arguments() -> argparse.Namespace:
         help="file of many prompts, as --layout has them; what is drawn already is left out",
     )
     parser.add_argument(
-        "--layout", choices=tuple(LAYOUTS), help="of the folder: a line a prompt, or a scorer's; default: plain"
+        "--layout", choices=tuple(LAYOUTS), help="with --prompts: a line a prompt, or a scorer's; default: plain"
     )
     parser.add_argument("--batch", type=int, metavar="N", help="with --prompts: images drawn at once; default: 1")
-    parser.add_argument("--samples", type=int, help="images a prompt; default: what the scorer expects")
+    parser.add_argument("--samples", type=int, help="with --prompts: images a prompt; default: the scorer's")
     parser.add_argument("--mode", choices=MODES, help="default: the bundle's")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="with --prompts of the first image; default: %(default)s")
     add_setting_arguments(parser)
     parser.add_argument("--bundle", type=user_path, help="default: the demo bundle, built first if there is none")
-    parser.add_argument("--backend", choices=BACKENDS, default="ort")
-    parser.add_argument("--threads", type=int, help="of the CPU; default: the runtime's choice")
+    add_backend_argument(parser)
+    parser.add_argument("--threads", type=int, help="of the CPU, for ort and your own; default: the runtime's choice")
     parser.add_argument(
         "--condition", type=user_path, help=".npz file of a condition, or of Tar's ids, instead of a prompt"
     )
@@ -110,7 +112,7 @@ def _open(arguments: argparse.Namespace, console: Console) -> Pipeline:
         path = demo_bundle_path()
         if not path.exists():
             console.print(f"There is no bundle at {path}: building the demo bundle (fp32) first, once.")
-            build_demo_bundle(path, plans=not arguments.backend.startswith("ort"))
+            build_demo_bundle(path, plans=arguments.backend.startswith("trt"))
     return load(path, arguments.backend, arguments.threads, arguments.text_model)
 
 
@@ -134,6 +136,7 @@ def _generate(arguments: argparse.Namespace, console: Console) -> tuple[Pipeline
     asked = arguments.prompt if arguments.condition is None else pipeline.load_condition(arguments.condition)
     described = pipeline.describe(asked, arguments.seed, plan)
     columns = (TextColumn("decoding"), BarColumn(), TextColumn("{task.percentage:.0f}%"), TimeElapsedColumn())
+    # Into a file it would leave an empty line.
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("")
         result = pipeline.generate(

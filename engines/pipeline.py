@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, overload
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from engines.answers import run
 from engines.backends import Backend, BackendError, make_backend
 from engines.bundle import Bundle, open_bundle
 from engines.condition import Condition, ConditionError, check_condition
@@ -19,44 +19,11 @@ from engines.decode import Decoded, Decoder, Progress
 from engines.likelihood import token_log_probs
 from engines.numbers import seed_number, thread_count, token_grid, whole_number
 from engines.prompts import Plan, PlanError, PromptError
+from engines.result import Prepared, Result, stats_of
 from engines.session import MOST_AT_ONCE, Session
 from engines.settings import UNDRAFTED_MODES, Mode, Settings, SettingsError
 from engines.state import Tokens
-from engines.trace import Trace
 from engines.verify import Accepted
-
-
-@dataclass(frozen=True)
-class Stats:
-    """Figures of one decode; passes include the prefills."""
-
-    nfe_target: int
-    nfe_drafter: int  # of all drafters together
-    cycles: int
-    acceptance_rate: float
-    resampled_rate: float
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Result:
-    """A generated image.
-
-    Attributes:
-        image: RGB.
-        tokens: Int[H, W].
-        plan: The layout that was drawn; None where it is not the demo.
-        settings: How it was decoded.
-        trace: Every pass and decision.
-        stats: Its figures.
-    """
-
-    image: Image.Image
-    tokens: Tokens
-    plan: Plan | None
-    settings: Settings
-    trace: Trace
-    stats: Stats
 
 
 class Pipeline:
@@ -147,17 +114,21 @@ class Pipeline:
         seeds = _seeds_of(prompts, seed)
         if not prompts:
             return []
-        with self.session(places) as session:
+        with self.session(places, queue=len(prompts)) as session:
             requests = [session.submit(one, own, mode, **given) for one, own in zip(prompts, seeds, strict=True)]
             return [request.result() for request in requests]
 
-    def session(self, size: int = 8) -> Session:
+    def session(self, size: int = 8, queue: int | None = None) -> Session:
         """Return what draws up to `size` images at once, for requests that come and go.
 
+        Args:
+            size: 1..256.
+            queue: How many requests may wait beyond those; None is 16 times the size.
+
         Raises:
-            SettingsError: the size is out of its range.
+            SettingsError: the size or the queue is out of its range.
         """
-        return Session(self, size)
+        return Session(self, size, queue)
 
     def draw(
         self,
@@ -175,7 +146,8 @@ class Pipeline:
         """Draw one image.
 
         Args:
-            prompt: What to draw, as the bundle's models understand it (docs/conditions.md); or a condition in numbers.
+            prompt: What to draw, as the bundle's models understand it (docs/demo.md, docs/checkpoints.md); or a
+                condition in numbers.
             seed: 0..2^64 - 1; of the plan, where none is given, and of every sample.
             mode: "ar", "zipar", "serial", "parallel" or "exact"; None takes the bundle's.
             plan: Where the objects of the demo go.
@@ -191,24 +163,43 @@ class Pipeline:
             PlanError: the plan does not fit the prompt.
             ConditionError: a condition in numbers does not fit the bundle's models.
             SettingsError: a setting or the seed is out of its range.
+            BackendError: a graph cannot be run, or answers with what it must not.
+            ValueError: the draft has another shape than the coarsest drafter's grid, or nothing is drafted.
+        """
+        prepared = self.prepare(prompt, seed, mode, plan, **changes)
+        started = time.perf_counter()
+        what = (prepared.described.condition, prepared.settings, prepared.seed)
+        decoded = self.decode(*what, draft, progress, record_logits, watch, accepted)
+        return self.finish(prepared, decoded, started)
+
+    def prepare(
+        self,
+        prompt: str | Condition,
+        seed: int = 0,
+        mode: Mode | None = None,
+        plan: Plan | None = None,
+        **changes: object,
+    ) -> Prepared:
+        """Hold what is asked for against the bundle, and describe the prompt; the first third of `draw`.
+
+        Raises:
+            Exception: as `draw`.
         """
         settings = self.settings(mode=mode, **changes)
         seed = seed_number(seed)
-        described = self.describe(prompt, seed, plan)
-        started = time.perf_counter()
-        given = (draft, progress, record_logits, watch, accepted)
-        decoded = self.decode(described.condition, settings, seed, *given)
+        return Prepared(self.describe(prompt, seed, plan), settings, seed)
+
+    def finish(self, prepared: Prepared, decoded: Decoded, started: float) -> Result:
+        """Make the image of what was decoded; the last third of `draw`.
+
+        Args:
+            prepared: What was decoded.
+            decoded: Its tokens and trace.
+            started: When its decode began, of `time.perf_counter`.
+        """
         image = self.image_from_tokens(decoded.tokens)
-        trace = decoded.trace
-        stats = Stats(
-            nfe_target=trace.nfe(0),
-            nfe_drafter=len(trace.passes) - trace.nfe(0),
-            cycles=len(trace.cycles_of(0)),
-            acceptance_rate=trace.acceptance_rate,
-            resampled_rate=trace.resampled_rate,
-            seconds=time.perf_counter() - started,
-        )
-        return Result(image, decoded.tokens, described.plan, settings, trace, stats)
+        stats = stats_of(decoded.trace, time.perf_counter() - started)
+        return Result(image, decoded.tokens, prepared.described.plan, prepared.settings, decoded.trace, stats)
 
     def check_prompt(self, prompt: str) -> None:
         """Check a prompt as far as that is cheap; describing it may still find more.
@@ -296,10 +287,11 @@ class Pipeline:
 
         Raises:
             SettingsError: they are no such grid.
-            BackendError: the decoder gives pixels that are not finite.
+            BackendError: the decoder gives other pixels than it should, or some that are not finite.
         """
         tokens = token_grid("tokens", tokens, self.bundle.manifest.target.vocabulary)
-        pixels = self.backend.run("decoder", {"tokens": tokens})["image"]
+        height, width = (self.bundle.manifest.token_pixels * side for side in tokens.shape)
+        pixels = run(self.backend, "decoder", {"tokens": tokens}, image=(np.float32, (height, width, 3)))[0]
         if not np.isfinite(pixels).all():  # they would become some colour
             wrong = int((~np.isfinite(pixels)).sum())
             raise BackendError(
@@ -330,8 +322,9 @@ def load(path: Path | str, backend: str = "ort", threads: int | None = None, tex
 
     Args:
         path: The bundle's folder.
-        backend: "ort", "ort-cuda", "trt-rtx", "trt", "torch-cuda", or "module:factory" for one of your own.
-        threads: For the CPU, 1 to 1024; None takes the runtime's choice.
+        backend: "ort", "ort-cuda", "trt-rtx", "trt", "torch-cuda", or "module:factory" for one of your own, whose
+            module is one that Python finds, or lies in the working folder.
+        threads: For the CPU, on "ort" or one of your own, 1 to 1024; None takes the runtime's choice.
         text_model: Folder or name of flan-t5-xl (LlamaGen's captions) or of Tar's language model.
 
     Raises:

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.anchor import Anchor
+from engines.answers import check_tokens, run
 from engines.backends.base import Backend, KVCache, ScoringBackend, Tensors
-from engines.finite import check_made, check_tokens
+from engines.finite import check_drawn, check_made
 from engines.noise import NoiseSource
 from engines.settings import Settings
 
@@ -106,8 +107,13 @@ class HostScores(HostLogits):
     def draw(self, rows: Tokens, settings: Settings, noise: Floats) -> tuple[Tokens, Floats]:
         """Sample by given noise."""
         inputs: Tensors = distribution_inputs(self.of(rows), settings) | {"noise": noise}
-        outputs = self.backend.run("sampler", inputs)
-        return outputs["tokens"], outputs["log_probs"]
+        count, codes = len(rows), self.all.shape[2]
+        tokens, log_probs = run(
+            *(self.backend, "sampler", inputs), tokens=(np.int64, (count,)), log_probs=(np.float32, (count, codes))
+        )
+        # -1 may stand for a row whose logits are no numbers.
+        check_tokens(self.backend, "sampler", "tokens", tokens, codes, least=-1)
+        return tokens, log_probs
 
     def sample(
         self, rows: Tokens, cells: Tokens, settings: Settings, noise: NoiseSource, anchor: Anchor | None
@@ -121,8 +127,10 @@ class HostScores(HostLogits):
     ) -> tuple[Floats, Floats]:
         """Pool the target's probability around draft tokens."""
         inputs = distribution_inputs(self.of(rows), settings, raw)
-        outputs = self.backend.run("acceptance", inputs | {"draft_tokens": draft_tokens, "neighbours": neighbours})
-        return outputs["pooled_probs"], outputs["entropies"]
+        inputs |= {"draft_tokens": draft_tokens, "neighbours": neighbours}
+        each = (np.float32, (len(rows),))
+        pooled, entropies = run(self.backend, "acceptance", inputs, pooled_probs=each, entropies=each)
+        return pooled, entropies
 
 
 def scorer(backend: Backend) -> Callable[[str, KVCache, Tensors], Scores]:
@@ -171,7 +179,7 @@ class Answer:
         """As `Scores.draw`, for all cells."""
         found = [scores.draw(rows, settings, noise[places]) for scores, places, rows in self._parts()]
         tokens, log_probs = found[0] if len(found) == 1 else _pair(found)
-        check_tokens(tokens, self.where)
+        check_drawn(tokens, self.where)
         check_made(log_probs, self.where, "numbers for log p")
         return tokens, log_probs
 
@@ -181,7 +189,7 @@ class Answer:
             scores.sample(rows, self.cells[places], settings, noise, anchor) for scores, places, rows in self._parts()
         ]
         tokens = found[0] if len(found) == 1 else _joined(found)
-        check_tokens(tokens, self.where)
+        check_drawn(tokens, self.where)
         return tokens
 
     def judge(

@@ -77,7 +77,7 @@ def _save(content: dict[str, Any], path: Path) -> None:
 def main() -> int:
     """Write the files."""
     parser = argparse.ArgumentParser(prog="python -m export.full_size", description=__doc__)
-    parser.add_argument("--family", choices=get_args(PublishedFamily), required=True)
+    parser.add_argument("--family", choices=get_args(PublishedFamily), required=True, help="whose checkpoints")
     parser.add_argument("--out", type=user_path, required=True, help="folder; about 7 GB")
     arguments = parser.parse_args()
     out: Path = arguments.out

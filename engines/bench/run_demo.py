@@ -35,7 +35,7 @@ def _open(arguments: argparse.Namespace, console: Console, threads: int | None) 
         path = demo_bundle_path()
         if not path.exists():
             console.print(f"There is no bundle at {path}: building the demo bundle (fp32) first, once.")
-            build_demo_bundle(path, plans=arguments.backend != "ort")
+            build_demo_bundle(path, plans=arguments.backend.startswith("trt"))
     return path, load(path, arguments.backend, threads)
 
 

@@ -64,7 +64,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m reference.demo.draw", description=__doc__)
     parser.add_argument("prompt", help='e.g. "a red circle left of a blue square"')
     parser.add_argument("--out", type=user_path, required=True, help="PNG to write")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     parser.add_argument("--threads", type=int, help="of the CPU; default: torch's choice")
     group = parser.add_argument_group("settings", "docs/semantics.md explains each; default: the demo's")
     for name, hint in get_type_hints(Settings).items():

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Mapping
 from functools import partial
 from typing import get_args
 
@@ -41,27 +42,40 @@ _WHOLE = {
 _REAL = {"rate": (1e-9, 1e3), "object_weight": (1, 1e3), "rescaled_share": (0, 1)}
 
 
+def _by_model(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:g}" for name, value in values.items())
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m reference.demo.train", description=__doc__)
-    parser.add_argument("model", choices=tuple(STEPS))
+    parser.add_argument("model", choices=tuple(STEPS), help="which one")
     parser.add_argument(
         "--out", type=user_path, required=True, help="folder for checkpoints, pictures, weights and card"
     )
-    parser.add_argument("--steps", type=int, help=f"default: {STEPS}")
-    parser.add_argument("--batch", type=int, help=f"images a step of a drafter or the target; default: {BATCH}")
-    parser.add_argument("--rate", type=float, help=f"peak learning rate of the matrices; default: {MATRIX_RATE}")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, help=f"default: {_by_model(STEPS)}")
+    parser.add_argument(
+        "--batch", type=int, help=f"images a step of a drafter or the target; default: {_by_model(BATCH)}"
+    )
+    parser.add_argument(
+        "--rate", type=float, help=f"peak learning rate of the matrices; default: {_by_model(MATRIX_RATE)}"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of weights and examples; default: %(default)s")
     parser.add_argument("--workers", type=int, default=1, help="processes that share every batch (drafters, target)")
     parser.add_argument("--threads", type=int, default=2, help="threads of each process")
     parser.add_argument("--compile", action="store_true", help="compile the model first (needs a C++ compiler)")
-    parser.add_argument("--tokenizer", type=user_path, default=SHIPPED / "tokenizer.safetensors")
+    parser.add_argument(
+        "--tokenizer",
+        type=user_path,
+        default=SHIPPED / "tokenizer.safetensors",
+        help="its weights; default: the shipped ones",
+    )
     parser.add_argument("--object-weight", type=float, default=5.0, help="of a planned object's cells in the loss")
     parser.add_argument(
         "--rescaled-share", type=float, default=0.5, help="of the examples: how many see contexts of other resolutions"
     )
     scalers = parser.add_argument_group("up_sampler and down_sampler")
     scalers.add_argument("--ratio", type=int, default=2, help="scale ratio")
-    scalers.add_argument("--loss", choices=get_args(ScalerLoss), default="pixel")
+    scalers.add_argument("--loss", choices=get_args(ScalerLoss), default="pixel", help="default: %(default)s")
     scalers.add_argument("--images", type=user_path, help="folder of PNG and JPEG files; default: the demo's scenes")
     scalers.add_argument(
         "--fine-sides", type=int, nargs="+", help="cells a side of the finer grid; default: 16 32 at ratio 2, else 32"
