@@ -45,6 +45,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Read the command line; in the main process, start the report."""
     config.addinivalue_line("markers", THOROUGH)
+    if not __debug__:  # every law is an assertion: all would hold
+        raise pytest.UsageError("expected Python without -O or PYTHONOPTIMIZE, which leave assertions out")
     options = read_options(config)
     config.stash[OPTIONS] = options
     if not hasattr(config, "workerinput"):  # not a process of pytest-xdist

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from engines.backend_argument import BACKEND_HELP, backend_name
 from engines.backends.base import CAPABILITIES
 from engines.bundle.manifest import MANIFEST_NAME
 from engines.paths import user_path
@@ -50,9 +51,10 @@ def add_options(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--backend",
+        type=backend_name,
         default="ort",
         metavar="NAME",
-        help="ort, trt, trt-rtx, or module:factory for one of your own (docs/write-a-backend.md); default: ort",
+        help=f"{BACKEND_HELP}; default: ort",
     )
     group.addoption(
         "--models",
@@ -71,9 +73,9 @@ def add_options(parser: pytest.Parser) -> None:
         "--near-ties",
         type=float,
         metavar="SHARE",
-        help="of a bundle's decisions, that its precision may excuse; default: 0.003 in fp32, 0.04 in fp16",
+        help="of decisions that precision may excuse; default: 0.003 in fp32, 0.04 in fp16, 0.3 in bf16",
     )
-    group.addoption("--report", type=user_path, metavar="FILE", help="write a JSON report of every rule")
+    group.addoption("--report", type=user_path, metavar="FILE", help="report of every rule: JSON, or Markdown in .md")
 
 
 def read_options(config: pytest.Config) -> Options:

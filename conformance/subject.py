@@ -1,7 +1,6 @@
 """What is under test: a bundle, the backend that runs it, and the reference with the same weights."""
 
 import contextlib
-import importlib
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 import engines
 from engines.backends.base import capabilities_of, one_line
 from engines.demo_bundle import build_demo_bundle, bundle_path
+from engines.named_functions import function_named
 from reference import demo, minimal
 from reference.models import Models
 from reference.weights import weights_sha256
@@ -119,8 +119,8 @@ def _models_of(pipeline: engines.Pipeline, models: str | None) -> Models:
                 return found
         raise SubjectError(
             f"{bundle.path}: expected the weights of {' or '.join(KNOWN_MODELS)}, got others; if they are your own, "
-            "name a function that returns their reference.models.Models with --models module:function, else build the "
-            "bundle again with `python -m export.build --force`"
+            "name a function that returns their reference.models.Models with --models module:function, else "
+            f"{bundle.rebuild()}"
         )
     found = _call(models)
     if hashes_of(found) != [entry.weights_sha256 for entry in bundle.manifest.models]:
@@ -134,10 +134,9 @@ def hashes_of(models: Models) -> list[str]:
 
 
 def _call(name: str) -> Models:
-    module, _, function = name.partition(":")
     try:
-        found = getattr(importlib.import_module(module), function)()
-    except Exception as error:  # code from outside may raise anything
+        found = function_named(name)()
+    except (Exception, SystemExit) as error:  # code from outside may raise anything
         raise SubjectError(f"--models {name}: {type(error).__name__}: {one_line(error)}") from None
     if not isinstance(found, Models):
         raise SubjectError(f"--models {name}: expected a reference.models.Models, got {type(found).__name__}")

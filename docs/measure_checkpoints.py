@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 import engines
+from engines.backend_argument import add_backend_argument
 from engines.command_line import command
 from engines.decode import Decoder
 from engines.paths import user_path
@@ -61,9 +62,9 @@ def one_cycle(pipeline: engines.Pipeline, mode: str, chain: tuple[int, ...]) -> 
 def main() -> int:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("bundle", type=user_path)
-    parser.add_argument("--backend", default="ort")
-    parser.add_argument("--modes", default=",".join(MODES))
+    parser.add_argument("bundle", type=user_path, help="its folder")
+    add_backend_argument(parser)
+    parser.add_argument("--modes", default=",".join(MODES), help="default: %(default)s")
     arguments = parser.parse_args()
     started = time.perf_counter()
     pipeline = engines.load(arguments.bundle, arguments.backend)

@@ -249,7 +249,7 @@ def main() -> int:
     """Run the parts that are asked for; one that fails does not keep the next from running."""
     parser = argparse.ArgumentParser(prog="python docs/measure_gpu.py", description=__doc__)
     parser.add_argument("--out", type=user_path, required=True, help="folder")
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="default: all")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     device = torch.cuda.get_device_name() if DEVICE == "cuda" else DEVICE

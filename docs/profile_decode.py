@@ -29,9 +29,9 @@ def part_of(call: Call) -> str:
 def main() -> None:
     """Draw, and print a table for each mode."""
     parser = argparse.ArgumentParser(prog="python docs/profile_decode.py", description=__doc__)
-    parser.add_argument("--modes", nargs="+", default=["ar", "serial", "cascade"])
-    parser.add_argument("--repeat", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--modes", nargs="+", default=["ar", "serial", "cascade"], help="default: %(default)s")
+    parser.add_argument("--repeat", type=int, default=5, help="default: %(default)s")
+    parser.add_argument("--threads", type=int, default=2, help="default: %(default)s")
     arguments = parser.parse_args()
     pipeline = engines.load(demo_bundle_path(), threads=arguments.threads)
     timer = timed(pipeline.backend)

@@ -72,16 +72,15 @@ def microseconds(graph: torch.cuda.CUDAGraph, repeats: int = 60) -> float:
 def main() -> int:
     """Time all choices; one that fails does not keep the next from running."""
     parser = argparse.ArgumentParser(prog="python docs/tune_gpu.py", description=__doc__)
-    parser.add_argument("--shape", default="llamagen-xl-512", choices=SHAPES)
-    parser.add_argument(
-        "--ways", nargs="+", default=["persistent", "chained"], choices=["persistent", "chained", "separate"]
-    )
+    parser.add_argument("--shape", default="llamagen-xl-512", choices=SHAPES, help="default: %(default)s")
+    ways = ["persistent", "chained", "separate"]
+    parser.add_argument("--ways", nargs="+", default=ways[:2], choices=ways, help="default: %(default)s")
     parser.add_argument("--filled", type=int, default=600, help="slots before the pass")
-    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--batch", type=int, default=2, help="rows; default: %(default)s")
     parser.add_argument("--fed", type=int, default=1, help="tokens a row")
     parser.add_argument("--most", type=int, default=3, help="settings of a way; each of one kernel compiles for 10 s")
-    parser.add_argument("--phases", action="store_true")
-    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--phases", action="store_true", help="time the phases of a pass one by one")
+    parser.add_argument("--device", default="cuda", help="as PyTorch names it; default: %(default)s")
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
     with torch.inference_mode(), torch.device(device):

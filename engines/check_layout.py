@@ -70,11 +70,11 @@ def _is_harmless(path: Path) -> bool:
 def main() -> int:
     """Say whether a folder is complete and well-formed; 0 if it is, 1 if it is not."""
     parser = argparse.ArgumentParser(prog="python -m engines.check_layout", description=__doc__)
-    parser.add_argument("folder", type=user_path)
-    parser.add_argument("--layout", choices=tuple(LAYOUTS), required=True)
+    parser.add_argument("folder", type=user_path, help="what `engines.generate --prompts` wrote")
+    parser.add_argument("--layout", choices=tuple(LAYOUTS), required=True, help="that it was drawn in")
     parser.add_argument("--prompts", type=user_path, required=True, help="the file or folder that it was drawn from")
     parser.add_argument("--samples", type=int, help="images a prompt; default: what the scorer expects")
-    parser.add_argument("--pixels", type=int, help="side of an image; default: the first one's")
+    parser.add_argument("--pixels", type=int, help="pixels a side of every image; default: the first one's")
     arguments = parser.parse_args()
     try:
         tasks = read_tasks(arguments.layout, arguments.prompts, arguments.samples)

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engines.answers import run_for_tokens
 from engines.backends.base import Backend
 from engines.bundle import Bundle
 from engines.bundle.manifest import down_sampler_graph, up_sampler_graph
 from engines.condition import Condition
 from engines.exact import verify_exactly
 from engines.execute import execute
+from engines.numbers import token_grid
 from engines.schedule import Schedule
 from engines.settings import UNDRAFTED_MODES, Settings
 from engines.state import ModelState, Tokens
@@ -84,8 +86,9 @@ class Decoder:
         target, coarsest, settings = self.states[0], self.states[-1], self.settings
         if draft is not None and settings.mode in UNDRAFTED_MODES:
             raise ValueError(f"draft: expected none in mode {settings.mode}, in which nothing is drafted")
-        if draft is not None and draft.shape != (coarsest.height, coarsest.width):
-            raise ValueError(f"draft: expected {coarsest.height} x {coarsest.width} tokens, got {draft.shape}")
+        if draft is not None:
+            shape = (coarsest.height, coarsest.width)
+            draft = token_grid("draft", draft, coarsest.entry.vocabulary, shape)
         chunk = target.height
         if settings.mode in ("serial", "exact"):
             chunk = settings.draft_rows * self.scale_ratio(0)
@@ -152,8 +155,9 @@ class Decoder:
             lower = self.states[upper + 1]
             lower.pending.difference_update(range(drafted * lower.width, len(lower.grid)))
         graph = up_sampler_graph(ratio, self.settings.up_sampler)
-        high_tokens = self.backend.run(graph, {"low_tokens": known})["high_tokens"]
-        proposal: Tokens = high_tokens[first_row:last_row]
+        shape, codes = (ratio * known.shape[0], state.width), state.entry.vocabulary
+        high_tokens = run_for_tokens(self.backend, graph, {"low_tokens": known}, "high_tokens", shape, codes)
+        proposal = high_tokens[first_row:last_row]
         state.propose(range(first_row * state.width, last_row * state.width), proposal.ravel())
         return Proposal(state.number, low.number, first_row, last_row, low_first, known[low_first:], proposal)
 
@@ -169,8 +173,10 @@ class Decoder:
             first_row, last_row = first_row // ratio, last_row // ratio
             if last_row > 0:
                 graph = down_sampler_graph(ratio, self.settings.down_sampler)
-                low_tokens = self.backend.run(graph, {"high_tokens": high.rows(0, last_row * ratio)})["low_tokens"]
-                rows: Tokens = low_tokens[first_row:]
+                shape, codes = (last_row, low.width), low.entry.vocabulary
+                decided = {"high_tokens": high.rows(0, last_row * ratio)}
+                low_tokens = run_for_tokens(self.backend, graph, decided, "low_tokens", shape, codes)
+                rows = low_tokens[first_row:]
                 low.decide(range(first_row * low.width, last_row * low.width), rows.ravel())
                 replaced.append(rows)
         return replaced[0]

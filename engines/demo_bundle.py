@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mulo_sd
 from engines.bundle import BundleError
 from engines.paths import expanded
 
@@ -30,12 +31,14 @@ def build_demo_bundle(path: Path, precision: str = "fp32", plans: bool = False, 
     Raises:
         BundleError: `export` is not installed, or the build failed.
     """
-    if importlib.util.find_spec("export") is None or importlib.util.find_spec("torch") is None:
+    ours = Path(mulo_sd.ROOT, "export", "build.py").is_file()  # what `export` means elsewhere is no matter
+    if not ours or importlib.util.find_spec("torch") is None:
         raise BundleError(
             f"{path}: there is no bundle and nothing to build it with; "
             "install the extra `mulo-sd[export]`, or give a bundle with --bundle"
         )
     command = [sys.executable, "-m", "export.build", "--models", models, "--precision", precision, "--out", str(path)]
     command += [] if plans else ["--backend", "ort"]
-    if subprocess.run(command, check=False, stdout=sys.stderr).returncode != 0 and not path.exists():
+    done = subprocess.run(command, check=False, stdout=sys.stderr, env=mulo_sd.environment())
+    if done.returncode != 0 and not path.exists():
         raise BundleError(f"{path}: the build failed; its message stands above")

@@ -11,7 +11,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from engines.backends import BACKENDS, BackendError
+from engines.backend_argument import add_backend_argument
+from engines.backends import BackendError
 from engines.bundle import BundleError
 from engines.command_line import command
 from engines.condition import ConditionError
@@ -19,10 +20,12 @@ from engines.conditions import Described, save_condition
 from engines.demo_bundle import build_demo_bundle, demo_bundle_path
 from engines.draw_many import Run
 from engines.layouts import LAYOUTS, MOST_LISTED, LayoutError, PromptsError, read_tasks
+from engines.numbers import seed_number, thread_count, whole_number
 from engines.overlay import draw_overlay
 from engines.paths import user_path
-from engines.pipeline import Pipeline, Result, load
+from engines.pipeline import Pipeline, load
 from engines.prompts import PlanError, PromptError, load_plan, make_plan, parse, save_plan
+from engines.result import Result
 from engines.run_progress import shown_progress
 from engines.session import MOST_AT_ONCE
 from engines.setting_arguments import add_setting_arguments, settings_from_arguments
@@ -54,16 +57,16 @@ def _arguments() -> argparse.Namespace:
         help="file of many prompts, as --layout has them; what is drawn already is left out",
     )
     parser.add_argument(
-        "--layout", choices=tuple(LAYOUTS), help="of the folder: a line a prompt, or a scorer's; default: plain"
+        "--layout", choices=tuple(LAYOUTS), help="with --prompts: a line a prompt, or a scorer's; default: plain"
     )
     parser.add_argument("--batch", type=int, metavar="N", help="with --prompts: images drawn at once; default: 1")
-    parser.add_argument("--samples", type=int, help="images a prompt; default: what the scorer expects")
+    parser.add_argument("--samples", type=int, help="with --prompts: images a prompt; default: the scorer's")
     parser.add_argument("--mode", choices=MODES, help="default: the bundle's")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="with --prompts of the first image; default: %(default)s")
     add_setting_arguments(parser)
     parser.add_argument("--bundle", type=user_path, help="default: the demo bundle, built first if there is none")
-    parser.add_argument("--backend", choices=BACKENDS, default="ort")
-    parser.add_argument("--threads", type=int, help="of the CPU; default: the runtime's choice")
+    add_backend_argument(parser)
+    parser.add_argument("--threads", type=int, help="of the CPU, for ort and your own; default: the runtime's choice")
     parser.add_argument(
         "--condition", type=user_path, help=".npz file of a condition, or of Tar's ids, instead of a prompt"
     )
@@ -109,7 +112,7 @@ def _open(arguments: argparse.Namespace, console: Console) -> Pipeline:
         path = demo_bundle_path()
         if not path.exists():
             console.print(f"There is no bundle at {path}: building the demo bundle (fp32) first, once.")
-            build_demo_bundle(path, plans=not arguments.backend.startswith("ort"))
+            build_demo_bundle(path, plans=arguments.backend.startswith("trt"))
     return load(path, arguments.backend, arguments.threads, arguments.text_model)
 
 
@@ -119,14 +122,12 @@ def _generate(arguments: argparse.Namespace, console: Console) -> tuple[Pipeline
     _check_output(arguments.storyboard, (".png",))
     _check_output(arguments.trace, (".json",))
     _check_output(arguments.save_plan, (".json",))
-    if arguments.threads is not None and arguments.threads < 1:
-        raise SettingsError(f"threads: expected at least 1, got {arguments.threads}")
+    thread_count(arguments.threads)
     _check_output(arguments.save_condition, (".npz",))
     if (arguments.prompt is None) == (arguments.condition is None):
         raise PromptError("prompt: expected a prompt or --condition, and not both")
     # As much as can be wrong with the request is told before a bundle is built or opened for it.
-    if not 0 <= arguments.seed < 2**64:
-        raise SettingsError(f"seed: expected an integer in 0..2^64 - 1, got {arguments.seed}")
+    seed_number(arguments.seed)
     plan = load_plan(arguments.plan) if arguments.plan else None
     if arguments.bundle is None and arguments.prompt is not None:
         prompt = parse(arguments.prompt)
@@ -135,6 +136,7 @@ def _generate(arguments: argparse.Namespace, console: Console) -> tuple[Pipeline
     asked = arguments.prompt if arguments.condition is None else pipeline.load_condition(arguments.condition)
     described = pipeline.describe(asked, arguments.seed, plan)
     columns = (TextColumn("decoding"), BarColumn(), TextColumn("{task.percentage:.0f}%"), TimeElapsedColumn())
+    # Into a file it would leave an empty line.
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("")
         result = pipeline.generate(
@@ -153,11 +155,9 @@ def _generate_many(arguments: argparse.Namespace, console: Console) -> int:
     given = [name for name in alone if getattr(arguments, name) is not None]
     if given:
         raise LayoutError(f"prompts: expected no {given[0].replace('_', '-')} beside --prompts")
-    if not 0 <= arguments.seed < 2**64:
-        raise SettingsError(f"seed: expected an integer in 0..2^64 - 1, got {arguments.seed}")
-    batch = 1 if arguments.batch is None else arguments.batch
-    if not 1 <= batch <= MOST_AT_ONCE:
-        raise SettingsError(f"batch: expected 1..{MOST_AT_ONCE} images at once, got {batch}")
+    seed_number(arguments.seed)
+    thread_count(arguments.threads)
+    batch = 1 if arguments.batch is None else whole_number("batch", arguments.batch, 1, MOST_AT_ONCE)
     tasks = read_tasks(arguments.layout or "plain", arguments.prompts, arguments.samples)
     pipeline = _open(arguments, console)
     settings = pipeline.settings(mode=arguments.mode, **settings_from_arguments(arguments))

@@ -3,9 +3,18 @@
 import math
 import operator
 
-from engines.settings import SettingsError
+import numpy as np
+from numpy.typing import NDArray
 
 MAX_SEED = 2**64 - 1
+# A pool of more threads takes seconds to start, and with some thousands of them a runtime hangs.
+MAX_THREADS = 1024
+# A hundred years; a thread cannot wait for three hundred.
+MAX_SECONDS = 3e9
+
+
+class SettingsError(ValueError):
+    """A setting out of its range; its message is one line for the user."""
 
 
 def whole_number(name: str, value: object, least: int, most: int) -> int:
@@ -57,6 +66,72 @@ def seed_number(value: object, name: str = "seed") -> int:
         SettingsError: it is none.
     """
     return whole_number(name, value, 0, MAX_SEED)
+
+
+def thread_count(value: object) -> int | None:
+    """Return how many threads of the CPU a caller wants; None takes the runtime's choice.
+
+    Raises:
+        SettingsError: it is no number of threads.
+    """
+    return None if value is None else whole_number("threads", value, 1, MAX_THREADS)
+
+
+def seconds(name: str, value: object) -> float:
+    """Return how long a caller waits at most.
+
+    Raises:
+        SettingsError: it is no number from 0 on, or longer than a thread can wait.
+    """
+    return real_number(name, value, 0, MAX_SECONDS)
+
+
+def positive_seconds(name: str, value: object) -> float:
+    """Return how much time a caller gives.
+
+    Raises:
+        SettingsError: it is no number above 0, or longer than a thread can wait.
+    """
+    number = seconds(name, value)
+    if number == 0:
+        raise SettingsError(f"{name}: expected a number of seconds above 0, got {value!r:.80}")
+    return number
+
+
+def token_grid(name: str, value: object, codes: int, shape: tuple[int, int] | None = None) -> NDArray[np.int64]:
+    """Return a grid of tokens that a caller gave, Int[H, W]; a negative one would be counted from the last code.
+
+    Args:
+        name: Of the argument.
+        value: An array, or nested lists.
+        codes: How many there are.
+        shape: Height and width; None is any.
+
+    Raises:
+        SettingsError: it is no such grid, or holds what is no token.
+    """
+    try:
+        grid = np.asarray(value)
+    except ValueError:  # lists of other lengths
+        grid = np.empty(0)
+    if grid.ndim != 2 or not grid.size or (shape is not None and grid.shape != shape):
+        wanted = "a grid of" if shape is None else f"{shape[0]} x {shape[1]}"
+        raise SettingsError(f"{name}: expected {wanted} tokens, got {grid.shape}")
+    if grid.dtype.kind not in "iu" or int(grid.min()) < 0 or int(grid.max()) >= codes:
+        found = f"{grid.min()}..{grid.max()}" if grid.dtype.kind in "iuf" else "others"
+        raise SettingsError(f"{name}: expected whole numbers in 0..{codes - 1}, got {grid.dtype} {found}")
+    return grid.astype(np.int64)
+
+
+def truth(name: str, value: object) -> bool:
+    """Return a boolean that a caller gave, Python's or numpy's; no number or text.
+
+    Raises:
+        SettingsError: it is none.
+    """
+    if not _is_boolean(value) or getattr(value, "shape", ()) != ():
+        raise SettingsError(f"{name}: expected True or False, got {value!r:.80}")
+    return bool(value)
 
 
 def _is_boolean(value: object) -> bool:

@@ -1,8 +1,8 @@
 """A bundle ready to draw: prompts in, images out."""
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from itertools import islice
 from pathlib import Path
 from typing import Any, overload
 
@@ -10,51 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from engines.backends import Backend, make_backend
+from engines.answers import run
+from engines.backends import Backend, BackendError, make_backend
 from engines.bundle import Bundle, open_bundle
 from engines.condition import Condition, ConditionError, check_condition
 from engines.conditions import Described, SemanticFrontEnd, front_end_for, load_condition
 from engines.decode import Decoded, Decoder, Progress
 from engines.likelihood import token_log_probs
-from engines.prompts import Plan, PlanError
-from engines.session import Session
+from engines.numbers import seed_number, thread_count, token_grid, whole_number
+from engines.prompts import Plan, PlanError, PromptError
+from engines.result import Prepared, Result, stats_of
+from engines.session import MOST_AT_ONCE, Session
 from engines.settings import UNDRAFTED_MODES, Mode, Settings, SettingsError
 from engines.state import Tokens
-from engines.trace import Trace
 from engines.verify import Accepted
-
-
-@dataclass(frozen=True)
-class Stats:
-    """Figures of one decode; passes include the prefills."""
-
-    nfe_target: int
-    nfe_drafter: int  # of all drafters together
-    cycles: int
-    acceptance_rate: float
-    resampled_rate: float
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Result:
-    """A generated image.
-
-    Attributes:
-        image: RGB.
-        tokens: Int[H, W].
-        plan: The layout that was drawn; None where it is not the demo.
-        settings: How it was decoded.
-        trace: Every pass and decision.
-        stats: Its figures.
-    """
-
-    image: Image.Image
-    tokens: Tokens
-    plan: Plan | None
-    settings: Settings
-    trace: Trace
-    stats: Stats
 
 
 class Pipeline:
@@ -103,8 +72,8 @@ class Pipeline:
     @overload
     def generate(
         self,
-        prompt: Sequence[str | Condition],
-        seed: int | Sequence[int] = 0,
+        prompt: Iterable[str | Condition],
+        seed: int | Iterable[int] = 0,
         mode: Mode | None = None,
         *,
         batch: int,
@@ -113,8 +82,8 @@ class Pipeline:
 
     def generate(
         self,
-        prompt: str | Condition | Sequence[str | Condition],
-        seed: int | Sequence[int] = 0,
+        prompt: str | Condition | Iterable[str | Condition],
+        seed: int | Iterable[int] = 0,
         mode: Mode | None = None,
         *,
         batch: int | None = None,
@@ -124,7 +93,7 @@ class Pipeline:
 
         Args:
             prompt: What to draw, or with `batch` several prompts.
-            seed: Of the image; with `batch` of every image, or one of each.
+            seed: Of the image, a whole number of Python's or numpy's; with `batch` of every image, or one of each.
             mode: None takes the bundle's.
             batch: How many images are drawn at once, sharing passes; see `session` for requests that come and go.
             given: As for `draw`.
@@ -134,25 +103,32 @@ class Pipeline:
             Exception: as `draw`.
         """
         alone = isinstance(prompt, str | Condition)
-        if alone != (batch is None):
+        listed = not alone and isinstance(prompt, Iterable) and getattr(prompt, "ndim", 1) == 1
+        if alone != (batch is None) or alone == listed:
             expected = "one prompt without batch" if batch is None else "a list of prompts with batch"
             raise SettingsError(f"prompt: expected {expected}, got {type(prompt).__name__}")
         if isinstance(prompt, str | Condition):
             return self.draw(prompt, seed, mode, **given)  # type: ignore[arg-type]  # `draw` checks its seed
-        seeds = [seed] * len(prompt) if isinstance(seed, int) else list(seed)
-        if len(seeds) != len(prompt):
-            raise SettingsError(f"seed: expected one of each of {len(prompt)} prompts, got {len(seeds)}")
-        with self.session(batch or 1) as session:
-            requests = [session.submit(one, own, mode, **given) for one, own in zip(prompt, seeds, strict=True)]
+        places = whole_number("batch", batch, 1, MOST_AT_ONCE)
+        prompts = list(prompt)
+        seeds = _seeds_of(prompts, seed)
+        if not prompts:
+            return []
+        with self.session(places, queue=len(prompts)) as session:
+            requests = [session.submit(one, own, mode, **given) for one, own in zip(prompts, seeds, strict=True)]
             return [request.result() for request in requests]
 
-    def session(self, size: int = 8) -> Session:
+    def session(self, size: int = 8, queue: int | None = None) -> Session:
         """Return what draws up to `size` images at once, for requests that come and go.
 
+        Args:
+            size: 1..256.
+            queue: How many requests may wait beyond those; None is 16 times the size.
+
         Raises:
-            SettingsError: the size is out of its range.
+            SettingsError: the size or the queue is out of its range.
         """
-        return Session(self, size)
+        return Session(self, size, queue)
 
     def draw(
         self,
@@ -170,7 +146,8 @@ class Pipeline:
         """Draw one image.
 
         Args:
-            prompt: What to draw, as the bundle's models understand it (docs/conditions.md); or a condition in numbers.
+            prompt: What to draw, as the bundle's models understand it (docs/demo.md, docs/checkpoints.md); or a
+                condition in numbers.
             seed: 0..2^64 - 1; of the plan, where none is given, and of every sample.
             mode: "ar", "zipar", "serial", "parallel" or "exact"; None takes the bundle's.
             plan: Where the objects of the demo go.
@@ -186,25 +163,43 @@ class Pipeline:
             PlanError: the plan does not fit the prompt.
             ConditionError: a condition in numbers does not fit the bundle's models.
             SettingsError: a setting or the seed is out of its range.
+            BackendError: a graph cannot be run, or answers with what it must not.
+            ValueError: the draft has another shape than the coarsest drafter's grid, or nothing is drafted.
+        """
+        prepared = self.prepare(prompt, seed, mode, plan, **changes)
+        started = time.perf_counter()
+        what = (prepared.described.condition, prepared.settings, prepared.seed)
+        decoded = self.decode(*what, draft, progress, record_logits, watch, accepted)
+        return self.finish(prepared, decoded, started)
+
+    def prepare(
+        self,
+        prompt: str | Condition,
+        seed: int = 0,
+        mode: Mode | None = None,
+        plan: Plan | None = None,
+        **changes: object,
+    ) -> Prepared:
+        """Hold what is asked for against the bundle, and describe the prompt; the first third of `draw`.
+
+        Raises:
+            Exception: as `draw`.
         """
         settings = self.settings(mode=mode, **changes)
-        if not isinstance(seed, int) or not 0 <= seed < 2**64:
-            raise SettingsError(f"seed: expected an integer in 0..2^64 - 1, got {seed}")
-        described = self.describe(prompt, seed, plan)
-        started = time.perf_counter()
-        given = (draft, progress, record_logits, watch, accepted)
-        decoded = self.decode(described.condition, settings, seed, *given)
+        seed = seed_number(seed)
+        return Prepared(self.describe(prompt, seed, plan), settings, seed)
+
+    def finish(self, prepared: Prepared, decoded: Decoded, started: float) -> Result:
+        """Make the image of what was decoded; the last third of `draw`.
+
+        Args:
+            prepared: What was decoded.
+            decoded: Its tokens and trace.
+            started: When its decode began, of `time.perf_counter`.
+        """
         image = self.image_from_tokens(decoded.tokens)
-        trace = decoded.trace
-        stats = Stats(
-            nfe_target=trace.nfe(0),
-            nfe_drafter=len(trace.passes) - trace.nfe(0),
-            cycles=len(trace.cycles_of(0)),
-            acceptance_rate=trace.acceptance_rate,
-            resampled_rate=trace.resampled_rate,
-            seconds=time.perf_counter() - started,
-        )
-        return Result(image, decoded.tokens, described.plan, settings, trace, stats)
+        stats = stats_of(decoded.trace, time.perf_counter() - started)
+        return Result(image, decoded.tokens, prepared.described.plan, prepared.settings, decoded.trace, stats)
 
     def check_prompt(self, prompt: str) -> None:
         """Check a prompt as far as that is cheap; describing it may still find more.
@@ -242,7 +237,9 @@ class Pipeline:
                 raise PlanError("plan: expected none beside a condition in numbers")
             described = Described(prompt)
         else:
-            described = self.front_end.describe(prompt, seed, plan)
+            if not isinstance(prompt, str):
+                raise PromptError(f"prompt: expected text or an engines.Condition, got {type(prompt).__name__}")
+            described = self.front_end.describe(str(prompt), seed_number(seed), plan)
         check_condition(described.condition, self.bundle.manifest.target)
         return described
 
@@ -278,14 +275,46 @@ class Pipeline:
         Raises:
             PromptError: the prompt is not understood.
             PlanError: the plan does not fit the prompt.
+            SettingsError: the tokens are none of the target's grid.
         """
+        target = self.bundle.manifest.target
+        tokens = token_grid("tokens", tokens, target.vocabulary, (target.grid_height, target.grid_width))
         condition = self.describe(prompt, plan=plan).condition
         return token_log_probs(self.bundle, self.backend, condition, self.bundle.manifest.settings, tokens)
 
     def image_from_tokens(self, tokens: Tokens) -> Image.Image:
-        """Decode tokens, Int[H, W], to an RGB image."""
-        pixels = self.backend.run("decoder", {"tokens": tokens})["image"]
+        """Decode tokens, Int[H, W], to an RGB image.
+
+        Raises:
+            SettingsError: they are no such grid.
+            BackendError: the decoder gives other pixels than it should, or some that are not finite.
+        """
+        tokens = token_grid("tokens", tokens, self.bundle.manifest.target.vocabulary)
+        height, width = (self.bundle.manifest.token_pixels * side for side in tokens.shape)
+        pixels = run(self.backend, "decoder", {"tokens": tokens}, image=(np.float32, (height, width, 3)))[0]
+        if not np.isfinite(pixels).all():  # they would become some colour
+            wrong = int((~np.isfinite(pixels)).sum())
+            raise BackendError(
+                f"graph decoder, on backend {self.backend.name}: expected finite pixels, got {wrong} others of "
+                f"{pixels.size}; build the bundle in fp32"
+            )
         return Image.fromarray(np.rint(pixels).astype(np.uint8))
+
+
+def _seeds_of(prompts: list[str | Condition], seed: object) -> list[int]:
+    """Return a seed of each prompt: one for all of them, or one of each.
+
+    Raises:
+        SettingsError: one is no seed, or there are more or fewer than prompts.
+    """
+    if not isinstance(seed, Iterable) or isinstance(seed, str | bytes) or getattr(seed, "ndim", 1) == 0:
+        return [seed_number(seed)] * len(prompts)
+    # One more than there are prompts, so that no endless iterable is read.
+    seeds = [seed_number(own) for own in islice(seed, len(prompts) + 1)]
+    if len(seeds) != len(prompts):
+        more = " or more" if len(seeds) > len(prompts) else ""
+        raise SettingsError(f"seed: expected one of each of {len(prompts)} prompts, got {len(seeds)}{more}")
+    return seeds
 
 
 def load(path: Path | str, backend: str = "ort", threads: int | None = None, text_model: str | None = None) -> Pipeline:
@@ -293,13 +322,16 @@ def load(path: Path | str, backend: str = "ort", threads: int | None = None, tex
 
     Args:
         path: The bundle's folder.
-        backend: "ort", "ort-cuda", "trt-rtx", "trt", "torch-cuda", or "module:factory" for one of your own.
-        threads: For the CPU; None takes the runtime's choice.
+        backend: "ort", "ort-cuda", "trt-rtx", "trt", "torch-cuda", or "module:factory" for one of your own, whose
+            module is one that Python finds, or lies in the working folder.
+        threads: For the CPU, on "ort" or one of your own, 1 to 1024; None takes the runtime's choice.
         text_model: Folder or name of flan-t5-xl (LlamaGen's captions) or of Tar's language model.
 
     Raises:
+        SettingsError: the number of threads is out of its range.
         BundleError: the bundle is missing, incomplete, changed, or of a newer schema.
         BackendError: the backend cannot be used here.
     """
+    threads = thread_count(threads)
     bundle = open_bundle(path)
     return Pipeline(bundle, make_backend(backend, bundle, threads), text_model)

@@ -17,7 +17,8 @@ def adaptive_radii(entropies: NDArray[np.float32], radius: int, radius_nats: flo
         return np.full(entropies.shape, radius, dtype=np.int64)
     # Cells outside the window do not count: the mean of what is inside.
     means = _sums(entropies.astype(np.float64), radius) / _sums(np.ones(entropies.shape), radius)
-    return np.minimum(np.floor(means / radius_nats), radius).astype(np.int64)
+    with np.errstate(over="ignore"):  # infinitely many cells are `radius`
+        return np.minimum(np.floor(means / radius_nats), radius).astype(np.int64)
 
 
 def _sums(values: NDArray[np.float64], radius: int) -> NDArray[np.float64]:

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.anchor import Anchor
+from engines.answers import check_tokens, run
 from engines.backends.base import Backend, KVCache, ScoringBackend, Tensors
+from engines.finite import check_drawn, check_made
 from engines.noise import NoiseSource
 from engines.settings import Settings
 
@@ -19,7 +21,8 @@ Floats = NDArray[np.float32]
 class Scores(Protocol):
     """Logits of one pass, [B, T, V], for as long as the cache has no other pass.
 
-    A row is the number of a fed token; n rows, ascending, are asked at once.
+    A row is the number of a fed token; n rows, ascending, are asked at once. Where the logits of a row are not finite,
+    its token is -1, and its probabilities and entropy are NaN: then the decode ends with `LogitsError`.
     """
 
     def logits(self) -> Floats:
@@ -104,8 +107,13 @@ class HostScores(HostLogits):
     def draw(self, rows: Tokens, settings: Settings, noise: Floats) -> tuple[Tokens, Floats]:
         """Sample by given noise."""
         inputs: Tensors = distribution_inputs(self.of(rows), settings) | {"noise": noise}
-        outputs = self.backend.run("sampler", inputs)
-        return outputs["tokens"], outputs["log_probs"]
+        count, codes = len(rows), self.all.shape[2]
+        tokens, log_probs = run(
+            *(self.backend, "sampler", inputs), tokens=(np.int64, (count,)), log_probs=(np.float32, (count, codes))
+        )
+        # -1 may stand for a row whose logits are no numbers.
+        check_tokens(self.backend, "sampler", "tokens", tokens, codes, least=-1)
+        return tokens, log_probs
 
     def sample(
         self, rows: Tokens, cells: Tokens, settings: Settings, noise: NoiseSource, anchor: Anchor | None
@@ -119,8 +127,10 @@ class HostScores(HostLogits):
     ) -> tuple[Floats, Floats]:
         """Pool the target's probability around draft tokens."""
         inputs = distribution_inputs(self.of(rows), settings, raw)
-        outputs = self.backend.run("acceptance", inputs | {"draft_tokens": draft_tokens, "neighbours": neighbours})
-        return outputs["pooled_probs"], outputs["entropies"]
+        inputs |= {"draft_tokens": draft_tokens, "neighbours": neighbours}
+        each = (np.float32, (len(rows),))
+        pooled, entropies = run(self.backend, "acceptance", inputs, pooled_probs=each, entropies=each)
+        return pooled, entropies
 
 
 def scorer(backend: Backend) -> Callable[[str, KVCache, Tensors], Scores]:
@@ -134,17 +144,21 @@ def scorer(backend: Backend) -> Callable[[str, KVCache, Tensors], Scores]:
 class Answer:
     """The scores of the cells of a query: rows of its pass, and for cell 0 those of the prefill (GRID-2).
 
+    Whatever it draws or judges is held against NaN.
+
     Attributes:
         cells: Int[n], grid positions, ascending.
         rows: Int[n], of the pass; -1 for cell 0.
         scores: Of the pass; None where nothing was fed.
         first: Of cell 0.
+        where: Which graph and pass, for messages.
     """
 
     cells: Tokens
     rows: Tokens
     scores: Scores | None
     first: Scores
+    where: str = "logits"
 
     def _parts(self) -> list[tuple[Scores, slice, Tokens]]:
         """Return scores, the cells' places in this answer, and their rows."""
@@ -159,19 +173,24 @@ class Answer:
     def only(self, cells: Sequence[int] | Tokens) -> "Answer":
         """Return the answer for some of its cells, ascending."""
         asked = np.asarray(cells, dtype=np.int64)
-        return Answer(asked, self.rows[np.searchsorted(self.cells, asked)], self.scores, self.first)
+        return Answer(asked, self.rows[np.searchsorted(self.cells, asked)], self.scores, self.first, self.where)
 
     def draw(self, settings: Settings, noise: Floats) -> tuple[Tokens, Floats]:
         """As `Scores.draw`, for all cells."""
         found = [scores.draw(rows, settings, noise[places]) for scores, places, rows in self._parts()]
-        return found[0] if len(found) == 1 else (_joined([one for one, _ in found]), _joined([two for _, two in found]))
+        tokens, log_probs = found[0] if len(found) == 1 else _pair(found)
+        check_drawn(tokens, self.where)
+        check_made(log_probs, self.where, "numbers for log p")
+        return tokens, log_probs
 
     def sample(self, settings: Settings, noise: NoiseSource, anchor: Anchor | None) -> Tokens:
         """As `Scores.sample`, for all cells."""
         found = [
             scores.sample(rows, self.cells[places], settings, noise, anchor) for scores, places, rows in self._parts()
         ]
-        return found[0] if len(found) == 1 else _joined(found)
+        tokens = found[0] if len(found) == 1 else _joined(found)
+        check_drawn(tokens, self.where)
+        return tokens
 
     def judge(
         self, settings: Settings, draft_tokens: Tokens, neighbours: Tokens, raw: bool = False
@@ -181,7 +200,14 @@ class Answer:
             scores.judge(rows, settings, draft_tokens[places], neighbours, raw)
             for scores, places, rows in self._parts()
         ]
-        return found[0] if len(found) == 1 else (_joined([one for one, _ in found]), _joined([two for _, two in found]))
+        pooled, entropies = found[0] if len(found) == 1 else _pair(found)
+        check_made(pooled, self.where, "pooled probabilities")
+        check_made(entropies, self.where, "entropies")
+        return pooled, entropies
+
+
+def _pair(parts: list[tuple[NDArray[Any], NDArray[Any]]]) -> tuple[NDArray[Any], NDArray[Any]]:
+    return _joined([one for one, _ in parts]), _joined([two for _, two in parts])
 
 
 def _joined(parts: list[NDArray[Any]]) -> NDArray[Any]:

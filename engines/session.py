@@ -1,94 +1,43 @@
-"""Several images at once: requests join and leave between steps, each with its own mode, settings and seed."""
+"""Several images at once: requests join and leave between steps, each with its own mode, settings and seed.
+
+A request's prompt is described first; then it waits for a place, joins the shared passes, is decoded and leaves them
+and its place; then its image is made. So nobody waits for another's text model or image decoder. Each of the two halves
+is straight code in a thread of its own.
+"""
 
 import copy
+import heapq
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from PIL import Image
-
 from engines.condition import Condition
-from engines.decode import Decoder
-from engines.settings import Mode, SettingsError
-from engines.shared_passes import DecodesBackend, SharedPasses
+from engines.decode import Decoded
+from engines.decodes_backend import DecodesBackend
+from engines.numbers import positive_seconds, whole_number
+from engines.request import DeadlineError, Order, Request
+from engines.result import Prepared, Result
+from engines.settings import Mode
+from engines.shared_passes import SharedPasses
+from engines.waiting import Waiting
 
 if TYPE_CHECKING:
-    from engines.pipeline import Pipeline, Result
+    from engines.pipeline import Pipeline
+
+__all__ = ["MOST_AT_ONCE", "DeadlineError", "QueueFullError", "Request", "Session"]
 
 MOST_AT_ONCE = 256
-_GREY = 128
+MOST_WAITING = 2**20
+WAITING_BY_PLACE = 16
+# Arguments of `Pipeline.draw` that its decode takes, beside the condition, the settings, the seed and the progress.
+_OF_DECODING = ("draft", "record_logits", "accepted")
 
 
-class DeadlineError(TimeoutError):
-    """A request that took longer than it was given."""
-
-
-class Request:
-    """One image of a session, on its way."""
-
-    def __init__(self, pipeline: "Pipeline", deadline: float | None) -> None:
-        self._pipeline, self._deadline = pipeline, deadline
-        self._asked = time.monotonic()
-        self._cancelled = threading.Event()
-        self._decoder: Decoder | None = None
-        self._future: Future[Result] | None = None
-
-    def result(self, timeout: float | None = None) -> "Result":
-        """Return the image, waiting for it.
-
-        Args:
-            timeout: Seconds to wait at most; the request goes on after them.
-
-        Raises:
-            TimeoutError: it is not there in time; `DeadlineError` where the request's own deadline has passed.
-            CancelledError: it was cancelled.
-            ValueError: the prompt or a setting is wrong, as `Pipeline.generate` says.
-        """
-        assert self._future is not None
-        return self._future.result(timeout)
-
-    def exception(self, timeout: float | None = None) -> BaseException | None:
-        """Return what the request ended with where it has no image, waiting for it."""
-        assert self._future is not None
-        return self._future.exception(timeout)
-
-    def cancel(self) -> None:
-        """End the request before its next pass; the others do not notice."""
-        self._cancelled.set()
-
-    @property
-    def done(self) -> bool:
-        """Whether there is an image, or an error."""
-        return self._future is not None and self._future.done()
-
-    @property
-    def progress(self) -> tuple[int, int]:
-        """The cells decided, and the cells of the image; 0 of 0 where it has not begun."""
-        decoder = self._decoder
-        return (0, 0) if decoder is None else (decoder.done, len(decoder.states[0].grid))
-
-    def partial_image(self) -> Image.Image | None:
-        """Return the image as its tokens stand, proposals included; grey where there are none. None: not begun."""
-        decoder = self._decoder
-        if decoder is None or not decoder.states:
-            return None
-        state = decoder.states[0]
-        tokens = state.grid.copy().reshape(state.height, state.width)
-        missing = tokens < 0
-        image = np.array(self._pipeline.image_from_tokens(np.where(missing, 0, tokens)))
-        pixels = image.shape[0] // state.height
-        image[missing.repeat(pixels, axis=0).repeat(pixels, axis=1)] = _GREY
-        return Image.fromarray(image)
-
-    def _check(self) -> None:
-        if self._cancelled.is_set():
-            raise CancelledError("the request was cancelled")
-        if self._deadline is not None and time.monotonic() - self._asked > self._deadline:
-            raise DeadlineError(f"deadline: expected the image within {self._deadline:g} s")
+class QueueFullError(RuntimeError):
+    """A session that takes no further request now; its message is one line that says what to do."""
 
 
 class Session:
@@ -96,21 +45,35 @@ class Session:
 
     An image is the one that `Pipeline.generate` draws with the same arguments, but for near-ties that fall otherwise
     where requests share a pass of another shape (CONF-5).
+
+    It has up to 3 x `size` threads, made as they are needed: `size` describe prompts, the others decode and make
+    images. So a front end and a backend's `run` are called from several threads at once; the text models of this
+    package let one caller in at a time.
     """
 
-    def __init__(self, pipeline: "Pipeline", size: int = 8) -> None:
+    def __init__(self, pipeline: "Pipeline", size: int = 8, queue: int | None = None) -> None:
         """Prepare a session; memory for keys and values is taken as requests need it, and kept until `close`.
 
+        Args:
+            pipeline: Draws.
+            size: Images that are decoded at once, 1..256.
+            queue: Requests beyond those that have not ended yet, 0..2^20; None is 16 times the size.
+
         Raises:
-            SettingsError: the size is out of its range.
+            SettingsError: the size or the queue is out of its range.
         """
-        if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= MOST_AT_ONCE:
-            raise SettingsError(f"size: expected an integer in 1..{MOST_AT_ONCE}, got {size!r}")
-        self._pipeline, self._shared = pipeline, SharedPasses(pipeline.backend, size)
-        self._free = list(range(size))
-        self._lock = threading.Lock()
-        self._threads = ThreadPoolExecutor(size, thread_name_prefix="mulo-sd")
-        self._requests: set[Request] = set()
+        self._size = whole_number("size", size, 1, MOST_AT_ONCE)
+        self._queue = WAITING_BY_PLACE * self._size if queue is None else whole_number("queue", queue, 0, MOST_WAITING)
+        self._pipeline, self._shared = pipeline, SharedPasses(pipeline.backend, self._size)
+        self._changed = threading.Condition()  # guards all that follows
+        self._waiting = Waiting(self._size)
+        self._places = list(range(self._size))  # a heap: low ones lie side by side, where passes can be shared
+        self._working = 0  # threads that decode or make an image
+        self._requests: dict[int, Request] = {}  # that have not ended
+        self._submitted = 0
+        self._closed = False
+        self._threads = ThreadPoolExecutor(3 * self._size, thread_name_prefix="mulo-sd")
+        self._clock: threading.Thread | None = None
 
     @property
     def passes(self) -> int:
@@ -126,68 +89,176 @@ class Session:
         progress: Callable[[int, int], None] = lambda done, total: None,
         **given: Any,
     ) -> Request:
-        """Ask for an image.
+        """Ask for an image; what is wrong with the prompt or a setting is told by the request.
 
         Args:
-            prompt: As for `Pipeline.generate`, like seed, mode and what is given beyond.
+            prompt: As for `Pipeline.draw`, like seed, mode and what is given beyond.
             seed: 0..2^64 - 1.
             mode: None takes the bundle's.
-            deadline: Seconds from now after which the request ends with `DeadlineError`.
+            deadline: Seconds from now after which the request ends with `DeadlineError`: at once where it waits, else
+                before its next pass, or when its prompt is described or its image made.
             progress: Called with the cells decided and the cells of the image, in a thread of the session.
-            given: Other arguments of `Pipeline.generate`.
+            given: Other arguments of `Pipeline.draw`.
 
         Raises:
+            QueueFullError: as many requests as the session takes have not ended yet. It never waits for one.
             RuntimeError: the session is closed.
-            SettingsError: the deadline is no positive number.
+            SettingsError: the deadline is no number of seconds in 1e-9..1e9.
         """
-        if deadline is not None and not deadline > 0:
-            raise SettingsError(f"deadline: expected a positive number of seconds, got {deadline!r}")
-        request = Request(self._pipeline, deadline)
-        request._future = self._threads.submit(self._draw, request, prompt, seed, mode, progress, given)
-        with self._lock:
-            self._requests.add(request)
-        request._future.add_done_callback(lambda _: self._forget(request))
+        if deadline is not None:
+            deadline = positive_seconds("deadline", deadline)
+        decoding = {name: given.pop(name) for name in _OF_DECODING if name in given}
+        watch = {"watch": given.pop("watch")} if "watch" in given else {}
+        order = Order(prompt, seed, mode, progress, **watch, preparing=given, decoding=decoding)
+        with self._changed:
+            if self._closed:
+                raise RuntimeError("session: it is closed; open another")
+            if len(self._requests) >= self._size + self._queue:
+                raise QueueFullError(
+                    f"queue: expected fewer requests that have not ended, got {len(self._requests)} ({self._size} at "
+                    f"once and {self._queue} that wait); wait for one of them, or open a session with a larger queue"
+                )
+            request = Request(self._pipeline, self._submitted, order, deadline, self._drop)
+            self._submitted += 1
+            self._requests[request.number] = request
+            self._waiting.add(request)
+            if deadline is not None and self._clock is None:
+                self._clock = threading.Thread(target=self._end_late_ones, name="mulo-sd-deadlines", daemon=True)
+                self._clock.start()
+            self._go_on()
         return request
 
-    def _forget(self, request: Request) -> None:
-        with self._lock:
-            self._requests.discard(request)
+    def _go_on(self) -> None:
+        """Begin what can begin; the lock is held."""
+        while (request := self._waiting.next_to_describe()) is not None:
+            request._state = "describing"
+            self._threads.submit(self._describe, request)
+        # Images that are being made hold no place, but a thread.
+        while self._places and self._working < 2 * self._size:
+            if (request := self._waiting.next_to_decode()) is None:
+                break
+            request._state = "decoding"
+            self._working += 1
+            self._threads.submit(self._draw, request, heapq.heappop(self._places))
+        self._changed.notify_all()
 
-    def _draw(
-        self,
-        request: Request,
-        prompt: str | Condition,
-        seed: int,
-        mode: Mode | None,
-        progress: Callable[[int, int], None],
-        given: dict[str, Any],
-    ) -> "Result":
-        request._check()
-        with self._lock:
-            self._free.sort()  # low places lie side by side, where passes can be shared
-            number = self._free.pop(0)
-        self._shared.enter()
+    def _describe(self, request: Request) -> None:
+        """Describe a prompt: the first half of a request that comes with one."""
         try:
-            pipeline = copy.copy(self._pipeline)
-            pipeline.backend = DecodesBackend(self._shared, number, request._check)
+            request._check()
+            prepared = self._prepared(request)
+            request._check()
+        except BaseException as error:  # whatever it is, it is the request's alone
+            self._end(request, None, error)
+            with self._changed:
+                self._waiting.forget_described()
+                self._go_on()
+            return
+        with self._changed:
+            request._prepared, request._state = prepared, "queued"
+            self._waiting.add_described(request)
+            self._go_on()
+        if request._cancelled.is_set():  # since it was checked
+            self._drop(request)
 
-            def watch(decoder: Decoder) -> None:
-                request._decoder = decoder
+    def _prepared(self, request: Request) -> Prepared:
+        order = request._order
+        return self._pipeline.prepare(order.prompt, order.seed, order.mode, **order.preparing)
 
-            return pipeline.draw(prompt, seed, mode, progress=progress, watch=watch, **given)
-        finally:
-            self._shared.leave()
-            with self._lock:
-                self._free.append(number)
+    def _draw(self, request: Request, place: int) -> None:
+        """Decode, leave, and make the image: the second half of a request."""
+        result: Result | None = None
+        error: BaseException | None = None
+        started = time.perf_counter()
+        try:
+            try:
+                request._check()
+                prepared = request._prepared or self._prepared(request)
+                decoded = self._decode(request, prepared, place)
+            finally:
+                with self._changed:
+                    heapq.heappush(self._places, place)
+                    request._state = "finishing"
+                    self._go_on()
+            request._check()
+            result = self._pipeline.finish(prepared, decoded, started)
+            request._check()
+        except BaseException as caught:  # whatever it is, it is the request's alone
+            error = caught
+        self._end(request, result, error)
+        with self._changed:
+            self._working -= 1
+            self._go_on()
+
+    def _decode(self, request: Request, prepared: Prepared, place: int) -> Decoded:
+        order, pipeline = request._order, copy.copy(self._pipeline)
+        pipeline.backend = DecodesBackend(self._shared, place, request._check)
+        with self._shared.joined():
+            return pipeline.decode(
+                *(prepared.described.condition, prepared.settings, prepared.seed),
+                progress=order.progress,
+                watch=request._watch,
+                **order.decoding,
+            )
+
+    def _end(self, request: Request, result: Result | None, error: BaseException | None) -> None:
+        """End a request, which is in no queue and no thread any more, and make room for another."""
+        with self._changed:
+            del self._requests[request.number]
+        request._end(result, error)
+        with self._changed:
+            self._changed.notify_all()
+
+    def _drop(self, request: Request) -> None:
+        """End a request that waits and is cancelled or late; one that does not wait finds out itself."""
+        with self._changed:
+            if not self._waiting.remove(request):
+                return
+            self._go_on()
+        try:
+            request._check()
+        except (CancelledError, DeadlineError) as error:
+            self._end(request, None, error)
+
+    def _end_late_ones(self) -> None:
+        """End requests that wait longer than they may, until the session is closed; in a thread of its own."""
+        while True:
+            with self._changed:
+                if self._closed and not self._requests:
+                    return
+                late = [request for request in self._waiting if request._is_late]
+                if not late:
+                    ends = [request._ends_at for request in self._waiting if request._ends_at is not None]
+                    self._changed.wait(max(0, min(ends) - time.monotonic()) if ends else None)
+            for request in late:
+                self._drop(request)
 
     def close(self, cancel: bool = False) -> None:
-        """Wait for all requests, or end them, and give everything back."""
-        if cancel:
-            with self._lock:
-                for request in self._requests:
-                    request.cancel()
-        self._threads.shutdown(wait=True)
-        self._shared.pools.clear()
+        """Take no more requests, wait for those that are there, and give everything back.
+
+        Args:
+            cancel: End them all instead, those that wait as well. What interrupts the waiting does so, too.
+        """
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        try:
+            if not cancel:
+                self._wait_for_all()
+        finally:
+            with self._changed:
+                left = list(self._requests.values())
+            for request in left:
+                request.cancel()
+            self._wait_for_all()
+            self._threads.shutdown(wait=True)
+            if self._clock is not None and self._clock is not threading.current_thread():
+                self._clock.join()
+            self._shared.pools.clear()
+
+    def _wait_for_all(self) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._requests)
 
     def __enter__(self) -> "Session":
         return self

@@ -6,7 +6,9 @@ leave between steps, and no decode knows of another. A pass that gains nothing b
 """
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -21,6 +23,9 @@ from engines.turns import Turns
 # A decode that shares the host's processors with its passes goes on for so many of them before the next has its turn:
 # it finds its keys and values in the processor's cache, from which the next ones drive them.
 PASSES_A_TURN = 16
+# Seconds for which the others may wait for a graph that keeps no state. Where they go on without a decode, its next
+# passes are shared with fewer of them; where they wait for an image to be resized, they may wait for seconds.
+LONG = 0.05
 # Guidance takes two rows of a pool.
 ROWS = 2
 # Of the tokens of a shared pass, the largest share that may be padding.
@@ -121,12 +126,32 @@ class SharedPasses:
         # Where passes compute on the host's processors, decodes would disturb them there: one goes on at a time.
         self.turns = None if self.most_tokens == float("inf") else Turns()
         self.pools: dict[str, CachePool] = {}
+        self.seconds: dict[str, float] = {}  # that stateless graphs take
         self.lock = threading.Lock()
+        self.making = threading.Lock()  # held while a pool is made
         # Held while anything moves or computes keys and values, so that one pass is made at a time.
         self.busy = threading.Lock()
         self.running = 0
         self.waiting: list[_Asked] = []
         self.passes = 0  # of the backend: fewer than those asked for where some were shared
+
+    @contextmanager
+    def joined(self) -> Iterator[None]:
+        """A decode takes part, from its beginning to its end."""
+        self.enter()
+        try:
+            yield
+        finally:
+            self.leave()
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """A decode does something long that is no pass: the others go on without it, and it joins them again."""
+        self.leave()
+        try:
+            yield
+        finally:
+            self.enter()
 
     def enter(self) -> None:
         """A decode begins."""
@@ -150,16 +175,32 @@ class SharedPasses:
             self.turns.take()
 
     def place(self, graph: str, number: int, batch: int) -> Place:
-        """Return an empty cache at one of the places, for `batch` rows."""
+        """Return an empty cache at one of the places, for `batch` rows.
+
+        The first of a graph may load a model of gigabytes.
+        """
         if self.pooling is None:
-            return Place(number * ROWS, batch, self.backend.new_cache(graph, batch))
-        with self.lock:
-            if graph not in self.pools:
-                self.pools[graph] = self.pooling.new_pool(graph, self.places * ROWS)
-            pool = self.pools[graph]
+            with self.aside():
+                return Place(number * ROWS, batch, self.backend.new_cache(graph, batch))
+        if graph not in self.pools:
+            with self.aside(), self.making:
+                if graph not in self.pools:
+                    self.pools[graph] = self.pooling.new_pool(graph, self.places * ROWS)
+        pool = self.pools[graph]
         with self.busy:
             pool.clear(number * ROWS, batch)
         return Place(number * ROWS, batch, pool.rows(number * ROWS, batch))
+
+    def run(self, graph: str, inputs: Tensors) -> dict[str, NDArray[Any]]:
+        """Run a stateless graph; the others wait for it unless it is long, or never ran and may have to be loaded."""
+        short = self.seconds.get(graph, LONG) < LONG
+        with nullcontext() if short else self.aside():
+            started = time.perf_counter()
+            outputs = self.backend.run(graph, inputs)
+            took = time.perf_counter() - started
+        # The shortest time is its own: others hold loading it, or waiting for the backend.
+        self.seconds[graph] = min(took, self.seconds.get(graph, took))
+        return outputs
 
     def score(self, graph: str, place: Place, inputs: Tensors) -> Scores:
         """Run a pass together with what the other decodes ask for next; return its scores.
@@ -198,11 +239,13 @@ class SharedPasses:
         if not self.waiting or len(self.waiting) < self.running:
             return
         waiting, self.waiting = self.waiting, []
-        with self.busy:
-            for group in self._groups(waiting):
-                self._run(group)
-        for asked in waiting:
-            asked.gate.release()
+        try:
+            with self.busy:
+                for group in self._groups(waiting):
+                    self._run(group)
+        finally:
+            for asked in waiting:
+                asked.gate.release()
 
     def _groups(self, waiting: list[_Asked]) -> list[list[_Asked]]:
         """Return what can be run together, in the order of models and rows."""
@@ -224,7 +267,7 @@ class SharedPasses:
         """
         try:
             self._score(group)
-        except Exception as error:  # a backend from outside may raise anything; the decode that asked is told
+        except BaseException as error:  # a backend from outside may raise anything; the decode that asked is told
             if len(group) == 1:
                 group[0].error = error
                 return
@@ -244,53 +287,3 @@ class SharedPasses:
         self.passes += 1
         for item in group:
             item.scores = scores.part(item.place.first_row - place.first_row, item.place.batch, item.fed)
-
-
-@dataclass
-class DecodesBackend:
-    """What one decode takes for its backend: shared passes, and everything else as it is.
-
-    Attributes:
-        shared: With the other decodes.
-        number: Its place.
-        check: Called before every pass; raises where the decode is to end.
-    """
-
-    shared: SharedPasses
-    number: int
-    check: Callable[[], None]
-    name: str = field(init=False)
-    passes: int = field(init=False, default=0)
-    pads_passes = True
-
-    def __post_init__(self) -> None:
-        """Take the backend's name."""
-        self.name = self.shared.backend.name
-
-    def run(self, graph: str, inputs: Tensors) -> dict[str, NDArray[Any]]:
-        """Run a stateless graph."""
-        self.check()
-        return self.shared.backend.run(graph, inputs)
-
-    def new_cache(self, graph: str, batch: int) -> Place:
-        """Return an empty cache."""
-        return self.shared.place(graph, self.number, batch)
-
-    def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> NDArray[np.float32]:
-        """Run a pass; return its logits."""
-        return self.score(graph, cache, inputs).logits()
-
-    def score(self, graph: str, cache: KVCache, inputs: Tensors) -> Scores:
-        """Run a pass together with others."""
-        self.check()
-        assert isinstance(cache, Place)
-        self.passes += 1
-        if self.passes % PASSES_A_TURN == 0:
-            self.shared.next_turn()
-        return self.shared.score(graph, cache, inputs)
-
-    def keep_slots(self, graph: str, cache: KVCache, slots: NDArray[np.int64]) -> None:
-        """Move slots to the front."""
-        assert isinstance(cache, Place)
-        with self.shared.busy:  # a pool that grows meanwhile would lose what moved
-            self.shared.backend.keep_slots(graph, cache.cache, slots)

@@ -10,8 +10,9 @@ from engines.anchor import Anchor
 from engines.backends.base import Backend
 from engines.bundle.manifest import TransformerEntry
 from engines.condition import Condition
+from engines.finite import check_logits
 from engines.noise import NoiseSource, sample_stream
-from engines.scores import Answer, Floats, Scores
+from engines.scores import Answer, Floats, HostLogits, Scores
 from engines.settings import Settings
 from engines.trace import Pass, Trace
 from engines.transformer import TransformerSession
@@ -55,11 +56,20 @@ class ModelState:
         self._record(places, np.full_like(places, -1), scores)
         # Of cell 0, which has no predecessor to feed (GRID-2).
         self.first_scores = scores.last()
+        self._check(self.first_scores, "prefill")
         self.first_pass = len(trace.passes) - 1
 
     def _record(self, positions: Tokens, tokens: Tokens, scores: Scores) -> None:
         logits = scores.logits() if self.record_logits else None
         self.trace.passes.append(Pass(self.number, positions, tokens, logits))
+
+    def _where(self, name: str) -> str:
+        return f"graph {self.entry.graph}, {name}, on backend {self.backend.name}"
+
+    def _check(self, scores: Scores, name: str) -> None:
+        """Hold logits that lie in the host's memory against NaN; of others, what is made of them is (`Answer`)."""
+        if isinstance(scores, HostLogits):
+            check_logits(scores.all, self._where(name))
 
     def rows(self, first_row: int, last_row: int) -> Tokens:
         """Return a copy of rows first_row..last_row (exclusive) of the grid, Int[rows, W]."""
@@ -105,20 +115,21 @@ class ModelState:
         wanted = {cell - 1 for cell in cells if cell > 0}
         wanted.update(self.pending, also_feed)
         if not wanted:
-            return Answer(asked, np.full(len(asked), -1), None, self.first_scores)
+            return Answer(asked, np.full(len(asked), -1), None, self.first_scores, self._where("prefill"))
         fed = np.array(sorted(wanted), dtype=np.int64)
         tokens = self.grid[fed]
         if tokens.min() < 0:
             for missing in np.flatnonzero(tokens < 0):
                 tokens[missing] = self._stand_in(int(fed[missing]))
-        scores = self.session.feed(fed, tokens)
+        scores, name = self.session.feed(fed, tokens), f"pass {len(self.trace.passes)}"
+        self._check(scores, name)
         self._record(fed + self.entry.prefix_length, tokens, scores)
         self.pending.clear()
         self.unfed.difference_update(wanted)
         rows = fed.searchsorted(asked - 1)
         if cells[0] == 0:
             rows[0] = -1
-        return Answer(asked, rows, scores, self.first_scores)
+        return Answer(asked, rows, scores, self.first_scores, self._where(name))
 
     def origin(self, cell: int, source_pass: int | None = None) -> tuple[Pass, int]:
         """Return the pass and its row that a cell's logits come from; None is the last pass."""

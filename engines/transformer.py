@@ -5,10 +5,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.backends.base import Backend, Tensors
+from engines.answers import checked, run
+from engines.backends.base import Backend, BackendError, Tensors
 from engines.bundle.manifest import TransformerEntry
-from engines.scores import Scores, scorer
+from engines.scores import HostLogits, Scores, scorer
 from engines.slots import SlotTable
+
+PARTS_OF_SCORES = ("logits", "last", "draw", "sample", "judge")
 
 
 class TransformerSession:
@@ -37,13 +40,17 @@ class TransformerSession:
         self.passing = np.zeros(0, dtype=np.int64) if passing is None else passing
         self.score = scorer(backend)
         self.cache = backend.new_cache(entry.graph, self.batch)
+        self.kind_of_scores: type | None = None
         self.no_prefix: dict[int, NDArray[np.float32]] = {}  # by the number of tokens
         positions = entry.prefix_length + entry.grid_height * entry.grid_width
         self.slots = SlotTable(entry.slots, positions, reuse=not getattr(backend, "pads_passes", False))
 
     def prefill(self) -> Scores:
         """Feed the prefix (PREFILL)."""
-        prefix = self.backend.run(self.entry.condition_graph, {"condition": self.prefixes})["prefix"]
+        shape = (*self.prefixes.shape[:2], self.entry.dim)
+        prefix = run(
+            self.backend, self.entry.condition_graph, {"condition": self.prefixes}, prefix=(np.float32, shape)
+        )[0]
         tokens = np.full(len(self.places), -1, dtype=np.int64)
         scores = self._feed(tokens, self.places, np.ascontiguousarray(prefix[:, self.places]))
         self.slots.forget(self.passing)
@@ -73,4 +80,23 @@ class TransformerSession:
             "slot_ranks": self._each_row(self.slots.ranks),
             "write_index": np.full(self.batch, start, dtype=np.int64),
         }
-        return self.score(self.entry.graph, self.cache, inputs)
+        return self._checked(self.score(self.entry.graph, self.cache, inputs), len(tokens))
+
+    def _checked(self, scores: Scores, fed: int) -> Scores:
+        """Return the scores of a pass: logits in the host's memory are looked at each time, others as they can be.
+
+        Raises:
+            BackendError: they are none, or of another shape.
+        """
+        graph = self.entry.graph
+        if isinstance(scores, HostLogits):
+            checked(self.backend, graph, "logits", scores.all, np.float32, (self.batch, fed, self.entry.vocabulary))
+        elif type(scores) is not self.kind_of_scores:
+            missing = [part for part in PARTS_OF_SCORES if not hasattr(scores, part)]
+            if missing:
+                got = f"{type(scores).__name__} without {', '.join(missing)}"
+                raise BackendError(
+                    f"backend {self.backend.name}: graph {graph}: expected an engines.scores.Scores, got {got}"
+                )
+            self.kind_of_scores = type(scores)
+        return scores

@@ -18,9 +18,11 @@ from engines.bundle.manifest import Manifest
 from engines.command_line import command
 from engines.demo_bundle import bundle_path
 from engines.paths import user_path
-from export.bundle_from_models import BuildError, build_bundle, neighbour_table
+from export.bundle_from_models import build_bundle, neighbour_table
 from export.compare import ToleranceError
 from export.demo_evidence import demo_evidence
+from export.own_bundle import BuildError, check_place
+from export.place import place_of
 from export.plans import PlanBackend, PlanError, is_installed
 from export.precision import PRECISIONS, TORCH_DTYPES
 from export.published import (
@@ -198,8 +200,7 @@ def main() -> int:
     name = arguments.family or arguments.models or "demo"
     out = arguments.out or bundle_path(name, arguments.precision)
     try:
-        if out.exists() and not arguments.force:
-            raise BuildError(f"{out}: there is a bundle already; use it, or replace it with --force")
+        check_place(place_of(out), arguments.force)
         models, settings, ta_tok = _load(arguments, name)
         table = neighbour_table(models)
         if arguments.family is None:

@@ -2,13 +2,12 @@
 
 import copy
 import json
-import shutil
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +35,19 @@ from engines.prompts.prefix import FIELDS, grammar_description
 from engines.settings import Settings
 from export.compare import ERROR_OF, Evidence, Runner, check_error, measure_error, model_number, tolerance_of
 from export.external_weights import ExternalWeights
-from export.manifest import file_entry, latent_hashes, tensor_entries, tool_versions, transformer_entry
+from export.manifest import (
+    file_entry,
+    latent_hashes,
+    reproducible_date,
+    tensor_entries,
+    tool_versions,
+    transformer_entry,
+    without_measurements,
+)
 from export.memory import peak_bytes, release, start_stage
 from export.modules import write_other_modules, write_transformer
 from export.onnx_from_torch import onnx_from_torch
+from export.place import new_bundle
 from export.plans import PlanBackend, build_plan
 from export.precision import TORCH_DTYPES, Precision
 from export.specification import GraphSpecification, model_names, specifications
@@ -48,10 +56,6 @@ from reference.models import Models
 from reference.weights import AnyModule, weights_sha256
 
 MAX_NEIGHBOURS = 64
-
-
-class BuildError(RuntimeError):
-    """A bundle that cannot be built; its message is one line for the user."""
 
 
 def neighbour_table(models: Models) -> Tensor:
@@ -95,7 +99,7 @@ def _runner(specification: GraphSpecification, onnx_file: Path, precision: Preci
     return run
 
 
-def _save_onnx(model: onnx_ir.Model, file: Path) -> onnx.GraphProto:
+def save_onnx(model: onnx_ir.Model, file: Path) -> onnx.GraphProto:
     """Write and check a graph whose large weights lie in files beside it; return it without those."""
     file.parent.mkdir(parents=True, exist_ok=True)
     onnx_ir.save(model, file)
@@ -178,7 +182,7 @@ class _Builder:
         )
         onnx_file = self.folder / "onnx" / f"{specification.name}.onnx"
         self.weights.put(model, specification.weights)
-        graph = _save_onnx(model, onnx_file)
+        graph = save_onnx(model, onnx_file)
         del model
         if self.precision != "bf16":  # which is compared in torch
             specification = replace(specification, module=nn.Identity())
@@ -210,19 +214,6 @@ def _progress(console: Console, total: int) -> Any:
     columns = (TextColumn("{task.description:20}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
     with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
         yield progress, progress.add_task("", total=total)
-
-
-def _put_in_place(built: Path, out: Path, force: bool) -> None:
-    """Rename a finished folder to its place; an old bundle there goes only now."""
-    if out.exists():
-        if not force:
-            raise BuildError(f"{out}: another build finished there meanwhile; this one was dropped")
-        old = Path(tempfile.mkdtemp(prefix=f".{out.name}.old-", dir=out.parent))
-        out.replace(old / out.name)
-        built.replace(out)
-        shutil.rmtree(old)
-    else:
-        built.replace(out)
 
 
 def build_bundle(
@@ -258,16 +249,12 @@ def build_bundle(
         with_modules: Write the weights of all modules too, for the backend torch-cuda.
 
     Raises:
-        BuildError: the folder exists and `force` is not given.
+        BuildError: there is something that may not be replaced, or a bundle and `force` is not given.
         ToleranceError: a graph is too far from the reference.
         PlanError: TensorRT does not accept a graph.
     """
-    if out.exists() and not force:
-        raise BuildError(f"{out}: there is a bundle already; use it, or replace it with --force")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.partial-", dir=out.parent) as temporary:
-        folder = Path(temporary) / out.name
-        folder.mkdir()
+    date = reproducible_date()
+    with new_bundle(out, force, partial(console.print, highlight=False, soft_wrap=True, markup=False)) as folder:
         listed = specifications(models, TORCH_DTYPES[precision], FIELDS, all_filters, evidence.ta_tok)
         builder = _Builder(folder, precision, plan_backends, evidence, family)
         graphs: dict[str, GraphEntry] = {}
@@ -303,7 +290,7 @@ def build_bundle(
             name=name,
             family=family,
             precision=precision,
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            created=(date or datetime.now(UTC)).isoformat(timespec="seconds"),
             tools=tool_versions(),
             token_pixels=models.tokenizer.config.factor,
             models=tuple(entries),
@@ -321,6 +308,6 @@ def build_bundle(
             modules=modules,
             settings=settings,
         )
-        (folder / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        _put_in_place(folder, out, force)
+        written = manifest if date is None else without_measurements(manifest)
+        (folder / MANIFEST_NAME).write_text(written.model_dump_json(indent=1) + "\n", encoding="utf-8")
     return manifest

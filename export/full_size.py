@@ -15,6 +15,7 @@ from rich.progress import track
 from torch import Tensor
 
 from engines.command_line import command
+from engines.fixed_names import first_there
 from engines.paths import user_path
 from engines.whole_files import make_folder, write_whole
 from export.published import PublishedFamily
@@ -76,7 +77,7 @@ def _save(content: dict[str, Any], path: Path) -> None:
 def main() -> int:
     """Write the files."""
     parser = argparse.ArgumentParser(prog="python -m export.full_size", description=__doc__)
-    parser.add_argument("--family", choices=get_args(PublishedFamily), required=True)
+    parser.add_argument("--family", choices=get_args(PublishedFamily), required=True, help="whose checkpoints")
     parser.add_argument("--out", type=user_path, required=True, help="folder; about 7 GB")
     arguments = parser.parse_args()
     out: Path = arguments.out
@@ -84,6 +85,11 @@ def main() -> int:
         "llamagen": {16: "t2i_XL_stage1_256.pt", 32: "t2i_XL_stage2_512.pt"},
         "tar": {16: "ar_dtok_lp_256px.pth", 64: "ar_dtok_lp_1024px.pth"},
     }[arguments.family]
+    others = ("vq_ds16_t2i.pt", "ta_tok.pth") if arguments.family == "tar" else ("vq_ds16_t2i.pt",)
+    there = first_there(out, (*names.values(), *others))
+    if there is not None:  # the real checkpoints are called so
+        print(f"error: {there}: expected no file of this name yet, found one; give another --out", file=sys.stderr)
+        return 2
     try:
         make_folder(out)
         for side, name in track(names.items(), description="transformers"):

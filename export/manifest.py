@@ -1,5 +1,7 @@
 """Fill in a bundle's manifest from what was built."""
 
+import os
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -7,9 +9,17 @@ from typing import Any
 import numpy as np
 import onnx
 
-from engines.bundle.manifest import FileEntry, TensorEntry, TransformerEntry, down_sampler_graph, up_sampler_graph
+from engines.bundle.manifest import (
+    FileEntry,
+    Manifest,
+    TensorEntry,
+    TransformerEntry,
+    down_sampler_graph,
+    up_sampler_graph,
+)
 from engines.bundle.open import sha256_of_file
 from export.graphs.transformer import cache_head_dim
+from export.own_bundle import BuildError
 from export.specification import example_condition, slot_count
 from reference.models import Models
 from reference.transformer import Transformer
@@ -21,7 +31,26 @@ _DTYPES = {
     onnx.TensorProto.FLOAT16: "float16",
     onnx.TensorProto.BFLOAT16: "bfloat16",
 }
+EPOCH = "SOURCE_DATE_EPOCH"  # as reproducible-builds.org defines it
 _TOOLS = ("mulo-sd", "torch", "onnx", "onnxscript", "onnxruntime", "tensorrt-rtx", "tensorrt", "numpy")
+
+
+def reproducible_date() -> datetime | None:
+    """Return the date of SOURCE_DATE_EPOCH, which makes two builds equal; None where it is not set.
+
+    Raises:
+        BuildError: it is no number of seconds.
+    """
+    text = os.environ.get(EPOCH)
+    if not text:
+        return None
+    try:
+        seconds = int(text)
+        if seconds < 0:
+            raise ValueError
+        return datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        raise BuildError(f"{EPOCH}: expected seconds since 1970, got {text!r:.40}; correct or unset it") from None
 
 
 def file_entry(folder: Path, file: Path) -> FileEntry:
@@ -92,3 +121,12 @@ def tool_versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return versions
+
+
+def without_measurements(manifest: Manifest) -> Manifest:
+    """Return a manifest without what one build measures otherwise than the next: seconds and peaks of memory."""
+    graphs = {}
+    for name, graph in manifest.graphs.items():
+        plans = tuple(plan.model_copy(update={"build_seconds": 0.0}) for plan in graph.plans)
+        graphs[name] = graph.model_copy(update={"build_seconds": 0.0, "peak_bytes": 0, "plans": plans})
+    return manifest.model_copy(update={"graphs": graphs})

@@ -22,6 +22,30 @@ def _append_slots_onnx(cache, update, write_index):  # type: ignore[no-untyped-d
     return _op.TensorScatter(cache, update, write_index, axis=2)
 
 
+def forget_origin(model: onnx_ir.Model) -> None:
+    """Take out of a graph where and how it was made: stack traces hold the paths of whoever exports it.
+
+    Args:
+        model: Mutated.
+    """
+    functions = list(model.functions.values())
+    graphs = [model.graph, *model.graph.subgraphs(), *(item.graph for item in functions)]
+    graphs += [graph for item in functions for graph in item.subgraphs()]
+    told: list[Any] = [model, *functions, *graphs]
+    for graph in graphs:
+        values = [*graph.inputs, *graph.outputs, *graph.initializers.values()]
+        told += [*values, *(value.const_value for value in graph.initializers.values())]
+        for node in graph:
+            told += [node, *node.outputs, *node.attributes.values()]
+            told += [value.const_value for value in node.outputs]
+    for item in told:
+        if item is None:
+            continue
+        if getattr(item, "doc_string", None):
+            item.doc_string = None
+        getattr(item, "metadata_props", {}).clear()
+
+
 def onnx_from_torch(
     module: nn.Module,
     inputs: Mapping[str, Any],
@@ -66,4 +90,5 @@ def onnx_from_torch(
         )
     if program is None:
         raise RuntimeError(f"torch exported nothing for {type(module).__name__}")
+    forget_origin(program.model)
     return program.model

@@ -9,6 +9,7 @@ from reference.codebook import Codes, neighbours
 from reference.exact import verify_exactly
 from reference.execute import execute
 from reference.models import Condition, Models
+from reference.numbers import seed_number
 from reference.schedule import Schedule
 from reference.settings import UNDRAFTED_MODES, Settings
 from reference.state import ModelState
@@ -153,15 +154,18 @@ def decode(
         The tokens and the trace; the same for the same arguments.
 
     Raises:
-        ValueError: the draft has another shape than that drafter's grid, nothing is drafted in this mode, or a model
-            or up-sampler that the settings name is not there.
+        ValueError: the seed is none, the draft has another shape than that drafter's grid, nothing is drafted in this
+            mode, or a model or up-sampler that the settings name is not there.
     """
-    decoder = _Decoder(models, condition, settings, seed, record_logits)
+    decoder = _Decoder(models, condition, settings, seed_number(seed), record_logits)
     target, coarsest = decoder.states[0], decoder.states[-1]
     if draft is not None and settings.mode in UNDRAFTED_MODES:
         raise ValueError(f"draft: expected none in mode {settings.mode}, in which nothing is drafted")
     if draft is not None and draft.shape != (coarsest.height, coarsest.width):
         raise ValueError(f"draft: expected {coarsest.height} x {coarsest.width} tokens, got {tuple(draft.shape)}")
+    codes = coarsest.model.config.vocabulary
+    if draft is not None and (draft.is_floating_point() or not 0 <= int(draft.min()) <= int(draft.max()) < codes):
+        raise ValueError(f"draft: expected whole numbers in 0..{codes - 1}, got others")
     chunk = target.height
     if settings.mode in ("serial", "exact"):
         chunk = settings.draft_rows * decoder.scale_ratio(0)

@@ -7,6 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from reference.numbers import seed_number
+
 _ROUNDS = 10
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
@@ -46,8 +48,7 @@ def random_words(seed: int, stream: int, positions: Sequence[int], count: int, a
     Raises:
         ValueError: the seed is not in 0..2^64 - 1.
     """
-    if not 0 <= seed < 2**64:
-        raise ValueError(f"seed: expected an integer in 0..2^64 - 1, got {seed}")
+    seed = seed_number(seed)
     blocks = -(-count // 4)
     counters = np.zeros((len(positions), blocks, 4), dtype=np.uint64)
     counters[:, :, 0] = np.arange(blocks, dtype=np.uint64)

@@ -1,6 +1,7 @@
 """From logits to the target distribution, and from there to a token."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from reference.noise import gumbel_noise
@@ -24,17 +25,18 @@ def keep_top_k(logits: Tensor, top_k: int) -> Tensor:
 
 
 def keep_top_p(logits: Tensor, top_p: float) -> Tensor:
-    """Keep the smallest set of most likely tokens whose probability reaches `top_p` (DIST-1).
+    """Keep every token before which the more likely ones sum to `top_p` at most (DIST-1).
 
-    The token that crosses the threshold is kept; equal logits rank by token, the lower first.
+    So the token that crosses the threshold is kept, and so is the one after a sum that equals it; equal logits rank by
+    token, the lower first.
     """
     if top_p >= 1.0:
         return logits
     ranked, order = logits.sort(dim=-1, descending=True, stable=True)
-    probs = ranked.softmax(dim=-1)
-    before = probs.cumsum(dim=-1) - probs
-    dropped = torch.zeros_like(logits, dtype=torch.bool).scatter(-1, order, before >= top_p)
-    dropped.scatter_(-1, order[..., :1], False)
+    sums = ranked.softmax(dim=-1).cumsum(dim=-1)
+    # The first has nothing before it.
+    too_much_before = F.pad(sums[..., :-1] > top_p, (1, 0), value=False)
+    dropped = torch.zeros_like(logits, dtype=torch.bool).scatter(-1, order, too_much_before)
     return logits.masked_fill(dropped, -torch.inf)
 
 
@@ -73,7 +75,7 @@ def target_probs(
         guidance_scale: 1 is the conditional distribution.
         temperature: 0 puts everything on the argmax.
         top_k: Keep every logit that reaches the k-th largest; 0 keeps all.
-        top_p: Keep the most likely tokens until their sum reaches it, the last of them included; 1 keeps all.
+        top_p: Keep the most likely tokens until their sum exceeds it, the last of them included; 1 keeps all.
 
     Returns:
         Float[..., V], summing to 1, float32 or better.

@@ -1,7 +1,10 @@
 """The settings of a decode."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args
+
+from reference.numbers import is_boolean, real_number, whole_number
 
 Mode = Literal["ar", "zipar", "serial", "parallel", "exact"]
 UpSampler = Literal["bicubic", "bilinear", "nearest", "latent"]
@@ -10,6 +13,26 @@ AcceptOn = Literal["processed", "raw"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 # Modes in which the target alone decodes.
 UNDRAFTED_MODES: tuple[Mode, ...] = ("ar", "zipar")
+# Smaller ones overflow float32 in the division; published code takes this in their stead, and we refuse them.
+LEAST_TEMPERATURE = 1e-5
+WINDOWS = ("window", "draft_window", "island_window", "exact_window")
+FLAGS = ("refresh", "adaptive_window", "islands")
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "mode": MODES,
+    "accept_on": get_args(AcceptOn),
+    "up_sampler": get_args(UpSampler),
+    "down_sampler": get_args(DownSampler),
+}
+# The range of every number, and the smallest of every whole one.
+_REAL: dict[str, tuple[float, float]] = {
+    "guidance_scale": (-100, 100),
+    "temperature": (0, 100),
+    "top_p": (0, 1),
+    "tau": (-1e9, 1e9),
+    "radius_nats": (0, 1e9),
+    "anchor": (0, 1e3),
+}
+_WHOLE = {"top_k": 0, "radius": 0, "neighbours": 1, "draft_rows": 1, "look_ahead": 0}
 
 
 @dataclass(frozen=True)
@@ -67,37 +90,33 @@ class Settings:
     exact_window: int | None = 16
 
     def __post_init__(self) -> None:
-        """Check every field once.
+        """Check every field once; numbers of other libraries become Python's.
 
         Raises:
             ValueError: a field is out of its range.
         """
-        windows = ("window", "draft_window", "island_window", "exact_window")
-        rules = (
-            ("mode", self.mode in MODES, f"one of {', '.join(MODES)}"),
-            ("accept_on", self.accept_on in get_args(AcceptOn), "'processed' or 'raw'"),
-            ("up_sampler", self.up_sampler in get_args(UpSampler), f"one of {', '.join(get_args(UpSampler))}"),
-            ("down_sampler", self.down_sampler in get_args(DownSampler), f"one of {', '.join(get_args(DownSampler))}"),
-            ("guidance_scale", abs(self.guidance_scale) <= 100, "a number in -100..100"),
-            ("temperature", 0 <= self.temperature <= 100, "a number in 0..100"),
-            ("top_k", self.top_k >= 0, "at least 0"),
-            ("top_p", 0 < self.top_p <= 1, "a number in (0, 1]"),
-            ("drafters", _ascends(self.drafters), "numbers of models from 1 on, ascending"),
-            ("tau", abs(self.tau) <= 1e9, "a finite number"),
-            ("radius", self.radius >= 0, "at least 0"),
-            ("radius_nats", 0 <= self.radius_nats <= 1e9, "a finite number from 0 on"),
-            ("anchor", 0 <= self.anchor <= 1e3, "a number in 0..1000"),
-            ("neighbours", self.neighbours >= 1, "at least 1"),
-            ("draft_rows", self.draft_rows >= 1, "at least 1"),
-            ("look_ahead", self.look_ahead >= 0, "at least 0"),
-            *(
-                (name, getattr(self, name) is None or getattr(self, name) >= 1, "at least 1 or None")
-                for name in windows
-            ),
-        )
-        for name, holds, expected in rules:
-            if not holds:
-                raise ValueError(f"{name}: expected {expected}, got {getattr(self, name)!r}")
+        for name, choices in _CHOICES.items():
+            value = getattr(self, name)
+            if not isinstance(value, str) or value not in choices:
+                raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")
+        for name, (least, most) in _REAL.items():
+            object.__setattr__(self, name, real_number(name, getattr(self, name), least, most))
+        for name, smallest in _WHOLE.items():
+            object.__setattr__(self, name, whole_number(name, getattr(self, name), smallest))
+        for name in WINDOWS:
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, whole_number(name, getattr(self, name), 1))
+        for name in FLAGS:
+            if not is_boolean(getattr(self, name)):
+                raise ValueError(f"{name}: expected True or False, got {getattr(self, name)!r}")
+            object.__setattr__(self, name, bool(getattr(self, name)))
+        object.__setattr__(self, "drafters", _ascending(self.drafters))
+        if 0 < self.temperature < LEAST_TEMPERATURE:
+            raise ValueError(
+                f"temperature: expected 0 (greedy) or a number in {LEAST_TEMPERATURE:g}..100, got {self.temperature!r}"
+            )
+        if self.top_p == 0:
+            raise ValueError(f"top_p: expected a number above 0, at most 1, got {self.top_p!r}")
         if self.mode == "exact" and self.accept_on != "processed":
             raise ValueError(f"accept_on: expected 'processed' in mode exact (DIST-2), got {self.accept_on!r}")
 
@@ -107,5 +126,11 @@ class Settings:
         return (0,) if self.mode in UNDRAFTED_MODES else (0, *self.drafters)
 
 
-def _ascends(numbers: tuple[int, ...]) -> bool:
-    return bool(numbers) and list(numbers) == sorted(set(numbers)) and numbers[0] >= 1
+def _ascending(drafters: object) -> tuple[int, ...]:
+    """Return the numbers of models in a tuple; a single number is one drafter."""
+    listed = isinstance(drafters, Iterable) and not isinstance(drafters, str | bytes)
+    numbers = list(drafters) if listed and getattr(drafters, "ndim", 1) == 1 else [drafters]  # type: ignore[call-overload]
+    found = tuple(whole_number("drafters", number, 1) for number in numbers)
+    if not found or list(found) != sorted(set(found)):
+        raise ValueError(f"drafters: expected numbers of models from 1 on, ascending, got {drafters!r}")
+    return found

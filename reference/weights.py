@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -41,9 +42,10 @@ def save_weights(
     # One entry: safetensors writes several in whatever order its hash map holds them, and the bytes would vary.
     metadata = {type(config).__name__: json.dumps(dataclasses.asdict(config))}
     path = path.resolve()  # a symbolic link stays one
-    beside = path.with_name(path.name + ".partial")
-    save_file(tensors, beside, metadata)
-    beside.replace(path)
+    with tempfile.TemporaryDirectory(prefix=".partial-", dir=path.parent) as folder:  # a name that nobody else has
+        beside = Path(folder) / path.name
+        save_file(tensors, beside, metadata)
+        beside.replace(path)
 
 
 def _load(path: Path, kind: type[Config]) -> tuple[Config, dict[str, torch.Tensor]]:

@@ -20,9 +20,11 @@ from conformance.calibrate.figure import draw_frontier
 from conformance.calibrate.measure import Meter
 from conformance.calibrate.prompts import PromptFileError, read_prompts
 from conformance.calibrate.search import Candidate, Measured, Sample, choose, search
+from engines.backend_argument import add_backend_argument
 from engines.bundle.manifest import MANIFEST_NAME
 from engines.bundle.settings import write_settings
 from engines.command_line import command
+from engines.numbers import MAX_THREADS
 from engines.paths import user_path
 from engines.whole_files import check_writable
 
@@ -31,18 +33,19 @@ TAUS = (0.2, 0.05, 0.5)
 RADII = (0, 1, 2, 3)
 NEIGHBOURS = (16, 4, 64)
 KEEP = {"scene": 0.02, "likelihood": 0.1}
+KEEP_HELP = f"{KEEP['scene']:g} of the scenes, or {KEEP['likelihood']:g} nats a token"
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m conformance.calibrate", description=__doc__)
-    parser.add_argument("--bundle", type=user_path, required=True)
+    parser.add_argument("--bundle", type=user_path, required=True, help="its settings are written, unless --dry-run")
     parser.add_argument("--prompts", type=user_path, required=True, help="text file, a prompt a line")
-    parser.add_argument("--budget", type=float, required=True, metavar="MINUTES")
-    parser.add_argument("--mode", choices=("serial", "parallel"), default="parallel")
-    parser.add_argument("--by", choices=tuple(KEEP), default="scene", help="what agreement means")
-    parser.add_argument("--keep", type=float, help=f"agreement that may be lost: a share, or nats a token; {KEEP}")
-    parser.add_argument("--backend", choices=engines.BACKENDS, default="ort")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--budget", type=float, required=True, metavar="MINUTES", help="to search for")
+    parser.add_argument("--mode", choices=("serial", "parallel"), default="parallel", help="default: %(default)s")
+    parser.add_argument("--by", choices=tuple(KEEP), default="scene", help="what agreement means; default: %(default)s")
+    parser.add_argument("--keep", type=float, help=f"agreement that may be lost; default: {KEEP_HELP}")
+    add_backend_argument(parser)
+    parser.add_argument("--threads", type=int, default=1, help="of the CPU, for ort and your own; default: 1")
     parser.add_argument("--text-model", metavar="NAME", help="folder or name of flan-t5-xl or of Tar's language model")
     parser.add_argument(
         "--figure",
@@ -55,8 +58,8 @@ def _arguments() -> argparse.Namespace:
         parser.error(f"--budget: expected minutes above 0, got {arguments.budget:g}")
     if arguments.keep is not None and not 0 <= arguments.keep <= 1e3:
         parser.error(f"--keep: expected a number from 0 on, got {arguments.keep:g}")
-    if arguments.threads < 1:
-        parser.error(f"--threads: expected at least 1, got {arguments.threads}")
+    if not 1 <= arguments.threads <= MAX_THREADS:
+        parser.error(f"--threads: expected a whole number in 1..{MAX_THREADS}, got {arguments.threads}")
     return arguments
 
 
@@ -118,7 +121,10 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:
     lost = KEEP[arguments.by] if arguments.keep is None else arguments.keep
     started, seconds = time.monotonic(), 60 * arguments.budget
     columns = (TextColumn("{task.description:40}"), BarColumn(), TextColumn("{task.percentage:.0f}% of the budget"))
-    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
+    in_terminal = console.is_terminal  # into a file it would leave an empty line
+    with Progress(
+        *(*columns, TimeElapsedColumn()), console=console, transient=True, disable=not in_terminal
+    ) as progress:
         bar = progress.add_task("", total=seconds)
 
         def measure(candidate: Candidate, number: int) -> Sample:

@@ -7,10 +7,13 @@ from functools import lru_cache
 import numpy as np
 import torch
 
+import engines
 from conformance.engines.engine_case import EngineCase, run
 from conformance.rules.branches import reach
+from engines.scores import distribution_inputs
 from reference.decode import Decoded
 
+FAR_BELOW = -300.0  # the probability of such a logit is 0 in float32
 PIXEL_ROUNDING = 0.5 + 1e-3  # an image holds whole numbers
 
 
@@ -51,6 +54,26 @@ def rejecting_everything_is_autoregressive(case: EngineCase, decoded: Decoded) -
     assert not different or case.subject.precision != "fp32", f"the first cell that differs is {different[0]}"
     reach("the images are the same", not different)
     assert not any(bool(cycle.kept.any()) for cycle in drafted.trace.cycles_of(0))
+
+
+def sums_may_meet_top_p(case: EngineCase, decoded: Decoded) -> None:
+    """DIST-1: where the more likely codes sum to top-p exactly the next is kept, of equal logits the lower codes.
+
+    Models hardly ever give equal logits; these are made so that no sum is rounded.
+    """
+    backend, places = case.subject.pipeline.backend, np.arange(case.codes)
+    for equal in (count for count in (2, 4, 8, 16) if count <= case.codes):
+        logits = np.full((2, 1, case.codes), FAR_BELOW, dtype=np.float32)
+        chosen = places[1::2][-equal:] if case.codes >= 2 * equal else places[:equal]
+        logits[:, :, chosen] = 1
+        for met in range(1, equal):
+            settings = engines.Settings(guidance_scale=1, top_p=met / equal)
+            inputs = distribution_inputs(logits, settings) | {"noise": np.zeros_like(logits[0])}
+            kept = np.flatnonzero(np.isfinite(backend.run("sampler", inputs)["log_probs"][0])).tolist()
+            expected = chosen[: met + 1].tolist()
+            assert kept == expected, (
+                f"{equal} codes of equal logits at top-p {met / equal:g}: kept {kept}, expected {expected}"
+            )
 
 
 def images_are_the_references(case: EngineCase, decoded: Decoded) -> None:

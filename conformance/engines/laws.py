@@ -60,6 +60,7 @@ LAWS = (
         decode_laws.samples_follow_from_logits,
         branches=("the anchor changes a token", "the drafter draws the same noise again"),
     ),
+    EngineLaw("sampled tokens", ("DIST-1",), engine_laws.sums_may_meet_top_p, share=8),
     EngineLaw(
         "held tokens",
         ("SCHED-5",),

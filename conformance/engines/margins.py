@@ -107,6 +107,8 @@ def uncertain(logits: NDArray[np.float32], errors: Floats, settings: Settings, r
     """
     if settings.temperature == 0 or settings.top_k > 0:
         raise ValueError("margins: expected a temperature above 0 and no top-k")
+    assert np.isfinite(logits).all(), "margins: expected finite logits of the reference"
+    assert np.isfinite(errors).all(), "margins: expected finite errors, got logits of the engine that are not finite"
     scale, temperature = settings.guidance_scale, 1.0 if raw else settings.temperature
     wide = logits.astype(np.float64)
     guided = (wide[-1] + scale * (wide[0] - wide[-1])) / temperature
@@ -131,8 +133,8 @@ def _kept(logits: Floats, error: Floats, top_p: float) -> tuple[Mask, Mask]:
         # The share of the codes that rank before each: of those beyond doubt, and of all that might.
         surely_before = sums[row, np.searchsorted(values, values - slack, side="left")]
         maybe_before = sums[row, np.searchsorted(values, values + slack, side="right")] - probs[row]
-        possible[row, codes] = surely_before * math.exp(-slack) < top_p
-        sure[row, codes] = maybe_before * math.exp(slack) < top_p
+        possible[row, codes] = surely_before * math.exp(-slack) <= top_p
+        sure[row, codes] = maybe_before * math.exp(slack) <= top_p
     sure[np.arange(len(logits)), order[:, 0]] |= ranked[:, 0] - ranked[:, 1] > 2 * error[:, 0]  # never none
     return sure, possible
 

@@ -36,14 +36,22 @@ class Arithmetic:
         return np.where(logits >= kth, logits, -np.inf).astype(np.float32)
 
     def before(self, ranked: Floats) -> Floats:
-        """Return the probability of all codes that rank before each; codes are dropped where it reaches top-p."""
-        return np.cumsum(ranked, axis=1, dtype=np.float32) - ranked
+        """Return the probability of all codes that rank before each."""
+        sums = np.cumsum(ranked, axis=1, dtype=np.float32)
+        sums[:, 1:] = sums[:, :-1].copy()
+        sums[:, 0] = 0
+        return sums
+
+    def too_much(self, before: Floats, share: Floats) -> NDArray[np.bool_]:
+        """Return which codes top-p drops."""
+        return np.asarray(before > share)
 
     def top_p(self, logits: Floats, share: Floats) -> Floats:
         if share >= 1:
             return logits
         order = np.argsort(-logits, axis=1, kind="stable")
-        dropped = self.before(np.exp(log_softmax(np.take_along_axis(logits, order, axis=1)))) >= share
+        ranked = np.exp(log_softmax(np.take_along_axis(logits, order, axis=1)))
+        dropped = self.too_much(self.before(ranked), share)
         dropped[:, 0] = False
         mask = np.empty_like(dropped)
         np.put_along_axis(mask, order, dropped, axis=1)

@@ -56,6 +56,11 @@ class _WithoutCrossing(Arithmetic):
         return np.cumsum(ranked, axis=1, dtype=np.float32)
 
 
+class _WithoutEquality(Arithmetic):
+    def too_much(self, before: Floats, share: Floats) -> NDArray[np.bool_]:
+        return np.asarray((before >= share) & (before > 0))
+
+
 class _MultipliedTemperature(Arithmetic):
     def tempered(self, logits: Floats, temperature: Floats) -> Floats:
         return logits * temperature
@@ -124,6 +129,7 @@ MUTANTS = (
     Mutant("top-k comes after the softmax, and nothing is renormalised", "POOL-1", _with(_TopKAfterSoftmax)),
     Mutant("top-k keeps one more", "DIST-1", _with(_OneMoreByTopK)),
     Mutant("top-p drops the code that crosses the threshold", "DIST-1", _with(_WithoutCrossing)),
+    Mutant("top-p drops the code before which the sum equals it", "DIST-1", _with(_WithoutEquality)),
     Mutant("the second largest is drawn", "RNG-1", _with(_LastLargest)),
     Mutant("noise is added to probabilities", "RNG-1", _with(_NoiseOnProbabilities)),
     Mutant("pooling leaves out the token itself", "POOL-1", _with(_PooledWithoutSelf)),

@@ -1,13 +1,13 @@
 """The suite as a user runs it ends red for backends that are wrong altogether, and where nothing was tested."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import mulo_sd
 from conformance.mutants.backends import WRONG_BACKENDS
 from conformance.options import NOTHING_EXECUTED, REQUIREMENT_MISSING
 from conformance.subject import Subject
@@ -37,7 +37,14 @@ def run_suite(folder: Path, *arguments: str) -> tuple[int, dict[str, dict[str, d
     command = [sys.executable, "-m", "conformance", "-q", "-n0", "-x", "--report", str(report)]
     command.append("--hypothesis-profile=few")
     chosen = ["engines/test_laws.py", "-k", "minimal-fp32"]
-    done = subprocess.run([*command, *chosen, *arguments], capture_output=True, text=True, timeout=600, check=False)
+    done = subprocess.run(
+        [*command, *chosen, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+        env=mulo_sd.environment(),
+    )
     assert report.exists(), done.stdout + done.stderr
     return done.returncode, json.loads(report.read_text())["rules"]
 
@@ -64,7 +71,7 @@ def test_a_defect_that_no_mutant_has_is_told_readably(tmp_path: Path, minimal_su
     (tmp_path / "planted.py").write_text(PLANTED)
     command = [sys.executable, "-m", "conformance", "-q", "-n0", "--tb=short"]
     chosen = ["engines/test_laws.py", "-k", "minimal-fp32 and scaling", "--backend", "planted:make"]
-    environment = os.environ | {"PYTHONPATH": str(tmp_path), "HYPOTHESIS_STORAGE_DIRECTORY": str(tmp_path / "examples")}
+    environment = mulo_sd.environment(tmp_path) | {"HYPOTHESIS_STORAGE_DIRECTORY": str(tmp_path / "examples")}
     done = subprocess.run(
         [*command, *chosen], capture_output=True, text=True, timeout=600, check=False, env=environment
     )

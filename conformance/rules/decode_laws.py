@@ -72,6 +72,7 @@ def shown(cells: Iterable[int]) -> str:
 def recorded(item: Pass) -> Tensor:
     """Return the logits of a pass, Float[B, T, V]."""
     assert item.logits is not None, "run the case with record_logits=True"
+    assert bool(item.logits.isfinite().all()), f"a pass of model {item.model}: expected finite logits"
     return item.logits
 
 

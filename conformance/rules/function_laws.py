@@ -128,6 +128,9 @@ def probs_follow(logits: Logits, dtype: torch.dtype, target_probs: Callable[...,
     reach("top-k keeps a tie", logits.temperature > 0 and 0 < logits.top_k < kept_by_top_k < len(everything))
     reach("top-p drops some", kept < kept_by_top_k)
     reach("top-p keeps one", 1 == kept < kept_by_top_k)
+    likely_first = sorted(by_top_k, reverse=True)
+    sums = [sum(likely_first[:count]) for count in range(1, len(likely_first))]
+    reach("top-p is met exactly", logits.temperature > 0 and logits.top_p < 1 and logits.top_p in sums)
     reach("guidance matters", oracles.probs(logits.cond, None, 1.0, *logits[3:]) != expected)
 
 

@@ -61,7 +61,7 @@ def probs(
         likely_first = sorted(kept, key=lambda code: (-logits[code], code))
         ranked = softmax([logits[code] for code in likely_first])
         count, reached = 0, 0.0
-        while reached < top_p and count < len(likely_first):
+        while reached <= top_p and count < len(likely_first):
             reached += ranked[count]
             count += 1
         kept = set(likely_first[:count])

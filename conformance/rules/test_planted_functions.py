@@ -106,6 +106,14 @@ def without_crossing(logits: Tensor, top_p: float) -> Tensor:
     return logits.masked_fill(dropped, -torch.inf)
 
 
+def without_equality(logits: Tensor, top_p: float) -> Tensor:
+    """Drop the token before which the sum equals the threshold, as well as those before which it exceeds it."""
+    ranked, order = logits.sort(descending=True, stable=True)
+    sums = ranked.softmax(-1).cumsum(-1)
+    dropped = torch.zeros_like(logits, dtype=torch.bool).scatter(-1, order[1:], sums[:-1] >= top_p)
+    return logits.masked_fill(dropped, -torch.inf)
+
+
 def wrong_probs(
     cond: Tensor,
     uncond: Tensor | None,
@@ -206,6 +214,7 @@ EQUAL_CODES = Codebook(((1,), (1,), (0,), (2,), (0,)))
 JUDGEMENT = Judgement(Codebook(((0,), (1,), (2,))), ((0.1, 0.2, 0.7),), (0,))
 TIE = Logits((1.0, 2.0, 2.0, 0.0), None, 1.0, 1.0, 1, 1.0)
 NUCLEUS = Logits((0.0, 3.0, 1.0, 2.0), (1.0, 0.0, 0.0, 0.0), 1.5, 2.0, 3, 0.9)
+EQUAL = Logits((0.5, 0.5, 0.5, 0.5), None, 1.0, 1.0, 0, 0.5)
 TOY = Toy(2, 2, 2, 2, 2, 1.5, 5)
 PASSES = [{0: 1, 1: 2, 2: 3}, {1: 7}, {9: 4, 3: 0, 4: 2}]
 RAMP = np.linspace(-1, 1, 48).reshape(1, 3, 4, 4) ** 3
@@ -235,6 +244,7 @@ PLANTED: list[tuple[Check, Callable[..., Any], Callable[..., Any]]] = [
     (over(laws.acceptance_is_a_threshold, [1 + 2**-52], 1 + 2**-52), accept, lambda pooled, tau: pooled >= tau),
     (over_probs(TIE), target_probs, partial(wrong_probs, by_k=exactly_k)),
     (over_probs(NUCLEUS), target_probs, partial(wrong_probs, by_p=without_crossing)),
+    (over_probs(EQUAL), target_probs, partial(wrong_probs, by_p=without_equality)),
     (over_probs(NUCLEUS), target_probs, partial(wrong_probs, late=True)),
     (over_probs(NUCLEUS), target_probs, unguided),
     (over_probs(NUCLEUS), target_probs, inverted_guidance),

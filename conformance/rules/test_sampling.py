@@ -12,6 +12,7 @@ from reference.sampling import target_probs
 
 TIES = Logits((1.0, 2.0, 2.0, 0.0), None, 1.0, 1.0, 1, 1.0)
 NUCLEUS = Logits((0.0, 3.0, 1.0, 2.0), None, 1.0, 1.0, 3, 0.3)
+EQUAL = Logits((1.0, 1.0, 1.0, 1.0), None, 1.0, 0.5, 0, 0.5)
 GUIDED = Logits((0.0, 1.0, 0.5), (1.0, 0.0, 0.5), 2.0, 0.5, 0, 0.9)
 GREEDY = Logits((0.0, 1.0, 1.0), (1.0, 0.0, 0.0), 2.0, 0.0, 0, 1.0)
 
@@ -20,17 +21,25 @@ class TestDist1:
     """DIST-1.
 
     p_u is made in this order: guidance, uncond + scale * (cond - uncond); division by the temperature; top-k, which
-    keeps every logit that reaches the k-th largest, ties included; top-p, which keeps the most likely codes up to and
-    including the one that crosses the threshold, where equal logits rank by code, the lower first; softmax in float32
-    or better. Temperature 0 puts all mass on the largest logit.
+    keeps every logit that reaches the k-th largest, ties included; top-p, which drops a code where the more likely ones
+    sum to more than the threshold, and keeps it where they sum to the threshold exactly; equal logits rank by code, the
+    lower first; softmax in float32 or better. Temperature 0 puts all mass on the largest logit, of equal ones on the
+    lowest code.
     """
 
     @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16], ids=str)
     @must_reach(
-        "greedy", "top-k drops some", "top-k keeps a tie", "top-p drops some", "top-p keeps one", "guidance matters"
+        "greedy",
+        "top-k drops some",
+        "top-k keeps a tie",
+        "top-p drops some",
+        "top-p keeps one",
+        "top-p is met exactly",
+        "guidance matters",
     )
     @example(logits=TIES)
     @example(logits=NUCLEUS)
+    @example(logits=EQUAL)
     @example(logits=GUIDED)
     @example(logits=GREEDY)
     @given(logits=logits())
@@ -38,8 +47,8 @@ class TestDist1:
         """P is made by guidance, then temperature, then top-k, then top-p, then softmax in fp32 or better.
 
         Guidance is uncond + scale * (cond - uncond). Top-k keeps every logit that reaches the k-th largest. Top-p
-        keeps the token that crosses the threshold; of equal logits the lower token ranks first. Temperature 0 is
-        greedy: everything on the (first) largest logit.
+        keeps the token that crosses the threshold, and the one after a sum that equals it; of equal logits the lower
+        token ranks first. Temperature 0 is greedy: everything on the (first) largest logit.
         """
         function_laws.probs_follow(logits, dtype, target_probs)
 

@@ -13,7 +13,7 @@ class Logits(NamedTuple):
     """One position's logits, both ways, and DIST-1's settings.
 
     All numbers but `top_p` are short binary fractions, so guidance and temperature round nothing and ties
-    stay ties; `top_p` lies well between two sums of probabilities.
+    stay ties; `top_p` lies well between two sums of probabilities, or is one where those round nothing.
     """
 
     cond: tuple[float, ...]
@@ -53,9 +53,12 @@ def logits(draw: st.DrawFn, most_codes: int = 12) -> Logits:
 
 @st.composite
 def thresholds(draw: st.DrawFn, target_probs: list[float]) -> float:
-    """Values of top-p that some likely token crosses clearly, or 1."""
+    """Values of top-p that some likely token crosses clearly, or that a sum of equal powers of two meets, or 1."""
     if draw(st.booleans()):
         return 1.0
     ranked = sorted(target_probs, reverse=True)
     crossing = draw(st.sampled_from([rank for rank, prob in enumerate(ranked) if prob > 1e-3]))
-    return sum(ranked[:crossing]) + draw(st.sampled_from((0.1, 0.5, 0.9))) * ranked[crossing]
+    likely = [prob for prob in ranked if prob > 0]
+    is_exact = len(set(likely)) == 1 and len(likely) in (2, 4, 8)
+    shares = (0.0, 0.1, 0.5, 0.9) if is_exact and crossing else (0.1, 0.5, 0.9)
+    return sum(ranked[:crossing]) + draw(st.sampled_from(shares)) * ranked[crossing]

@@ -18,8 +18,8 @@ from conformance.study.confirm import confirm_variants, fixed_variants
 from conformance.study.distances import Distances
 from conformance.study.draw import check_weights, draw_jobs, plan_jobs
 from conformance.study.features import features_of
-from conformance.study.report import write_report
-from conformance.study.rows import Row, RowLog, Scene, StudyError, read_rows, sole_writer
+from conformance.study.report import report_names, write_report
+from conformance.study.rows import Row, RowLog, Scene, StudyError, check_folder, read_rows, sole_writer
 from conformance.study.summary import Results
 from conformance.study.variants import SECTIONS, Variant, identity, variants_of
 from engines.command_line import command
@@ -85,6 +85,7 @@ def _check(arguments: argparse.Namespace) -> list[Variant]:
             raise StudyError(f"--only: expected names of the study's tables, such as 'default' or 'AR'; got {name!r}")
     if arguments.out.exists() and not arguments.out.is_dir():
         raise StudyError(f"--out: expected a folder, got the file {arguments.out}")
+    check_folder(arguments.out, report_names(tuple(SECTIONS)))
     if arguments.confirm:
         return fixed_variants()
     return [item for item in listed if arguments.only is None or item.name in arguments.only]

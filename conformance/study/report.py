@@ -7,6 +7,7 @@ from pathlib import Path
 
 from conformance.study.claims import Claim, claims_of
 from conformance.study.confirm import SECTION
+from conformance.study.features import FEATURES_NAME
 from conformance.study.figures import draw_section
 from conformance.study.statistics import Estimate
 from conformance.study.summary import Line, Results, lines_of_section
@@ -14,6 +15,7 @@ from conformance.study.variants import Variant
 from engines.prompts.vocabulary import TASKS
 from engines.whole_files import write_bytes_whole
 
+TEXTS = ("results.csv", "tables.md", "claims.md")
 COLUMNS = (
     "variant",
     "score %",
@@ -121,6 +123,11 @@ def claims_text(claims: Sequence[Claim]) -> str:
     return "# Claims\n\n" + "\n\n".join(parts) + "\n"
 
 
+def report_names(sections: Sequence[str]) -> list[str]:
+    """Return the names of all files that reports of some sections can have, the confirmation's among them."""
+    return [*TEXTS, FEATURES_NAME, *(f"{section}.png" for section in (*sections, SECTION))]
+
+
 def write_report(listed: Sequence[Variant], results: Results, missing: Sequence[str], folder: Path) -> list[Path]:
     """Write the report of everything that was drawn and return its files."""
     tables, every_line, written = [], [], []
@@ -139,12 +146,12 @@ def write_report(listed: Sequence[Variant], results: Results, missing: Sequence[
     )
     absent = [f"- {line}\n" for line in missing]
     tables += ["## Not in this bundle\n\n" + "".join(absent)] if absent else []
-    texts = {
-        "results.csv": csv_text(every_line) if every_line else "",
-        "tables.md": "\n".join([intro, *tables]),
-        "claims.md": claims_text(claims_of(results)),
-    }
-    for name, text in texts.items():
+    texts = (
+        csv_text(every_line) if every_line else "",
+        "\n".join([intro, *tables]),
+        claims_text(claims_of(results)),
+    )
+    for name, text in zip(TEXTS, texts, strict=True):
         write_bytes_whole(folder / name, text.encode())
         written.append(folder / name)
     return written

@@ -4,7 +4,7 @@ import base64
 import binascii
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,8 +15,12 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter
 
+from engines.fixed_names import first_there
+
 ROWS_NAME, LOCK_NAME = "rows.jsonl", ".lock"
+ROW_START = b'{"identity": '  # of every line
 Side = Annotated[int, Field(ge=1, le=4096)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]  # JSON's NaN is Python's invention
 Scene = tuple[int, int]  # the task's number, and the number of its held-out scene
 
 
@@ -48,12 +52,12 @@ class Row:
     index: int
     seed: int
     holds: bool
-    acceptance_rate: float
-    resampled_rate: float
+    acceptance_rate: Finite
+    resampled_rate: Finite
     nfe_target: int
     nfe_drafter: int
     cycles: int
-    seconds: float | None
+    seconds: Finite | None
     batched: bool
     height: Side
     width: Side
@@ -108,18 +112,39 @@ def read_rows(folder: Path) -> list[Row]:
     """Return the rows of a folder; none where it has none yet. A torn last line is cut off the file.
 
     Raises:
-        StudyError: a whole line is no row.
+        StudyError: a whole line is no row, or the file is another's.
     """
     path = folder / ROWS_NAME
     if not path.exists():
         return []
     content = path.read_bytes()
     whole = content[: content.rfind(b"\n") + 1]
-    if len(whole) < len(content):  # a run was killed while it wrote; the next row must not continue that line
+    rows = [_row(line, path, number) for number, line in enumerate(whole.split(b"\n")[:-1], start=1)]
+    torn = content[len(whole) :]
+    if torn:  # a run was killed while it wrote; the next row must not continue that line
+        if not rows and torn[: len(ROW_START)] != ROW_START[: len(torn)]:
+            raise StudyError(f"{path}: expected rows of a study, got something else; take another folder")
         with path.open("r+b") as file:
             file.truncate(len(whole))
-    rows = [_row(line, path, number) for number, line in enumerate(whole.split(b"\n")[:-1], start=1)]
     return list({row.key: row for row in rows}.values())
+
+
+def check_folder(folder: Path, names: Iterable[str]) -> None:
+    """Check that a study may begin in a folder, or go on there.
+
+    Args:
+        folder: May not be there yet.
+        names: Of the files that a report consists of.
+
+    Raises:
+        StudyError: the folder holds no study, and files of these names.
+    """
+    if (folder / ROWS_NAME).exists():
+        return
+    lock = folder / LOCK_NAME
+    there = lock if lock.is_file() and lock.stat().st_size else first_there(folder, names)
+    if there is not None:
+        raise StudyError(f"--out: expected no files but a study's, found {there}; move it away, or give another folder")
 
 
 @contextmanager

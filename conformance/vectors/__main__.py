@@ -23,7 +23,7 @@ MOST_TOLD = 20
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m conformance.vectors", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
+    commands = parser.add_subparsers(dest="command", required=True, help="what to do")
     write = commands.add_parser("write", help="write cases of every stage: manifest.json, inputs and answers")
     write.add_argument("--out", type=user_path, required=True, help="a new folder")
     write.add_argument("--functions-only", action="store_true", help="without the stages that need models")

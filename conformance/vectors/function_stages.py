@@ -53,7 +53,11 @@ SAMPLING_SETTINGS = (
     (1.2, 0.7, 9, 0.6),
     (-1.0, 1.0, 1, 0.5),
     (1.5, 0.0, 3, 0.9),
+    (1.0, 0.5, 0, 0.5),
+    (2.0, 1.0, 4, 0.25),
 )
+# Of these, codes are equal by fours, far above all others: top-p equals a sum of probabilities.
+SUMS_MET = SAMPLING_SETTINGS[-2:]
 
 
 def _logits(generator: np.random.Generator, rows: int) -> tuple[Array, Array]:
@@ -64,7 +68,11 @@ def _logits(generator: np.random.Generator, rows: int) -> tuple[Array, Array]:
 def _distribution(generator: np.random.Generator) -> Iterator[Vector]:
     for scale, temperature, top_k, top_p in SAMPLING_SETTINGS:
         cond, uncond = _logits(generator, 6)
-        if top_k > 1:
+        if (scale, temperature, top_k, top_p) in SUMS_MET:
+            cond = np.repeat(np.array([[0.0, -500.0]], dtype=np.float32), [4, CODES - 4], axis=1)
+            cond = generator.permuted(np.repeat(cond, 6, axis=0), axis=1)
+            uncond = cond
+        elif top_k > 1:
             cond[0, :] = np.round(cond[0] * 2) / 2  # ties at the threshold
             uncond[0] = cond[0]
         inputs = {

@@ -40,10 +40,10 @@ def _filtered(warm: Floats, top_k: int, top_p: float) -> Floats:
         return np.where(warm >= kth, warm, _NOTHING)
     weights = np.exp(ranked - ranked[:, -1:])
     weights[ranked < kth] = 0
-    falling = weights[:, ::-1]
-    reached = np.cumsum(falling, axis=1)
-    # The weight of what ranks before each, against top-p's share of all.
-    counted = ((reached - falling < np.float32(top_p) * reached[:, -1:]) & (falling > 0)).sum(axis=1).clip(min=1)
+    sums = np.cumsum(weights[:, ::-1], axis=1)
+    # Those whose sum does not exceed top-p's share of all, and one more, if top-k leaves so many.
+    counted = (sums <= np.float32(top_p) * sums[:, -1:]).sum(axis=1) + 1
+    counted = np.minimum(counted, (ranked >= kth).sum(axis=1))
     threshold = np.take_along_axis(ranked, codes - counted[:, None], axis=1)
     kept = warm >= threshold
     too_many = np.flatnonzero(kept.sum(axis=1) > counted)

@@ -1,6 +1,6 @@
 """What a backend offers: stateless graphs, and transformer passes over a KV cache that it owns."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -130,9 +130,12 @@ def capabilities_of(backend: Backend) -> frozenset[str]:
     Raises:
         BackendError: it names something that is no capability.
     """
-    named = frozenset(getattr(backend, "capabilities", CAPABILITIES))
+    given = getattr(backend, "capabilities", CAPABILITIES)
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise BackendError(f"backend {backend.name}: capabilities: expected a set of names, got {given!r:.80}")
+    named = frozenset(map(str, given))
     if not named <= set(CAPABILITIES):
-        unknown = ", ".join(sorted(map(str, named - set(CAPABILITIES))))
+        unknown = ", ".join(sorted(named - set(CAPABILITIES)))
         raise BackendError(
             f"backend {backend.name}: capabilities: expected some of {', '.join(CAPABILITIES)}, got {unknown}"
         )

@@ -1,25 +1,53 @@
 """Choose a backend by name; a runtime is imported only when its backend is made."""
 
-import importlib
-
-from engines.backends.base import Backend, BackendError, one_line
+from engines.backends.base import Backend, BackendError, capabilities_of, one_line
 from engines.bundle import Bundle
+from engines.named_functions import NameFormError, check_form, function_named
+from engines.numbers import thread_count
 
 BACKENDS = ("ort", "ort-cuda", "trt-rtx", "trt", "torch-cuda")
+
+
+# What every backend has: a name, and what can be called.
+_METHODS = ("run", "new_cache", "feed", "keep_slots")
+# What a backend may have beside them.
+_OPTIONAL_METHODS = ("score", "new_pool")
+
+
+def check_name(name: str) -> None:
+    """Check that a name is one of BACKENDS, or of the form module:factory.
+
+    Raises:
+        BackendError: it is not.
+    """
+    if name in BACKENDS:
+        return
+    try:
+        check_form(name, "factory")
+    except NameFormError as error:
+        if ":" in name:
+            raise BackendError(f"backend: {error}") from None
+        raise BackendError(
+            f"backend: expected one of {', '.join(BACKENDS)} or module:factory, got {name!r:.80}"
+        ) from None
 
 
 def make_backend(name: str, bundle: Bundle, threads: int | None = None) -> Backend:
     """Make a backend for a bundle.
 
     Args:
-        name: One of BACKENDS, or "module:factory" for one of your own: factory(bundle, threads) returns it.
+        name: One of BACKENDS, or "module:factory" for one of your own: factory(bundle, threads) returns it. The module
+            is one that Python finds, or lies in the working folder.
         bundle: Opened and checked.
-        threads: For the CPU; None takes the runtime's choice.
+        threads: For the CPU, 1 to 1024; None takes the runtime's choice.
 
     Raises:
+        SettingsError: the number of threads is out of its range.
         BackendError: an unknown name, a runtime that is not installed, no GPU, a bundle without its plans or
-            weights, or a factory that cannot be called.
+            weights, or a factory that fails or returns no backend.
     """
+    threads = thread_count(threads)
+    check_name(name)
     if name == "ort":
         from engines.backends.onnx_runtime import OnnxRuntimeBackend
 
@@ -40,18 +68,41 @@ def make_backend(name: str, bundle: Bundle, threads: int | None = None) -> Backe
                 f"backend torch-cuda: torch is not installed: {one_line(error)}; pip install 'mulo-sd[reference]'"
             ) from None
         return open_on_gpu(bundle)
-    if ":" in name:
-        return _made_by_factory(name, bundle, threads)
-    raise BackendError(f"backend: expected one of {', '.join(BACKENDS)} or module:factory, got {name!r}")
+    return _made_by_factory(name, bundle, threads)
 
 
 def _made_by_factory(name: str, bundle: Bundle, threads: int | None) -> Backend:
-    module, _, factory = name.partition(":")
     try:
-        backend: Backend = getattr(importlib.import_module(module), factory)(bundle, threads)
-    except Exception as error:  # code from outside may raise anything
+        backend: Backend = function_named(name)(bundle, threads)
+        _check_backend(name, backend)
+    except BackendError:
+        raise
+    except (Exception, SystemExit) as error:  # code from outside may raise anything
         raise BackendError(f"backend {name}: {type(error).__name__}: {one_line(error)}") from None
-    missing = [part for part in ("name", "run", "new_cache", "feed", "keep_slots") if not hasattr(backend, part)]
-    if missing:
-        raise BackendError(f"backend {name}: expected an engines.Backend, got one without {', '.join(missing)}")
     return backend
+
+
+def _check_backend(name: str, backend: Backend) -> None:
+    """Hold what a factory returned against what the loop calls.
+
+    Raises:
+        BackendError: something is missing, or is not what it has to be.
+    """
+    missing = [part for part in ("name", *_METHODS) if not hasattr(backend, part)]
+    if missing:
+        kind = type(backend).__name__
+        raise BackendError(f"backend {name}: expected an engines.Backend, got one without {', '.join(missing)}: {kind}")
+    parts = [*_METHODS, *(part for part in _OPTIONAL_METHODS if hasattr(backend, part))]
+    wrong = [part for part in parts if not callable(getattr(backend, part))]
+    if wrong:
+        raise BackendError(
+            f"backend {name}: {wrong[0]}: expected a method, got {type(getattr(backend, wrong[0])).__name__}"
+        )
+    if not isinstance(backend.name, str) or not backend.name.isprintable():
+        raise BackendError(f"backend {name}: name: expected a line of text, got {backend.name!r:.80}")
+    if hasattr(backend, "new_pool") and not hasattr(backend, "score"):
+        raise BackendError(f"backend {name}: expected score beside new_pool, got none")
+    most = getattr(backend, "most_shared_tokens", 1)
+    if not isinstance(most, int | float) or not most >= 0:
+        raise BackendError(f"backend {name}: most_shared_tokens: expected a number of tokens, got {most!r:.80}")
+    capabilities_of(backend)

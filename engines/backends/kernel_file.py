@@ -16,6 +16,8 @@ from engines.whole_files import write_bytes_whole
 VARIABLE = "MULO_SD_CACHE"
 MOST_BYTES = 256 * 2**20  # of one file
 MOST_FILES = 16  # of one folder: the oldest go
+# The folder is the user's choice, and may hold files of others: only what is called like a kernel file goes.
+OWN_NAME = re.compile(r"[A-Za-z0-9._]+-[A-Za-z0-9._]+-[0-9a-f]{16}\.bin")
 
 
 def cache_folder(environment: Mapping[str, str] = os.environ) -> Path | None:
@@ -42,7 +44,7 @@ class KernelFile:
             folder: None keeps nothing.
             gpu: The GPU's name.
             version: TensorRT's.
-            bundle_hash: Of the bundle's manifest, which names the hash of every plan.
+            bundle_hash: Of the bundle's manifest, which names the hash of every plan; its first 16 digits.
         """
         name = "-".join(re.sub(r"[^A-Za-z0-9.]+", "_", part)[:64] for part in (gpu, version, bundle_hash))
         self.path = None if folder is None else folder / "kernels" / f"{name}.bin"
@@ -68,7 +70,8 @@ class KernelFile:
         except OSError:
             return False
         with contextlib.suppress(OSError):  # another process may clear the folder at the same time
-            files = sorted(self.path.parent.glob("*.bin"), key=lambda path: path.stat().st_mtime, reverse=True)
+            files = [path for path in self.path.parent.iterdir() if OWN_NAME.fullmatch(path.name)]
+            files.sort(key=lambda path: path.stat().st_mtime, reverse=True)
             for old in files[MOST_FILES:]:
                 if old != self.path:
                     old.unlink(missing_ok=True)

@@ -154,6 +154,8 @@ class OnnxRuntimeBackend:
         Raises:
             BackendError: ONNX Runtime does not accept the file.
         """
+        if graph in self.sessions:  # nobody waits while another graph is loaded
+            return self.sessions[graph]
         with self.lock:  # two threads that made one each would bind to different ones
             if graph not in self.sessions:
                 path = self.bundle.file(self.bundle.manifest.graphs[graph].onnx)

@@ -125,8 +125,7 @@ class TensorRTBackend:
         missing = sorted(graphs.keys() - self.entries.keys())
         if missing:
             raise BackendError(
-                f"{manifest}: no {name} plan of {', '.join(missing)}; build the bundle again with "
-                f"`python -m export.build --backend {name} --force --precision {bundle.manifest.precision}`"
+                f"{manifest}: no {name} plan of {', '.join(missing)}; {bundle.rebuild('--backend', name)}"
             )
         self.vocabulary = {entry.graph: entry.vocabulary for entry in bundle.manifest.models}
         self.lock = threading.Lock()

@@ -15,6 +15,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from engines.backend_argument import add_backend_argument
 from engines.backends import BackendError
 from engines.bench.defaults import ACCEPTANCES, PROMPTS, QUICK_PROMPTS, QUICK_REPEAT, REPEAT
 from engines.bench.errors import BenchError
@@ -45,7 +46,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--bundle", type=user_path, help="default: the demo bundle in fp32, built first if there is none"
     )
-    parser.add_argument("--backend", default="ort", help="as for engines.load; default: %(default)s")
+    add_backend_argument(parser)
     parser.add_argument("--threads", type=int, help="of the CPU; default: the runtimes' choice")
     parser.add_argument("--seed", type=int, default=0, help="of the order, and with --shape of all that is random")
     parser.add_argument("--quick", action="store_true", help="fewer prompts and repetitions")

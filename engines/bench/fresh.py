@@ -1,14 +1,13 @@
 """Figures that only a fresh process has: how long a start takes, and how much memory a mode needs at most."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import engines
+import mulo_sd
 from engines.backends.base import one_line
 from engines.bench.errors import BenchError
 from engines.bench.spread import Spread, spread_of
@@ -68,15 +67,12 @@ def fresh_figures(
         BenchError: the process failed.
     """
     asked = {"bundle": str(bundle), "backend": backend, "threads": threads, "prompt": prompt, "draw": draw}
-    # The same package as this process has, wherever the bundle's own path leads.
-    root = str(Path(engines.__file__).resolve().parent.parent)
-    path = os.pathsep.join(part for part in (root, os.environ.get("PYTHONPATH", "")) if part)
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, json.dumps(asked | {"changes": dict(changes or {})})],
         capture_output=True,
         text=True,
         check=False,
-        env=os.environ | {"PYTHONPATH": path},
+        env=mulo_sd.environment(),  # the same package as this process has, whatever folder it is started in
     )
     if done.returncode != 0:
         last = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]

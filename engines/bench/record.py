@@ -8,6 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from engines.bench.errors import BenchError
+from engines.fixed_names import first_there
 from engines.whole_files import make_folder, write_bytes_whole
 
 RECORD_NAME = "bench.json"
@@ -25,6 +27,22 @@ def versions() -> dict[str, str]:
     return found
 
 
+def _check_others(folder: Path, figures: Sequence[str]) -> None:
+    record = folder / RECORD_NAME
+    if record.is_file():
+        try:
+            content = json.loads(record.read_text(encoding="utf-8"))
+            if isinstance(content, dict) and {"schema", "arguments", "versions"} <= content.keys():
+                return
+        except (OSError, ValueError, RecursionError):
+            pass
+    there = first_there(folder, (RECORD_NAME, *figures))
+    if there is not None:
+        raise BenchError(
+            f"--out: expected no files but a benchmark's, found {there}; move it away, or give another folder"
+        )
+
+
 class Record:
     """What is known so far.
 
@@ -32,13 +50,18 @@ class Record:
         content: Plain lists and numbers, by section.
     """
 
-    def __init__(self, folder: Path, arguments: Sequence[str]) -> None:
+    def __init__(self, folder: Path, arguments: Sequence[str], figures: Sequence[str] = ()) -> None:
         """Start an empty record; nothing is written before there is a result.
 
         Args:
             folder: Of the results; made when it is needed.
             arguments: Of the command.
+            figures: Names of the pictures that will be written beside the record.
+
+        Raises:
+            BenchError: the folder holds files of these names that are no benchmark's.
         """
+        _check_others(folder, figures)
         self.folder = folder
         self.content: dict[str, Any] = {"schema": 1, "arguments": list(arguments), "versions": versions()}
         self.content["platform"] = {"system": platform.system(), "machine": platform.machine(), "python": sys.version}

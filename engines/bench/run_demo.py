@@ -35,7 +35,7 @@ def _open(arguments: argparse.Namespace, console: Console, threads: int | None) 
         path = demo_bundle_path()
         if not path.exists():
             console.print(f"There is no bundle at {path}: building the demo bundle (fp32) first, once.")
-            build_demo_bundle(path, plans=arguments.backend != "ort")
+            build_demo_bundle(path, plans=arguments.backend.startswith("trt"))
     return path, load(path, arguments.backend, threads)
 
 
@@ -74,7 +74,7 @@ def run_demo(arguments: argparse.Namespace, console: Console, progress: MakeProg
         raise BenchError(f"--modes: expected one that {path} allows, got {', '.join(asked)}")
     count, repeat = arguments.prompts, arguments.repeat
     drawings = _drawings(pipeline, count)
-    record = Record(arguments.out, sys.argv[1:])
+    record = Record(arguments.out, sys.argv[1:], ("modes.png", "throughput.png", "passes.png"))
     bundle = {"name": manifest.name, "precision": manifest.precision, "backend": arguments.backend}
     record.set("bundle", bundle | {"threads": arguments.threads, "prompts": count, "repeat": repeat})
     record.set("timer_seconds_per_call", timer_seconds_per_call())

@@ -50,7 +50,8 @@ def run_shapes(arguments: argparse.Namespace, console: Console, progress: MakePr
     asked = [shapes.shape_of(name) for name in arguments.shape]
     shapes.check_device(options.device)
     shapes.torch_backend_class()
-    record = Record(arguments.out, sys.argv[1:])
+    pictures = [f"{shape.name}{kind}.png" for shape in asked for kind in ("", "-passes")]
+    record = Record(arguments.out, sys.argv[1:], pictures)
     with progress(None) as advance:
         advance("what the machine allows")
         machine = _machine(options, arguments.threads, asked[0])

@@ -69,7 +69,7 @@ def throughput(
     for number_of_round in range(rounds + warm_up):
         for size in sizes:
             started = time.perf_counter()
-            with pipeline.session(size) as session:
+            with pipeline.session(size, queue=len(drawings)) as session:
                 asked = [
                     session.submit(condition, drawing.seed, accepted=replay(number), **mode.changes)
                     for number, (condition, drawing) in enumerate(zip(conditions, drawings, strict=True))

@@ -19,6 +19,7 @@ Family = Literal["demo", "llamagen", "tar"]
 ConditionKind = Literal["fields", "class", "caption", "features"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Positive = Annotated[int, Field(ge=1)]
+Finite = Annotated[float, Field(ge=0, allow_inf_nan=False)]  # JSON's NaN and Infinity are Python's invention
 
 
 class BundleError(ValueError):
@@ -69,7 +70,7 @@ class PlanEntry(_Entry):
 
     backend: Literal["trt-rtx", "trt"]
     file: FileEntry
-    build_seconds: float
+    build_seconds: Finite
     version: str
     profiles: tuple[dict[str, tuple[int, int, int]], ...] = ()  # none: one, the graph's own ranges
 
@@ -82,10 +83,10 @@ class GraphEntry(_Entry):
     inputs: tuple[TensorEntry, ...]
     outputs: tuple[TensorEntry, ...]
     dynamic: dict[str, tuple[int, int, int]]  # smallest, usual, largest
-    build_seconds: float
+    build_seconds: Finite
     peak_bytes: Annotated[int, Field(ge=0)] = 0  # of memory while it was exported, compared and compiled; 0: unknown
-    measured_error: float
-    tolerance: float
+    measured_error: Finite
+    tolerance: Finite
     error_of: str  # what was measured, in words
 
     @property

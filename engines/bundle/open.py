@@ -22,7 +22,9 @@ from engines.bundle.manifest import (
 from engines.paths import expanded
 
 _GRAPHS = ("decoder", "sampler", "acceptance")
-REBUILD = "build the bundle again with `python -m export.build --force`"
+BUILD = "build a bundle in a new folder with `python -m export.build`"
+# Only of a folder whose manifest is a bundle's: the build replaces no other.
+REBUILD = "build the bundle again as it was built, with --force"
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,15 @@ class Bundle:
         """Return the path of one of its files."""
         return self.path / entry.path
 
+    def rebuild(self, *options: str) -> str:
+        """Return what to do where another build of the same models would help.
+
+        Args:
+            options: Of the build command, beside those that say what was built and where.
+        """
+        command = ["python -m export.build", *options, "--force", "--precision", self.manifest.precision]
+        return f"build it again with `{' '.join(command)} --out {self.path}` and the options of its models"
+
 
 def sha256_of_file(path: Path) -> str:
     """Return a file's sha256 in hex, reading it in pieces."""
@@ -56,15 +67,15 @@ def sha256_of_file(path: Path) -> str:
 
 def _read_manifest(path: Path) -> Manifest:
     if not path.parent.is_dir():
-        raise BundleError(f"{path.parent}: expected a bundle's folder, found none; {REBUILD}")
+        raise BundleError(f"{path.parent}: expected a bundle's folder, found none; {BUILD}")
     if not path.is_file():
-        raise BundleError(f"{path}: the manifest is missing; give a bundle's folder, or {REBUILD}")
+        raise BundleError(f"{path}: the manifest is missing; give a bundle's folder, or {BUILD}")
     if path.stat().st_size > MAX_MANIFEST_BYTES:
         raise BundleError(f"{path}: expected at most {MAX_MANIFEST_BYTES} bytes, got {path.stat().st_size}")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError, OSError) as error:
-        raise BundleError(f"{path}: expected JSON, got: {type(error).__name__}; {REBUILD}") from None
+        raise BundleError(f"{path}: expected JSON, got: {type(error).__name__}; {BUILD}") from None
     version = content.get("schema_version") if isinstance(content, dict) else None
     if version != SCHEMA_VERSION or isinstance(version, bool):
         raise BundleError(
@@ -75,8 +86,8 @@ def _read_manifest(path: Path) -> Manifest:
         return Manifest.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise BundleError(f"{path}: {where + ': ' if where else ''}{first['msg']}; {REBUILD}") from None
+        where, message = ".".join(str(part) for part in first["loc"]), first["msg"].removeprefix("Value error, ")
+        raise BundleError(f"{path}: {where + ': ' if where else ''}{message}; {REBUILD}") from None
 
 
 def _check_file(folder: Path, entry: FileEntry) -> None:

@@ -26,10 +26,7 @@ class DemoFrontEnd:
         except (OSError, ValueError, RecursionError):
             known = False
         if not known:
-            raise BundleError(
-                f"{grammar}: the bundle's prompt grammar is not this version's; "
-                "build the bundle again with `python -m export.build --force`"
-            )
+            raise BundleError(f"{grammar}: the bundle's prompt grammar is not this version's; {bundle.rebuild()}")
 
     def check(self, prompt: str) -> None:
         """Parse a prompt."""

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.answers import run
 from engines.backends.base import Backend
 from engines.bundle import Bundle
 from engines.bundle.manifest import SEMANTIC_FEATURES
@@ -54,4 +55,5 @@ class SemanticFrontEnd:
             raise ConditionError(
                 f"ids: expected int64 {expected} in 0..{manifest.semantic_ids - 1}, got {ids.dtype} {ids.shape}"
             )
-        return Condition(self.backend.run(SEMANTIC_FEATURES, {"ids": ids})["features"])
+        shape = (manifest.target.prefix_length, manifest.target.condition_width)
+        return Condition(run(self.backend, SEMANTIC_FEATURES, {"ids": ids}, features=(np.float32, shape))[0])

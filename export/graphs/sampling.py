@@ -13,6 +13,7 @@ from reference.radius import entropy
 
 # TensorRT's TopK takes no more.
 MOST_RANKED = 3840
+LARGEST = torch.finfo(torch.float32).max
 # Halvings of an interval as wide as logits differ, some hundred, until nothing in float32 lies in it.
 STEPS = 36
 
@@ -22,10 +23,10 @@ def _kept_by_rank(warm: Tensor, top_k: Tensor, top_p: Tensor) -> Tensor:
     ranked = warm.topk(warm.shape[-1], dim=-1).values  # Float[T, V], descending
     kth = ranked.index_select(1, top_k.reshape(1) - 1)
     ranked_probs = torch.where(ranked >= kth, ranked, -torch.inf).softmax(dim=-1)
-    before = ranked_probs.cumsum(dim=-1) - ranked_probs
-    # How many of the most likely tokens top-p keeps: those before which the threshold is not reached, at least one.
-    kept = ((before < top_p) & (ranked >= kth)).sum(dim=-1, keepdim=True).clamp(min=1)
-    kept = torch.where(top_p >= 1, (ranked >= kth).sum(dim=-1, keepdim=True), kept)
+    # How many of the most likely tokens top-p keeps: those whose sum does not exceed it, and one more.
+    kept = (ranked_probs.cumsum(dim=-1) <= top_p).sum(dim=-1, keepdim=True) + 1
+    reached = (ranked >= kth).sum(dim=-1, keepdim=True).clamp(min=1)  # no NaN reaches anything
+    kept = torch.where(top_p >= 1, reached, torch.minimum(kept, reached))
     threshold = ranked.gather(1, kept - 1)
     above = warm > threshold
     # Tokens that equal the threshold rank by code, the lower first.
@@ -47,18 +48,18 @@ def _kept_by_search(warm: Tensor, top_k: Tensor, top_p: Tensor) -> Tensor:
         low, high = torch.where(enough, middle, low), torch.where(enough, high, middle)
     reaches = warm >= torch.where(warm >= low, warm, torch.inf).amin(dim=-1, keepdim=True)
     probs = torch.where(reaches, warm, -torch.inf).softmax(dim=-1)
-    low, high = smallest - 1, largest  # above low lies at least top_p of the probability, above high less
+    low, high = smallest - 1, largest  # above low lies more than top_p of the probability, above high no more
     for _ in range(STEPS):
         middle = (low + high) / 2
-        less = torch.where(warm > middle, probs, 0.0).sum(dim=-1, keepdim=True) < top_p
+        less = torch.where(warm > middle, probs, 0.0).sum(dim=-1, keepdim=True) <= top_p
         low, high = torch.where(less, low, middle), torch.where(less, middle, high)
     threshold = torch.where(warm > low, warm, torch.inf).amin(dim=-1, keepdim=True)
     above, equal = warm > threshold, warm == threshold
-    # Tokens that equal the threshold rank by code, the lower first: each is kept while those before it leave room.
+    # Tokens that equal the threshold rank by code, the lower first: each is kept while those before it sum to no more.
     before = torch.where(above, probs, 0.0).sum(dim=-1, keepdim=True)
     each = torch.where(equal, probs, 0.0).amax(dim=-1, keepdim=True)
     rank = equal.long().cumsum(dim=-1) - 1
-    kept = above | (equal & ((rank == 0) | (before + rank * each < top_p)))
+    kept = above | (equal & ((rank == 0) | (before + rank * each <= top_p)))
     return reaches & ((top_p >= 1) | kept)
 
 
@@ -69,8 +70,11 @@ def _log_probs(
     temperature: Tensor,
     top_k: Tensor,
     top_p: Tensor,
-) -> Tensor:
-    """Return log p, Float32[T, V] (DIST-1); top_k 0 and top_p 1 keep all, temperature 0 is greedy."""
+) -> tuple[Tensor, Tensor]:
+    """Return log p, Float32[T, V] (DIST-1); top_k 0 and top_p 1 keep all, temperature 0 is greedy.
+
+    Beside it, Bool[T], whether all logits of a row are finite: where not, all of it is NaN, which filters would hide.
+    """
     codes = cond_logits.shape[-1]
     logits = uncond_logits + guidance_scale * (cond_logits - uncond_logits)
     greedy = temperature == 0
@@ -81,14 +85,15 @@ def _log_probs(
     keep = _kept_by_rank(warm, last, top_p) if codes <= MOST_RANKED else _kept_by_search(warm, last, top_p)
     keep = (greedy & best) | (~greedy & keep)
     masked = torch.where(keep, warm, -torch.inf)
-    return masked.log_softmax(dim=-1)
+    sound = (~(warm.abs() <= LARGEST)).sum(dim=-1, keepdim=True) == 0
+    return torch.where(sound, masked.log_softmax(dim=-1), torch.nan), sound[:, 0]
 
 
 class SamplerGraph(nn.Module):
     """Logits to tokens: argmax of log p + noise (RNG-1).
 
     Inputs: cond_logits, uncond_logits, noise Float32[T, V]; guidance_scale, temperature, top_p Float32[];
-    top_k Int[]. Outputs: tokens Int[T], log_probs Float32[T, V].
+    top_k Int[]. Outputs: tokens Int[T], -1 where a logit of the row is not finite, log_probs Float32[T, V].
     """
 
     def forward(
@@ -102,16 +107,16 @@ class SamplerGraph(nn.Module):
         top_p: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Sample one token a row."""
-        log_probs = _log_probs(cond_logits, uncond_logits, guidance_scale, temperature, top_k, top_p)
-        return (log_probs + noise).argmax(dim=-1), log_probs
+        log_probs, sound = _log_probs(cond_logits, uncond_logits, guidance_scale, temperature, top_k, top_p)
+        return torch.where(sound, (log_probs + noise).argmax(dim=-1), -1), log_probs
 
 
 class AcceptanceGraph(nn.Module):
     """Logits and draft tokens to pooled probabilities (POOL-1) and entropies (LOCAL-3).
 
-    Inputs: cond_logits, uncond_logits Float32[T, V]; guidance_scale, temperature, top_k, top_p as for the
-    sampler; draft_tokens Int[T]; neighbours Int[V, k]. Outputs: pooled_probs Float32[T], log_probs Float32[T, V],
-    entropies Float32[T] in nats.
+    Inputs: cond_logits, uncond_logits Float32[T, V]; guidance_scale, temperature, top_k, top_p as for the sampler;
+    draft_tokens Int[T]; neighbours Int[V, k]. Outputs: pooled_probs Float32[T], NaN where a logit of the row is not
+    finite, log_probs Float32[T, V], entropies Float32[T] in nats.
     """
 
     def forward(
@@ -126,6 +131,6 @@ class AcceptanceGraph(nn.Module):
         neighbours: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Pool the target's probability around every draft token."""
-        log_probs = _log_probs(cond_logits, uncond_logits, guidance_scale, temperature, top_k, top_p)
+        log_probs, _ = _log_probs(cond_logits, uncond_logits, guidance_scale, temperature, top_k, top_p)
         near = log_probs.exp().gather(1, F.embedding(draft_tokens, neighbours))
         return near.sum(dim=-1), log_probs, entropy(log_probs)

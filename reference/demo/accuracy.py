@@ -27,10 +27,12 @@ from reference.demo.evaluate import prompt_holds
 from reference.demo.scenes import Scene, held_out_scenes
 from reference.demo.weights import SHIPPED
 from reference.images import images_from_pixels, pixels_from_images
+from reference.numbers import whole_number
 from reference.tokenizer import ImageTokenizer
 from reference.weights import WeightsError, load_tokenizer
 
 FIRST_SCENE = 10_000  # the scores on the model cards use the first ones
+MAX_SCENES = 1_000_000
 SIZES = (32, 64, 128)
 JUDGED_SIZE = 128
 BATCH = 8
@@ -145,8 +147,10 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--json", type=user_path, help="write the figures into this file too")
     arguments = parser.parse_args()
-    if arguments.scenes < 1:
-        parser.error(f"--scenes: expected at least 1, got {arguments.scenes}")
+    try:
+        whole_number("--scenes", arguments.scenes, 1, MAX_SCENES)
+    except ValueError as error:
+        parser.error(str(error))
     if arguments.json:
         try:
             check_writable(arguments.json)

@@ -23,6 +23,7 @@ from reference import demo
 from reference.decode import decode
 from reference.demo.models import RECOMMENDED
 from reference.images import pixels_from_images
+from reference.numbers import MAX_THREADS, seed_number, whole_number
 from reference.settings import UNDRAFTED_MODES, Settings
 from reference.weights import WeightsError
 
@@ -63,7 +64,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m reference.demo.draw", description=__doc__)
     parser.add_argument("prompt", help='e.g. "a red circle left of a blue square"')
     parser.add_argument("--out", type=user_path, required=True, help="PNG to write")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     parser.add_argument("--threads", type=int, help="of the CPU; default: torch's choice")
     group = parser.add_argument_group("settings", "docs/semantics.md explains each; default: the demo's")
     for name, hint in get_type_hints(Settings).items():
@@ -89,12 +90,12 @@ def _draw(arguments: argparse.Namespace, console: Console) -> None:
         check_writable(out)
     except OSError as error:
         raise RequestError(f"{out}: cannot write it: {error.strerror or error}") from None
-    if not 0 <= arguments.seed < 2**64:
-        raise RequestError(f"seed: expected an integer in 0..2^64 - 1, got {arguments.seed}")
-    if arguments.threads is not None:
-        if arguments.threads < 1:
-            raise RequestError(f"threads: expected at least 1, got {arguments.threads}")
-        torch.set_num_threads(arguments.threads)
+    try:
+        seed_number(arguments.seed)
+        if arguments.threads is not None:
+            torch.set_num_threads(whole_number("threads", arguments.threads, 1, MAX_THREADS))
+    except ValueError as error:
+        raise RequestError(str(error)) from None
     condition = demo.condition(arguments.prompt, arguments.seed)
     models = demo.load()
     for number in settings.model_numbers:

@@ -24,11 +24,13 @@ from reference.demo.evaluate import prompt_holds
 from reference.demo.scenes import Scene, held_out_scenes
 from reference.images import images_from_pixels, pixels_from_images
 from reference.models import Models
+from reference.numbers import whole_number
 from reference.settings import UpSampler
 from reference.tokenizer import ImageTokenizer
 from reference.weights import WeightsError, load_latent_up_sampler
 
 FINE_SIDE = 32  # cells
+MAX_PER_TASK = 100_000
 UpSample = Callable[[Tensor], Tensor]
 
 
@@ -90,8 +92,10 @@ def main() -> int:
         "--up-sampler", type=user_path, nargs="+", metavar="FILE", help="latent ones from files, instead of the demo's"
     )
     arguments = parser.parse_args()
-    if arguments.per_task < 1:
-        parser.error(f"--per-task: expected at least 1, got {arguments.per_task}")
+    try:
+        whole_number("--per-task", arguments.per_task, 1, MAX_PER_TASK)
+    except ValueError as error:
+        parser.error(str(error))
     torch.set_num_threads(1)
     models, scenes = demo.load(), list(held_out_scenes(arguments.per_task))
     table = Table(title=f"up-sampled renders, {len(scenes)} scenes")

@@ -63,7 +63,7 @@ def test_a_backend_that_is_none(
 ) -> None:
     arguments = ["--out", str(tmp_path / "bench"), "--bundle", str(demo_bundle), "--backend", "nonsense"]
     assert run(arguments, monkeypatch) == 2
-    assert "backend: expected one of ort" in capsys.readouterr().err
+    assert "argument --backend: expected one of ort" in capsys.readouterr().err
     assert not (tmp_path / "bench").exists()
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engines.backends.base import Backend, KVCache, ScoringBackend, Tensors
+from engines.backends.base import Backend, BackendError, KVCache, ScoringBackend, Tensors
 from engines.bench.spread import spread_of
 from engines.bench.timed import Call, accounts_of, bucket_of, timed, timer_seconds_per_call
 from engines.scores import HostScores, Scores
@@ -88,7 +88,7 @@ def test_scores_are_the_backends_time() -> None:
     scores = backend.score("target", Cache(), TOKENS)
     assert scores.logits().shape == (2, 5, 3)
     assert scores.last().logits().shape == (2, 1, 3)
-    with pytest.raises(KeyError):  # the sleeper's sampler has no tokens
+    with pytest.raises(BackendError, match=r"tokens: .*, got none"):  # the sleeper's sampler has no tokens
         scores.draw(np.array([0]), Settings(), np.zeros((1, 3), dtype=np.float32))
     kinds = [(call.kind, call.graph) for call in backend.calls]
     assert kinds == [("pass", "target")] + [("scores", "target")] * 3

@@ -45,13 +45,17 @@ def refusal(
         ([], "the following arguments are required: model, --out"),
         (["drafter_1"], "the following arguments are required: --out"),
         (["unicorn", "--out", "x"], "invalid choice: 'unicorn'"),
-        (["drafter_1", "--out", "x", "--steps", "0"], "--steps: expected at least 1, got 0"),
-        (["drafter_1", "--out", "x", "--steps", "-5"], "--steps: expected at least 1, got -5"),
+        (["drafter_1", "--out", "x", "--steps", "0"], "--steps: expected a whole number in 1.."),
+        (["drafter_1", "--out", "x", "--steps", "-5"], "--steps: expected a whole number in 1.."),
         (["drafter_1", "--out", "x", "--steps", "many"], "argument --steps: invalid int value: 'many'"),
-        (["drafter_1", "--out", "x", "--batch", "0"], "--batch: expected at least 1, got 0"),
-        (["drafter_1", "--out", "x", "--workers", "0"], "--workers: expected at least 1, got 0"),
-        (["drafter_1", "--out", "x", "--threads", "0"], "--threads: expected at least 1, got 0"),
-        (["target", "--out", "x", "--score-per-task", "0"], "--score-per-task: expected at least 1, got 0"),
+        (["drafter_1", "--out", "x", "--batch", "0"], "--batch: expected a whole number in 1.."),
+        (["drafter_1", "--out", "x", "--workers", "0"], "--workers: expected a whole number in 1.."),
+        (["drafter_1", "--out", "x", "--threads", "0"], "--threads: expected a whole number in 1.."),
+        (["target", "--out", "x", "--score-per-task", "0"], "--score-per-task: expected a whole number in 1.."),
+        (["target", "--out", "x", "--threads", "20000"], "--threads: expected a whole number in 1..1024, got 20000"),
+        (["target", "--out", "x", "--rate", "nan"], "--rate: expected a number in "),
+        (["target", "--out", "x", "--object-weight", "inf"], "--object-weight: expected a number in "),
+        (["target", "--out", "x", "--rescaled-share", "nan"], "--rescaled-share: expected a number in 0..1, got nan"),
         (["target", "--out", "x", "--rate", "fast"], "argument --rate: invalid float value: 'fast'"),
         (["tokenizer", "--out", "x", "--colour", "red"], "unrecognized arguments: --colour red"),
     ],
@@ -125,3 +129,15 @@ def test_the_command_itself_exits_with_that_line(tmp_path: Path) -> None:
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer.safetensors"])
+def test_a_run_that_begins_writes_over_nobodys_files(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """tokenizer.json is what a text tokenizer is called, too."""
+    (tmp_path / name).write_text("mine")
+    status, error = refusal(["tokenizer", "--out", str(tmp_path), "--steps", "1"], monkeypatch, capsys)
+    assert status == 2
+    assert f"{tmp_path / name}: expected none before a run's first step" in error
+    assert (tmp_path / name).read_text() == "mine"

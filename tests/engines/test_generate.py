@@ -113,7 +113,7 @@ def check_trace(mode: str, trace: dict[str, Any]) -> None:
         ([PROMPT, "--out", "a.png", "--seed", "-1"], "seed: expected"),
         ([PROMPT, "--out", "a.png", "--plan", "none.json"], "none.json"),
         ([PROMPT, "--out", "a.png", "--bundle", "nowhere"], "nowhere"),
-        ([PROMPT, "--out", "a.png", "--threads", "0"], "threads: expected at least 1"),
+        ([PROMPT, "--out", "a.png", "--threads", "0"], "threads: expected a whole number in 1..1024, got 0"),
     ],
 )
 def test_wrong_requests(arguments: list[str], said: str, tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from engines.backends import make_backend
 from engines.backends.onnx_runtime import OnnxRuntimeBackend
 from engines.bundle import BundleError, open_bundle
-from engines.pipeline import Pipeline
+from engines.pipeline import Pipeline, load
 from engines.settings import Settings, SettingsError
 
 
@@ -87,6 +88,32 @@ def test_target_alone(tiny_bundle: Path, tmp_path: Path) -> None:
     assert pipeline.settings().model_numbers == (0,)
     with pytest.raises(SettingsError, match=r"^mode: expected ar or zipar, since the bundle holds no drafter"):
         pipeline.settings(mode="serial")
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1025, 20_000, 1.0, "2", True])
+def test_what_is_no_number_of_threads(tiny_bundle: Path, threads: Any) -> None:
+    """It is said before anything is opened."""
+    said = r"^threads: expected a whole number in 1\.\.1024, got [^\n]*$"
+    with pytest.raises(SettingsError, match=said):
+        load(tiny_bundle.parent / "nowhere", threads=threads)
+    with pytest.raises(SettingsError, match=said):
+        make_backend("ort", open_bundle(tiny_bundle), threads)
+
+
+@pytest.mark.parametrize("number", ["measured_error", "tolerance", "build_seconds"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0])
+def test_a_manifests_numbers_are_finite(tiny_bundle: Path, tmp_path: Path, number: str, value: float) -> None:
+    """JSON that Python writes may hold NaN and Infinity."""
+    copy = changed_copy(tiny_bundle, tmp_path, lambda manifest: manifest["graphs"]["target"].update({number: value}))
+    with pytest.raises(BundleError, match=rf"graphs\.target\.{number}: "):
+        open_bundle(copy)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "0.1", True])
+def test_a_manifests_settings_are_numbers(tiny_bundle: Path, tmp_path: Path, value: object) -> None:
+    copy = changed_copy(tiny_bundle, tmp_path, lambda manifest: manifest["settings"].update(tau=value))
+    with pytest.raises(BundleError, match=r"settings\.tau: tau: expected a number in "):
+        open_bundle(copy)
 
 
 def test_other_grammar(tiny_bundle: Path, tmp_path: Path) -> None:

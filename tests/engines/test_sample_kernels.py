@@ -155,6 +155,47 @@ def test_scores_of_16_bits_and_parts(sampling: Any) -> None:
         assert found.tolist() == expected.tolist()
 
 
+@pytest.mark.parametrize(
+    ("equal", "top_k", "top_p", "kept"),
+    [
+        (4, 0, 0.5, 3),
+        (2, 0, 0.5, 2),
+        (8, 0, 0.25, 3),
+        (16, 0, 2**-24, 1),
+        (1, 0, 0.5, 1),
+        (4, 4, 0.75, 4),
+        (50, 0, 0.5, 26),
+    ],
+)
+def test_top_p_where_sums_meet_it(sampling: Any, equal: int, top_k: int, top_p: float, kept: int) -> None:
+    """DIST-1: a code stays where the more likely ones sum to top-p exactly, of equal codes the lower ones."""
+    logits = np.full((1, 9, 50), -300, dtype=np.float32)
+    logits[..., 50 - equal :] = 1.5
+    found = sampling.kernels.log_probs(
+        torch.from_numpy(logits), np.arange(2), Settings(guidance_scale=1, top_k=top_k, top_p=top_p)
+    )
+    expected = np.arange(50 - equal, 50)[:kept].tolist()
+    assert [np.flatnonzero(row > -np.inf).tolist() for row in found.numpy()] == [expected] * 2
+
+
+@pytest.mark.parametrize("value", [np.nan, -np.nan, np.inf])
+@pytest.mark.parametrize("chosen", CHOSEN)
+def test_logits_that_are_not_finite(sampling: Any, chosen: str, value: float) -> None:
+    """Their row's token is -1, its probabilities are NaN; the other rows are answered."""
+    settings, rows = Settings(**({"guidance_scale": 2.0} | CHOSEN[chosen])), np.arange(3)
+    logits = np.random.default_rng(5).standard_normal((2, 3, 50), dtype=np.float32)
+    logits[1, 1, 7] = value
+    scores = DeviceScores(sampling, torch.from_numpy(logits))
+    with np.errstate(invalid="ignore"):  # the interpreter computes in numpy
+        tokens = scores.sample(rows, rows, settings, NoiseSource(1, 0, CELLS, 50), None)
+        pooled, _ = scores.judge(rows, settings, rows, np.arange(50)[:, None], False)
+        _, log_probs = scores.draw(rows, settings, np.zeros((3, 50), dtype=np.float32))
+    assert (tokens < 0).tolist() == [False, True, False]
+    assert np.isnan(pooled).tolist() == [False, True, False]
+    assert np.isnan(log_probs).any(axis=1).tolist() == np.isnan(log_probs).all(axis=1).tolist() == [False, True, False]
+    assert sampling.notes == []
+
+
 def test_kernels_that_fail_are_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "triton", None)
     for name in ("sample_check", "sample_launch", "sample_kernels"):

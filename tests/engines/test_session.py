@@ -13,9 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from engines.backends.array_scores import ArrayScores
-from engines.backends.base import Backend, BackendError, PoolingBackend, Tensors
+from engines.backends.base import Backend, BackendError, Tensors
 from engines.backends.onnx_runtime import OnnxRuntimeBackend
-from engines.backends.torch_cuda.backend import TorchBackend
 from engines.bundle import open_bundle
 from engines.condition import Condition
 from engines.pipeline import Pipeline
@@ -25,22 +24,8 @@ from engines.shared_passes import SharedPasses
 from engines.slots import DEAD_RANK
 from engines.turns import Turns
 from reference.models import Models
-from reference.random_weights import fill, random_condition
-from reference.tokenizer import Tokenizer, TokenizerConfig
-from reference.transformer import Transformer, TransformerConfig
-from tests.torch_backend import TorchBackend as PlainBackend
-from tests.torch_backend import bundle_in_memory
+from tests.engines.toy_session import toy_condition, toy_models, toy_pipelines
 
-CODES, FIELDS = 32, 3
-CONFIG: dict[str, Any] = {
-    "condition": "features",
-    "condition_width": 6,
-    "prefix_length": 4,
-    "prefix_vocabulary": 1,
-    "layers": 2,
-    "heads": 2,
-    "dim": 24,
-}
 REQUESTS: tuple[dict[str, Any], ...] = (
     {"mode": "ar", "seed": 1, "guidance_scale": 2.0},
     {"mode": "parallel", "seed": 2, "guidance_scale": 2.0, "tau": 0.1},
@@ -62,32 +47,17 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def models() -> Models:
-    with torch.random.fork_rng(devices=[]):
-        transformers = [Transformer(TransformerConfig(side, side, CODES, **CONFIG)) for side in (4, 2)]
-        tokenizer = Tokenizer(TokenizerConfig(CODES, 4, 8, 1, 1, 2))
-    generator = torch.Generator().manual_seed(7)
-    for module in (*transformers, tokenizer):
-        fill(module, generator, 2.0)
-    return Models(transformers[0], (transformers[1],), tokenizer)
+    return toy_models()
 
 
 @pytest.fixture(scope="module")
 def condition(models: Models) -> Condition:
-    made = random_condition(models.target.config, torch.Generator().manual_seed(3))
-    return Condition(made.cond.numpy())
+    return toy_condition(models)
 
 
 @pytest.fixture(scope="module")
 def pipelines(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Pipeline]:
-    """Over a backend with pools, over one that shares passes of few tokens alone, and over one without pools."""
-    bundle = bundle_in_memory(models, tmp_path_factory.mktemp("session"), FIELDS, CODES, "tar")
-    pooling, plain = TorchBackend(models, torch.float32, "cpu"), PlainBackend(models, FIELDS)
-    assert isinstance(pooling, PoolingBackend)
-    assert not isinstance(plain, PoolingBackend)
-    few = TorchBackend(models, torch.float32, "cpu")
-    few.most_shared_tokens = 1  # type: ignore[attr-defined]  # an attribute that a backend may have
-    backends: dict[str, Backend] = {"pools": pooling, "few": few, "no pools": plain}
-    return {name: Pipeline(bundle, backend) for name, backend in backends.items()}
+    return toy_pipelines(models, tmp_path_factory.mktemp("session"))
 
 
 @pytest.fixture(params=["pools", "few", "no pools"])
@@ -251,15 +221,15 @@ def test_closing_may_end_what_is_on_its_way(pipelines: Mapping[str, Pipeline], c
     assert any(isinstance(request.exception(), CancelledError) for request in requests)
 
 
-@pytest.mark.parametrize("size", [0, -1, 257, 2.0, True])
+@pytest.mark.parametrize("size", [0, -1, 257, 2.0, True, None, "2"])
 def test_wrong_size(pipelines: Mapping[str, Pipeline], size: Any) -> None:
-    with pytest.raises(SettingsError, match=r"size: expected an integer in 1\.\.256, got"):
+    with pytest.raises(SettingsError, match=r"size: expected a whole number in 1\.\.256, got"):
         Session(pipelines["pools"], size)
 
 
-@pytest.mark.parametrize("deadline", [0, -1.0, float("nan")])
+@pytest.mark.parametrize("deadline", [0, -1.0, float("nan"), float("inf"), "5", True, 1e10])
 def test_wrong_deadline(pipelines: Mapping[str, Pipeline], condition: Condition, deadline: float) -> None:
-    with pipelines["pools"].session(1) as session, pytest.raises(SettingsError, match="deadline: expected a positive"):
+    with pipelines["pools"].session(1) as session, pytest.raises(SettingsError, match=r"^deadline: expected a number "):
         session.submit(condition, deadline=deadline)
 
 
@@ -313,8 +283,8 @@ class _RefusesToken:
 
     name = "refuses"
 
-    def __init__(self, token: int) -> None:
-        self.token, self.calls = token, 0
+    def __init__(self, token: int, error: BaseException) -> None:
+        self.token, self.error, self.calls = token, error, 0
 
     def new_pool(self, graph: str, rows: int) -> Any:
         return self
@@ -328,12 +298,13 @@ class _RefusesToken:
     def score(self, graph: str, cache: Any, inputs: Tensors) -> ArrayScores:
         self.calls += 1
         if (inputs["tokens"] == self.token).any():
-            raise BackendError("refused")
+            raise self.error
         return ArrayScores(np.repeat(inputs["tokens"][..., None], 3, axis=2).astype(np.float32))
 
 
-def test_a_shared_pass_that_fails_fails_for_its_culprit_alone() -> None:
-    backend: Any = _RefusesToken(7)
+@pytest.mark.parametrize("error", [BackendError("refused"), KeyError("x"), KeyboardInterrupt(), SystemExit(3)])
+def test_a_shared_pass_that_fails_fails_for_its_culprit_alone(error: BaseException) -> None:
+    backend: Any = _RefusesToken(7, error)
     backend.run = backend.new_cache = backend.feed = backend.keep_slots = lambda *given: None
     typed: Backend = backend
     shared = SharedPasses(typed, 3)
@@ -349,8 +320,8 @@ def test_a_shared_pass_that_fails_fails_for_its_culprit_alone() -> None:
         }
         try:
             outcomes[number] = shared.score("target", shared.place("target", number, 2), inputs).logits()
-        except BackendError as error:
-            outcomes[number] = error
+        except BaseException as caught:
+            outcomes[number] = caught
         finally:
             shared.leave()
 
@@ -362,7 +333,7 @@ def test_a_shared_pass_that_fails_fails_for_its_culprit_alone() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert isinstance(outcomes[1], BackendError)
+    assert outcomes[1] is error
     np.testing.assert_array_equal(outcomes[0], np.full((2, 1, 3), 5))
     np.testing.assert_array_equal(outcomes[2], np.full((2, 3, 3), 6))
     assert backend.calls == 5, "once for all, then half by half down to the culprit"

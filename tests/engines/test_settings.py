@@ -1,11 +1,13 @@
 """Settings: every range is kept, and whatever is wrong is told in one line."""
 
 import dataclasses
+import itertools
 import math
-from typing import get_args
+from typing import Any, get_args
 
+import hypothesis
+import numpy as np
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -18,7 +20,7 @@ from reference import settings as reference
     ("name", "value"),
     [
         ("mode", "both"),
-        *(("drafters", value) for value in ((2, 1), (1, 1), "one", 1)),
+        *(("drafters", value) for value in ((2, 1), (1, 1), "one", "1", 0, 1.0, True, np.array([[1]]), b"1")),
         ("up_sampler", "cubic"),
         ("down_sampler", "nearest"),
         *(("radius_nats", value) for value in (-0.1, 1e10, math.nan, "few")),
@@ -27,8 +29,10 @@ from reference import settings as reference
         ("islands", "perhaps"),
         ("adaptive_window", 2),
         *(("guidance_scale", value) for value in (-101, 101, math.nan, math.inf, "much")),
-        *(("temperature", value) for value in (-0.1, 101, math.nan, -math.inf)),
-        *(("top_k", value) for value in (-1, 0.5, "all")),
+        *(("temperature", value) for value in (-0.1, 101, math.nan, -math.inf, "1", True, 1e-38, 5e-324, 9.9e-6)),
+        *(("top_k", value) for value in (-1, 0.5, "all", "4", 4.0, True, np.float32(4), np.array([4]))),
+        *(("refresh", value) for value in (0, 1, "true", np.int64(1), np.array([True]))),
+        *(("tau", value) for value in ("0.1", True, np.bool_(True), np.nan, np.array([0.1]), 10**400)),
         *(("top_p", value) for value in (0, -1, 1.001, math.nan)),
         *(("tau", value) for value in (1e10, -1e10, math.nan, math.inf)),
         *(("radius", value) for value in (-1, 1.5, math.inf)),
@@ -48,7 +52,7 @@ def test_out_of_range(name: str, value: object) -> None:
         Settings().changed(**{name: value})
     message = str(caught.value)
     assert message.startswith(f"{name}: ")
-    assert f"got {value!r}" in message
+    assert f"got {value!r:.80}" in message
     assert "\n" not in message
 
 
@@ -77,7 +81,7 @@ def test_ends_of_the_ranges(changes: dict[str, object]) -> None:
     assert {name: changed[name] for name in changes} == changes
 
 
-@given(st.sampled_from(MODES), st.floats(0, 100), st.integers(0, 5))
+@hypothesis.given(st.sampled_from(MODES), st.just(0.0) | st.floats(1e-5, 100), st.integers(0, 5))
 def test_changes_leave_the_rest(mode: Mode, temperature: float, radius: int) -> None:
     """None leaves a setting as it is; the settings that are changed stay as they were."""
     before = Settings(draft_rows=3, tau=0.25)
@@ -96,6 +100,37 @@ def test_drafters_out_of_range(drafters: tuple[object, ...], said: str) -> None:
         Settings().changed(drafters=drafters)
     assert str(caught.value).startswith(said)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"top_k": np.int64(5), "radius": np.uint8(2), "neighbours": np.array(3)}, {"top_k": 5, "radius": 2}),
+        ({"tau": np.float32(0.5), "temperature": np.float64(1), "guidance_scale": 2}, {"tau": 0.5, "temperature": 1.0}),
+        ({"refresh": np.bool_(True), "islands": np.array(False)}, {"refresh": True, "islands": False}),
+        ({"window": np.int32(3), "draft_window": None}, {"window": 3, "draft_window": None}),
+        ({"temperature": 1e-5, "top_p": 5e-324, "radius_nats": 5e-324}, {"temperature": 1e-5, "top_p": 5e-324}),
+        *(
+            ({"drafters": value}, {"drafters": (1,)})
+            for value in (1, [1], np.array([1]), np.int64(1), (n for n in [1]))
+        ),
+        *(({"drafters": value}, {"drafters": (1, 2)}) for value in ([1, 2], np.array([1, 2]), range(1, 3))),
+    ],
+)
+def test_numbers_of_numpy(given: dict[str, object], expected: dict[str, object]) -> None:
+    """Whatever is a number beyond doubt is taken, and is one of Python's afterwards, so that JSON can hold it."""
+    changed = Settings().changed(**given)
+    assert {name: getattr(changed, name) for name in expected} == expected
+    assert Settings.model_validate_json(changed.model_dump_json()) == changed
+    assert {type(value) for value in changed.model_dump().values()} <= {str, float, int, bool, tuple, type(None)}
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("guidance", "guidance_scale"), ("neighbors", "neighbours"), ("topk", "top_k")]
+)
+def test_an_unknown_name_is_told_with_the_one_that_is_meant(name: str, meant: str) -> None:
+    with pytest.raises(SettingsError, match=rf"^{name}: expected the name of a setting \(perhaps {meant}\), got 2\.5"):
+        Settings().changed(**{name: 2.5})
 
 
 @pytest.mark.parametrize("changes", [{"mode": "exact"}, {"accept_on": "raw"}, {"mode": "exact", "accept_on": "raw"}])
@@ -131,6 +166,52 @@ def test_the_references_settings() -> None:
     assert reference.UNDRAFTED_MODES == UNDRAFTED_MODES
     for name in ("Mode", "UpSampler", "DownSampler"):
         assert get_args(getattr(engines.settings, name)) == get_args(getattr(reference, name))
+
+
+def test_no_endless_iterable_is_read() -> None:
+    with pytest.raises(SettingsError, match=r"^drafters"):
+        Settings().changed(drafters=itertools.count(1))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("temperature", value) for value in (5e-324, 1e-38, 9.9e-6, -1, 101, math.nan, "1", True)),
+        *(("top_p", value) for value in (0, 1.5, math.nan, "1", np.array([0.5]))),
+        *(
+            (name, value)
+            for name in ("tau", "anchor", "radius_nats", "guidance_scale")
+            for value in (math.nan, math.inf, "1")
+        ),
+        *(
+            (name, value)
+            for name in ("top_k", "radius", "neighbours", "draft_rows")
+            for value in (-1, 1.0, True, "1", None)
+        ),
+        *((name, value) for name in WINDOWS for value in (0, 2.0, False, "4")),
+        *((name, value) for name in ("refresh", "islands", "adaptive_window") for value in (0, 1, "yes", None)),
+        *(("drafters", value) for value in ((), (0,), (2, 1), (1, 1), "1", (1.0,), True, None)),
+        *((name, value) for name in ("mode", "up_sampler", "accept_on") for value in ("other", 3, None)),
+    ],
+)
+def test_the_reference_refuses_what_the_engines_refuse(name: str, value: object) -> None:
+    """In one line that begins with the name."""
+    with pytest.raises(ValueError, match=rf"^{name}: expected [^\n]*, got [^\n]*$"):
+        reference.Settings(**{name: value})  # type: ignore[arg-type]  # that is what is refused
+    with pytest.raises(ValidationError):
+        Settings(**{name: value})  # type: ignore[arg-type]  # as above
+
+
+def test_the_reference_takes_numbers_of_numpy() -> None:
+    given: dict[str, Any] = {
+        "top_k": np.int64(5),
+        "tau": np.float32(0.5),
+        "refresh": np.bool_(True),
+        "window": np.uint8(3),
+    }
+    found = reference.Settings(**given, drafters=np.array([1, 2]))  # type: ignore[arg-type]  # as callers give it
+    assert found == reference.Settings(top_k=5, tau=0.5, refresh=True, drafters=(1, 2), window=3)
+    assert {type(value) for value in dataclasses.asdict(found).values()} <= {str, float, int, bool, tuple}
 
 
 def test_settings_do_not_change() -> None:

@@ -13,6 +13,7 @@ import functools
 import gc
 import importlib
 import itertools
+import os
 import sys
 import threading
 import time
@@ -571,7 +572,7 @@ def test_missing_plans(fakes: Fakes, bundle: Bundle) -> None:
         TensorRTBackend(without, "trt-rtx")
     message = str(caught.value)
     assert "manifest.json: no trt-rtx plan of decoder, target;" in message
-    assert "`python -m export.build --backend trt-rtx --force --precision fp32`" in message
+    assert "`python -m export.build --backend trt-rtx --force --precision fp32 --out " in message
     assert "\n" not in message
 
 
@@ -1075,10 +1076,17 @@ def test_kernel_files_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     """In size and number."""
     monkeypatch.setattr(kernel_file, "MOST_BYTES", 10)
     monkeypatch.setattr(kernel_file, "MOST_FILES", 3)
-    for number in range(5):
-        assert KernelFile(tmp_path, "../x", "1", str(number)).write(b"x" * 10)
-    files = list((tmp_path / "kernels").iterdir())
+    hashes = [f"{number:016x}" for number in range(5)]
+    others = [tmp_path / "kernels" / name for name in ("a-game-of-mine.bin", "x-1.bin", "x-1-0000000000000000.bin.bak")]
+    others[0].parent.mkdir()
+    for other in others:
+        other.write_text("mine")
+        os.utime(other, (0, 0))  # older than all
+    for name in hashes:
+        assert KernelFile(tmp_path, "../x", "1", name).write(b"x" * 10)
+    assert [other.read_text() for other in others] == ["mine"] * 3
+    files = [path for path in (tmp_path / "kernels").iterdir() if path not in others]
     assert len(files) == 3
-    assert not KernelFile(tmp_path, "../x", "1", "4").write(b"x" * 11)
+    assert not KernelFile(tmp_path, "../x", "1", hashes[4]).write(b"x" * 11)
     files[0].write_bytes(b"x" * 11)
-    assert sum(KernelFile(tmp_path, "../x", "1", str(number)).read() is None for number in range(5)) == 3
+    assert sum(KernelFile(tmp_path, "../x", "1", name).read() is None for name in hashes) == 3

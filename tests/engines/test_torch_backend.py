@@ -397,7 +397,7 @@ def test_what_cannot_be_used_is_told_in_a_line(
     small: Callable[[str], Small], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = small("demo")
-    with pytest.raises(BackendError, match="no weights of target, drafter_1, tokenizer; build the bundle again"):
+    with pytest.raises(BackendError, match="no weights of target, drafter_1, tokenizer; build it again"):
         open_module.load_modules(made.bundle)
     bundle = written(tmp_path, made, made.models, None)
     (tmp_path / "weights" / "tokenizer.safetensors").write_bytes(b"nothing")

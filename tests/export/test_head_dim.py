@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from export.bundle_from_models import _save_onnx, cast_copy, has_attention_kernel
+from export.bundle_from_models import cast_copy, has_attention_kernel, save_onnx
 from export.compare import Evidence, measure_error
 from export.manifest import tensor_entries
 from export.onnx_from_torch import onnx_from_torch
@@ -61,7 +61,7 @@ def test_a_plan_is_built(models: Models, tmp_path: Path) -> None:
     item = graph(models, torch.float16)
     item = replace(item, module=cast_copy(item.module, torch.float16))
     model = onnx_from_torch(item.module, item.example, item.dynamic, item.input_names, item.output_names)
-    inputs = tensor_entries(_save_onnx(model, tmp_path / "target.onnx").input)
+    inputs = tensor_entries(save_onnx(model, tmp_path / "target.onnx").input)
     assert has_attention_kernel(item)
     shapes = {entry.name: entry.shape for entry in inputs}
     assert build_plan("trt-rtx", tmp_path / "target.onnx", shapes, (item.ranges,), False).content

@@ -8,17 +8,19 @@ import numpy as np
 import pytest
 
 from conformance.study.draw import plan_jobs, seed_of
+from conformance.study.report import report_names
 from conformance.study.rows import (
     ROWS_NAME,
     Row,
     RowLog,
     StudyError,
+    check_folder,
     pack_tokens,
     read_rows,
     sole_writer,
     unpack_tokens,
 )
-from conformance.study.variants import AR, OTHER_SEEDS, Variant
+from conformance.study.variants import AR, OTHER_SEEDS, SECTIONS, Variant
 
 MakeRows = Callable[..., list[Row]]
 
@@ -113,3 +115,29 @@ def test_second_run_waits_outside_until_the_first_is_done(tmp_path: Path) -> Non
         pass
     with sole_writer(tmp_path):
         pass
+
+
+@pytest.mark.parametrize("text", ["a note", '{"identity', '{"id": 1}', ""])
+def test_a_file_of_somebody_else_is_not_cut(text: str, tmp_path: Path) -> None:
+    """One line without an end is torn only where it begins as rows do."""
+    path = tmp_path / ROWS_NAME
+    path.write_text(text)
+    if text in ("", '{"identity'):
+        assert read_rows(tmp_path) == []
+        assert path.read_text() == ""
+    else:
+        with pytest.raises(StudyError, match=r"rows\.jsonl: expected rows of a study, got something else"):
+            read_rows(tmp_path)
+        assert path.read_text() == text
+
+
+@pytest.mark.parametrize("name", ["claims.md", "controls.png", ".lock"])
+def test_a_study_begins_in_no_folder_of_others(name: str, tmp_path: Path, make_rows: MakeRows) -> None:
+    """What a report would write over is named; a folder that holds rows is a study's."""
+    names = report_names(tuple(SECTIONS))
+    check_folder(tmp_path / "new", names)
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(StudyError, match="--out: expected no files but a study's, found"):
+        check_folder(tmp_path, names)
+    write(make_rows("default", [True]), tmp_path)
+    check_folder(tmp_path, names)

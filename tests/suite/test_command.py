@@ -25,3 +25,13 @@ def test_a_bundle_that_is_there(tmp_path: Path) -> None:
     environment = {"PYTHONPATH": str(Path(__file__).parents[2]), "PATH": ""}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert "test_logits[parallel-engines]" in done.stdout, done.stderr
+
+
+def test_assertions_are_needed() -> None:
+    """Python leaves them out with -O, and every law would hold."""
+    command = [sys.executable, "-O", "-m", "conformance", "-n0", "--collect-only", "-q"]
+    done = subprocess.run(
+        command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 4
+    assert "expected Python without -O" in done.stderr

@@ -56,8 +56,8 @@ def load_modules(bundle: Bundle) -> tuple[Models, TATokDecoder | None]:
     missing = [name for name in needed if name not in modules]
     if missing:
         raise BackendError(
-            f"{bundle.path / MANIFEST_NAME}: no weights of {', '.join(missing)}; build the bundle again with "
-            f"`python -m export.build --backend torch-cuda --force --precision {manifest.precision}`"
+            f"{bundle.path / MANIFEST_NAME}: no weights of {', '.join(missing)}; "
+            f"{bundle.rebuild('--backend', 'torch-cuda')}"
         )
     files = {name: bundle.file(entry) for name, entry in modules.items()}
     ratios = range(1, manifest.target.grid_height + 1)

@@ -97,16 +97,16 @@ def _last_by_weight(
 ) -> tl.tensor:
     """Return the last key and the last code that top-p keeps, of weights that are 0 below key `lowest`."""
     share = top_p * tl.sum(weights, axis=0)
-    low, high = lowest - 1, largest  # above the one lies the share at least, above the other less
+    low, high = lowest - 1, largest  # above the one lies more than the share, above the other no more
     while high > low + 1:
         middle = _middle(low, high)
-        less = tl.sum(tl.where(keys > middle, weights, 0.0), axis=0) < share
+        less = tl.sum(tl.where(keys > middle, weights, 0.0), axis=0) <= share
         low, high = tl.where(less, low, middle), tl.where(less, middle, high)
     equal = keys == high
     above = tl.sum(tl.where(keys > high, weights, 0.0), axis=0)
     each = tl.max(tl.where(equal, weights, 0.0), axis=0)
-    # Each of the equal ones is kept while those before it leave room, and the first in any case.
-    room = tl.maximum(tl.ceil((share - above) / each).to(tl.int32), 1)
+    # Each of the equal ones is kept while those before it sum to no more than the share, and the first in any case.
+    room = tl.minimum(tl.maximum(tl.floor((share - above) / each), 0.0), vocabulary).to(tl.int32) + 1
     # A search only where not all of them are kept.
     some = tl.sum(equal.to(tl.int32), axis=0) > room
     before, last = tl.where(some, -1, vocabulary - 2), tl.full((), vocabulary - 1, tl.int32)
@@ -143,6 +143,15 @@ def _last_kept(
             top_p = _number(asked_ptr, 3)
             last_key, last_code = _last_by_weight(keys, codes, weights, largest, last_key, top_p, vocabulary)
     return peak, last_key, last_code
+
+
+@triton.jit
+def _nothing(warm: tl.tensor, codes: tl.tensor, vocabulary: tl.constexpr) -> tl.tensor:
+    """Return 0, or NaN where logits are none that can be drawn from: one is NaN or infinity, or all are minus that."""
+    inside = codes < vocabulary
+    wrong = tl.sum((inside & ((warm != warm) | (warm == float("inf")))).to(tl.int32), axis=0)
+    drawn = tl.sum((inside & (warm > float("-inf"))).to(tl.int32), axis=0)
+    return tl.where((wrong == 0) & (drawn > 0), 0.0, float("nan"))
 
 
 @triton.jit
@@ -271,7 +280,8 @@ def sample_kernel(
                 first = tl.min(tl.where(score == top, some, vocabulary - 1), axis=0)
                 token = tl.where(top > best, first, token)
                 best = tl.maximum(top, best)
-    tl.store(tokens_ptr + tl.program_id(0), token)
+    sound = _nothing(warm, codes, vocabulary) == 0.0
+    tl.store(tokens_ptr + tl.program_id(0), tl.where(sound, token, -1))
 
 
 @triton.jit
@@ -321,6 +331,7 @@ def judge_kernel(
     peak, last_key, last_code = _last_kept(warm, keys, codes, asked_ptr, vocabulary, greedy, by_rank, by_weight)
     kept = _kept(keys, codes, last_key, last_code)
     scale = tl.log(tl.sum(tl.where(kept, tl.exp(warm - peak), 0.0), axis=0))
+    scale += _nothing(warm, codes, vocabulary)
     log_probs = warm - peak - scale
     if pooled > 0:
         probs = tl.where(kept, tl.exp(log_probs), 0.0)
@@ -331,9 +342,9 @@ def judge_kernel(
         near = tl.load(neighbours_ptr + draft * pooled + places, mask=inside, other=vocabulary)
         part = _warm(logits_ptr, row, stride_b, stride_t, near, asked_ptr, vocabulary, guided, heated)
         taken = _kept(_keys(part, near, vocabulary), near, last_key, last_code)
-        total = tl.sum(tl.where(taken, tl.exp(part - peak - scale), 0.0), axis=0)
+        total = tl.sum(tl.where(taken, tl.exp(part - peak - scale), 0.0), axis=0) + scale * 0.0
         tl.store(found_ptr + number, total)
         tl.store(found_ptr + tl.num_programs(0) + number, entropy)
     else:
         places = log_probs_ptr + number.to(tl.int64) * vocabulary + codes
-        tl.store(places, tl.where(kept, log_probs, float("-inf")), mask=codes < vocabulary)
+        tl.store(places, tl.where(kept, log_probs, scale * 0.0 + float("-inf")), mask=codes < vocabulary)

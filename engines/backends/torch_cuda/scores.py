@@ -13,7 +13,7 @@ from torch import Tensor
 from engines.anchor import Anchor
 from engines.backends.base import one_line
 from engines.backends.torch_cuda.noise import NoiseTables
-from engines.backends.torch_cuda.sampling import log_probs
+from engines.backends.torch_cuda.sampling import best_tokens, log_probs
 from engines.backends.torch_cuda.work import DeviceWork, host
 from engines.noise import NoiseSource
 from engines.scores import Floats, Tokens
@@ -157,7 +157,7 @@ class DeviceScores:
             )
             if found is None:
                 found = self._log_probs(rows, settings)
-            tokens = (found + self.work.put(noise)).argmax(dim=-1)
+            tokens = best_tokens(found + self.work.put(noise))
             return host(tokens), host(found)
 
     def sample(
@@ -177,7 +177,7 @@ class DeviceScores:
             own = table[first : last + 1] if _is_run(cells) else table[self.work.put(cells)]
             if anchor is not None:
                 own = own + self.sampling.bonus(anchor, cells)
-            return host((found + own).argmax(dim=-1))
+            return host(best_tokens(found + own))
 
     def _sampled(
         self,

@@ -8,7 +8,7 @@ from typing import TypeVar, cast, get_args
 import torch
 from torch import Tensor, nn
 
-from engines.backends.torch_cuda.sampling import log_probs
+from engines.backends.torch_cuda.sampling import best_tokens, log_probs
 from engines.bundle.manifest import SEMANTIC_FEATURES, down_sampler_graph, up_sampler_graph
 from engines.settings import DownSampler, UpSampler
 from reference.checkpoints.ta_tok import TATokDecoder
@@ -69,7 +69,7 @@ def _log_probs(inputs: Mapping[str, Tensor]) -> Tensor:
 def sampler(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Sample by given noise (RNG-1)."""
     found = _log_probs(inputs)
-    return {"tokens": (found + inputs["noise"]).argmax(dim=-1), "log_probs": found}
+    return {"tokens": best_tokens(found + inputs["noise"]), "log_probs": found}
 
 
 def acceptance(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Mapping
 from functools import partial
 from typing import get_args
 
@@ -16,6 +17,7 @@ from reference.demo.train.jobs import (
     MATRIX_RATE,
     SCALERS,
     STEPS,
+    check_place,
     make_run,
     train_scaler,
     train_tokenizer,
@@ -25,30 +27,55 @@ from reference.demo.train.run import RunError, read_checkpoint
 from reference.demo.train.scaler_losses import ScalerLoss
 from reference.demo.train.workers import run_workers
 from reference.demo.weights import SHIPPED
+from reference.numbers import MAX_THREADS, real_number, whole_number
 from reference.weights import WeightsError, load_tokenizer, load_transformer
+
+# The range of every number on the command line.
+_WHOLE = {
+    "steps": (1, 10**9),
+    "batch": (1, 2**20),
+    "threads": (1, MAX_THREADS),
+    "workers": (1, 256),
+    "score_per_task": (1, 10**5),
+    "seed": (0, 2**20 - 1),
+}
+_REAL = {"rate": (1e-9, 1e3), "object_weight": (1, 1e3), "rescaled_share": (0, 1)}
+
+
+def _by_model(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:g}" for name, value in values.items())
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m reference.demo.train", description=__doc__)
-    parser.add_argument("model", choices=tuple(STEPS))
+    parser.add_argument("model", choices=tuple(STEPS), help="which one")
     parser.add_argument(
         "--out", type=user_path, required=True, help="folder for checkpoints, pictures, weights and card"
     )
-    parser.add_argument("--steps", type=int, help=f"default: {STEPS}")
-    parser.add_argument("--batch", type=int, help=f"images a step of a drafter or the target; default: {BATCH}")
-    parser.add_argument("--rate", type=float, help=f"peak learning rate of the matrices; default: {MATRIX_RATE}")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, help=f"default: {_by_model(STEPS)}")
+    parser.add_argument(
+        "--batch", type=int, help=f"images a step of a drafter or the target; default: {_by_model(BATCH)}"
+    )
+    parser.add_argument(
+        "--rate", type=float, help=f"peak learning rate of the matrices; default: {_by_model(MATRIX_RATE)}"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of weights and examples; default: %(default)s")
     parser.add_argument("--workers", type=int, default=1, help="processes that share every batch (drafters, target)")
     parser.add_argument("--threads", type=int, default=2, help="threads of each process")
     parser.add_argument("--compile", action="store_true", help="compile the model first (needs a C++ compiler)")
-    parser.add_argument("--tokenizer", type=user_path, default=SHIPPED / "tokenizer.safetensors")
+    parser.add_argument(
+        "--tokenizer",
+        type=user_path,
+        default=SHIPPED / "tokenizer.safetensors",
+        help="its weights; default: the shipped ones",
+    )
     parser.add_argument("--object-weight", type=float, default=5.0, help="of a planned object's cells in the loss")
     parser.add_argument(
         "--rescaled-share", type=float, default=0.5, help="of the examples: how many see contexts of other resolutions"
     )
     scalers = parser.add_argument_group("up_sampler and down_sampler")
     scalers.add_argument("--ratio", type=int, default=2, help="scale ratio")
-    scalers.add_argument("--loss", choices=get_args(ScalerLoss), default="pixel")
+    scalers.add_argument("--loss", choices=get_args(ScalerLoss), default="pixel", help="default: %(default)s")
     scalers.add_argument("--images", type=user_path, help="folder of PNG and JPEG files; default: the demo's scenes")
     scalers.add_argument(
         "--fine-sides", type=int, nargs="+", help="cells a side of the finer grid; default: 16 32 at ratio 2, else 32"
@@ -62,23 +89,31 @@ def _arguments() -> argparse.Namespace:
     arguments.fine_sides = tuple(arguments.fine_sides or ((16, 32) if arguments.ratio == 2 else (32,)))
     if not 2 <= arguments.ratio <= 16 or any(side < 1 or side % arguments.ratio for side in arguments.fine_sides):
         parser.error(f"--fine-sides: expected multiples of --ratio (2 to 16), got {arguments.fine_sides}")
-    for name in ("steps", "batch", "threads", "workers", "score_per_task", "object_weight"):
-        value = getattr(arguments, name)
-        if value is not None and value < 1:
-            parser.error(f"--{name.replace('_', '-')}: expected at least 1, got {value}")
-    for name in ("rate", "object_weight"):
-        value = getattr(arguments, name)
-        if value is not None and not 0 < value < 1e3:
-            parser.error(f"--{name.replace('_', '-')}: expected a number above 0, got {value}")
-    if not 0 <= arguments.rescaled_share <= 1:
-        parser.error(f"--rescaled-share: expected a number in 0..1, got {arguments.rescaled_share}")
-    if not 0 <= arguments.seed < 2**20:
-        parser.error(f"--seed: expected 0..{2**20 - 1}, got {arguments.seed}")
+    try:
+        _check_numbers(arguments)
+    except ValueError as error:
+        parser.error(str(error))
     if arguments.out.exists() and not arguments.out.is_dir():
         parser.error(f"--out: expected a folder, got the file {arguments.out}")
     if arguments.model in GRID and (arguments.batch or BATCH[arguments.model]) % arguments.workers:
         parser.error(f"--batch: expected a multiple of the {arguments.workers} workers, which share it")
     return arguments
+
+
+def _check_numbers(arguments: argparse.Namespace) -> None:
+    """Hold numbers against their ranges.
+
+    Raises:
+        ValueError: one is out of it.
+    """
+    for name, (least, most) in _WHOLE.items():
+        value = getattr(arguments, name)
+        if value is not None:
+            whole_number(f"--{name.replace('_', '-')}", value, least, most)
+    for name, (smallest, largest) in _REAL.items():
+        value = getattr(arguments, name)
+        if value is not None:
+            real_number(f"--{name.replace('_', '-')}", value, smallest, largest)
 
 
 @command
@@ -92,7 +127,8 @@ def main() -> int:
             if arguments.warm_start:
                 load_transformer(arguments.warm_start)
         run = make_run(arguments)
-        read_checkpoint(run.checkpoint, run.job)
+        if read_checkpoint(run.checkpoint, run.job) is None:
+            check_place(arguments)
         if arguments.model == "tokenizer":
             train_tokenizer(arguments)
         elif arguments.model in SCALERS:

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import os
 from hashlib import sha256
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from reference.demo.train.autoregressive import AutoregressiveTrainee
 from reference.demo.train.card import write_card
 from reference.demo.train.context import RescaledContext
 from reference.demo.train.images import ImageFolder, SceneImages
-from reference.demo.train.run import Run
+from reference.demo.train.run import Run, RunError
 from reference.demo.train.scaler import ScalerTrainee
 from reference.demo.train.scores import autoregressive_scores, tokenizer_scores
 from reference.demo.train.tokenizer import TokenizerTrainee
@@ -71,6 +72,19 @@ def make_run(arguments: argparse.Namespace, workers: Workers = Workers()) -> Run
 def _weights(arguments: argparse.Namespace) -> Path:
     path: Path = arguments.out / f"{_name(arguments)}.safetensors"
     return path
+
+
+def check_place(arguments: argparse.Namespace) -> None:
+    """Check that a run which begins writes over nobody's weights or card: tokenizer.json is a common name.
+
+    Raises:
+        RunError: something is there already.
+    """
+    for path in (_weights(arguments), _weights(arguments).with_suffix(".json")):
+        if os.path.lexists(path):
+            raise RunError(
+                f"{path}: expected none before a run's first step, found one; move it away, or give another --out"
+            )
 
 
 def _card(arguments: argparse.Namespace, run: Run, facts: dict[str, object]) -> None:

@@ -129,7 +129,12 @@ class Run:
         """Drop what the log holds of steps that are about to be taken again."""
         if self.log.exists():
             lines = self.log.read_text(encoding="utf-8").split("\n")
-            kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
+            try:
+                kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
+            except (ValueError, KeyError, TypeError):
+                raise RunError(
+                    f"{self.log}: expected the log of a run, got something else; move it away, or give another --out"
+                ) from None
             place = self.log.resolve()
             beside = place.with_suffix(".partial")
             beside.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
