@@ -127,9 +127,11 @@ def is_killed(mutant: Mutant, subject: Subject) -> bool:
     """Return whether a law that speaks for the mutant's rule finds it; the first that does ends the search."""
     with mutant.make(subject) as wrong:
         # Probes first: most of them take less than a decode.
-        return any(find(wrong, law) for law in reversed(laws_of(mutant.rule)))
+        ordered = sorted(laws_of(mutant.rule), key=lambda law: not isinstance(law, Probe))
+        return any(find(wrong, law) for law in ordered)
 
 
 def laws_of(rule: str) -> list[EngineLaw | Probe]:
     """Return the laws that speak for a rule; probes last."""
-    return [law for law in (*LAWS, *PROBES) if rule in law.rules]
+    laws: list[EngineLaw | Probe] = [*LAWS, *PROBES]
+    return [law for law in laws if rule in law.rules]

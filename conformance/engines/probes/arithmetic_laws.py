@@ -1,7 +1,7 @@
 """Sampling and acceptance are computed in float32 (DIST-1, POOL-1, LOCAL-3), every output of them, whoever reads it.
 
-A decode shows of these numbers which code was drawn and whether a sum reached tau: half precision in between hardly ever
-changes either. Here each number is held against float64, relative to what float32 loses.
+A decode shows of these numbers which code was drawn and whether a sum reached tau: half precision in between hardly
+ever changes either. Here each number is held against float64, relative to what float32 loses.
 """
 
 from collections.abc import Iterator
@@ -116,7 +116,7 @@ def samplers_compute_in_float32(subject: Subject) -> None:
     for settings in _chosen(subject):
         logits = rng.normal(0, 3, (2, ROWS, codes)).astype(np.float32)
         logits = np.ascontiguousarray(logits[:, _clear(logits, settings)])
-        draft = rng.integers(0, codes, logits.shape[1])
+        draft: NDArray[np.int64] = rng.integers(0, codes, (logits.shape[1],))
         noise = rng.gumbel(0, 1, (len(draft), codes)).astype(np.float32)
         expected, rows = expected_of(logits, settings), np.arange(len(draft))
         for name, scores in scores_of(subject, logits):
@@ -172,6 +172,4 @@ def _hold_tokens(what: str, tokens: NDArray[np.int64], expected: Distribution, n
     best = np.sort(perturbed, axis=1)
     clear = best[:, -1] - best[:, -2] > 3 * expected.nats
     wrong = np.flatnonzero(clear & (tokens != perturbed.argmax(axis=1)))
-    assert not len(wrong), (
-        f"{what}, row {wrong[0]}: drew {tokens[wrong[0]]}, expected {perturbed[wrong[0]].argmax()}"
-    )
+    assert not len(wrong), f"{what}, row {wrong[0]}: drew {tokens[wrong[0]]}, expected {perturbed[wrong[0]].argmax()}"

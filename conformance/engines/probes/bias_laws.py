@@ -1,6 +1,7 @@
 """CONF-1 beyond the largest error: logits are not off to one side, by code, row or position."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from conformance.engines.probes import systematic
 from conformance.engines.probes.probe import Floats, Twin, random_condition_of
@@ -11,7 +12,7 @@ from conformance.subject import Subject
 GRIDS, LENGTHS = 4, (1, 3, 8, 5, 2)
 
 
-def labelled(found: Floats, expected: Floats, positions: Floats, prefix_length: int, width: int) -> Rows:
+def labelled(found: Floats, expected: Floats, positions: NDArray[np.int64], prefix_length: int, width: int) -> Rows:
     """Return the errors of a pass as rows.
 
     Args:

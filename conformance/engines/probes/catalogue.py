@@ -33,5 +33,5 @@ PROBES: tuple[Probe, ...] = (
     Probe("image", ("CONF-2",), output_laws.images_are_right_for_any_tokens),
     Probe("runs", ("CONF-5", "KV-1"), memory_laws.backends_and_caches_are_apart),
     Probe("runs", ("CONF-5",), memory_laws.requests_leave_nothing_behind),
-    Probe("runs", ("CONF-5", "KV-1"), memory_laws.cancelled_decodes_leave_nothing_behind),
+    Probe("runs", ("CONF-5",), memory_laws.cancelled_decodes_leave_nothing_behind),
 )

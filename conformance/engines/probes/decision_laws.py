@@ -1,4 +1,4 @@
-"""Decisions that lie on an edge: U equal to p, a sum equal to tau, a mean entropy that just buys a cell (ACCEPT-1, LOCAL-3).
+"""Decisions that lie on an edge: U equal to p, a sum equal to tau, an entropy that just buys a cell.
 
 The loop decides them from what `acceptance` returns. A backend of ours stands between them and returns the number that
 lies on the edge, or the float32 next to it: the draw that the loop really used is then known to its last bit.
@@ -101,9 +101,7 @@ def tau_is_met_exactly(subject: Subject) -> None:
                 guidance_scale=1.0,
             )
             found = np.concatenate([cycle.kept for cycle in decoded.trace.cycles_of(0)])
-            assert (found == kept).all(), (
-                f"tau {tau:.9g}: pooled {value:.9g} is {'rejected' if kept else 'kept'}"
-            )
+            assert (found == kept).all(), f"tau {tau:.9g}: pooled {value:.9g} is {'rejected' if kept else 'kept'}"
 
 
 def entropies_buy_whole_cells(subject: Subject) -> None:

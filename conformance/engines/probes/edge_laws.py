@@ -1,8 +1,8 @@
-"""Cases that lie on an edge: ties in argmax, top-k, top-p and Gumbel-max, sums that meet a limit exactly (DIST-1, RNG-1).
+"""Cases that lie on an edge: ties in argmax, top-k, top-p and Gumbel-max, sums that just meet a limit (DIST-1, RNG-1).
 
-Logits are small whole numbers, and equal codes are as many as a power of two: their probabilities, and the sums of these,
-are exact in float32 however they are computed, so that nothing excuses another answer. One row is not exact and clear:
-probabilities so small that half precision adds nothing.
+Logits are small whole numbers, and equal codes are as many as a power of two: their probabilities, and the sums of
+these, are exact in float32 however they are computed, so that nothing excuses another answer. One row is clear without
+being exact: probabilities so small that half precision adds nothing.
 """
 
 from typing import Any, NamedTuple
@@ -26,14 +26,14 @@ class Edge(NamedTuple):
 
     Attributes:
         what: The case, in words.
-        logits: {code: logit}; others are NOTHING.
+        logits: {code: logit}; others are NOTHING. None is all codes, each a little less likely than the one before.
         settings: That differ from guidance 1, temperature 1 and no filter.
         kept: The codes that keep a probability; None is all.
         uncond: {code: logit} of the null half; None is the same logits.
     """
 
     what: str
-    logits: dict[int, float]
+    logits: dict[int, float] | None
     settings: dict[str, Any]
     kept: tuple[int, ...] | None
     uncond: dict[int, float] | None = None
@@ -52,11 +52,13 @@ EDGES = (
         (4,),
         {9: 1.0, 4: 3.0, 7: 2.0},
     ),
-    Edge("three logits equal the second largest, top-k 2", {1: 5.0, **_equal((4, 6, 9), 3.0)}, {"top_k": 2}, (1, 4, 6, 9)),
+    Edge(
+        "three logits equal the second largest, top-k 2", {1: 5.0, **_equal((4, 6, 9), 3.0)}, {"top_k": 2}, (1, 4, 6, 9)
+    ),
     Edge("two largest logits, top-k 1", {6: 5.0, 2: 5.0, 1: 4.0}, {"top_k": 1}, (2, 6)),
-    Edge("top-k as large as the vocabulary", {1: 5.0, 2: 3.0}, {"top_k": "all"}, None),
-    Edge("top-k larger than the vocabulary", {1: 5.0, 2: 3.0}, {"top_k": "more"}, None),
-    Edge("top-k 0", {1: 5.0, 2: 3.0}, {}, None),
+    Edge("top-k as large as the vocabulary", None, {"top_k": "all"}, None),
+    Edge("top-k larger than the vocabulary", None, {"top_k": "more"}, None),
+    Edge("top-k 0", None, {}, None),
     Edge("top-p 1 where the largest have all of the sum", _equal(FOUR), {"top_p": 1.0}, None),
     Edge("four equal codes, top-p 0.5: the sum before the third meets it", _equal(FOUR), {"top_p": 0.5}, (2, 7, 8)),
     Edge("four equal codes, top-p next below 0.5", _equal(FOUR), {"top_p": BELOW_HALF}, (2, 7)),
@@ -75,7 +77,9 @@ EDGES = (
 )
 
 
-def _row(values: dict[int, float], codes: int) -> NDArray[np.float32]:
+def _row(values: dict[int, float] | None, codes: int) -> NDArray[np.float32]:
+    if values is None:
+        return (np.arange(codes) / -64).astype(np.float32)
     row = np.full(codes, NOTHING, dtype=np.float32)
     for code, logit in values.items():
         row[code] = logit
@@ -89,7 +93,9 @@ def edges_are_decided_by_the_rules(subject: Subject) -> None:
     sizes = {"all": codes, "more": codes + 7}
     for edge in EDGES:
         changes = {name: sizes.get(value, value) for name, value in edge.settings.items()}
-        settings = pipeline.settings(mode="ar", **({"guidance_scale": 1.0, "temperature": 1.0, "top_k": 0, "top_p": 1.0} | changes))
+        settings = pipeline.settings(
+            mode="ar", **({"guidance_scale": 1.0, "temperature": 1.0, "top_k": 0, "top_p": 1.0} | changes)
+        )
         cond = _row(edge.logits, codes)
         uncond = cond if edge.uncond is None else _row(edge.uncond, codes)
         for rows, at in ((1, 0), (3, 1)):

@@ -1,8 +1,8 @@
 """The noise that an engine really uses (RNG-1, RNG-2, ANCHOR-1): as its loop feeds it, and as its own scores make it.
 
-What the loop feeds to `sampler` is compared bit for bit. Scores that make noise themselves show it by the token alone, so
-they are asked where noise decides: at the temperature at which the code with the rarest noise, and the one it displaces,
-come to the same sum. A little colder or warmer and a noise off by 5e-5 nats draws the other one.
+What the loop feeds to `sampler` is compared bit for bit. Scores that make noise themselves show it by the token alone,
+so they are asked where noise decides: at the temperature at which the code with the rarest noise, and the one that it
+displaces, come to the same sum. A little colder or warmer, and a noise that is off by 5e-5 nats draws the other one.
 """
 
 from collections import Counter
@@ -99,7 +99,7 @@ def the_loop_feeds_its_noise(subject: Subject) -> None:
                 finite = np.isfinite(row)
                 key = next((key for key, right in rows.items() if np.array_equal(right[finite], row[finite])), None)
             assert key is not None, (
-                f"mode {settings.mode}, seed {seed}: noise that begins {row[:3].tolist()} is that of no cell that was drawn"
+                f"mode {settings.mode}, seed {seed}: noise that begins {row[:3].tolist()} is that of no cell drawn"
             )
             found[key] += 1
         assert found == told, (
@@ -133,20 +133,22 @@ def _noise(seed: int, stream: int, cell: int, codes: int) -> Floats:
 def _at_equality(logits: Floats, noise: Floats, code: int) -> Iterator[tuple[float, int]]:
     """Tell temperatures just above and below that at which a code's sum is the largest, and which code is drawn.
 
-    Nothing where the code wins at every temperature.
+    Nothing where the code wins at every temperature, or loses at all that may be chosen.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         meets = np.where(logits > logits[code], (logits - logits[code]) / (noise[code] - noise), 0.0)
     meets[noise >= noise[code]] = 0.0
     rival = int(meets.argmax())
-    if meets[rival] <= 0.01 or meets[rival] > 50:
+    if not 0.002 < meets[rival] < 50:
         return
-    step = LEAD / (noise[code] - noise[rival])
+    # Float32 loses more where there is more to add.
+    lead = max(LEAD, 4e-6 * float(np.abs(noise).max() + np.ptp(logits) / meets[rival]))
+    step = lead / (noise[code] - noise[rival])
     for by in (1 + step, 1 - step):
         temperature = oracles.float32(float(meets[rival]) * by)
         sums = _log_probs(logits, temperature) + noise
         ranked = np.sort(sums)
-        if ranked[-1] - ranked[-2] > LEAD / 2:
+        if ranked[-1] - ranked[-2] > lead / 2:
             yield temperature, int(sums.argmax())
 
 
@@ -193,17 +195,27 @@ def anchors_are_cosines_of_any_strength(subject: Subject) -> None:
     source = NoiseSource(77, 0, FED, codes)
     noise = np.array([_noise(77, 0, cell, codes) for cell in cells.tolist()])
     for strength in STRENGTHS:
+        anchor = Anchor(strength, subject.pipeline.bundle.codes, draft, 0)
+        towards = noise + strength * (unit @ unit.T)[draft]
         # As cold as makes logits count as much as cosines do.
         for share in (2.0, 6.0):
             temperature = oracles.float32(max(share / strength, 0.004))
             settings = subject.pipeline.settings(
                 mode="ar", guidance_scale=1.0, temperature=temperature, top_k=0, top_p=1.0
             )
-            anchor = Anchor(strength, subject.pipeline.bundle.codes, draft, 0)
             tokens = scores.sample(cells, cells, settings, source, anchor)
             for cell in cells.tolist():
-                towards = noise[cell] + strength * (unit @ unit[draft[cell]])
-                _hold(f"strength {strength:g}", cell, logits[cell], temperature, towards, tokens)
+                _hold(f"strength {strength:g}", cell, logits[cell], temperature, towards[cell], tokens)
+        for cell in cells.tolist():
+            for temperature, expected in _at_equality(logits[cell], towards[cell], int(towards[cell].argmax())):
+                settings = subject.pipeline.settings(
+                    mode="ar", guidance_scale=1.0, temperature=temperature, top_k=0, top_p=1.0
+                )
+                token = int(scores.sample(cells[[cell]], cells[[cell]], settings, source, anchor)[0])
+                assert token == expected, (
+                    f"strength {strength:g}, cell {cell}, temperature {temperature:.9g}: drew {token}, expected "
+                    f"{expected}, where the two best nearly tie"
+                )
 
 
 def _hold(what: str, cell: int, logits: Floats, temperature: float, noise: Floats, tokens: NDArray[np.int64]) -> None:

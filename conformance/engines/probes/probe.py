@@ -57,7 +57,7 @@ class Listening:
 def scores_of(subject: Subject, logits: NDArray[np.float32]) -> Iterator[tuple[str, Scores]]:
     """Give logits of our own, Float32[B, n, V], to whatever samples and judges in an engine; tell each by name.
 
-    That are its graphs `sampler` and `acceptance`, and the scores of its own, where it can make them of the host's logits.
+    These are its graphs `sampler` and `acceptance`, and scores of its own where it makes them of the host's logits.
     """
     backend = subject.pipeline.backend
     yield "the graphs sampler and acceptance", HostScores(backend, logits)

@@ -1,8 +1,8 @@
 """Errors of logits that are small and all of one sign: what rounding leaves in a mean, and what it does not.
 
-Rounding moves a logit to either side. Its error has a spread, estimated from the run itself, and the mean over n of them
-comes as near to 0 as s / sqrt(n), but for what all of them share: weights that are rounded once are off in every pass.
-So the mean over a group must lie within
+Rounding moves a logit to either side. Its error has a spread, estimated from the run itself, and the mean over n of
+them comes as near to 0 as s / sqrt(n), but for what all of them share: weights that are rounded once are off in every
+pass. So the mean over a group must lie within
 
     limit = SHARED * s + STEEP * TAIL * s / sqrt(n)
 
