@@ -2,13 +2,17 @@
 
 import numpy as np
 import pytest
+import torch
 
+import engines
 from conformance.engines.probes import systematic
 from conformance.engines.probes.bias_laws import errors_of
 from conformance.engines.probes.catalogue import PROBES
 from conformance.engines.probes.probe import Probe
 from conformance.engines.probes.systematic import Rows
 from conformance.subject import Subject
+from engines.backends.torch_cuda.backend import TorchBackend
+from engines.bundle import Bundle
 
 
 @pytest.mark.parametrize("law", PROBES, ids=lambda law: law.law.__name__)
@@ -18,6 +22,20 @@ def test_probe(law: Probe, small_subject: Subject) -> None:
     if missing:
         pytest.skip(f"not applicable: the backend has no {', '.join(missing)}")
     law.law(small_subject)
+
+
+SAMPLING = [law for law in PROBES if law.law.__module__.endswith(("edge_laws", "arithmetic_laws", "noise_laws"))]
+
+
+@pytest.mark.parametrize("law", SAMPLING, ids=lambda law: law.law.__name__)
+def test_scores_of_torch(law: Probe, minimal_subject: Subject) -> None:
+    """What the backend torch-cuda computes without a GPU, in torch's own operations, samples by the same rules."""
+
+    def make(bundle: Bundle) -> TorchBackend:
+        return TorchBackend(minimal_subject.models, torch.float32, "cpu")
+
+    bundle = minimal_subject.pipeline.bundle
+    law.law(Subject(engines.Pipeline(bundle, make(bundle)), minimal_subject.models, make))
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +80,6 @@ def test_rounding_alone_raises_no_alarm() -> None:
     """CONF-1: errors with the heavy tails of half precision stay within the limits, run after run."""
     rng = np.random.default_rng(3)
     labels = {"half": np.repeat([0, 1], 150), "position": np.tile(np.arange(50), 6)}
-    for _ in range(200):
+    for _ in range(60):
         errors = rng.standard_t(5, (300, 48)) * rng.lognormal(0, 0.3, (300, 1)) * 1e-3
         systematic.hold("noise", Rows(errors, rng.normal(0, 2, (300, 48)), labels))

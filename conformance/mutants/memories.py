@@ -74,6 +74,8 @@ class _CapturedPass(WrappedBackend):
         if len(places) < 3:
             places.append(inputs["write_index"].copy())
         elif int(places[2].max()) + inputs["tokens"].shape[1] <= inputs["slot_ranks"].shape[1]:
+            room: Any = cache  # of ONNX Runtime's backend: the captured pass has room for all slots
+            room.make_room(inputs["slot_ranks"].shape[1])
             inputs = dict(inputs) | {"write_index": places[2]}
         return super().feed(graph, cache, inputs)
 

@@ -6,9 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conformance.mutants.arithmetic import Floats
-from conformance.mutants.mutant import Make, Mutant, on_backend, on_bundle, patched
+from conformance.mutants.mutant import Make, Mutant, on_backend, patched
 from conformance.mutants.scores import OwnScores, ScoresBackend
-from conformance.subject import Subject
 from engines import exact, noise
 from engines.anchor import Anchor
 from engines.noise import NoiseSource, uniform_noise
@@ -79,14 +78,6 @@ def _scores(kind: type[OwnScores]) -> Make:
     return on_backend(lambda right: ScoresBackend(right, kind))
 
 
-def _codes_as_stored(subject: Subject) -> dict[str, Any]:
-    """Take codes as the tokenizer's file holds them, and not as the quantiser compares them."""
-    codes = subject.models.tokenizer.codebook.numpy()
-    # The preset's are near unit length; a file's may have any.
-    lengths = np.linspace(0.8, 1.25, len(codes), dtype=np.float32)[:, None]
-    return {"codes": np.ascontiguousarray(codes * lengths)}
-
-
 def _seeded(change: Any) -> Make:
     return patched(noise, "uniform_noise", lambda right, seed, *rest, **named: right(change(seed), *rest, **named))
 
@@ -118,7 +109,6 @@ MUTANTS = (
         "MODE-EXACT",
         patched(exact, "uniform_noise", lambda right, *given, **named: _single(right(*given, **named))),
     ),
-    Mutant("anchors on codes that are not normalised", "ANCHOR-1", on_bundle(_codes_as_stored)),
     Mutant("the anchor is capped at 64 nats", "ANCHOR-1", _scores(_Capped)),
     Mutant("the anchor draws away from nothing", "ANCHOR-1", _scores(_HalfAngle)),
     Mutant(

@@ -9,7 +9,7 @@ from conformance.engines.probes.systematic import Rows
 from conformance.subject import Subject
 
 # Guided grids of each model, in passes of these lengths.
-GRIDS, LENGTHS = 4, (1, 3, 8, 5, 2)
+GRIDS, LENGTHS = 8, (1, 3, 8, 5, 2)
 
 
 def labelled(found: Floats, expected: Floats, positions: NDArray[np.int64], prefix_length: int, width: int) -> Rows:
