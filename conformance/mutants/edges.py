@@ -11,11 +11,6 @@ from engines import exact, verify
 from engines.backends.base import Tensors
 
 
-class _TopPDropsWhatMeetsIt(Arithmetic):
-    def too_much(self, before: Floats, share: Floats) -> NDArray[np.bool_]:
-        return np.asarray(before >= share)
-
-
 class _TopPKeepsTies(Arithmetic):
     """Compare with the last logit that is kept, and keep all that equal it."""
 
@@ -99,7 +94,6 @@ def _not_quite(right: Any, entropies: Floats, radius: int, radius_nats: float) -
 
 
 MUTANTS = (
-    Mutant("top-p drops a code before which the sum just meets it", "DIST-1", _with(_TopPDropsWhatMeetsIt)),
     Mutant("top-p keeps all that equal its last code", "DIST-1", _with(_TopPKeepsTies)),
     Mutant("top-p ranks the higher of equal codes first", "DIST-1", _with(_HigherFirst)),
     Mutant("top-p 1 drops what float32 no longer adds", "DIST-1", _with(_TopPAlways)),
