@@ -18,7 +18,9 @@ from conformance.subject import Subject
 from conformance.targets import open_target, preset_target, small_targets, traced_targets
 
 LAWS = ("cycle_laws", "decode_laws", "exact_decode_laws", "function_laws", "replay", "resampling_laws")
-pytest.register_assert_rewrite(*(f"conformance.rules.{name}" for name in LAWS), "conformance.engines.engine_laws")
+pytest.register_assert_rewrite(
+    *(f"conformance.rules.{name}" for name in LAWS), "conformance.engines.engine_laws", "conformance.engines.probes"
+)
 
 # dev by default, ci where CI is set, nightly on request (--hypothesis-profile=nightly). What is marked thorough
 # (decodes of every case, what checks the suite itself by starting it) is left out by dev alone.

@@ -1,6 +1,20 @@
 """All mutants, stage by stage."""
 
-from conformance.mutants import cache, cycle, distribution, exactness, graphs, noise, schedule
+from conformance.mutants import (
+    bias,
+    cache,
+    cycle,
+    distribution,
+    edges,
+    exactness,
+    graphs,
+    memories,
+    noise,
+    outputs,
+    precision,
+    schedule,
+    uniforms,
+)
 from conformance.mutants.mutant import Mutant
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -11,4 +25,10 @@ MUTANTS: tuple[Mutant, ...] = (
     *cycle.MUTANTS,
     *schedule.MUTANTS,
     *exactness.MUTANTS,
+    *bias.MUTANTS,
+    *precision.MUTANTS,
+    *edges.MUTANTS,
+    *uniforms.MUTANTS,
+    *memories.MUTANTS,
+    *outputs.MUTANTS,
 )
