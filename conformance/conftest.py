@@ -15,7 +15,7 @@ from conformance.options import Options, add_options, read_options
 from conformance.rules import branches
 from conformance.rules_of_tests import rules_of_test
 from conformance.subject import Subject
-from conformance.targets import open_target, preset_target, small_targets, traced_targets
+from conformance.targets import open_target, preset_target, shaped_targets, small_targets, traced_targets
 
 LAWS = ("cycle_laws", "decode_laws", "exact_decode_laws", "function_laws", "replay", "resampling_laws")
 pytest.register_assert_rewrite(*(f"conformance.rules.{name}" for name in LAWS), "conformance.engines.engine_laws")
@@ -33,6 +33,8 @@ settings.load_profile("ci" if os.environ.get("CI") else "dev")
 # One token a pass keeps one core busy; threads of several test processes would only wait for each other.
 torch.set_num_threads(1)
 
+# What a test may be given: one of the bundles under test.
+TARGETS = ("small_target", "shaped_target", "traced_target")
 THOROUGH = "thorough: left out by the profile dev"
 OPTIONS = pytest.StashKey[Options]()
 
@@ -48,7 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
     options = read_options(config)
     config.stash[OPTIONS] = options
     if not hasattr(config, "workerinput"):  # not a process of pytest-xdist
-        targets = {target.label: target for target in (*small_targets(options), *traced_targets(options))}
+        targets = {target.label: target for target in shaped_targets(options)}
         config.pluginmanager.register(report.Report(options, targets), "conformance-report")
 
 
@@ -69,7 +71,8 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give engine tests the bundles under test."""
     options = metafunc.config.stash[OPTIONS]
-    for name, targets in (("small_target", small_targets(options)), ("traced_target", traced_targets(options))):
+    kinds = {"small_target": small_targets, "shaped_target": shaped_targets, "traced_target": traced_targets}
+    for name, targets in ((name, of(options)) for name, of in kinds.items()):
         if name in metafunc.fixturenames:
             metafunc.parametrize(name, targets, ids=lambda target: target.label, scope="session")
 
@@ -88,7 +91,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         targets = getattr(item, "callspec", None)
         target = None
         if targets is not None:
-            target = targets.params.get("small_target") or targets.params.get("traced_target")
+            target = next((targets.params[name] for name in TARGETS if name in targets.params), None)
         item.user_properties += [(report.RULES, list(rules)), (report.SUBJECT, target.label if target else "reference")]
         if item.get_closest_marker("thorough") and settings.get_current_profile_name() == "dev":
             item.add_marker(pytest.mark.skip(reason="left out by the profile dev"))
@@ -114,6 +117,6 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
         fixtures: dict[str, Any] = getattr(item, "funcargs", {})
         if isinstance(fixtures.get("case"), Case):
             item.user_properties.append((report.EXERCISED, sorted(fixtures["case"].needs)))
-        for name in ("small_subject", "subject"):
+        for name in ("small_subject", "shaped_subject", "subject"):
             if name in fixtures:
                 item.user_properties.append((report.DEVICE, fixtures[name].device))

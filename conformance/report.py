@@ -20,7 +20,7 @@ from engines.whole_files import write_bytes_whole
 
 # pytest properties of a test, which also come back from other processes.
 RULES, SUBJECT, DEVICE = "rules", "subject", "device"
-EXAMPLES, BRANCHES, EXERCISED = "examples", "branches", "exercised"
+EXAMPLES, BRANCHES, EXERCISED, SHAPES = "examples", "branches", "exercised", "shapes"
 PACKAGES = ("mulo-sd", "numpy", "torch", "onnxruntime", "tensorrt-rtx", "tensorrt", "hypothesis", "pytest")
 
 

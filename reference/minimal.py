@@ -44,7 +44,7 @@ SIZES = {
     "minimal": Size(((8, 8), (4, 4), (2, 2)), latent_ratios=(2, 4)),
     # Rows and columns that are swapped find another cell, or none.
     "minimal-oblong": Size(((4, 12), (2, 6))),
-    # More cells than three steps of any cache, more codes than any power of two that a kernel may stop at, heads wider than 64, tall grids.
+    # A tall grid of more cells than three steps of a cache, more than 1,024 codes, heads wider than 64.
     "minimal-large": Size(((24, 16), (12, 8)), codes=1160, dim=160, code_dim=8),
 }
 WEIGHTS_SEED = 20260112

@@ -42,6 +42,12 @@ def small_subject(small_target: Target) -> Subject:
 
 
 @pytest.fixture(scope="session")
+def shaped_subject(shaped_target: Target) -> Subject:
+    """A bundle whose graphs are held to the reference in every shape."""
+    return _open(shaped_target)
+
+
+@pytest.fixture(scope="session")
 def subject(traced_target: Target) -> Subject:
     """A bundle whose decodes are compared with the reference's."""
     return _open(traced_target)
