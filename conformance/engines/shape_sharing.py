@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from conformance.engines.cases import PROMPTS, SEED
 from conformance.engines.conditions import condition_of, engine_condition
 from conformance.engines.shape_rows import hold_samples, rows_of
+from conformance.engines.shape_tokens import Tokens
 from conformance.engines.shape_walk import Logits, Oracle, guided_batches, within
 from conformance.engines.shapes import Level, Note, cells_of, request_counts, shared_lengths, shared_shape
 from conformance.subject import Subject
@@ -35,7 +36,7 @@ class _Request:
         self.subject, self.place, self.batch, self.number = subject, place, batch, number
         self.entry = subject.pipeline.bundle.manifest.models[number]
         self.tolerance = subject.pipeline.bundle.manifest.graphs[self.entry.graph].tolerance
-        self.random = np.random.default_rng(100 * number + place)
+        self.tokens = Tokens(subject, number, SEED + place)
         self.condition = condition_of(subject.models, PROMPTS[place % len(PROMPTS)], SEED + place)
         self.noise = NoiseSource(SEED + place, sample_stream(number), cells_of(self.entry) + 1, self.entry.vocabulary)
 
@@ -48,16 +49,20 @@ class _Request:
         session = TransformerSession(backend, self.entry, given.prefixes(null, scale), given.places())
         oracle = Oracle(model, self.condition.prefixes(model, scale), self.condition.places())
         within(session.prefill().logits(), oracle.prefill(), self.tolerance, f"request {self.place}, the prefill")
-        cells = cells_of(self.entry)
+        cells, done = cells_of(self.entry), 0
         for number, fed in enumerate([min(cells, 5 + 3 * self.place), *passes]):
-            chosen = np.sort(self.random.choice(cells, min(fed, cells), replace=False))
+            # In raster order, and at the end of the grid once more from its beginning.
+            chosen = np.unique(np.arange(done, done + fed) % cells)
             self._pass(session, oracle, chosen, f"request {self.place} at batch {self.batch}, pass {number} of {fed}")
+            done = (done + fed) % cells
 
     def _pass(self, session: TransformerSession, oracle: Oracle, cells: NDArray[np.int64], what: str) -> None:
-        tokens = self.random.integers(0, self.entry.vocabulary, len(cells))
+        tokens = self.tokens.of(cells)
         scores = session.feed(cells, tokens)
         logits: Logits = scores.logits().copy()
-        within(logits, oracle.feed(cells, tokens), self.tolerance, f"{self.entry.graph}, {what} tokens")
+        expected = oracle.feed(cells, tokens)
+        self.tokens.saw(cells, expected[0])
+        within(logits, expected, self.tolerance, f"{self.entry.graph}, {what} tokens")
         settings = self.subject.pipeline.settings(
             guidance_scale=1.5 if self.batch == 2 else 1.0, temperature=1.0, top_k=0, top_p=1.0
         )

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from conformance.engines.cases import PROMPTS, SEED
 from conformance.engines.conditions import condition_of, engine_condition
+from conformance.engines.shape_tokens import Cells, Tokens
 from conformance.engines.shapes import (
     BLOCK,
     Level,
@@ -29,7 +30,6 @@ from reference.transformer import Transformer
 
 # Passes after which any cache is full.
 MOST_TRIES = 200
-Cells = NDArray[np.int64]
 Logits = NDArray[np.float32]
 
 
@@ -104,7 +104,7 @@ class Walk:
             TransformerSession(pipeline.backend, self.entry, given.prefixes(null, float(batch)), given.places())
             for batch in batches
         ]
-        self.random = np.random.default_rng(number)
+        self.tokens = Tokens(subject, number, SEED)
 
     def prefill(self) -> None:
         """Feed the condition."""
@@ -115,9 +115,10 @@ class Walk:
             self.note(Shape(self.entry.graph, "prefills", f"{session.batch} x {self.entry.prefix_length}"))
 
     def feed(self, cells: Cells) -> None:
-        """Feed random tokens at cells, ascending."""
-        tokens = self.random.integers(0, self.entry.vocabulary, len(cells))
+        """Feed tokens at cells, ascending."""
+        tokens = self.tokens.of(cells)
         expected = self.oracle.feed(cells, tokens)
+        self.tokens.saw(cells, expected[0])
         for session in self.sessions:
             batch, before = session.batch, session.slots.used
             dead = self._dead_slots(session) if not session.slots.has_room(cells + self.entry.prefix_length) else None
@@ -144,9 +145,9 @@ class Walk:
 
 
 def long_passes(manifest: Manifest, entry: TransformerEntry, level: Level) -> list[Cells]:
-    """Return passes of every length: by turns of consecutive cells anywhere, and of cells here and there."""
+    """Return passes of every length, the longest first: by turns of consecutive cells, and of cells here and there."""
     cells, random, passes = cells_of(entry), np.random.default_rng(entry.slots), []
-    for index, fed in enumerate(pass_lengths(manifest, entry, level)):
+    for index, fed in enumerate(reversed(pass_lengths(manifest, entry, level))):
         if index % 2:
             passes.append(np.sort(random.choice(cells, fed, replace=False)))
         else:
@@ -162,9 +163,9 @@ class _Filling:
         self.entry, cells = entry, cells_of(entry)
         self.table = SlotTable(entry.slots, entry.prefix_length + cells, reuse)
         self.table.place(np.arange(prefix_places))
-        # One token has a new slot where its cell has none yet.
-        kept = min(singles, cells // 2)
-        self.fresh, self.singles = list(range(cells - kept)), list(range(cells - kept, cells))
+        # Cells that have no slot yet, in their order. The last ones are left for passes of one token, which would be
+        # written over in place else.
+        self.fresh, self.kept = list(range(cells)), min(singles, cells // 2)
         self.random = np.random.default_rng(entry.slots)
         self.passes: list[Cells] = []
 
@@ -180,13 +181,12 @@ class _Filling:
         return True
 
     def _with_new_slots(self, fed: int) -> Cells | None:
-        if fed == 1 and self.singles:
-            candidates = [[self.singles.pop(0)]]
-        elif len(self.fresh) >= fed > 1:
-            candidates, self.fresh = [self.fresh[:fed]], self.fresh[fed:]
+        if len(self.fresh) >= fed + (self.kept if fed > 1 else 0):
+            candidates = [self.fresh[:fed]]
         else:
-            written = cells_of(self.entry) - len(self.singles)
-            fed = min(fed, written)
+            written = cells_of(self.entry) - len(self.fresh)
+            if fed > written:
+                return None
             candidates = [sorted(self.random.choice(written, fed, replace=False).tolist()) for _ in range(8)]
         for candidate in candidates:
             cells = np.array(candidate, dtype=np.int64)
@@ -221,7 +221,8 @@ def filling_passes(entry: TransformerEntry, prefix_places: int, reuse: bool, lev
         level: How many blocks.
     """
     ends = blocks(entry, level)
-    plan = _Filling(entry, prefix_places, 2 * len(ends) + 2, reuse)
+    late = sum(end > entry.prefix_length + cells_of(entry) - 4 * BLOCK for end in ends)
+    plan = _Filling(entry, prefix_places, 2 * late + 1, reuse)
     for end in ends:
         if plan.append(end - 1 - plan.table.used) and plan.append(1):
             plan.append(1)

@@ -122,7 +122,7 @@ def blocks(entry: TransformerEntry, level: Level) -> list[int]:
 
 def request_counts(level: Level) -> list[int]:
     """Return how many requests share passes."""
-    return {FEW: [2, MOST_REQUESTS], MANY: [2, 3, 5, MOST_REQUESTS], ALL: list(range(2, MOST_REQUESTS + 1))}[level]
+    return {FEW: [7], MANY: [2, 7, MOST_REQUESTS], ALL: list(range(2, MOST_REQUESTS + 1))}[level]
 
 
 def shared_lengths(most_shared: float) -> list[int]:
