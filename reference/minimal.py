@@ -1,9 +1,9 @@
 """The minimal presets: the demo in everything but numbers, with random weights.
 
 `minimal` decodes in milliseconds: a cache, a mask or a schedule that is wrong for every shape shows on 64 cells as it
-does on 1,024. What is wrong for some shapes alone shows on its siblings: `minimal-oblong` has grids that are no squares,
-`minimal-large` long passes, caches of many blocks, a large vocabulary and wide heads. What the images look like says
-nothing.
+does on 1,024. What is wrong for some shapes alone shows on its siblings: `minimal-oblong` has grids that are no
+squares, `minimal-large` long passes, caches of many blocks, a large vocabulary and wide heads. What the images look
+like says nothing.
 """
 
 import functools

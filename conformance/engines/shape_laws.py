@@ -13,6 +13,7 @@ from conformance.engines.conditions import condition_of, engine_condition
 from conformance.engines.shape_rows import VARIANTS, Rows, hold_judgements, hold_log_probs, hold_samples, rows_of
 from conformance.engines.shape_walk import Walk, filling_passes, guided_batches, long_passes
 from conformance.engines.shapes import (
+    Kind,
     Level,
     Note,
     Shape,
@@ -27,6 +28,7 @@ from engines.noise import NoiseSource, sample_stream
 from engines.scores import Scores, distribution_inputs
 from engines.settings import Settings
 from engines.transformer import TransformerSession
+from reference.noise import gumbel_noise
 
 GUIDANCE = 1.5
 ANCHOR = 4.0
@@ -85,7 +87,9 @@ class _Scored:
         tokens = self.random.integers(0, entry.vocabulary, self.count)
         self.scores: Scores = self.session.feed(np.arange(self.count), tokens)
         self.logits = self.scores.logits().copy()
-        self.noise = NoiseSource(SEED, sample_stream(0), self.count + 1, entry.vocabulary)
+        self.source = NoiseSource(SEED, sample_stream(0), self.count + 1, entry.vocabulary)
+        cells = list(range(self.count + 1))
+        self.noise: NDArray[np.float32] = gumbel_noise(SEED, sample_stream(0), cells, entry.vocabulary).numpy()
         self.known: dict[tuple[int, bool], Rows] = {}
 
     def settings(self, variant: int) -> Settings:
@@ -117,7 +121,7 @@ def rows_are_sampled(subject: Subject, level: Level, note: Note) -> None:
         for index, count in enumerate(row_counts(pipeline.bundle.manifest, "sampler", level)):
             rows, variant = scored.some(count, together=index % 2 == 0), index % len(VARIANTS)
             settings, known = scored.settings(variant), scored.rows(variant).of(rows)
-            noise = scored.noise.rows(rows + 1)  # what follows a cell is the next cell's
+            noise = scored.noise[rows + 1]  # what follows a cell is the next cell's
             what = f"{count} rows at batch {batch}, {dict(VARIANTS[variant])}"
             tokens, log_probs = scored.scores.draw(rows, settings, noise)
             hold_samples(known, noise, tokens, f"drawing from {what}")
@@ -126,9 +130,9 @@ def rows_are_sampled(subject: Subject, level: Level, note: Note) -> None:
             outputs = pipeline.backend.run("sampler", inputs)
             hold_samples(known, noise, outputs["tokens"], f"the sampler with {what}")
             hold_log_probs(known, outputs["log_probs"], f"the sampler with {what}")
-            tokens = scored.scores.sample(rows, rows + 1, settings, scored.noise, None)
+            tokens = scored.scores.sample(rows, rows + 1, settings, scored.source, None)
             hold_samples(known, noise, tokens, f"sampling {what}")
-            tokens = scored.scores.sample(rows, rows + 1, settings, scored.noise, anchor)
+            tokens = scored.scores.sample(rows, rows + 1, settings, scored.source, anchor)
             bonus = ANCHOR * (codes[draft[rows + 1]].astype(np.float64) @ codes.T.astype(np.float64))
             hold_samples(known, noise + bonus, tokens, f"sampling {what}, anchored")
             note(row_shape("sampler", batch, count))
@@ -148,15 +152,21 @@ def rows_are_judged(subject: Subject, level: Level, note: Note) -> None:
             raw, settings = index % 3 == 2, scored.settings(variant)
             # Likely tokens, whose neighbourhoods have some probability, and any.
             likely = scored.logits[0, rows].argmax(axis=1)
-            draft = np.where(scored.random.random(count) < 0.7, likely, scored.random.integers(0, scored.entry.vocabulary, count))
+            draft = np.where(
+                scored.random.random(count) < 0.7, likely, scored.random.integers(0, scored.entry.vocabulary, count)
+            )
             near = np.ascontiguousarray(pipeline.bundle.neighbours[:, :near_count])
-            what = f"{count} rows at batch {batch}, {near_count} neighbours, {'raw' if raw else dict(VARIANTS[variant])}"
+            what = (
+                f"{count} rows at batch {batch}, {near_count} neighbours, {'raw' if raw else dict(VARIANTS[variant])}"
+            )
             known = scored.rows(variant, raw).of(rows)
             pooled, entropies = scored.scores.judge(rows, settings, draft, near, raw)
             hold_judgements(known, near[draft], pooled, entropies, f"judging {what}")
             inputs = distribution_inputs(np.ascontiguousarray(scored.logits[:, rows]), settings, raw)
             outputs = pipeline.backend.run("acceptance", inputs | {"draft_tokens": draft, "neighbours": near})
-            hold_judgements(known, near[draft], outputs["pooled_probs"], outputs["entropies"], f"acceptance with {what}")
+            hold_judgements(
+                known, near[draft], outputs["pooled_probs"], outputs["entropies"], f"acceptance with {what}"
+            )
             note(row_shape("acceptance", batch, count))
             note(Shape("acceptance", "neighbours", f"{near_count}"))
 
@@ -168,20 +178,40 @@ class ShapeLaw(NamedTuple):
         stage: What of an engine it looks at.
         rules: Those that it speaks for.
         law: Raises AssertionError where an engine breaks them.
+        meets: Of which kinds of shapes it meets those that a level is for.
+        graphs: Of which graphs; the beginnings of their names.
     """
 
     stage: str
     rules: tuple[str, ...]
     law: Callable[[Subject, Level, Note], None]
+    meets: tuple[Kind, ...]
+    graphs: tuple[str, ...] = ("target", "drafter")
+
+    def is_for(self, shape: Shape) -> bool:
+        """Return whether the law meets a shape."""
+        return shape.kind in self.meets and shape.graph.startswith(self.graphs)
 
 
 SHAPE_LAWS = (
-    ShapeLaw("condition", ("PREFILL",), conditions_become_prefixes),
-    ShapeLaw("logits", ("CONF-1", "KV-1", "GRID-2"), long_passes_are_right),
-    ShapeLaw("KV state", ("CONF-1", "KV-1", "KV-2"), caches_grow),
-    ShapeLaw("shared passes", ("CONF-5", "KV-1", "RNG-1"), shape_sharing.shared_passes_are_right),
-    ShapeLaw("sampled tokens", ("DIST-1", "RNG-1", "ANCHOR-1", "CONF-2"), rows_are_sampled),
-    ShapeLaw("pooled probabilities", ("POOL-1", "DIST-2", "LOCAL-3", "CONF-2"), rows_are_judged),
-    ShapeLaw("up- and down-sampling", ("SCALE-1", "SCALE-2", "CONF-2"), shape_grids.grids_are_scaled),
-    ShapeLaw("image", ("CONF-2",), shape_grids.grids_are_decoded),
+    ShapeLaw("condition", ("PREFILL",), conditions_become_prefixes, ("conditions",)),
+    ShapeLaw("logits", ("CONF-1", "KV-1", "GRID-2"), long_passes_are_right, ("passes", "prefills")),
+    ShapeLaw("KV state", ("CONF-1", "KV-1", "KV-2"), caches_grow, ("cache filled to", "compaction")),
+    ShapeLaw("shared passes", ("CONF-5", "KV-1", "RNG-1"), shape_sharing.shared_passes_are_right, ("shared passes",)),
+    ShapeLaw("sampled tokens", ("DIST-1", "RNG-1", "ANCHOR-1", "CONF-2"), rows_are_sampled, ("rows",), ("sampler",)),
+    ShapeLaw(
+        "pooled probabilities",
+        ("POOL-1", "DIST-2", "LOCAL-3", "CONF-2"),
+        rows_are_judged,
+        ("rows", "neighbours"),
+        ("acceptance",),
+    ),
+    ShapeLaw(
+        "up- and down-sampling",
+        ("SCALE-1", "SCALE-2", "CONF-2"),
+        shape_grids.grids_are_scaled,
+        ("grids",),
+        ("up_sampler", "down_sampler"),
+    ),
+    ShapeLaw("image", ("CONF-2",), shape_grids.grids_are_decoded, ("grids",), ("decoder",)),
 )

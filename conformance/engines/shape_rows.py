@@ -105,9 +105,7 @@ def _greedy_bounds(known: Uncertain) -> tuple[Floats, Floats]:
     return np.where(known.possible & alone, 1.0, 0.0), known.possible.astype(np.float64)
 
 
-def hold_judgements(
-    rows: Rows, near: NDArray[np.int64], pooled: Floats, entropies: Floats, what: str
-) -> None:
+def hold_judgements(rows: Rows, near: NDArray[np.int64], pooled: Floats, entropies: Floats, what: str) -> None:
     """Hold pooled probabilities and entropies, Float32[n] each, against their bounds; `near` is Int[n, k].
 
     Raises:

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from engines.backends.base import PoolingBackend
 from engines.noise import NoiseSource, sample_stream
 from engines.shared_passes import DecodesBackend, SharedPasses
 from engines.transformer import TransformerSession
+from reference.noise import gumbel_noise
 
 MOST_SECONDS = 120.0
 
@@ -38,7 +40,8 @@ class _Request:
         self.tolerance = subject.pipeline.bundle.manifest.graphs[self.entry.graph].tolerance
         self.tokens = Tokens(subject, number, SEED + place)
         self.condition = condition_of(subject.models, PROMPTS[place % len(PROMPTS)], SEED + place)
-        self.noise = NoiseSource(SEED + place, sample_stream(number), cells_of(self.entry) + 1, self.entry.vocabulary)
+        self.stream, self.codes = sample_stream(number), self.entry.vocabulary
+        self.source = NoiseSource(SEED + place, self.stream, cells_of(self.entry) + 1, self.codes)
 
     def run(self, shared: SharedPasses, passes: list[int]) -> None:
         """Feed passes of so many tokens, each at cells of its own, after a filling that no other request has."""
@@ -66,8 +69,11 @@ class _Request:
         settings = self.subject.pipeline.settings(
             guidance_scale=1.5 if self.batch == 2 else 1.0, temperature=1.0, top_k=0, top_p=1.0
         )
-        found = scores.sample(np.arange(len(cells)), cells + 1, settings, self.noise, None)
-        hold_samples(rows_of(logits, settings), self.noise.rows(cells + 1), found, f"{what} tokens, sampled")
+        found = scores.sample(np.arange(len(cells)), cells + 1, settings, self.source, None)
+        noise: NDArray[np.float32] = gumbel_noise(
+            SEED + self.place, self.stream, (cells + 1).tolist(), self.codes
+        ).numpy()
+        hold_samples(rows_of(logits, settings), noise, found, f"{what} tokens, sampled")
 
 
 def run_together(shared: SharedPasses, work: list[Callable[[], Any]]) -> None:
@@ -115,13 +121,8 @@ def shared_passes_are_right(subject: Subject, level: Level, note: Note) -> None:
             shared = SharedPasses(subject.pipeline.backend, requests)
             asked = [_Request(subject, number, place, batch) for place, batch in enumerate(batches)]
             # Of the same length for all, then shorter ones beside: their ends are padded.
-            plans = [
-                [*lengths, *(max(1, fed - place % fed) for fed in lengths)] for place in range(requests)
-            ]
-            run_together(
-                shared,
-                [lambda one=one, plan=plan: one.run(shared, plan) for one, plan in zip(asked, plans, strict=True)],
-            )
+            plans = [[*lengths, *(max(1, fed - place % fed) for fed in lengths)] for place in range(requests)]
+            run_together(shared, [partial(one.run, shared, plan) for one, plan in zip(asked, plans, strict=True)])
             alone = requests * (2 + 2 * len(lengths))
             assert shared.passes < alone or last == 1, f"{requests} requests made {alone} passes, and shared none"
             for fed in lengths:

@@ -172,26 +172,26 @@ class _Filling:
     def append(self, count: int) -> bool:
         """Plan passes that fill `count` slots more; return whether there are such."""
         while count > 0:
-            fed = min(count, max(2, cells_of(self.entry) // 2))
-            chosen = self._with_new_slots(fed)
+            chosen = self._with_new_slots(count)
             if chosen is None:
                 return False
             self.passes.append(chosen)
-            count -= fed
+            count -= len(chosen)
         return True
 
-    def _with_new_slots(self, fed: int) -> Cells | None:
-        if len(self.fresh) >= fed + (self.kept if fed > 1 else 0):
-            candidates = [self.fresh[:fed]]
+    def _with_new_slots(self, most: int) -> Cells | None:
+        """Return cells for a pass of at most so many tokens, that leaves none or two for the next at least."""
+        free, written = len(self.fresh) - self.kept, cells_of(self.entry) - len(self.fresh)
+        if most == 1 or free > 1:
+            candidates = [self.fresh[: max(1, min(most, free))]]
         else:
-            written = cells_of(self.entry) - len(self.fresh)
-            if fed > written:
-                return None
-            candidates = [sorted(self.random.choice(written, fed, replace=False).tolist()) for _ in range(8)]
+            fed = min(most, max(2, written // 2))
+            fed -= 1 if most - fed == 1 and fed > 2 else 0
+            candidates = [sorted(self.random.choice(written, fed, replace=False).tolist()) for _ in range(MOST_TRIES)]
         for candidate in candidates:
             cells = np.array(candidate, dtype=np.int64)
             trial = deepcopy(self.table)
-            if trial.used + len(cells) > len(trial.ranks):
+            if not len(cells) or trial.used + len(cells) > len(trial.ranks):
                 return None
             trial.place(cells + self.entry.prefix_length)
             if trial.used == self.table.used + len(cells):

@@ -7,6 +7,7 @@ has.
 """
 
 from collections.abc import Callable, Iterable
+from enum import IntEnum
 from itertools import combinations
 from typing import Literal, NamedTuple
 
@@ -17,9 +18,6 @@ from engines.bundle.manifest import GraphEntry, Manifest, TransformerEntry
 Kind = Literal[
     "passes", "prefills", "cache filled to", "compaction", "shared passes", "rows", "neighbours", "grids", "conditions"
 ]
-# How many of the shapes a run meets: the profile dev a few of each kind, ci many, nightly all.
-Level = Literal[0, 1, 2]
-FEW, MANY, ALL = 0, 1, 2
 # Caches grow by multiples of it, in every backend that we know.
 BLOCK = 64
 # More requests than share a pass in a session by default are the same again.
@@ -28,6 +26,17 @@ MOST_REQUESTS = 8
 MOST_SHARED_TOKENS = 8
 # Of the logits of one pass on the host, so that a grid of thousands of cells and a vocabulary of 65,536 fits.
 MOST_BYTES = 2**29
+
+
+class Level(IntEnum):
+    """How many of the shapes a run meets: the profile dev a few of each kind, ci many, nightly all."""
+
+    FEW = 0
+    MANY = 1
+    ALL = 2
+
+
+FEW, MANY, ALL = Level
 
 
 class Shape(NamedTuple):
@@ -122,7 +131,7 @@ def blocks(entry: TransformerEntry, level: Level) -> list[int]:
 
 def request_counts(level: Level) -> list[int]:
     """Return how many requests share passes."""
-    return {FEW: [7], MANY: [2, 7, MOST_REQUESTS], ALL: list(range(2, MOST_REQUESTS + 1))}[level]
+    return {FEW: [7], MANY: [2, 7], ALL: list(range(2, MOST_REQUESTS + 1))}[level]
 
 
 def shared_lengths(most_shared: float) -> list[int]:
@@ -153,16 +162,16 @@ def pass_shape(graph: str, batch: int, fed: int) -> Shape:
     return Shape(graph, "passes", f"{batch} x {fed}")
 
 
-def _of_transformer(manifest: Manifest, entry: TransformerEntry, most_shared: float) -> list[Shape]:
+def _of_transformer(manifest: Manifest, entry: TransformerEntry, most_shared: float, level: Level) -> list[Shape]:
     graph, spare = entry.graph, entry.slots - entry.prefix_length - cells_of(entry)
     found = [Shape(graph, "prefills", f"{batch} x {entry.prefix_length}") for batch in (1, 2)]
-    found += [pass_shape(graph, batch, fed) for fed in pass_lengths(manifest, entry, ALL) for batch in (1, 2)]
-    for end in blocks(entry, ALL):
+    found += [pass_shape(graph, batch, fed) for fed in pass_lengths(manifest, entry, level) for batch in (1, 2)]
+    for end in blocks(entry, level):
         found += [Shape(graph, "cache filled to", f"{end + by}") for by in (-1, 0, 1)]
     found.append(Shape(graph, "compaction", "of a full cache"))
     if spare > 2 * BLOCK:
         found.append(Shape(graph, "compaction", f"by more than {2 * BLOCK} slots"))
-    for requests in request_counts(ALL):
+    for requests in request_counts(level):
         found += [shared_shape(graph, requests, fed) for fed in shared_lengths(most_shared)]
     return [*found, *(Shape(entry.condition_graph, "conditions", f"{batch}") for batch in (1, 2))]
 
@@ -177,25 +186,35 @@ def row_shape(graph: str, batch: int, rows: int) -> Shape:
     return Shape(graph, "rows", f"{batch} x {rows}")
 
 
-def due_shapes(manifest: Manifest, most_shared: float = MOST_SHARED_TOKENS) -> list[Shape]:
-    """Return every shape that a bundle's loop may ask for.
+def due_shapes(manifest: Manifest, most_shared: float = MOST_SHARED_TOKENS, level: Level = ALL) -> list[Shape]:
+    """Return every shape that a bundle's loop may ask for, or of those what a level is for.
 
     Args:
         manifest: The bundle's.
         most_shared: Tokens of the longest pass that requests share; 0 where the backend shares none.
+        level: How many.
     """
     found: list[Shape] = []
     for entry in manifest.models:
-        found += _of_transformer(manifest, entry, most_shared)
+        found += _of_transformer(manifest, entry, most_shared, level)
     for graph in ("sampler", "acceptance"):
-        found += [row_shape(graph, batch, rows) for rows in row_counts(manifest, graph, ALL) for batch in (1, 2)]
-    found += [Shape("acceptance", "neighbours", f"{count}") for count in neighbour_counts(manifest, ALL)]
+        found += [row_shape(graph, batch, rows) for rows in row_counts(manifest, graph, level) for batch in (1, 2)]
+    found += [Shape("acceptance", "neighbours", f"{count}") for count in neighbour_counts(manifest, level)]
     for graph in manifest.graphs:
         if graph.startswith(("up_sampler", "down_sampler")):
             for number, draft_number in pairs_of(manifest, graph):
                 low, ratio = manifest.models[draft_number], manifest.scale_ratio(number, draft_number)
                 factor = 1 if graph.startswith("up") else ratio
-                rows = scaled_rows(manifest, number, draft_number, ALL)
+                rows = scaled_rows(manifest, number, draft_number, level)
                 found += [grid_shape(graph, factor * count, factor * low.grid_width) for count in rows]
     found.append(grid_shape("decoder", manifest.target.grid_height, manifest.target.grid_width))
     return list(dict.fromkeys(found))
+
+
+def by_kind(due: Iterable[Shape], met: Iterable[Shape]) -> dict[str, dict[str, dict[str, list[str]]]]:
+    """Return what was met and what never, by graph and kind, for a report."""
+    done, found = set(met), dict[str, dict[str, dict[str, list[str]]]]()
+    for shape in due:
+        told = found.setdefault(shape.graph, {}).setdefault(shape.kind, {"met": [], "never": []})
+        told["met" if shape in done else "never"].append(shape.value)
+    return found
