@@ -7,8 +7,8 @@ from typing import Any
 from unittest.mock import patch
 
 import engines
-from conformance.engines.cases import PROMPTS, SEED, SMALL_SETTINGS
-from conformance.engines.engine_case import EngineCase, run
+from conformance.engines.cases import JUDGED_SETTINGS, PROMPTS, SEED
+from conformance.engines.engine_case import EngineCase, capabilities_for, run
 from conformance.engines.laws import LAWS, EngineLaw
 from conformance.subject import Subject
 from engines.backends.base import Backend
@@ -89,8 +89,8 @@ def cases_of(subject: Subject, law: EngineLaw) -> list[EngineCase]:
     """Return the decodes in which mutants are looked for; their seeds have bits in both halves."""
     return [
         EngineCase(subject, PROMPTS[index % len(PROMPTS)], item, SEED + (index << 32))
-        for index, item in enumerate(SMALL_SETTINGS)
-        if item.mode in law.modes
+        for index, item in enumerate(JUDGED_SETTINGS)
+        if item.mode in law.modes and capabilities_for(item) <= subject.capabilities
     ]
 
 
