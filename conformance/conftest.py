@@ -15,7 +15,14 @@ from conformance.options import Options, add_options, read_options
 from conformance.rules import branches
 from conformance.rules_of_tests import rules_of_test
 from conformance.subject import Subject
-from conformance.targets import open_target, preset_target, shaped_targets, small_targets, traced_targets
+from conformance.targets import (
+    oblong_targets,
+    open_target,
+    preset_target,
+    shaped_targets,
+    small_targets,
+    traced_targets,
+)
 
 LAWS = ("cycle_laws", "decode_laws", "exact_decode_laws", "function_laws", "replay", "resampling_laws")
 pytest.register_assert_rewrite(*(f"conformance.rules.{name}" for name in LAWS), "conformance.engines.engine_laws")
@@ -34,7 +41,12 @@ settings.load_profile("ci" if os.environ.get("CI") else "dev")
 torch.set_num_threads(1)
 
 # What a test may be given: one of the bundles under test.
-TARGETS = ("small_target", "shaped_target", "traced_target")
+TARGETS = {
+    "small_target": small_targets,
+    "shaped_target": shaped_targets,
+    "oblong_target": oblong_targets,
+    "traced_target": traced_targets,
+}
 THOROUGH = "thorough: left out by the profile dev"
 OPTIONS = pytest.StashKey[Options]()
 
@@ -71,8 +83,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give engine tests the bundles under test."""
     options = metafunc.config.stash[OPTIONS]
-    kinds = {"small_target": small_targets, "shaped_target": shaped_targets, "traced_target": traced_targets}
-    for name, targets in ((name, of(options)) for name, of in kinds.items()):
+    for name, targets in ((name, of(options)) for name, of in TARGETS.items()):
         if name in metafunc.fixturenames:
             metafunc.parametrize(name, targets, ids=lambda target: target.label, scope="session")
 
@@ -117,6 +128,6 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
         fixtures: dict[str, Any] = getattr(item, "funcargs", {})
         if isinstance(fixtures.get("case"), Case):
             item.user_properties.append((report.EXERCISED, sorted(fixtures["case"].needs)))
-        for name in ("small_subject", "shaped_subject", "subject"):
+        for name in ("small_subject", "shaped_subject", "oblong_subject", "subject"):
             if name in fixtures:
                 item.user_properties.append((report.DEVICE, fixtures[name].device))

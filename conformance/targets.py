@@ -70,6 +70,11 @@ def shaped_targets(options: Options) -> list[Target]:
     return list({target.label: target for target in found}.values())
 
 
+def oblong_targets(options: Options) -> list[Target]:
+    """Return the bundles whose decodes on grids that are no squares are held to every law."""
+    return [target for target in shaped_targets(options) if target.preset == "minimal-oblong"]
+
+
 def _precision(bundle: Path) -> str:
     """Return the precision of a bundle; that it is a whole one is the business of whoever opens it."""
     try:

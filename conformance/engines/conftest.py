@@ -48,6 +48,12 @@ def shaped_subject(shaped_target: Target) -> Subject:
 
 
 @pytest.fixture(scope="session")
+def oblong_subject(oblong_target: Target) -> Subject:
+    """Random models on grids that are no squares."""
+    return _open(oblong_target)
+
+
+@pytest.fixture(scope="session")
 def subject(traced_target: Target) -> Subject:
     """A bundle whose decodes are compared with the reference's."""
     return _open(traced_target)

@@ -195,6 +195,14 @@ class ShapeLaw(NamedTuple):
 
 SHAPE_LAWS = (
     ShapeLaw("condition", ("PREFILL",), conditions_become_prefixes, ("conditions",)),
+    ShapeLaw(
+        "up- and down-sampling",
+        ("SCALE-1", "SCALE-2", "CONF-2"),
+        shape_grids.grids_are_scaled,
+        ("grids",),
+        ("up_sampler", "down_sampler"),
+    ),
+    ShapeLaw("image", ("CONF-2",), shape_grids.grids_are_decoded, ("grids",), ("decoder",)),
     ShapeLaw("logits", ("CONF-1", "KV-1", "GRID-2"), long_passes_are_right, ("passes", "prefills")),
     ShapeLaw("KV state", ("CONF-1", "KV-1", "KV-2"), caches_grow, ("cache filled to", "compaction")),
     ShapeLaw("shared passes", ("CONF-5", "KV-1", "RNG-1"), shape_sharing.shared_passes_are_right, ("shared passes",)),
@@ -206,12 +214,4 @@ SHAPE_LAWS = (
         ("rows", "neighbours"),
         ("acceptance",),
     ),
-    ShapeLaw(
-        "up- and down-sampling",
-        ("SCALE-1", "SCALE-2", "CONF-2"),
-        shape_grids.grids_are_scaled,
-        ("grids",),
-        ("up_sampler", "down_sampler"),
-    ),
-    ShapeLaw("image", ("CONF-2",), shape_grids.grids_are_decoded, ("grids",), ("decoder",)),
 )

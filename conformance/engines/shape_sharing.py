@@ -14,7 +14,15 @@ from conformance.engines.conditions import condition_of, engine_condition
 from conformance.engines.shape_rows import hold_samples, rows_of
 from conformance.engines.shape_tokens import Tokens
 from conformance.engines.shape_walk import Logits, Oracle, guided_batches, within
-from conformance.engines.shapes import Level, Note, cells_of, request_counts, shared_lengths, shared_shape
+from conformance.engines.shapes import (
+    MOST_REQUESTS,
+    Level,
+    Note,
+    cells_of,
+    request_counts,
+    shared_lengths,
+    shared_shape,
+)
 from conformance.subject import Subject
 from engines.backends.base import PoolingBackend
 from engines.noise import NoiseSource, sample_stream
@@ -23,6 +31,8 @@ from engines.transformer import TransformerSession
 from reference.noise import gumbel_noise
 
 MOST_SECONDS = 120.0
+# Cells that every request has fed at least before it shares.
+FILLED = 6
 
 
 def most_shared_tokens(subject: Subject) -> float:
@@ -52,11 +62,16 @@ class _Request:
         session = TransformerSession(backend, self.entry, given.prefixes(null, scale), given.places())
         oracle = Oracle(model, self.condition.prefixes(model, scale), self.condition.places())
         within(session.prefill().logits(), oracle.prefill(), self.tolerance, f"request {self.place}, the prefill")
-        cells, done = cells_of(self.entry), 0
-        for number, fed in enumerate([min(cells, 5 + 3 * self.place), *passes]):
+        cells, what = cells_of(self.entry), f"request {self.place} at batch {self.batch}"
+        # How many, and which of them are written again, is each request's own: no two caches look the same.
+        done = min(cells, FILLED + 3 * (5 * self.place % MOST_REQUESTS))
+        self._pass(session, oracle, np.arange(done), f"{what}, its first pass of {done}")
+        again = np.arange(self.place % 3, done, 2 + self.place % 3)
+        self._pass(session, oracle, again, f"{what}, its second pass of {len(again)}")
+        for number, fed in enumerate(passes, start=3):
             # In raster order, and at the end of the grid once more from its beginning.
             chosen = np.unique(np.arange(done, done + fed) % cells)
-            self._pass(session, oracle, chosen, f"request {self.place} at batch {self.batch}, pass {number} of {fed}")
+            self._pass(session, oracle, chosen, f"{what}, pass {number} of {fed}")
             done = (done + fed) % cells
 
     def _pass(self, session: TransformerSession, oracle: Oracle, cells: NDArray[np.int64], what: str) -> None:
@@ -123,7 +138,7 @@ def shared_passes_are_right(subject: Subject, level: Level, note: Note) -> None:
             # Of the same length for all, then shorter ones beside: their ends are padded.
             plans = [[*lengths, *(max(1, fed - place % fed) for fed in lengths)] for place in range(requests)]
             run_together(shared, [partial(one.run, shared, plan) for one, plan in zip(asked, plans, strict=True)])
-            alone = requests * (2 + 2 * len(lengths))
+            alone = requests * (3 + 2 * len(lengths))
             assert shared.passes < alone or last == 1, f"{requests} requests made {alone} passes, and shared none"
             for fed in lengths:
                 note(shared_shape(entry.graph, requests, fed))

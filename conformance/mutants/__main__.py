@@ -7,14 +7,16 @@ from pathlib import Path
 import torch
 from rich.progress import track
 
-from conformance.mutants.catalogue import MUTANTS
+from conformance.mutants.catalogue import MUTANTS, SIZED_MUTANTS
 from conformance.mutants.mutant import Kill, Mutant, kills, laws_of
+from conformance.mutants.sized import SizedMutant, sized_kills
 from conformance.subject import SubjectError
 from conformance.targets import open_target, preset_target
 
 HEAD = """# Mutants
 
-Engines with one plausible defect each, run on the minimal preset. The suite must find each by the rule that claims it.
+Engines with one plausible defect each. The suite must find each by the rule that claims it, on the minimal preset, or
+where large, oblong, unguided or shared passes alone show it, on `minimal-large` or `minimal-oblong`.
 Written by `python -m conformance.mutants --out docs/mutants.md` from `conformance/mutants/`: for each mutant the laws
 of its rule that find it, and what the first of them says.
 
@@ -39,6 +41,17 @@ def row(mutant: Mutant, found: list[Kill]) -> str:
     return f"| {mutant.name} | {mutant.rule} | {laws} | {said} |\n"
 
 
+def killed(mutant: Mutant) -> list[Kill]:
+    """Return what finds a mutant on its own preset.
+
+    Raises:
+        SubjectError: the preset cannot be built or opened.
+    """
+    if isinstance(mutant, SizedMutant):
+        return sized_kills(mutant, open_target(preset_target(mutant.preset, "fp32")))
+    return kills(mutant, open_target(preset_target("minimal", "fp32")), laws_of(mutant.rule))
+
+
 def main() -> int:
     """Write the table; 1 where a mutant lives."""
     parser = argparse.ArgumentParser(prog="python -m conformance.mutants", description=__doc__)
@@ -46,13 +59,12 @@ def main() -> int:
     out: Path = parser.parse_args().out
     torch.set_num_threads(1)
     try:
-        subject = open_target(preset_target("minimal", "fp32"))
+        found = [(mutant, killed(mutant)) for mutant in track((*MUTANTS, *SIZED_MUTANTS), "mutants")]
     except SubjectError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    found = [(mutant, kills(mutant, subject, laws_of(mutant.rule))) for mutant in track(MUTANTS, "mutants")]
-    living = [mutant.name for mutant, killed in found if not killed]
-    text = HEAD + "".join(row(mutant, killed) for mutant, killed in found)
+    living = [mutant.name for mutant, by in found if not by]
+    text = HEAD + "".join(row(mutant, by) for mutant, by in found)
     text += f"\n{len(found) - len(living)} of {len(found)} are found.\n"
     try:
         out.write_text(text, encoding="utf-8")

@@ -10,6 +10,7 @@ import engines
 from conformance.engines.cases import JUDGED_SETTINGS, PROMPTS, SEED
 from conformance.engines.engine_case import EngineCase, capabilities_for, run
 from conformance.engines.laws import LAWS, EngineLaw
+from conformance.engines.shape_laws import ShapeLaw
 from conformance.subject import Subject
 from engines.backends.base import Backend
 
@@ -76,12 +77,12 @@ class Kill:
 
     Attributes:
         law: Which law found it.
-        case: In which decode.
+        case: In which decode; None where single graphs were looked at.
         message: What the law said.
     """
 
-    law: EngineLaw
-    case: EngineCase
+    law: EngineLaw | ShapeLaw
+    case: EngineCase | None
     message: str
 
 
