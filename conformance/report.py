@@ -101,7 +101,7 @@ class Report:
         rules, subject = properties.get(RULES), properties.get(SUBJECT)
         if not rules:
             return
-        if report.passed and subject in self.targets:
+        if report.outcome == "passed" and subject in self.targets:
             self.shapes.add(subject, properties.get(SHAPES, ()), properties.get(SHARING))
         known = hasattr(report, "wasxfail")
         self.engine_tests += subject in self.targets

@@ -17,7 +17,7 @@ from conformance.engines.shapes import (
     Level,
     Note,
     Shape,
-    longest_pass,
+    most_rows,
     neighbour_counts,
     row_counts,
     row_shape,
@@ -83,7 +83,7 @@ class _Scored:
         prefixes = given.prefixes(pipeline.bundle.null_conditions[0], float(batch))
         self.session = TransformerSession(pipeline.backend, entry, prefixes, given.places())
         self.session.prefill()
-        self.count, self.random = longest_pass(entry), np.random.default_rng(batch)
+        self.count, self.random = most_rows(entry), np.random.default_rng(batch)
         tokens = self.random.integers(0, entry.vocabulary, self.count)
         self.scores: Scores = self.session.feed(np.arange(self.count), tokens)
         self.logits = self.scores.logits().copy()

@@ -102,6 +102,11 @@ def longest_pass(entry: TransformerEntry) -> int:
     return max(1, min(cells_of(entry), MOST_BYTES // (8 * entry.vocabulary)))
 
 
+def most_rows(entry: TransformerEntry) -> int:
+    """Return the most rows that are sampled or judged at once: a whole grid, or as many as leave room for bounds."""
+    return max(1, min(cells_of(entry), MOST_BYTES // (64 * entry.vocabulary)))
+
+
 def pass_lengths(manifest: Manifest, entry: TransformerEntry, level: Level) -> list[int]:
     """Return how many tokens the passes of a model feed."""
     return lengths(longest_pass(entry), level, profile_edges(manifest.graphs[entry.graph], "fed"))
@@ -109,7 +114,7 @@ def pass_lengths(manifest: Manifest, entry: TransformerEntry, level: Level) -> l
 
 def row_counts(manifest: Manifest, graph: str, level: Level) -> list[int]:
     """Return of how many rows the sampler or the acceptance is asked at once."""
-    return lengths(longest_pass(manifest.target), level, profile_edges(manifest.graphs[graph], "rows"))
+    return lengths(most_rows(manifest.target), level, profile_edges(manifest.graphs[graph], "rows"))
 
 
 def neighbour_counts(manifest: Manifest, level: Level) -> list[int]:
