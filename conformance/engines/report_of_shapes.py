@@ -47,13 +47,13 @@ def _counts(of_subject: OfSubject) -> tuple[int, int]:
 
 
 def summaries(shapes: Mapping[str, OfSubject]) -> list[str]:
-    """Return a line for each subject: how many shapes were met."""
-    lines = []
-    for name, of_subject in shapes.items():
-        met, total = _counts(of_subject)
-        if total:
-            lines.append(f"{name}: {met} of {total} shapes held against the reference" + ("" if met else ": none"))
-    return lines
+    """Return a line for each subject of which shapes were met: how many; and one for all others."""
+    counts = {name: _counts(of_subject) for name, of_subject in shapes.items()}
+    lines = [
+        f"{name}: {met} of {total} shapes held against the reference" for name, (met, total) in counts.items() if met
+    ]
+    none = [name for name, (met, total) in counts.items() if total and not met]
+    return [*lines, f"no shape held against the reference: {', '.join(none)}"] if none else lines
 
 
 def shapes_page(shapes: Mapping[str, OfSubject]) -> list[str]:

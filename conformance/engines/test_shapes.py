@@ -15,8 +15,6 @@ from engines.backends.base import CAPABILITIES
 def test_shapes(law: ShapeLaw, shaped_target: Target, shaped_subject: Subject, request: pytest.FixtureRequest) -> None:
     """In every shape that the run's profile is for, a graph gives the reference's answer, and each shape is met."""
     level, most_shared = level_of_profile(), most_shared_tokens(shaped_subject)
-    if level == FEW and shaped_target.preset == "demo":
-        pytest.skip("left out by the profile dev: the demo's shapes")
     if level == MANY and (shaped_target.preset, shaped_target.precision) == ("demo", "fp16"):
         level = FEW
     if "shared passes" in law.meets and not most_shared:

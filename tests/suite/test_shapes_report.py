@@ -67,9 +67,10 @@ def test_report(bundle: Path) -> None:
     assert "1 x 33" in told["target"]["passes"]["never"]
     assert not [value for value in told["target"]["shared passes"]["never"] if value.endswith("x 5")]
     assert shapes.of("ours", bundle / "nowhere") == {}
-    content = {"ours": told, "nobody's": {}}
-    (line,) = summaries(content)
-    assert line.startswith("ours: 2 of ")
+    content = {"ours": told, "nobody's": {}, "theirs": ShapesMet().of("theirs", bundle)}
+    ours, others = summaries(content)
+    assert ours.startswith("ours: 2 of ")
+    assert others == "no shape held against the reference: theirs"
     page = "\n".join(shapes_page(content))
     assert "| decoder | grids | 1 of 1 |  |" in page
     assert "| target | passes | 1 of " in page
