@@ -20,7 +20,12 @@ from reference.transformer import Transformer
 from reference.weights import weights_sha256
 
 # Models whose weights a bundle may have without further telling.
-KNOWN_MODELS: Mapping[str, Callable[[], Models]] = {"minimal": minimal.load, "demo": cache(demo.load)}
+KNOWN_MODELS: Mapping[str, Callable[[], Models]] = {
+    "minimal": minimal.load,
+    "minimal-oblong": minimal.load_oblong,
+    "minimal-large": minimal.load_large,
+    "demo": cache(demo.load),
+}
 
 
 class SubjectError(ValueError):

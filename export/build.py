@@ -53,6 +53,8 @@ class Preset(NamedTuple):
 PRESETS = {
     "demo": Preset(demo.load, RECOMMENDED),
     "minimal": Preset(minimal.load, minimal.SETTINGS),
+    "minimal-oblong": Preset(minimal.load_oblong, minimal.SIBLING_SETTINGS),
+    "minimal-large": Preset(minimal.load_large, minimal.SIBLING_SETTINGS),
 }
 
 

@@ -13,9 +13,12 @@ from conformance.mutants import (
     outputs,
     precision,
     schedule,
+    shapes,
+    shared,
     uniforms,
 )
 from conformance.mutants.mutant import Mutant
+from conformance.mutants.sized import SizedMutant
 
 MUTANTS: tuple[Mutant, ...] = (
     *distribution.MUTANTS,
@@ -32,3 +35,6 @@ MUTANTS: tuple[Mutant, ...] = (
     *memories.MUTANTS,
     *outputs.MUTANTS,
 )
+
+# Those that are right on the minimal preset.
+SIZED_MUTANTS: tuple[SizedMutant, ...] = (*shapes.MUTANTS, *shared.MUTANTS)

@@ -7,11 +7,12 @@ from typing import Any
 from unittest.mock import patch
 
 import engines
-from conformance.engines.cases import PROMPTS, SEED, SMALL_SETTINGS
-from conformance.engines.engine_case import EngineCase, run
+from conformance.engines.cases import JUDGED_SETTINGS, PROMPTS, SEED
+from conformance.engines.engine_case import EngineCase, capabilities_for, run
 from conformance.engines.laws import LAWS, EngineLaw
 from conformance.engines.probes.catalogue import PROBES
 from conformance.engines.probes.probe import Probe
+from conformance.engines.shape_laws import ShapeLaw
 from conformance.subject import Subject
 from engines.backends.base import Backend
 
@@ -82,11 +83,11 @@ class Kill:
 
     Attributes:
         law: Which law found it.
-        case: In which decode; None where the law is a probe.
+        case: In which decode; None where the law is a probe, or looks at single graphs.
         message: What the law said.
     """
 
-    law: EngineLaw | Probe
+    law: EngineLaw | ShapeLaw | Probe
     case: EngineCase | None
     message: str
 
@@ -95,8 +96,8 @@ def cases_of(subject: Subject, law: EngineLaw) -> list[EngineCase]:
     """Return the decodes in which mutants are looked for; their seeds have bits in both halves."""
     return [
         EngineCase(subject, PROMPTS[index % len(PROMPTS)], item, SEED + (index << 32))
-        for index, item in enumerate(SMALL_SETTINGS)
-        if item.mode in law.modes
+        for index, item in enumerate(JUDGED_SETTINGS)
+        if item.mode in law.modes and capabilities_for(item) <= subject.capabilities
     ]
 
 

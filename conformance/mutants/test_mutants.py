@@ -9,7 +9,7 @@ from conformance.engines.laws import LAWS, EngineLaw
 from conformance.engines.probes.catalogue import PROBES
 from conformance.engines.probes.probe import Probe
 from conformance.mutants.arithmetic import Arithmetic, ArithmeticBackend
-from conformance.mutants.catalogue import MUTANTS
+from conformance.mutants.catalogue import MUTANTS, SIZED_MUTANTS
 from conformance.mutants.mutant import Mutant, find, is_killed, laws_of, on_backend
 from conformance.mutants.scores import OwnScores, ScoresBackend
 from conformance.rules_of_tests import ALL_RULES
@@ -44,7 +44,7 @@ def test_mutant_is_killed(mutant: Mutant, minimal_subject: Subject) -> None:
 
 def test_catalogue() -> None:
     """There are mutants for every stage, under names of their own, and a law for each of their rules."""
-    names = [mutant.name for mutant in MUTANTS]
+    names = [mutant.name for mutant in (*MUTANTS, *SIZED_MUTANTS)]
     assert len(set(names)) == len(names) >= 40
     assert all(mutant.rule in ALL_RULES and laws_of(mutant.rule) for mutant in MUTANTS)
     claimed = {mutant.rule for mutant in MUTANTS}
@@ -56,7 +56,8 @@ def test_catalogue() -> None:
 def test_page_is_of_this_catalogue() -> None:
     """docs/mutants.md tells of these mutants, and that each was found."""
     rows = re.findall(r"^\| ([^|]+) \| ([A-Z0-9-]+) \| ([^|]+) \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
-    assert [(name, rule) for name, rule, _ in rows] == [(mutant.name, mutant.rule) for mutant in MUTANTS]
+    listed = [(mutant.name, mutant.rule) for mutant in (*MUTANTS, *SIZED_MUTANTS)]
+    assert [(name, rule) for name, rule, _ in rows] == listed
     assert not [name for name, _, found in rows if "`" not in found]
     told = " ".join(found for _, _, found in rows)
     assert [law.law.__name__ for law in PROBES if f"`{law.law.__name__}`" not in told] == []
