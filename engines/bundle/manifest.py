@@ -19,6 +19,8 @@ Family = Literal["demo", "llamagen", "tar"]
 ConditionKind = Literal["fields", "class", "caption", "features"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Positive = Annotated[int, Field(ge=1)]
+# JSON as Python writes it has NaN and Infinity; no bound holds against them.
+Measured = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class BundleError(ValueError):
@@ -69,7 +71,7 @@ class PlanEntry(_Entry):
 
     backend: Literal["trt-rtx", "trt"]
     file: FileEntry
-    build_seconds: float
+    build_seconds: Measured
     version: str
     profiles: tuple[dict[str, tuple[int, int, int]], ...] = ()  # none: one, the graph's own ranges
 
@@ -82,11 +84,15 @@ class GraphEntry(_Entry):
     inputs: tuple[TensorEntry, ...]
     outputs: tuple[TensorEntry, ...]
     dynamic: dict[str, tuple[int, int, int]]  # smallest, usual, largest
-    build_seconds: float
+    build_seconds: Measured
     peak_bytes: Annotated[int, Field(ge=0)] = 0  # of memory while it was exported, compared and compiled; 0: unknown
-    measured_error: float
-    tolerance: float
+    measured_error: Measured
+    tolerance: Measured
     error_of: str  # what was measured, in words
+    # How large its numbers became on real inputs, in the precision's own arithmetic, and the largest that it has; None
+    # where all is float32 in every bundle, and in bundles that were built before.
+    largest_activation: Measured | None = None
+    activation_limit: Measured | None = None
 
     @property
     def cache_inputs(self) -> tuple[TensorEntry, ...]:
