@@ -39,6 +39,10 @@ from reference.tokenizer import ImageTokenizer
 # Of a large codebook the tokenizers are large too, and the shares that are allowed five times as large.
 COMPARED_CELLS, COMPARED_CELLS_OF_LARGE = 512, 192
 SEED = 20260112
+# Rivals of a cell's code that may win by rounding; the next ones are too far.
+RIVALS = 4
+# Of a product of unit vectors in float32, in another order than the reference's.
+FLOAT32_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,6 @@ class CodeComparison:
         reference = self.scaler.by(evidence.models)
         module = cast(UpSamplerGraph | DownSamplerGraph, specification.module).by
         self.codes, large = _codes(reference), evidence.models.tokenizer.config.codes > SMALL_CODEBOOK
-        self.rate = OTHER_CODE_RATE[precision] * (LARGE_CODEBOOK_FACTOR if large else 1)
         self.cases = []
         dtype = TORCH_DTYPES[precision]
         for tokens in self._grids(evidence, COMPARED_CELLS_OF_LARGE if large else COMPARED_CELLS):
@@ -135,6 +138,8 @@ class CodeComparison:
         self.usual_off = float(every.square().mean().sqrt())
         # Codes that the bundle rounds are compared with features of length 1.
         self.code_rounding = float((_codes(module) - self.codes).norm(dim=-1).max())
+        most = OTHER_CODE_RATE[precision] * (LARGE_CODEBOOK_FACTOR if large else 1)
+        self.rate = min(max(self._expected_share(), OTHER_CODE_RATE["fp32"]), most)
 
     def _grids(self, evidence: Evidence, most: int) -> Iterator[Tensor]:
         """Yield tokens of the evidence, then random ones, until enough cells come out."""
@@ -154,6 +159,23 @@ class CodeComparison:
             made = torch.randint(models.tokenizer.config.codes, shape, generator=generator)
             yield made
             cells += self._outputs(made)
+
+    def _expected_share(self) -> float:
+        """Return in what share of the cells rounding is expected to choose another code.
+
+        A rival wins where the error along the line between both codes exceeds its distance: normal, with one and a half
+        times the deviation of an error that is alike in all directions. Every cell near a tie counts in part, so that
+        few cells tell as much.
+        """
+        shares = []
+        for case in self.cases:
+            best, nearest = (case.features @ self.codes.t()).topk(RIVALS + 1, dim=-1)
+            apart = (self.codes[nearest[:, :1]] - self.codes[nearest[:, 1:]]).norm(dim=-1)
+            off = 1.5 * case.off.clamp(min=self.usual_off)[:, None] / self.codes.shape[1] ** 0.5
+            spread = off * apart + self.code_rounding / 2 + FLOAT32_ROUNDING
+            rivals = torch.special.ndtr((best[:, 1:] - best[:, :1]) / spread).sum(dim=-1)
+            shares.append(rivals.clamp(max=1.0))
+        return float(torch.cat(shares).mean())
 
     def _outputs(self, tokens: Tensor) -> int:
         area = self.scaler.ratio**2

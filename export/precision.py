@@ -25,8 +25,8 @@ CODE_TOLERANCE: dict[Precision, float] = {"fp32": 0.001, "fp16": 0.005, "bf16": 
 # Published models are ten times as deep as the demo's, and their logits, features and pixels farther off by as much.
 # Measured with random weights of full size, fp16: docs/checkpoints.md.
 PUBLISHED_FACTOR = 5
-# Share of other codes, near-ties, in a correct graph of 1,024 codes, at most; of VQ-16's 16,384, which lie closer
-# together, five times as many. Measured for fp32: none of 20,000.
+# Share of other codes, near-ties, in a correct graph of 1,024 codes, at most, whatever its features' errors explain; of
+# VQ-16's 16,384, which lie closer together, five times as many. In fp32 also the least.
 OTHER_CODE_RATE: dict[Precision, float] = {"fp32": 5e-5, "fp16": 0.02, "bf16": 0.08}
 SMALL_CODEBOOK, LARGE_CODEBOOK_FACTOR = 1024, 5
 # Share of rows in which a correct graph keeps other codes at the edge of top-p, at most, with as many codes; and how
