@@ -1,6 +1,7 @@
 """Graphs in the arithmetic of their precision: activations and weights that it cannot hold, and how near others are."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from rich.console import Console
 import engines
 from engines.bundle.manifest import GraphEntry
 from export.arithmetic import ActivationError, Activations, watched
-from export.bundle_from_models import build_bundle, cast_copy
+from export.bundle_from_models import _Builder, build_bundle, cast_copy
 from export.compare import Comparison
 from export.comparison import ToleranceError
 from export.evidence import Evidence, gather_evidence
@@ -160,3 +161,18 @@ def test_a_manifest_holds_finite_errors(field: str, number: float) -> None:
     """Python's JSON has NaN, and no bound holds against it."""
     with pytest.raises(ValidationError, match=field):
         GraphEntry.model_validate_json(json.dumps(GRAPH | {field: number}))
+
+
+@pytest.mark.parametrize(("factor", "warned"), [(6e3, True), (300.0, False)])
+def test_near_the_limit_is_told(factor: float, warned: bool, tmp_path: Path) -> None:
+    """Within a factor of 4 of it one line warns: other prompts may go beyond."""
+    models = loud(factor)
+    item, evidence = target(models, "fp16"), evidence_of(models)
+    builder = _Builder(tmp_path, "fp16", (), evidence, "demo")
+    errors = builder._own_errors(Comparison(item, evidence, "fp16"))
+    assert len(errors) == 1
+    assert len(builder.warnings) == warned
+    if warned:
+        start = r"graph target: its largest number on real inputs, "
+        line = start + r"\d+ in layers\.1\.feed_forward\.w2 \(linear\), is near 65504"
+        assert re.match(line, builder.warnings[0])
