@@ -2,7 +2,7 @@
 
 import torch
 
-from export.compare import Evidence, gather_evidence
+from export.evidence import Evidence, gather_evidence
 from reference import demo
 from reference.demo.scenes import HELD_OUT_SPLIT, scene
 from reference.images import images_from_pixels
