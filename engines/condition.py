@@ -22,8 +22,8 @@ class Condition:
     Attributes:
         cond: The condition.
         uncond: Its null counterpart; None takes each model's own, which the bundle holds.
-        shown: Bool[P], which prefix tokens exist for both halves; None is all of them. The others (a caption's padding
-            on the left) are never fed, so that no query sees them (PREFILL).
+        shown: Bool[P], which prefix tokens exist for both halves; None is all of them. No image token sees the others
+            (a caption's padding): they are not fed, the last one excepted (PREFILL).
     """
 
     cond: NDArray[Any]
@@ -31,13 +31,13 @@ class Condition:
     shown: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
-        """Check that the last prefix token exists: the first image token is predicted from it (GRID-2).
+        """Check that the prefix is not hidden as a whole (GRID-2).
 
         Raises:
-            ValueError: it does not, or `shown` has another length than the condition.
+            ValueError: it is, or `shown` has another length than the condition.
         """
-        if self.shown is not None and (self.shown.shape != self.cond.shape[:1] or not self.shown[-1]):
-            raise ValueError(f"condition: expected {len(self.cond)} marks of prefix tokens, the last of them set")
+        if self.shown is not None and (self.shown.shape != self.cond.shape[:1] or not self.shown.any()):
+            raise ValueError(f"condition: expected {len(self.cond)} marks of prefix tokens, one of them set at least")
 
     def prefixes(self, null: NDArray[Any] | None, guidance_scale: float) -> NDArray[Any]:
         """Return [B, P, fields or width] for a model: both with guidance, the conditional one alone without.
@@ -57,8 +57,15 @@ class Condition:
         return np.stack([self.cond, uncond])
 
     def places(self) -> NDArray[np.int64]:
-        """Return the positions of the prefix tokens that exist, Int[n], ascending."""
-        return np.arange(len(self.cond)) if self.shown is None else np.flatnonzero(self.shown)
+        """Return the positions that the prefill feeds, Int[n], ascending: those that exist, and the last."""
+        if self.shown is None:
+            return np.arange(len(self.cond))
+        return np.flatnonzero(np.append(self.shown[:-1], True))
+
+    def passing(self) -> NDArray[np.int64]:
+        """Return the positions that the prefill feeds and no later pass sees, Int[n]: the last, where it is hidden."""
+        is_hidden = self.shown is not None and not self.shown[-1]
+        return np.array([len(self.cond) - 1] if is_hidden else [], dtype=np.int64)
 
 
 def check_condition(condition: Condition, entry: TransformerEntry) -> None:

@@ -45,7 +45,7 @@ class SlotTable:
 
     def compact(self, leaving: NDArray[np.int64]) -> NDArray[np.int64]:
         """Drop dead slots and those of the positions `leaving`; return the slots kept, ascending."""
-        self._kill(leaving)
+        self.forget(leaving)
         kept = np.flatnonzero(self.ranks[: self.used] != DEAD_RANK)
         positions = self.ranks[kept]
         self.ranks[:] = DEAD_RANK
@@ -64,14 +64,15 @@ class SlotTable:
         first = self._kept(positions)
         if first >= 0:
             return first
-        self._kill(positions)
+        self.forget(positions)
         start = self.used
         self.used += len(positions)
         self.ranks[start : self.used] = positions
         self.slot_of_position[positions] = np.arange(start, self.used)
         return start
 
-    def _kill(self, positions: NDArray[np.int64]) -> None:
+    def forget(self, positions: NDArray[np.int64]) -> None:
+        """Let the slots of positions die: no later pass sees them."""
         old = self.slot_of_position[positions]
         living = old >= 0
         if living.any():

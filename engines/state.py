@@ -50,8 +50,8 @@ class ModelState:
         self.pending: set[int] = set()
         self.unfed: set[int] = set()
         self.noise = NoiseSource(seed, sample_stream(number), cells, entry.vocabulary)
-        places = condition.places()
-        self.session = TransformerSession(backend, entry, condition.prefixes(null, settings.guidance_scale), places)
+        places, prefixes = condition.places(), condition.prefixes(null, settings.guidance_scale)
+        self.session = TransformerSession(backend, entry, prefixes, places, condition.passing())
         scores = self.session.prefill()
         self._record(places, np.full_like(places, -1), scores)
         # Of cell 0, which has no predecessor to feed (GRID-2).

@@ -23,6 +23,7 @@ class TransformerSession:
         entry: TransformerEntry,
         prefixes: NDArray[Any],
         places: NDArray[np.int64] | None = None,
+        passing: NDArray[np.int64] | None = None,
     ) -> None:
         """Prepare a session.
 
@@ -30,11 +31,13 @@ class TransformerSession:
             backend: Runs the graphs.
             entry: The transformer, from the bundle's manifest.
             prefixes: Int64[B, P, fields] or Float32[B, P, width], B = 2 with guidance (conditional first), else 1.
-            places: Int[n], the prefix tokens that exist, ascending; None is all of them.
+            places: Int[n], the prefix tokens that the prefill feeds, ascending; None is all of them.
+            passing: Int[n], those among them that no later pass sees; None is none of them.
         """
         self.backend, self.entry = backend, entry
         self.prefixes, self.batch = prefixes, len(prefixes)
         self.places = np.arange(entry.prefix_length) if places is None else places
+        self.passing = np.zeros(0, dtype=np.int64) if passing is None else passing
         self.score = scorer(backend)
         self.cache = backend.new_cache(entry.graph, self.batch)
         self.kind_of_scores: type | None = None
@@ -43,13 +46,15 @@ class TransformerSession:
         self.slots = SlotTable(entry.slots, positions, reuse=not getattr(backend, "pads_passes", False))
 
     def prefill(self) -> Scores:
-        """Feed the prefix tokens that exist (PREFILL)."""
+        """Feed the prefix (PREFILL)."""
         shape = (*self.prefixes.shape[:2], self.entry.dim)
         prefix = run(
             self.backend, self.entry.condition_graph, {"condition": self.prefixes}, prefix=(np.float32, shape)
         )[0]
         tokens = np.full(len(self.places), -1, dtype=np.int64)
-        return self._feed(tokens, self.places, np.ascontiguousarray(prefix[:, self.places]))
+        scores = self._feed(tokens, self.places, np.ascontiguousarray(prefix[:, self.places]))
+        self.slots.forget(self.passing)
+        return scores
 
     def feed(self, cells: NDArray[np.int64], tokens: NDArray[np.int64]) -> Scores:
         """Feed image tokens at grid cells; return the scores of what follows each."""

@@ -24,7 +24,7 @@ from export.demo_evidence import demo_evidence
 from export.own_bundle import BuildError, check_place
 from export.place import place_of
 from export.plans import PlanBackend, PlanError, is_installed
-from export.precision import PRECISIONS
+from export.precision import PRECISIONS, TORCH_DTYPES
 from export.published import (
     PUBLISHED_FAMILIES,
     Files,
@@ -157,14 +157,15 @@ def _load(arguments: argparse.Namespace, name: str) -> tuple[Models, Settings, T
     """Return the models that were asked for, and the settings that their bundle starts from.
 
     Raises:
-        WeightsError: a file cannot be used, or options contradict each other.
+        WeightsError: a file cannot be used, a number is too large for the precision, or options contradict each other.
     """
     files, ta_tok = _published_files(arguments), None
     if files is None:
         models, settings = PRESETS[name].load(), PRESETS[name].settings
     else:
-        models = load_published(files)
-        ta_tok, settings = load_ta_tok_of(files, models), published_settings(models)
+        dtype = TORCH_DTYPES[arguments.precision]
+        models = load_published(files, dtype)
+        ta_tok, settings = load_ta_tok_of(files, models, dtype), published_settings(models)
     return demo.with_latent_samplers(models, arguments.up_sampler, arguments.down_sampler), settings, ta_tok
 
 

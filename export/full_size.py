@@ -97,7 +97,8 @@ def main() -> int:
         _save({"model": random_tensors(shapes_of(lambda: VQTokenizer(VQ_16)), SEED)}, out / "vq_ds16_t2i.pt")
         if arguments.family == "tar":
             shapes = shapes_of(lambda: TATokDecoder(TATokConfig(), PREFIXES["tar"]))
-            _save({"model": {"args": {}, "sd": random_tensors(shapes, SEED)}}, out / "ta_tok.pth")
+            told = {"bottleneck": {"args": {"regularizer": {"args": {"l2_normalized": True}}}}}
+            _save({"model": {"args": told, "sd": random_tensors(shapes, SEED)}}, out / "ta_tok.pth")
     except OSError as error:
         print(f"error: {error.filename or out}: cannot write it: {error.strerror or error}", file=sys.stderr)
         return 2

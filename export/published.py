@@ -21,7 +21,7 @@ from reference.random_weights import random_condition
 from reference.settings import Settings
 from reference.trace import Pass
 from reference.transformer import Transformer
-from reference.weights import WeightsError, check_finite
+from reference.weights import WeightsError
 
 PublishedFamily = Literal["llamagen", "tar"]
 PUBLISHED_FAMILIES: tuple[PublishedFamily, ...] = ("llamagen", "tar")
@@ -89,27 +89,29 @@ def _pixels(files: Files, number: int, path: Path) -> int:
     return int(found[1])
 
 
-def load_published(files: Files) -> Models:
-    """Load target, drafters and tokenizer in float32; transformers' numbers are checked when passes are made.
+def load_published(files: Files, dtype: torch.dtype = torch.float32) -> Models:
+    """Load target, drafters and tokenizer in float32.
+
+    Args:
+        files: The checkpoints.
+        dtype: The precision of the bundle, which their numbers must fit.
 
     Raises:
         WeightsError: a file cannot be used, or the models do not fit each other.
     """
     if len(files.drafters) > MAX_DRAFTERS:
         raise WeightsError(f"drafter: expected at most {MAX_DRAFTERS} files, got {len(files.drafters)}")
-    tokenizer = load_vq(files.vq)
+    tokenizer = load_vq(files.vq, dtype)
     factor, paths = tokenizer.config.factor, (files.target, *files.drafters)
     loaded: list[Transformer] = []
     for number, path in enumerate(paths):
-        if not path.is_file():
-            raise WeightsError(f"{path}: expected a checkpoint, found none; give the path of one")
         if files.family == "tar":
-            model = load_ar_dtok(path, files.heads, files.semantic_ids, read_numbers=False)
+            model = load_ar_dtok(path, files.heads, files.semantic_ids, dtype)
         else:
             pixels = _pixels(files, number, path)
             if pixels < factor or pixels % factor:
                 raise WeightsError(f"{path}: expected a resolution that is a multiple of {factor}, got {pixels}")
-            model = load_llamagen(path, pixels // factor, files.heads, read_numbers=False)
+            model = load_llamagen(path, pixels // factor, files.heads, dtype)
         if model.config.vocabulary != tokenizer.config.codes:
             raise WeightsError(
                 f"{path}: expected a vocabulary of the tokenizer's {tokenizer.config.codes} codes, got "
@@ -134,8 +136,8 @@ def load_published(files: Files) -> Models:
         raise WeightsError(f"{files.target} and its drafters: {error}") from None
 
 
-def load_ta_tok_of(files: Files, models: Models) -> TATokDecoder | None:
-    """Load Tar's image tokenizer, where there is one.
+def load_ta_tok_of(files: Files, models: Models, dtype: torch.dtype = torch.float32) -> TATokDecoder | None:
+    """Load Tar's image tokenizer, where there is one; its numbers must fit a precision.
 
     Raises:
         WeightsError: the file cannot be used, or does not fit the models.
@@ -143,7 +145,7 @@ def load_ta_tok_of(files: Files, models: Models) -> TATokDecoder | None:
     if files.ta_tok is None:
         return None
     config = models.target.config
-    found = load_ta_tok(files.ta_tok, config.prefix_length)
+    found = load_ta_tok(files.ta_tok, config.prefix_length, dtype=dtype)
     if found.config.dim != config.condition_width:
         raise WeightsError(
             f"{files.ta_tok}: expected features {config.condition_width} wide, as of the target, got {found.config.dim}"
@@ -195,18 +197,13 @@ class RealPasses(Sequence[list[Pass]]):
     def __getitem__(self, number: slice) -> list[list[Pass]]: ...
 
     def __getitem__(self, number: int | slice) -> list[Pass] | list[list[Pass]]:
-        """Return a model's passes.
-
-        Raises:
-            WeightsError: its weights are not finite.
-        """
+        """Return a model's passes."""
         if isinstance(number, slice):
             return [self[index] for index in range(*number.indices(len(self)))]
         if not 0 <= number < len(self):
             raise IndexError(number)
         if number not in self.made:
             model = self.models.transformer(number)
-            check_finite(model.state_dict(), Path(f"model {number}"))
             generator = torch.Generator().manual_seed(SEED + number)
             with torch.inference_mode():
                 self.made[number] = passes_of(model, number, self.condition, generator)

@@ -40,6 +40,10 @@ class KVCache:
 
         return attend
 
+    def forget(self, positions: Tensor) -> None:
+        """Hide positions, Int[n], from every later pass, as if nothing had been written there (PREFILL)."""
+        self.written[positions] = False
+
 
 def feed(model: Transformer, cache: KVCache, embeddings: Tensor, positions: Tensor) -> Tensor:
     """Run one pass: feed tokens at distinct positions, return the logits that follow each.

@@ -103,8 +103,8 @@ class Condition:
     Attributes:
         cond: The condition.
         uncond: Its null counterpart; None takes each model's own.
-        shown: Bool[P], which prefix tokens exist for both halves; None is all of them. The others (a caption's padding
-            on the left) are never fed, so that no query sees them (PREFILL).
+        shown: Bool[P], which prefix tokens exist for both halves; None is all of them. No image token sees the others
+            (a caption's padding): they are not fed, the last one excepted (PREFILL).
     """
 
     cond: Tensor
@@ -112,13 +112,13 @@ class Condition:
     shown: Tensor | None = None
 
     def __post_init__(self) -> None:
-        """Check that the last prefix token exists: the first image token is predicted from it (GRID-2).
+        """Check that the prefix is not hidden as a whole (GRID-2).
 
         Raises:
-            ValueError: it does not, or `shown` has another length than the condition.
+            ValueError: it is, or `shown` has another length than the condition.
         """
-        if self.shown is not None and (self.shown.shape != self.cond.shape[:1] or not bool(self.shown[-1])):
-            raise ValueError(f"condition: expected {len(self.cond)} marks of prefix tokens, the last of them set")
+        if self.shown is not None and (self.shown.shape != self.cond.shape[:1] or not bool(self.shown.any())):
+            raise ValueError(f"condition: expected {len(self.cond)} marks of prefix tokens, one of them set at least")
 
     def prefixes(self, model: Transformer, guidance_scale: float) -> Tensor:
         """Return [B, P, fields or width] for a model: both with guidance, the conditional one alone without.
@@ -137,5 +137,14 @@ class Condition:
         return torch.stack([self.cond, uncond.to(self.cond.dtype)])
 
     def places(self) -> Tensor:
-        """Return the positions of the prefix tokens that exist, Int[n], ascending."""
-        return torch.arange(len(self.cond)) if self.shown is None else self.shown.nonzero()[:, 0]
+        """Return the positions that the prefill feeds, Int[n], ascending: those that exist, and the last."""
+        if self.shown is None:
+            return torch.arange(len(self.cond))
+        fed = self.shown.clone()
+        fed[-1] = True
+        return fed.nonzero()[:, 0]
+
+    def passing(self) -> Tensor:
+        """Return the positions that the prefill feeds and no later pass sees, Int[n]: the last, where it is hidden."""
+        is_hidden = self.shown is not None and not bool(self.shown[-1])
+        return torch.tensor([len(self.cond) - 1] if is_hidden else [], dtype=torch.long)

@@ -45,6 +45,7 @@ class ModelState:
         prefixes, places = condition.prefixes(model, settings.guidance_scale), condition.places()
         self.cache = KVCache(config, len(prefixes), model.output.weight.dtype)
         logits = feed(model, self.cache, model.prefix_embeddings(prefixes)[:, places], places)
+        self.cache.forget(condition.passing())
         self._record(places, torch.full_like(places, -1), logits)
         # Row 0 of what `query` returns for cell 0: it has no predecessor to feed (GRID-2).
         self.first_logits = logits[:, -1:]

@@ -97,15 +97,26 @@ def shapes_of(make: Callable[[], nn.Module]) -> dict[str, tuple[int, ...]]:
         return {name: tuple(value.shape) for name, value in make().state_dict().items()}
 
 
-def check_finite(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+def check_finite(tensors: Mapping[str, torch.Tensor], path: Path, dtype: torch.dtype = torch.float32) -> None:
     """Check the numbers of a file.
 
+    Args:
+        tensors: By name.
+        path: For messages.
+        dtype: The precision that they will be cast to: what is too large for it becomes infinity there.
+
     Raises:
-        WeightsError: one is not finite.
+        WeightsError: one is not finite, or too large for the precision.
     """
-    broken = sorted(name for name, value in tensors.items() if not bool(torch.isfinite(value).all()))
+    ends = {name: torch.stack(torch.aminmax(value)) for name, value in tensors.items() if value.numel()}
+    broken = sorted(name for name, value in ends.items() if not bool(torch.isfinite(value).all()))
     if broken:
         raise WeightsError(f"{path}: expected finite numbers, got NaN or infinity in {', '.join(broken[:8])}")
+    for name, value in sorted(ends.items()):
+        if not bool(torch.isfinite(value.to(dtype)).all()):
+            limit = f"up to {torch.finfo(dtype).max:g} for {str(dtype).removeprefix('torch.')}"
+            worst = float(value[value.abs().argmax()])
+            raise WeightsError(f"{path}: {name}: expected numbers {limit}, got {worst:g}; use another precision")
 
 
 def with_tensors(make: Callable[[], AnyModule], tensors: Mapping[str, torch.Tensor]) -> AnyModule:

@@ -30,7 +30,7 @@ def source(passes: Sequence[Any], number: int, cell: int) -> tuple[int, int]:
     """Return the pass and its row that the logits of a cell come from: pass `number`, or the prefill for cell 0."""
     model = passes[number].model
     prefill = next(index for index, item in enumerate(passes) if item.model == model)
-    prefix_length = len(passes[prefill].positions)
+    prefix_length = int(passes[prefill].positions[-1]) + 1  # padding is not fed, but the last place always is
     origin = number if cell > 0 else prefill
     return origin, int(np.searchsorted(array(passes[origin].positions), prefix_length + cell - 1))
 
@@ -121,7 +121,11 @@ def replay(
         entry = pipeline.bundle.manifest.models[made.model]
         if made.model not in sessions:
             sessions[made.model] = TransformerSession(
-                pipeline.backend, entry, given.prefixes(null[made.model], guidance_scale), given.places()
+                pipeline.backend,
+                entry,
+                given.prefixes(null[made.model], guidance_scale),
+                given.places(),
+                given.passing(),
             )
             logits.append(sessions[made.model].prefill().logits())
         else:

@@ -102,6 +102,13 @@ def _load_llamagen(path: Path) -> object:
     return load_llamagen(path, grid_side=2, heads=1)
 
 
+def _index(folder: Path) -> dict[str, object]:
+    """An index of the same transformer's file, which lies elsewhere."""
+    _checkpoint(folder)
+    names = load_llamagen(folder / "c.pt", grid_side=2, heads=1).state_dict()
+    return {"metadata": {"total_size": 1}, "weight_map": dict.fromkeys(names, "c.safetensors")}
+
+
 def _tasks(layout: str) -> Callable[[Path], object]:
     return partial(read_tasks, layout)
 
@@ -170,6 +177,7 @@ def make_inputs(folder: Path, bundle: Path) -> list[Input]:
         Input("arrays of answers", mutated_bytes(arrays), read_arrays, VectorsError),
         Input("a condition", mutated_bytes(condition), load_condition, ConditionError),
         Input("a published checkpoint", mutated_bytes(_checkpoint(folder)), _load_llamagen, WeightsError),
+        Input("an index of weights", json_files(_index(folder)), _load_llamagen, WeightsError),
         Input("GenEval's prompts", mutated_bytes(b'{"prompt": "a star"}\n' * 2), _tasks("geneval"), LayoutError),
         Input("COCO's captions", json_files(captions), _tasks("coco"), LayoutError),
     ]

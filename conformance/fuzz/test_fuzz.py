@@ -34,6 +34,7 @@ NAMES = (
     "arrays of answers",
     "a condition",
     "a published checkpoint",
+    "an index of weights",
     "GenEval's prompts",
     "COCO's captions",
 )

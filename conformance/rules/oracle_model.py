@@ -45,6 +45,11 @@ class DictionaryModel:
             }
         return {position: self.weights["output.weight"] @ self._norm("norm", x) for position, x in hidden.items()}
 
+    def forget(self, position: int) -> None:
+        """Drop what a position left, so that no later pass sees it."""
+        for layer in range(self.config.layers):
+            del self.key[layer, position], self.value[layer, position]
+
     def feed_prefix(self) -> dict[int, Array]:
         """Feed the whole condition in one pass."""
         return self.feed(dict.fromkeys(range(self.config.prefix_length), -1))

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from conformance.rules import decode_laws, function_laws
 from conformance.rules.branches import must_reach, reach, share_of_examples
 from conformance.rules.decode_case import FLOAT64
-from conformance.rules.oracle_model import from_scratch
+from conformance.rules.oracle_model import DictionaryModel, from_scratch
 from conformance.rules.replay import passes_of
 from conformance.strategies.decodes import AHEAD, ALL_MODES, AUTOREGRESSIVE, FILTERED, MIXED, REFRESHED, Case, cases
 from conformance.strategies.toys import CODES, PREFIX_VOCABULARY, Toy, toys
@@ -34,7 +34,7 @@ class TestKv1:
 
     A pass feeds a set of (position, token) pairs. It reads the grid as it stood before the step, writes the keys and
     values of all of them, and only then attends: a query at position q sees every position <= q that has ever been
-    written. (A prefix position under a condition mask would be visible to itself only; PREFILL does not feed one.)
+    written. (A prefix position under a condition mask is visible to itself only: see PREFILL.)
     """
 
     @must_reach(
@@ -141,7 +141,8 @@ class TestPrefill:
 
     The condition is one pass of each model. It counts in that model's number of function evaluations (NFE) and gives
     p_0. Autoregressive decoding of N tokens is therefore N passes. A prefix token that the condition hides (a caption's
-    padding on the left) is fed for neither half, so that no query ever sees it.
+    padding) is fed for neither half, so that no query ever sees it. The last one is fed all the same, for p_0 comes
+    from it: where it is hidden it sees what exists and itself, and no later query sees it.
     """
 
     @example(MIXED)
@@ -180,6 +181,33 @@ class TestPrefill:
         reach("a prefix token is hidden", not bool(shown.all()))
         first = [decode_laws.recorded(run.trace.passes[0])[:, -1] for run in others]
         reach("what is hidden would have mattered", not torch.equal(*first))
+
+    @must_reach("a later pass sees less than the prefill", "a prefix token before the last is hidden")
+    @example(MIXED, 1)
+    @example(FILTERED, 2)
+    @share_of_examples(2)
+    @given(cases(ALL_MODES), st.integers(1, 63))
+    def test_hidden_last_token(self, case: Case, hidden: int) -> None:
+        """The last prefix token is fed where it is hidden, too; p_0 comes from it, and no later pass sees it."""
+        length, condition = case.prefix_length, case.condition
+        shown = torch.tensor([place == 0 or hidden >> place & 1 == 0 for place in range(length - 1)] + [length == 1])
+        masked = Condition(condition.cond, condition.uncond, shown)
+        decoded = decode(case.models, masked, case.settings, case.seed, case.draft_tensor, True)
+        fed = [place for place in range(length) if shown[place] or place == length - 1]
+        for number in decode_laws.models_of(case):
+            for row, prefix in enumerate(decode_laws.conditions(case)):
+                oracle = DictionaryModel(case.models.transformer(number), prefix)
+                for item in passes_of(decoded, number):
+                    places = item.positions.tolist()
+                    assert places == fed or min(places) >= length
+                    logits = oracle.feed(dict(zip(places, item.tokens.tolist(), strict=True)))
+                    if places == fed and length > 1:
+                        oracle.forget(length - 1)
+                    expected = np.stack([logits[place] for place in places])
+                    result = decode_laws.recorded(item)[row].numpy()
+                    np.testing.assert_allclose(result, expected, rtol=0, atol=FLOAT64.logits)
+        reach("a later pass sees less than the prefill", length > 1 and len(passes_of(decoded, 0)) > 1)
+        reach("a prefix token before the last is hidden", not bool(shown[:-1].all()))
 
 
 class TestGrid2:

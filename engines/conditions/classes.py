@@ -9,8 +9,10 @@ from engines.bundle import Bundle
 from engines.condition import Condition
 from engines.conditions.front_end import Described
 from engines.prompts import Plan, PlanError, PromptError
+from engines.text import check_text
 
 IMAGENET_CLASSES = 1000
+MAX_NAME_CHARACTERS = 200
 
 
 @cache
@@ -47,7 +49,9 @@ class ClassFrontEnd:
         Raises:
             PromptError: there is no such class, or several are called so.
         """
-        text = prompt.strip().lower()
+        named = ", or a name such as 'goldfish'" if self.classes == IMAGENET_CLASSES else ""
+        expected = f"expected a class in 0..{self.classes - 1}{named}"
+        text = check_text(prompt, most=MAX_NAME_CHARACTERS, advice=expected).strip().lower()
         if text.isdecimal() and len(text) <= 9:
             if int(text) >= self.classes:
                 raise PromptError(f"prompt: expected a class in 0..{self.classes - 1}, got {text}")
@@ -58,6 +62,5 @@ class ClassFrontEnd:
             found = [number for number, names in enumerate(every) if text in (name.lower() for name in names)]
         if len(found) == 1:
             return found[0]
-        names = ", or a name such as 'goldfish'" if self.classes == IMAGENET_CLASSES else ""
         several = f"; {', '.join(map(str, found))} are called so" if found else ""
-        raise PromptError(f"prompt: expected a class in 0..{self.classes - 1}{names}, got {prompt[:40]!r}{several}")
+        raise PromptError(f"prompt: {expected}, got {prompt[:40]!r}{several}")

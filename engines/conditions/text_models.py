@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from engines.backends.base import one_line
 from engines.condition import ConditionError
-from engines.prompts import PromptError
+from engines.text import PromptError, check_text
 
 MAX_CAPTION_CHARACTERS = 4000
 SEMANTIC_ID = re.compile(r"<I(\d+)>")
@@ -19,15 +19,6 @@ SCALE_OF_IDS = {729: 0, 169: 1, 81: 2}
 SYSTEM = "You are a helpful assistant."
 # Tar's published sampling of semantic ids.
 TEMPERATURE, TOP_P, TOP_K = 1.0, 0.95, 1200
-
-
-def _check(prompt: str) -> None:
-    if not prompt.strip():
-        raise PromptError("prompt: it is empty; say what to draw")
-    if len(prompt) > MAX_CAPTION_CHARACTERS:
-        raise PromptError(
-            f"prompt: expected at most {MAX_CAPTION_CHARACTERS} characters, got {len(prompt)}; shorten it"
-        )
 
 
 class _TextModel:
@@ -81,7 +72,7 @@ class CaptionEncoder(_TextModel):
             PromptError: the caption is empty or too long.
             ConditionError: the encoder cannot be loaded.
         """
-        _check(prompt)
+        check_text(prompt, most=MAX_CAPTION_CHARACTERS)
         with self.lock:
             tokenizer, model = self.loaded
             import torch
@@ -131,7 +122,7 @@ class SemanticLanguageModel(_TextModel):
             PromptError: the prompt is empty or too long.
             ConditionError: the model cannot be loaded, or there is no such count.
         """
-        _check(prompt)
+        check_text(prompt, most=MAX_CAPTION_CHARACTERS)
         if count not in SCALE_OF_IDS:
             raise ConditionError(f"ids: expected {', '.join(map(str, SCALE_OF_IDS))} a prompt, got {count}")
         with self.lock:

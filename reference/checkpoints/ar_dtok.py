@@ -4,28 +4,30 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 
-from reference.checkpoints.files import filled, read_checkpoint, tensors_of
-from reference.checkpoints.llamagen import STRAYS, size_of
+from reference.checkpoints.files import arguments_of, filled, read_checkpoint, tensors_of
+from reference.checkpoints.llamagen import size_of
 from reference.transformer import Transformer, TransformerConfig
 from reference.weights import WeightsError
 
 # Tokens of the prefix: 27 x 27 features. A checkpoint's arguments say it; bare weights do not.
 PREFIX_LENGTH = 729
+# What the published model takes where its arguments do not say it.
+USUAL_PREFIX_LENGTH = 1
 
 
-def _argument(model: Mapping[str, Any], name: str, path: Path) -> int | None:
+def _argument(arguments: Mapping[str, Any], name: str, path: Path) -> int | None:
     """Return a number among a checkpoint's arguments, where it tells it."""
-    arguments = model.get("args")
-    told = arguments.get(name) if isinstance(arguments, Mapping) else None
+    told = arguments.get(name)
     if told is not None and (not isinstance(told, int) or isinstance(told, bool) or told < 1):
         raise WeightsError(f"{path}: expected args.{name}, a whole number from 1 on, got {told!r:.40}")
     return told
 
 
 def load_ar_dtok(
-    path: Path, heads: int | None = None, semantic_ids: int | None = None, read_numbers: bool = True
+    path: Path, heads: int | None = None, semantic_ids: int | None = None, dtype: torch.dtype = torch.float32
 ) -> Transformer:
     """Load a published AR-DTok in float32; its size and its grid are read off the file.
 
@@ -34,21 +36,22 @@ def load_ar_dtok(
         heads: Of a size that is not published, where the file does not tell them.
         semantic_ids: Tokens of the prefix, where there are fewer than it takes at most: 169 or 81. Image tokens follow
             the prefix as closely then, as in the published code.
-        read_numbers: Check that all are finite; without, a file in float32 is not read before it is used.
+        dtype: The precision that the numbers must fit; they stay in float32.
 
     Raises:
         WeightsError: no such file, not a checkpoint, or weights of something else.
     """
     content = read_checkpoint(path)
-    wrapped = content.get("model")
-    model: Mapping[str, Any] = wrapped if isinstance(wrapped, Mapping) and "sd" in wrapped else {}
-    tensors = tensors_of(model or content, path, ("sd", "model", "state_dict"))
+    arguments, tensors = arguments_of(content), tensors_of(content, path)
     projection, table = tensors.get("clip_proj.weight"), tensors.get("abs_pe")
     if projection is None or projection.ndim != 2 or table is None or table.ndim != 3:
         shown = ", ".join(sorted(tensors)[:3])
         raise WeightsError(f"{path}: expected an AR-DTok (clip_proj, abs_pe, layers.0, ...), got tensors {shown} ...")
-    layers, heads, dim, vocabulary = size_of(tensors, path, heads or _argument(model, "n_head", path))
-    prefix_length = _argument(model, "cls_token_num", path) or PREFIX_LENGTH
+    layers, heads, dim, vocabulary = size_of(tensors, path, heads or _argument(arguments or {}, "n_head", path))
+    if arguments is None:
+        prefix_length = PREFIX_LENGTH
+    else:
+        prefix_length = _argument(arguments, "cls_token_num", path) or USUAL_PREFIX_LENGTH
     used = prefix_length if semantic_ids is None else semantic_ids
     if not 1 <= used <= prefix_length:
         raise WeightsError(f"{path}: expected 1 to {prefix_length} semantic ids, got {used}")
@@ -77,4 +80,4 @@ def load_ar_dtok(
     except ValueError as error:
         raise WeightsError(f"{path}: {error}") from None
     tensors["abs_pe"] = F.pad(table[0, : used + cells - 1], (0, 0, 0, 1))
-    return filled(lambda: Transformer(config), tensors, path, strays=STRAYS, read_numbers=read_numbers)
+    return filled(lambda: Transformer(config), tensors, path, dtype=dtype)

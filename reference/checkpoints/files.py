@@ -1,78 +1,97 @@
-"""Read a published weight file: .pt or .pth through weights_only, or safetensors; nothing in it is run."""
+"""Read a published weight file, whatever it is called: torch.save's, safetensors, or several with an index."""
 
-import pickle
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from reference.checkpoints.kinds import kind_of
+from reference.checkpoints.names import LEFT_OVERS, bare_names
+from reference.checkpoints.pickles import read_pickle
+from reference.checkpoints.shards import file_of, read_index
+from reference.checkpoints.stand_ins import Arguments
 from reference.weights import MAX_WEIGHT_BYTES, AnyModule, WeightsError, check_finite, shapes_of, with_tensors
 
-# Under which names the published files keep their tensors, in the order in which they are looked for.
-WRAPPERS = ("model", "module", "state_dict", "ema")
+# Under which names files keep their tensors, in the order in which published inference looks for them. An average of
+# the weights (`ema`) comes last: LlamaGen's sampling takes `model` where a file of its training holds both.
+WRAPPERS = ("model", "module", "state_dict", "sd", "ema")
+MOST_WRAPPERS = 4  # one in another
 MOST_SHOWN = 8
 
 
 def read_checkpoint(path: Path) -> Mapping[str, Any]:
-    """Return what a file holds: tensors by name, or a wrapper around them.
+    """Return what a file holds, or the files of an index, or of a folder: tensors by name, or wrappers around them.
 
     Raises:
-        WeightsError: no such file, too large, a web page, a truncated download, or something that is run when read.
+        WeightsError: no such file, too large, a web page, a truncated download, or types that are not loaded.
     """
-    if not path.is_file():
-        raise WeightsError(f"{path}: expected a .pt, .pth or .safetensors file, found none; give the path of one")
-    size = path.stat().st_size
-    if not 0 < size <= MAX_WEIGHT_BYTES:
-        raise WeightsError(f"{path}: expected 1 to {MAX_WEIGHT_BYTES} bytes, got {size}; download it again")
-    with path.open("rb") as file:
-        start = file.read(512).lstrip().lower()
-    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
-        raise WeightsError(
-            f"{path}: expected weights, got a web page; the download was answered with an error: try again"
-        )
-    if start.startswith(b"version https://git-lfs"):
-        raise WeightsError(
-            f"{path}: expected weights, got a Git LFS pointer; fetch the file itself with `git lfs pull`"
-        )
-    try:
-        if path.suffix == ".safetensors":
+    file = file_of(path)
+    kind = kind_of(file)
+    return read_index(file, _read_one) if kind == "index" else _read_one(file)
+
+
+def _read_one(path: Path) -> Mapping[str, Any]:
+    kind = kind_of(path)
+    if kind == "index":
+        raise WeightsError(f"{path}: expected weights, got another index")
+    if kind == "safetensors":
+        try:
             return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
-    except pickle.UnpicklingError:
-        raise WeightsError(
-            f"{path}: expected tensors and plain values, got a pickle that would run code; it is not read"
-        ) from None
-    except Exception as error:  # torch and zipfile raise a dozen classes for files that are none
-        line = " ".join(str(error).split())[:120] or type(error).__name__
-        raise WeightsError(f"{path}: expected a whole checkpoint, got: {line}; download it again") from None
+        except (SafetensorError, OSError, ValueError, TypeError, RuntimeError, KeyError) as error:
+            line = " ".join(str(error).split())[:120]
+            raise WeightsError(f"{path}: expected a whole checkpoint, got: {line}; download it again") from None
+    content = read_pickle(path, kind == "torch zip")
     if not isinstance(content, Mapping):
         raise WeightsError(f"{path}: expected tensors by name, got {type(content).__name__}")
     return content
 
 
-def _is_zip(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(4) == b"PK\x03\x04"
+def arguments_of(content: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the arguments that a model was made with, where a file tells them: beside its tensors or one level up."""
+    wrapped = content.get("model")
+    for holder in (wrapped, content):
+        found = holder.get("args") if isinstance(holder, Mapping) else None
+        if isinstance(found, Arguments):
+            return found.values
+        if isinstance(found, Mapping):
+            return found
+    return None
 
 
-def tensors_of(content: Mapping[str, Any], path: Path, wrappers: Iterable[str] = WRAPPERS) -> dict[str, Tensor]:
-    """Return the tensors of a checkpoint by name, out of the first wrapper that is there, or bare.
+def tensors_of(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a checkpoint by the model's own names, out of its wrappers, or bare.
 
     Raises:
         WeightsError: there are none, or something else stands among them.
     """
-    for name in wrappers:
-        if isinstance(content.get(name), Mapping):
-            content = content[name]
+    for _ in range(MOST_WRAPPERS):
+        inner = next((content[name] for name in WRAPPERS if isinstance(content.get(name), Mapping)), None)
+        if inner is None:
             break
+        content = inner
     others = [str(name) for name, value in content.items() if not isinstance(value, Tensor)]
     if others or not content:
         got = f"also {', '.join(sorted(others)[:MOST_SHOWN])}" if content else "nothing"
-        raise WeightsError(f"{path}: expected tensors by name under {', '.join(wrappers)} or bare, got {got}")
-    return dict(content)
+        raise WeightsError(f"{path}: expected tensors by name under {', '.join(WRAPPERS)} or bare, got {got}")
+    named = bare_names({str(name): value for name, value in content.items()}, path)
+    return {name: value for name, value in named.items() if not LEFT_OVERS.fullmatch(name)}
+
+
+def _check_backed(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Check that tensors are plain numbers that lie in the file, and no more than fit: a few may claim to be many."""
+    for name, value in tensors.items():
+        plain = value.layout == torch.strided and value.device.type == "cpu" and not value.is_quantized
+        if not plain or not value.is_floating_point():
+            raise WeightsError(f"{path}: {name}: expected plain floating-point numbers, got {value.dtype}")
+        if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+            raise WeightsError(f"{path}: {name}: expected {value.numel()} numbers in the file, got fewer, repeated")
+    total = sum(4 * value.numel() for value in tensors.values())
+    if total > MAX_WEIGHT_BYTES:
+        raise WeightsError(f"{path}: expected at most {MAX_WEIGHT_BYTES} bytes of weights in float32, got {total}")
 
 
 def filled(
@@ -80,7 +99,7 @@ def filled(
     tensors: Mapping[str, Tensor],
     path: Path,
     strays: Iterable[str] = (),
-    read_numbers: bool = True,
+    dtype: torch.dtype = torch.float32,
 ) -> AnyModule:
     """Return a module with the tensors of a file, in float32.
 
@@ -89,10 +108,10 @@ def filled(
         tensors: By the published names.
         path: For messages.
         strays: Names that published files hold although nothing needs them.
-        read_numbers: Check that all are finite; without, a file in float32 is not read before it is used.
+        dtype: The precision that the numbers must fit; they stay in float32.
 
     Raises:
-        WeightsError: tensors are unknown, missing or misshapen, each listed by kind, or not finite.
+        WeightsError: tensors are unknown, missing or misshapen, each listed by kind, or their numbers are none.
     """
     expected = shapes_of(make)
     found = {name: tuple(value.shape) for name, value in tensors.items() if name not in set(strays)}
@@ -105,9 +124,10 @@ def filled(
     told = [f"{kind}: {_listed(sorted(names), expected, found)}" for kind, names in kinds.items() if names]
     if told:
         raise WeightsError(f"{path}: its tensors do not fit: {'; '.join(told)}")
-    chosen = {name: tensors[name].float() for name in expected}
-    if read_numbers:
-        check_finite(chosen, path)
+    used = {name: tensors[name].detach() for name in expected}
+    _check_backed(used, path)
+    chosen = {name: value.float() for name, value in used.items()}
+    check_finite(chosen, path, dtype)
     return with_tensors(make, chosen)
 
 

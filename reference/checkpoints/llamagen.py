@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from reference.checkpoints.files import filled, read_checkpoint, tensors_of
@@ -20,7 +21,6 @@ HEADS = {
     (48, 1536): 24,
     (24, 3200): 32,
 }
-STRAYS = ("freqs_cis",)
 LAYER = re.compile(r"layers\.(\d+)\.")
 MOST_LAYERS = 1000
 
@@ -76,14 +76,16 @@ def _config(tensors: dict[str, Tensor], path: Path, grid_side: int, heads: int |
     )
 
 
-def load_llamagen(path: Path, grid_side: int, heads: int | None = None, read_numbers: bool = True) -> Transformer:
+def load_llamagen(
+    path: Path, grid_side: int, heads: int | None = None, dtype: torch.dtype = torch.float32
+) -> Transformer:
     """Load a published LlamaGen transformer in float32; its size and kind are read off its tensors.
 
     Args:
         path: Such as t2i_XL_stage2_512.pt or c2i_L_384.pt.
         grid_side: Rows and columns of tokens; the file does not tell them.
         heads: Of a size that is not published.
-        read_numbers: Check that all are finite; without, a file in float32 is not read before it is used.
+        dtype: The precision that the numbers must fit; they stay in float32.
 
     Raises:
         WeightsError: no such file, not a checkpoint, or weights of something else.
@@ -93,4 +95,4 @@ def load_llamagen(path: Path, grid_side: int, heads: int | None = None, read_num
         config = _config(tensors, path, grid_side, heads)
     except ValueError as error:
         raise WeightsError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
-    return filled(lambda: Transformer(config), tensors, path, strays=STRAYS, read_numbers=read_numbers)
+    return filled(lambda: Transformer(config), tensors, path, dtype=dtype)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reference.checkpoints.files import filled, read_checkpoint, tensors_of
+from reference.checkpoints.files import arguments_of, filled, read_checkpoint, tensors_of
 from reference.weights import WeightsError
 
 NORM_EPS = 1e-6
@@ -148,15 +148,21 @@ class TATokDecoder(nn.Module):
         return cast(Tensor, self.decode_task_layer(vision.get_submodule("post_layernorm")(x))[0])
 
 
-def _has_unit_codes(model: Mapping[str, Any]) -> bool:
-    """Return whether codes are normalised, by the checkpoint's arguments; True where they do not tell."""
-    found: Any = model
-    for name in ("args", "bottleneck", "args", "regularizer", "args", "l2_normalized"):
+def _has_unit_codes(arguments: Mapping[str, Any] | None, path: Path) -> bool:
+    """Return whether codes are normalised.
+
+    The checkpoint's arguments say it; where they leave it out, the published default is False. Bare weights have no
+    arguments: they are taken for the published ones, which normalise.
+    """
+    found: Any = arguments
+    for name in ("bottleneck", "args", "regularizer", "args", "l2_normalized"):
         found = found.get(name) if isinstance(found, Mapping) else None
-    return found is not False
+    if found is not None and not isinstance(found, bool):
+        raise WeightsError(f"{path}: expected l2_normalized to be true or false, got {found!r:.40}")
+    return arguments is None if found is None else found
 
 
-def _config(model: Mapping[str, Any], tensors: Mapping[str, Tensor], path: Path, heads: int) -> TATokConfig:
+def _config(arguments: Mapping[str, Any] | None, tensors: Mapping[str, Tensor], path: Path, heads: int) -> TATokConfig:
     def shape(name: str) -> tuple[int, int]:
         tensor = tensors.get(name)
         if tensor is None or tensor.ndim != 2:
@@ -171,29 +177,28 @@ def _config(model: Mapping[str, Any], tensors: Mapping[str, Tensor], path: Path,
     layers = len({name.removeprefix(start).split(".")[0] for name in tensors if name.startswith(start)})
     if dim % heads or round(places**0.5) ** 2 != places:
         raise WeightsError(f"{path}: expected {heads} heads and a square table of positions, got {dim} and {places}")
-    return TATokConfig(codes, code_dim, dim, hidden, layers, heads, places, _has_unit_codes(model))
+    return TATokConfig(codes, code_dim, dim, hidden, layers, heads, places, _has_unit_codes(arguments, path))
 
 
-def load_ta_tok(path: Path, count: int, heads: int = 12) -> TATokDecoder:
+def load_ta_tok(path: Path, count: int, heads: int = 12, dtype: torch.dtype = torch.float32) -> TATokDecoder:
     """Load the decoder side of TA-Tok in float32.
 
     Args:
         path: ta_tok.pth.
         count: Semantic ids of an image, a square: 729, 169 or 81.
         heads: Of its blocks, which the file does not tell.
+        dtype: The precision that the numbers must fit; they stay in float32.
 
     Raises:
         WeightsError: no such file, not a checkpoint, or weights of something else.
     """
     content = read_checkpoint(path)
-    wrapped = content.get("model")
-    model: Mapping[str, Any] = wrapped if isinstance(wrapped, Mapping) and "sd" in wrapped else {}
-    every = tensors_of(model or content, path, ("sd", "model", "state_dict"))
+    every = tensors_of(content, path)
     tensors = {name: value for name, value in every.items() if not name.startswith(UNUSED)}
     if round(count**0.5) ** 2 != count:
         raise WeightsError(f"{path}: expected a square number of semantic ids, got {count}")
-    config = _config(model, tensors, path, heads)
-    return filled(lambda: TATokDecoder(config, count), tensors, path, strays=STRAYS)
+    config = _config(arguments_of(content), tensors, path, heads)
+    return filled(lambda: TATokDecoder(config, count), tensors, path, strays=STRAYS, dtype=dtype)
 
 
 @torch.inference_mode()

@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reference.checkpoints.files import filled, read_checkpoint, tensors_of
+from reference.checkpoints.files import arguments_of, filled, read_checkpoint, tensors_of
 from reference.tokenizer import ImageTokenizer
+from reference.weights import WeightsError
 
 GROUPS, NORM_EPS = 32, 1e-6
 
@@ -222,12 +224,19 @@ def _config(tensors: dict[str, Tensor]) -> VQConfig:
     return replace(published, channels=channels, codes=codes, code_dim=code_dim, z_channels=z_channels)
 
 
-def load_vq(path: Path) -> VQTokenizer:
+def load_vq(path: Path, dtype: torch.dtype = torch.float32) -> VQTokenizer:
     """Load a published VQ tokenizer, such as vq_ds16_t2i.pt, in float32; its levels tell VQ-8 from VQ-16.
+
+    Args:
+        path: The file.
+        dtype: The precision that the numbers must fit; they stay in float32.
 
     Raises:
         WeightsError: no such file, not a checkpoint, or weights of something else.
     """
-    tensors = tensors_of(read_checkpoint(path), path, ("model", "ema", "state_dict"))
+    content = read_checkpoint(path)
+    arguments, tensors = arguments_of(content) or {}, tensors_of(content, path)
+    if arguments.get("codebook_l2_norm") is False:
+        raise WeightsError(f"{path}: expected a codebook that is normalised (codebook_l2_norm), got one that is not")
     config = _config(tensors)
-    return filled(lambda: VQTokenizer(config), tensors, path, strays=("quantize.codebook_used",))
+    return filled(lambda: VQTokenizer(config), tensors, path, strays=("quantize.codebook_used",), dtype=dtype)

@@ -14,7 +14,7 @@ from reference.weights import WeightsError
 CODES, CODE_DIM, DIM, HEADS, LAYERS, POSITIONS = 40, 6, 16, 4, 2, 9
 
 
-def published(folder: Path, unit_codes: bool) -> tuple[Path, dict[str, torch.Tensor], Siglip2VisionModel]:
+def published(folder: Path, unit_codes: bool | None) -> tuple[Path, dict[str, torch.Tensor], Siglip2VisionModel]:
     """Make a tiny TA-Tok as it is published, and its blocks."""
     torch.manual_seed(5)
     config = Siglip2VisionConfig(
@@ -44,8 +44,9 @@ def published(folder: Path, unit_codes: bool) -> tuple[Path, dict[str, torch.Ten
     for prefix, part in parts.items():
         state |= {f"{prefix}.{name}": value for name, value in part.state_dict().items()}
     state |= {"scale_layer.shift": torch.zeros(1, 3, 1, 1), "encoder.embeddings.patch_embedding.bias": torch.zeros(3)}
+    regularizer = {} if unit_codes is None else {"l2_normalized": unit_codes}
     arguments: dict[str, Any] = {
-        "bottleneck": {"name": "bottleneck", "args": {"regularizer": {"args": {"l2_normalized": unit_codes}}}},
+        "bottleneck": {"name": "bottleneck", "args": {"regularizer": {"name": "simvq", "args": regularizer}}},
         "teacher": "google/siglip2-so400m-patch14-384",
     }
     path = folder / "ta_tok.pth"
@@ -53,11 +54,14 @@ def published(folder: Path, unit_codes: bool) -> tuple[Path, dict[str, torch.Ten
     return path, state, blocks
 
 
-@pytest.mark.parametrize("unit_codes", [True, False])
+@pytest.mark.parametrize("unit_codes", [True, False, None])
 @pytest.mark.parametrize("side", [2, 3, 5])
 @torch.inference_mode()
-def test_features(tmp_path: Path, side: int, unit_codes: bool) -> None:
-    """The table of positions is made larger and smaller, as for 729, 169 and 81 ids."""
+def test_features(tmp_path: Path, side: int, unit_codes: bool | None) -> None:
+    """The table of positions is made larger and smaller, as for 729, 169 and 81 ids.
+
+    Codes are normalised where the arguments say so; where they leave it out, they are not, as in the published code.
+    """
     path, state, blocks = published(tmp_path, unit_codes)
     ids = torch.randint(CODES, (side**2,))
     weight = state["bottleneck.regularizer.embedding_proj.weight"]
@@ -75,6 +79,12 @@ def test_features(tmp_path: Path, side: int, unit_codes: bool) -> None:
 
 def test_wrong_files(tmp_path: Path) -> None:
     path, state, _ = published(tmp_path, True)
+    arguments = {"bottleneck": {"args": {"regularizer": {"args": {"l2_normalized": "yes"}}}}}
+    torch.save({"model": {"args": arguments, "sd": state}}, path)
+    with pytest.raises(WeightsError, match="expected l2_normalized to be true or false, got 'yes'"):
+        load_ta_tok(path, 4, HEADS)
+    torch.save({"model": {"sd": state}}, path)
+    assert load_ta_tok(path, 4, HEADS).config.unit_codes, "bare weights are taken for the published ones"
     with pytest.raises(WeightsError, match="square number"):
         load_ta_tok(path, 7, HEADS)
     with pytest.raises(WeightsError, match="expected 5 heads"):

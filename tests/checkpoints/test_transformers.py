@@ -148,8 +148,8 @@ def test_published_sizes() -> None:
 
 
 def test_a_condition_must_fit() -> None:
-    with pytest.raises(ValueError, match="the last of them set"):
-        Condition(torch.zeros(3, 2), shown=torch.tensor([True, True, False]))
+    with pytest.raises(ValueError, match="one of them set at least"):
+        Condition(torch.zeros(3, 2), shown=torch.zeros(3, dtype=torch.bool))
     with pytest.raises(ValueError, match="3 marks"):
         Condition(torch.zeros(3, 2), shown=torch.tensor([True, True]))
     model = Transformer(TransformerConfig(2, 2, vocabulary=8, layers=1, heads=1, dim=8, prefix_length=2))
