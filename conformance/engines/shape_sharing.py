@@ -25,8 +25,9 @@ from conformance.engines.shapes import (
 )
 from conformance.subject import Subject
 from engines.backends.base import PoolingBackend
+from engines.decodes_backend import DecodesBackend
 from engines.noise import NoiseSource, sample_stream
-from engines.shared_passes import DecodesBackend, SharedPasses
+from engines.shared_passes import SharedPasses
 from engines.transformer import TransformerSession
 from reference.noise import gumbel_noise
 

@@ -3,9 +3,8 @@
 from engines.bundle import Bundle
 from engines.condition import Condition, ConditionError
 from engines.conditions.front_end import Described
-from engines.conditions.text_models import MAX_CAPTION_CHARACTERS, CaptionEncoder, cleaned
-from engines.prompts import Plan, PlanError, PromptError
-from engines.text import check_text, shows_nothing
+from engines.conditions.text_models import CaptionEncoder, checked_caption
+from engines.prompts import Plan, PlanError
 
 
 class CaptionFrontEnd:
@@ -18,9 +17,7 @@ class CaptionFrontEnd:
     def check(self, prompt: str) -> None:
         """Clean a caption and see whether something is left."""
         self._encoder()
-        check_text(prompt, most=MAX_CAPTION_CHARACTERS)
-        if shows_nothing(cleaned(prompt)):
-            raise PromptError(f"prompt: nothing is left of {prompt[:40]!r} once it is cleaned as in training")
+        checked_caption(prompt)
 
     def _encoder(self) -> CaptionEncoder:
         if self.encoder is None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from engines.backends.base import one_line
 from engines.condition import ConditionError
-from engines.text import PromptError, check_text
+from engines.text import PromptError, check_text, shows_nothing
 
 MAX_CAPTION_CHARACTERS = 4000
 SEMANTIC_ID = re.compile(r"<I(\d+)>")
@@ -50,6 +50,8 @@ class _TextModel:
             model = getattr(transformers, self.class_name).from_pretrained(self.name, dtype=torch.bfloat16)
         except Exception as error:  # transformers raises many classes for a folder that is none of its own
             raise ConditionError(f"text model {self.name}: it cannot be loaded: {one_line(error)}") from None
+        # A folder may say otherwise: only a caption's end is cut off, and a pass over one prompt has no padding.
+        tokenizer.truncation_side = "right"
         return tokenizer, model.eval()
 
 
@@ -62,29 +64,58 @@ class CaptionEncoder(_TextModel):
         """Encode a caption.
 
         Args:
-            prompt: The caption; what is longer than `length` tokens is cut off, as in training.
+            prompt: The caption; what is longer than `length` tokens is cut off at its end, as in training: the last
+                token stays the end of a sequence.
             length: P.
 
         Returns:
             Float32[P, width], zeros where there is padding, and Bool[P], which tokens are none.
 
         Raises:
-            PromptError: the caption is empty or too long.
-            ConditionError: the encoder cannot be loaded.
+            PromptError: the caption is empty or too long, or nothing is left of it once it is cleaned.
+            ConditionError: the encoder cannot be loaded, or takes no such captions.
         """
-        check_text(prompt, most=MAX_CAPTION_CHARACTERS)
+        caption = checked_caption(prompt)
         with self.lock:
             tokenizer, model = self.loaded
             import torch
 
-            caption = cleaned(prompt)
-            encoded = tokenizer(caption, max_length=length, padding="max_length", truncation=True, return_tensors="pt")
+            # Padding is hidden from the encoder and left out of the features. It is asked for on the right, whatever
+            # the folder says; the features' own is on the left.
+            encoded = tokenizer(
+                caption,
+                max_length=length,
+                padding="max_length" if tokenizer.pad_token is not None else False,
+                padding_side="right",
+                truncation=True,
+                return_attention_mask=True,
+                return_tensors="pt",
+            )
             with torch.inference_mode():
                 hidden = model(input_ids=encoded["input_ids"], attention_mask=encoded["attention_mask"])[0][0]
             count = int(encoded["attention_mask"].sum())
+        if not 1 <= count <= length:
+            raise ConditionError(f"text model {self.name}: expected 1 to {length} tokens for a caption, got {count}")
         features = np.zeros((length, hidden.shape[1]), dtype=np.float32)
         features[length - count :] = hidden[:count].float().numpy()
         return features, np.arange(length) >= length - count
+
+
+def checked_caption(prompt: str) -> str:
+    """Return a caption as the encoder reads it: checked, and cleaned as in training.
+
+    Raises:
+        PromptError: it is empty or too long, or nothing that shows is left of it.
+        ConditionError: the extra is not installed.
+    """
+    check_text(prompt, most=MAX_CAPTION_CHARACTERS)
+    caption = cleaned(prompt)
+    if shows_nothing(caption) or not any(character.isalnum() for character in caption):
+        raise PromptError(
+            f"prompt: nothing is left of {prompt[:40]!r} once it is cleaned as in training (addresses, names with @, "
+            "file names and signs go); describe the image in words"
+        )
+    return caption
 
 
 def cleaned(caption: str) -> str:

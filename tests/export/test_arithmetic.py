@@ -28,7 +28,7 @@ from reference.weights import WeightsError
 
 def loud(factor: float) -> Models:
     """The minimal preset, with what its target's last block adds multiplied: a norm brings it back to order."""
-    models = minimal.load.__wrapped__()
+    models = minimal.load_size.__wrapped__("minimal")
     with torch.no_grad():
         models.target.get_parameter("layers.1.feed_forward.w2.weight").mul_(factor)
     return models
@@ -106,7 +106,7 @@ def test_half_products_are_added_in_float32() -> None:
     ],
 )
 def test_weights_that_a_precision_cannot_hold(number: float, precision: Precision, told: str) -> None:
-    module = specifications(minimal.load.__wrapped__(), torch.float32, 5)[0].module
+    module = specifications(minimal.load_size.__wrapped__("minimal"), torch.float32, 5)[0].module
     check_weights(module, TORCH_DTYPES[precision], "target")
     with torch.no_grad():
         module.get_parameter("model.layers.1.feed_forward.w2.weight")[0, 0] = number
@@ -127,7 +127,7 @@ def test_the_largest_half_is_rounded_to(tmp_path: Path) -> None:
 
 
 def test_a_tokenizer_is_checked_before_any_graph_is_exported(tmp_path: Path) -> None:
-    models = minimal.load.__wrapped__()
+    models = minimal.load_size.__wrapped__("minimal")
     evidence = evidence_of(models)
     with torch.no_grad():
         next(models.tokenizer.parameters()).view(-1)[0] = 1e6

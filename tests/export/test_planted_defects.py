@@ -198,7 +198,7 @@ def test_wrong_acceptances(evidence: Evidence, spoil: Callable[[Outputs, Mapping
 def test_correct_graphs_of_any_weights(precision: Precision, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Random models of the minimal preset's sizes are all accepted, in every precision, near-ties and all."""
     monkeypatch.setattr(minimal, "WEIGHTS_SEED", seed)
-    models = minimal.load.__wrapped__()
+    models = minimal.load_size.__wrapped__("minimal")
     evidence = demo_evidence(models, neighbour_table(models))
     for item in specifications(models, TORCH_DTYPES[precision], 5):
         item = replace(item, module=cast_copy(item.module, TORCH_DTYPES[precision]))

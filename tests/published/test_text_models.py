@@ -218,3 +218,33 @@ def test_the_extra_is_asked_for(t5: str, missing: str, monkeypatch: pytest.Monke
         engines.ConditionError, match=rf"{missing} is not installed; install the extra `mulo-sd\[text\]`"
     ):
         CaptionEncoder(t5).features("a fox", 20)
+
+
+def test_the_folders_padding_and_truncation_make_no_difference(t5: str, tmp_path: Path) -> None:
+    """A tokenizer that pads and cuts off on the left, or has no padding at all, gives the same features."""
+    expected = {length: CaptionEncoder(t5).features(" ".join(SENTENCES), length) for length in (8, 60)}
+    for name, change in (
+        ("left", {"padding_side": "left", "truncation_side": "left"}),
+        ("no padding", {"pad_token": None}),
+    ):
+        encoder = CaptionEncoder(t5)
+        tokenizer, model = encoder.loaded
+        for attribute, value in change.items():
+            setattr(tokenizer, attribute, value)
+        folder = tmp_path / name
+        tokenizer.save_pretrained(folder)
+        model.save_pretrained(folder)
+        for length, (features, shown) in expected.items():
+            found, found_shown = CaptionEncoder(str(folder)).features(" ".join(SENTENCES), length)
+            assert found_shown.tolist() == shown.tolist()
+            np.testing.assert_allclose(found, features, atol=0.03)  # bfloat16; without padding it is shorter
+
+
+@pytest.mark.parametrize("wrong", ["@", "a.png", "***", "http://example.org/a", "😀", "a \ud800", "a \x00 fox", " "])
+def test_captions_of_which_nothing_is_left(tiny: Callable[..., Any], t5: str, wrong: str) -> None:
+    """They are refused in one line, when a file is checked as well as when one is drawn."""
+    pipeline = tiny("t2i", t5).pipeline
+    for refuse in (pipeline.check_prompt, pipeline.describe):
+        with pytest.raises(engines.PromptError) as error:
+            refuse(wrong)
+        assert str(error.value).isprintable()
