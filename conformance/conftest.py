@@ -15,10 +15,19 @@ from conformance.options import Options, add_options, read_options
 from conformance.rules import branches
 from conformance.rules_of_tests import rules_of_test
 from conformance.subject import Subject
-from conformance.targets import open_target, preset_target, small_targets, traced_targets
+from conformance.targets import (
+    oblong_targets,
+    open_target,
+    preset_target,
+    shaped_targets,
+    small_targets,
+    traced_targets,
+)
 
 LAWS = ("cycle_laws", "decode_laws", "exact_decode_laws", "function_laws", "replay", "resampling_laws")
-pytest.register_assert_rewrite(*(f"conformance.rules.{name}" for name in LAWS), "conformance.engines.engine_laws")
+pytest.register_assert_rewrite(
+    *(f"conformance.rules.{name}" for name in LAWS), "conformance.engines.engine_laws", "conformance.engines.probes"
+)
 
 # dev by default, ci where CI is set, nightly on request (--hypothesis-profile=nightly). What is marked thorough
 # (decodes of every case, what checks the suite itself by starting it) is left out by dev alone.
@@ -33,6 +42,13 @@ settings.load_profile("ci" if os.environ.get("CI") else "dev")
 # One token a pass keeps one core busy; threads of several test processes would only wait for each other.
 torch.set_num_threads(1)
 
+# What a test may be given: one of the bundles under test.
+TARGETS = {
+    "small_target": small_targets,
+    "shaped_target": shaped_targets,
+    "oblong_target": oblong_targets,
+    "traced_target": traced_targets,
+}
 THOROUGH = "thorough: left out by the profile dev"
 OPTIONS = pytest.StashKey[Options]()
 
@@ -50,7 +66,7 @@ def pytest_configure(config: pytest.Config) -> None:
     options = read_options(config)
     config.stash[OPTIONS] = options
     if not hasattr(config, "workerinput"):  # not a process of pytest-xdist
-        targets = {target.label: target for target in (*small_targets(options), *traced_targets(options))}
+        targets = {target.label: target for target in shaped_targets(options)}
         config.pluginmanager.register(report.Report(options, targets), "conformance-report")
 
 
@@ -71,7 +87,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give engine tests the bundles under test."""
     options = metafunc.config.stash[OPTIONS]
-    for name, targets in (("small_target", small_targets(options)), ("traced_target", traced_targets(options))):
+    for name, targets in ((name, of(options)) for name, of in TARGETS.items()):
         if name in metafunc.fixturenames:
             metafunc.parametrize(name, targets, ids=lambda target: target.label, scope="session")
 
@@ -90,7 +106,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         targets = getattr(item, "callspec", None)
         target = None
         if targets is not None:
-            target = targets.params.get("small_target") or targets.params.get("traced_target")
+            target = next((targets.params[name] for name in TARGETS if name in targets.params), None)
         item.user_properties += [(report.RULES, list(rules)), (report.SUBJECT, target.label if target else "reference")]
         if item.get_closest_marker("thorough") and settings.get_current_profile_name() == "dev":
             item.add_marker(pytest.mark.skip(reason="left out by the profile dev"))
@@ -116,6 +132,6 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
         fixtures: dict[str, Any] = getattr(item, "funcargs", {})
         if isinstance(fixtures.get("case"), Case):
             item.user_properties.append((report.EXERCISED, sorted(fixtures["case"].needs)))
-        for name in ("small_subject", "subject"):
+        for name in ("small_subject", "shaped_subject", "oblong_subject", "subject"):
             if name in fixtures:
                 item.user_properties.append((report.DEVICE, fixtures[name].device))

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from conformance.engines.report_of_shapes import ShapesMet, shapes_page, summaries
 from conformance.options import NOTHING_EXECUTED, REQUIREMENT_MISSING, Options
 from conformance.rules.branches import NEAR_TIE
 from conformance.rules_of_tests import ALL_RULES
@@ -21,6 +22,8 @@ from engines.whole_files import write_bytes_whole
 # pytest properties of a test, which also come back from other processes.
 RULES, SUBJECT, DEVICE = "rules", "subject", "device"
 EXAMPLES, BRANCHES, EXERCISED = "examples", "branches", "exercised"
+# Shapes held against the reference, and the most tokens of a pass that requests share.
+SHAPES, SHARING = "shapes", "sharing"
 PACKAGES = ("mulo-sd", "numpy", "torch", "onnxruntime", "tensorrt-rtx", "tensorrt", "hypothesis", "pytest")
 
 
@@ -87,6 +90,7 @@ class Report:
         self.results: dict[tuple[str, str], RuleResult] = {}
         self.exercised: set[str] = set()
         self.devices: set[str] = set()
+        self.shapes = ShapesMet()
         self.executed = self.engine_tests = 0
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -97,6 +101,8 @@ class Report:
         rules, subject = properties.get(RULES), properties.get(SUBJECT)
         if not rules:
             return
+        if report.outcome == "passed" and subject in self.targets:
+            self.shapes.add(subject, properties.get(SHAPES, ()), properties.get(SHARING))
         known = hasattr(report, "wasxfail")
         self.engine_tests += subject in self.targets
         if subject in self.targets and report.when == "call" and (report.outcome != "skipped" or known):
@@ -150,6 +156,8 @@ class Report:
         for (rule, subject), result in sorted(self.results.items()):
             if result.failed:
                 terminalreporter.line(f"  {rule} failed on {subject}")
+        for line in summaries(self._shapes()):
+            terminalreporter.line(line)
         terminalreporter.line(f"exercised: {', '.join(sorted(self.exercised)) or 'nothing'}")
         if not self.executed:
             terminalreporter.line("nothing was executed on an engine: that is a failure", red=True)
@@ -157,6 +165,9 @@ class Report:
             terminalreporter.line(f"--require {name}: it was not tested: that is a failure", red=True)
         if self.options.report is not None:
             terminalreporter.line(f"report: {self.options.report}")
+
+    def _shapes(self) -> dict[str, Any]:
+        return {name: self.shapes.of(name, target.path) for name, target in self.targets.items()}
 
     def to_json(self, exit_status: int) -> dict[str, Any]:
         """Return the whole report; rules that nobody spoke for are told, too."""
@@ -179,6 +190,7 @@ class Report:
             "required": list(self.options.required),
             "exercised": sorted(self.exercised),
             "rules": rules,
+            "shapes": self._shapes(),
         }
 
 
@@ -209,6 +221,7 @@ def markdown(content: Mapping[str, Any]) -> str:
     lines += [f"| rule | {' | '.join(names)} |", f"|---|{'---|' * len(names)}"]
     for rule, by_name in content["rules"].items():
         lines.append(f"| {rule} | {' | '.join(_cell(by_name.get(name)) for name in names)} |")
+    lines += shapes_page(content["shapes"])
     failures = [
         line for by_name in content["rules"].values() for result in _results(by_name) for line in result["failures"]
     ]

@@ -1,6 +1,7 @@
 """What is under test: a bundle, the backend that runs it, and the reference with the same weights."""
 
 import contextlib
+import copy
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -8,15 +9,23 @@ from functools import cache, cached_property
 from pathlib import Path
 
 import engines
+from engines.backends import Backend, make_backend
 from engines.backends.base import capabilities_of, one_line
+from engines.bundle import Bundle
 from engines.demo_bundle import build_demo_bundle, bundle_path
 from engines.named_functions import function_named
 from reference import demo, minimal
 from reference.models import Models
+from reference.transformer import Transformer
 from reference.weights import weights_sha256
 
 # Models whose weights a bundle may have without further telling.
-KNOWN_MODELS: Mapping[str, Callable[[], Models]] = {"minimal": minimal.load, "demo": cache(demo.load)}
+KNOWN_MODELS: Mapping[str, Callable[[], Models]] = {
+    "minimal": minimal.load,
+    "minimal-oblong": minimal.load_oblong,
+    "minimal-large": minimal.load_large,
+    "demo": cache(demo.load),
+}
 
 
 class SubjectError(ValueError):
@@ -30,10 +39,21 @@ class Subject:
     Attributes:
         pipeline: Decodes.
         models: The reference's, in float32, with the bundle's weights.
+        make: Makes another backend of the same kind for the bundle.
     """
 
     pipeline: engines.Pipeline
     models: Models
+    make: Callable[[Bundle], Backend]
+
+    def fresh(self) -> "Subject":
+        """Return the same bundle on a backend that has run nothing yet."""
+        bundle = self.pipeline.bundle
+        return Subject(engines.Pipeline(bundle, self.make(bundle)), self.models, self.make)
+
+    def wide(self, number: int) -> Transformer:
+        """Return the reference's model of a number in float64, made once."""
+        return _wide(self.models, number)
 
     @cached_property
     def capabilities(self) -> frozenset[str]:
@@ -68,6 +88,16 @@ class Subject:
         return f"{self.pipeline.bundle.path.name} on {self.pipeline.backend.name}"
 
 
+_widened: dict[tuple[int, int], Transformer] = {}  # by id of the models, which live as long as the process
+
+
+def _wide(models: Models, number: int) -> Transformer:
+    key = (id(models), number)
+    if key not in _widened:
+        _widened[key] = copy.deepcopy(models.transformer(number)).double()
+    return _widened[key]
+
+
 def processor_name() -> str:
     """Return the name of this machine's processor, as far as it tells."""
     with contextlib.suppress(OSError):
@@ -92,7 +122,7 @@ def open_subject(bundle: Path, backend: str = "ort", models: str | None = None) 
         pipeline = engines.load(bundle, backend, threads=1)
     except (engines.BundleError, engines.BackendError) as error:
         raise SubjectError(one_line(error)) from None
-    return Subject(pipeline, _models_of(pipeline, models))
+    return Subject(pipeline, _models_of(pipeline, models), lambda bundle: make_backend(backend, bundle, threads=1))
 
 
 def build_preset(models: str, precision: str, plans: bool) -> Path:

@@ -55,6 +55,34 @@ def traced_targets(options: Options) -> list[Target]:
     return [Target(path.name, path, None, "", options.backend, options.models) for path in options.bundles]
 
 
+def shaped_targets(options: Options) -> list[Target]:
+    """Return the bundles whose graphs are held to the reference in every shape: small, oblong, large, and the traced.
+
+    The oblong and the large ones are of the precisions of the bundles under test; without any, float32 is enough.
+    """
+    precisions = sorted({_precision(path) for path in options.bundles}) or ["fp32"]
+    siblings = [
+        preset_target(f"minimal-{size}", precision, options.backend)
+        for size in ("oblong", "large")
+        for precision in precisions
+    ]
+    found = [*small_targets(options), *siblings, *traced_targets(options)]
+    return list({target.label: target for target in found}.values())
+
+
+def oblong_targets(options: Options) -> list[Target]:
+    """Return the bundles whose decodes on grids that are no squares are held to every law."""
+    return [target for target in shaped_targets(options) if target.preset == "minimal-oblong"]
+
+
+def _precision(bundle: Path) -> str:
+    """Return the precision of a bundle; that it is a whole one is the business of whoever opens it."""
+    try:
+        return str(json.loads((bundle / MANIFEST_NAME).read_bytes())["precision"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "fp32"
+
+
 @cache
 def open_target(target: Target) -> Subject:
     """Open a bundle, once a process.

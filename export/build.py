@@ -19,7 +19,7 @@ from engines.command_line import command
 from engines.demo_bundle import bundle_path
 from engines.paths import user_path
 from export.bundle_from_models import build_bundle, neighbour_table
-from export.compare import ToleranceError
+from export.comparison import ToleranceError
 from export.demo_evidence import demo_evidence
 from export.own_bundle import BuildError, check_place
 from export.place import place_of
@@ -53,6 +53,8 @@ class Preset(NamedTuple):
 PRESETS = {
     "demo": Preset(demo.load, RECOMMENDED),
     "minimal": Preset(minimal.load, minimal.SETTINGS),
+    "minimal-oblong": Preset(minimal.load_oblong, minimal.SIBLING_SETTINGS),
+    "minimal-large": Preset(minimal.load_large, minimal.SIBLING_SETTINGS),
 }
 
 
@@ -169,19 +171,23 @@ def _load(arguments: argparse.Namespace, name: str) -> tuple[Models, Settings, T
 
 def _print_table(manifest: Manifest, console: Console) -> None:
     table = Table(title=f"{manifest.name}, {manifest.precision}")
-    for column in ("graph", "ONNX MB", "export s", "plan", "plan MB", "build s", "peak GB", "error", "tolerance"):
+    sizes = ("graph", "ONNX MB", "export s", "plan", "plan MB", "build s", "peak GB")
+    for column in (*sizes, "largest", "error", "tolerance"):
         table.add_column(column, justify="left" if column in ("graph", "plan") else "right")
     for name, graph in manifest.graphs.items():
         cells = [name, f"{graph.onnx.size_bytes / 1e6:.2f}", f"{graph.build_seconds:.1f}"]
         peak = f"{graph.peak_bytes / 1e9:.1f}" if graph.peak_bytes else "-"
-        error = [peak, f"{graph.measured_error:.2g}", f"{graph.tolerance:g}"]
+        largest = "-" if graph.largest_activation is None else f"{graph.largest_activation:.4g}"
+        error = [peak, largest, f"{graph.measured_error:.2g}", f"{graph.tolerance:g}"]
         plans = [
             (plan.backend, f"{plan.file.size_bytes / 1e6:.2f}", f"{plan.build_seconds:.1f}") for plan in graph.plans
         ]
         table.add_row(*cells, *(plans[0] if plans else ("-", "-", "-")), *error)
         for plan in plans[1:]:
-            table.add_row("", "", "", *plan, "", "", "")
+            table.add_row("", "", "", *plan, "", "", "", "")
     console.print(table)
+    limit = manifest.graphs[manifest.target.graph].activation_limit
+    console.print(f"largest: the largest number in a graph on real inputs; {manifest.precision} ends at {limit:.5g}")
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

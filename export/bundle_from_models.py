@@ -33,8 +33,11 @@ from engines.bundle.manifest import (
 )
 from engines.prompts.prefix import FIELDS, grammar_description
 from engines.settings import Settings
-from export.compare import ERROR_OF, Evidence, Runner, check_error, measure_error, model_number, tolerance_of
+from export.compare import ERROR_OF, Comparison, check_error, model_number, tolerance_of
+from export.comparison import Runner
+from export.evidence import Evidence
 from export.external_weights import ExternalWeights
+from export.finite_weights import check_weights
 from export.manifest import (
     file_entry,
     latent_hashes,
@@ -49,9 +52,10 @@ from export.modules import write_other_modules, write_transformer
 from export.onnx_from_torch import onnx_from_torch
 from export.place import new_bundle
 from export.plans import PlanBackend, build_plan
-from export.precision import TORCH_DTYPES, Precision
+from export.precision import ACTIVATION_ROOM, TORCH_DTYPES, Precision
 from export.specification import GraphSpecification, model_names, specifications
 from reference.codebook import neighbours
+from reference.largest_error import check_finite_numbers
 from reference.models import Models
 from reference.weights import AnyModule, weights_sha256
 
@@ -64,10 +68,8 @@ def neighbour_table(models: Models) -> Tensor:
     return neighbours(codebook, min(MAX_NEIGHBOURS, len(codebook)))
 
 
-def _runner(specification: GraphSpecification, onnx_file: Path, precision: Precision) -> Runner:
-    """Run a graph on ONNX Runtime; in bf16, which its CPU provider cannot multiply, run the module in torch."""
-    if precision == "bf16":
-        return specification.run
+def _runner(onnx_file: Path) -> Runner:
+    """Run a graph on ONNX Runtime."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -137,6 +139,7 @@ class _Builder:
         self.folder, self.precision = folder, precision
         self.weights = ExternalWeights(folder / "onnx")
         self.plan_backends, self.evidence, self.family = plan_backends, evidence, family
+        self.warnings: list[str] = []
 
     def _plans(self, specification: GraphSpecification, onnx_file: Path, shapes: Mapping[str, Any]) -> list[PlanEntry]:
         plans = []
@@ -164,15 +167,21 @@ class _Builder:
         Raises:
             ToleranceError: it is too far from the reference.
             PlanError: TensorRT does not accept it.
+            WeightsError: its weights are not finite, or the precision cannot hold them.
         """
         release()
         start_stage()
+        dtype = TORCH_DTYPES[self.precision]
         if specification.kind == "logits":
+            check_weights(specification.module, dtype, specification.name)
             # Before anything else takes memory: the reference keeps keys and values in float32 while it makes them.
             _ = self.evidence.passes[model_number(specification.name)]
             release()
+        specification = replace(specification, module=cast_copy(specification.module, dtype))
+        comparison = Comparison(specification, self.evidence, self.precision)
+        errors = self._own_errors(comparison)
+        release()
         started = time.perf_counter()
-        specification = replace(specification, module=cast_copy(specification.module, TORCH_DTYPES[self.precision]))
         model = onnx_from_torch(
             specification.module,
             specification.example,
@@ -184,13 +193,14 @@ class _Builder:
         self.weights.put(model, specification.weights)
         graph = save_onnx(model, onnx_file)
         del model
-        if self.precision != "bf16":  # which is compared in torch
-            specification = replace(specification, module=nn.Identity())
+        specification = replace(specification, module=nn.Identity())
+        comparison.drop_module()
         release()  # what the exporter leaves behind holds a copy of the weights in cycles
         build_seconds = time.perf_counter() - started
-        error = measure_error(
-            _runner(specification, onnx_file, self.precision), specification, self.evidence, self.precision
-        )
+        activations = comparison.activations
+        if activations is None or self.precision != "bf16":  # of which ONNX Runtime has no product on a CPU
+            errors.append(comparison.error(_runner(onnx_file)))
+        error = max(errors)
         check_error(specification, error, self.precision, self.family)
         release()
         inputs = tensor_entries(graph.input)
@@ -206,7 +216,28 @@ class _Builder:
             measured_error=error,
             tolerance=tolerance_of(specification.kind, self.precision, self.family),
             error_of=ERROR_OF[specification.kind],
+            largest_activation=None if activations is None else activations.largest,
+            activation_limit=None if activations is None else activations.limit,
         )
+
+    def _own_errors(self, comparison: Comparison) -> list[float]:
+        """Return the error in the bundle's own arithmetic, of a graph that has that precision; warn near its limit.
+
+        Raises:
+            ToleranceError: it is too large, or an activation is.
+        """
+        activations, specification = comparison.activations, comparison.specification
+        if activations is None:
+            return []
+        error = comparison.own_error()
+        check_error(specification, error, self.precision, self.family)
+        if activations.largest * ACTIVATION_ROOM > activations.limit:
+            self.warnings.append(
+                f"graph {specification.name}: its largest number on real inputs, {activations.largest:.4g} in "
+                f"{activations.where}, is near {activations.limit:.5g}, the largest of {self.precision}: other prompts "
+                f"may go beyond it"
+            )
+        return [error]
 
 
 @contextmanager
@@ -252,10 +283,14 @@ def build_bundle(
         BuildError: there is something that may not be replaced, or a bundle and `force` is not given.
         ToleranceError: a graph is too far from the reference.
         PlanError: TensorRT does not accept a graph.
+        WeightsError: weights are not finite, or the precision cannot hold them.
     """
     date = reproducible_date()
     with new_bundle(out, force, partial(console.print, highlight=False, soft_wrap=True, markup=False)) as folder:
         listed = specifications(models, TORCH_DTYPES[precision], FIELDS, all_filters, evidence.ta_tok)
+        for specification in listed:
+            if specification.kind not in ("logits", "embeddings"):  # whose weights are read when their turn comes
+                check_weights(specification.module, TORCH_DTYPES[precision], specification.name)
         builder = _Builder(folder, precision, plan_backends, evidence, family)
         graphs: dict[str, GraphEntry] = {}
         entries: list[TransformerEntry] = []
@@ -276,12 +311,15 @@ def build_bundle(
                         )
                     if consume:
                         model.to("meta")
+        for warning in builder.warnings:
+            console.print(f"warning: {warning}", soft_wrap=True, highlight=False)
         if with_modules:
             modules |= write_other_modules(folder, models, evidence.ta_tok, TORCH_DTYPES[precision])
         table = folder / "neighbours.npy"
         np.save(table, evidence.neighbours.numpy().astype(np.int64), allow_pickle=False)
         codes = folder / "codes.npy"
-        np.save(codes, F.normalize(models.tokenizer.codebook, dim=-1).numpy(), allow_pickle=False)
+        vectors = check_finite_numbers(F.normalize(models.tokenizer.codebook, dim=-1), "codes")
+        np.save(codes, vectors.numpy(), allow_pickle=False)
         grammar = folder / "prompt_grammar.json"
         if family == "demo":
             grammar.write_text(json.dumps(grammar_description(), indent=1) + "\n", encoding="utf-8")

@@ -2,7 +2,7 @@
 
 import torch
 
-from export.compare import Evidence, gather_evidence
+from export.evidence import Evidence, gather_evidence
 from reference import demo
 from reference.demo.scenes import HELD_OUT_SPLIT, scene
 from reference.images import images_from_pixels
@@ -16,6 +16,8 @@ def demo_evidence(models: Models, neighbours: torch.Tensor) -> Evidence:
     """Decode a prompt and tokenise a held-out scene with the float32 reference."""
     tokens = []
     for config in (model.config for model in (models.target, *models.drafters)):
-        pixels = scene(0, HELD_OUT_SPLIT).render(config.grid_height * models.tokenizer.config.factor)
+        factor = models.tokenizer.config.factor
+        square = scene(0, HELD_OUT_SPLIT).render(max(config.grid_height, config.grid_width) * factor)
+        pixels = square[: config.grid_height * factor, : config.grid_width * factor]
         tokens.append(models.tokenizer.tokens_from_images(images_from_pixels(torch.from_numpy(pixels)[None]))[0])
     return gather_evidence(models, demo.condition(PROMPT), tuple(tokens), neighbours)

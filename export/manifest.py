@@ -21,6 +21,7 @@ from engines.bundle.open import sha256_of_file
 from export.graphs.transformer import cache_head_dim
 from export.own_bundle import BuildError
 from export.specification import example_condition, slot_count
+from reference.largest_error import check_finite_numbers
 from reference.models import Models
 from reference.transformer import Transformer
 from reference.weights import weights_sha256
@@ -78,6 +79,7 @@ def write_null_condition(folder: Path, name: str, model: Transformer) -> FileEnt
     if null is None:
         return None
     path = folder / f"{name}_null_condition.npy"
+    check_finite_numbers(null, f"null condition of the {name}")
     np.save(path, (null.float() if null.is_floating_point() else null).numpy(), allow_pickle=False)
     return file_entry(folder, path)
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from engines.settings import MAX_DRAFTERS
-from export.compare import Evidence
+from export.evidence import Evidence
 from reference.cache import KVCache, feed
 from reference.checkpoints.ar_dtok import load_ar_dtok
 from reference.checkpoints.llamagen import load_llamagen

@@ -1,10 +1,13 @@
-"""The minimal preset: the demo in everything but numbers, with random weights and a decode in milliseconds.
+"""The minimal presets: the demo in everything but numbers, with random weights.
 
-A cache, a mask or a schedule that is wrong shows on 64 cells as it does on 1,024. What the images look like says
-nothing.
+`minimal` decodes in milliseconds: a cache, a mask or a schedule that is wrong for every shape shows on 64 cells as it
+does on 1,024. What is wrong for some shapes alone shows on its siblings: `minimal-oblong` has grids that are no
+squares, `minimal-large` long passes, caches of many blocks, a large vocabulary and wide heads. What the images look
+like says nothing.
 """
 
 import functools
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -15,9 +18,35 @@ from reference.settings import Settings
 from reference.tokenizer import Tokenizer, TokenizerConfig
 from reference.transformer import Transformer, TransformerConfig
 
-GRIDS = (8, 4, 2)  # rows and columns of the target, and of its two drafters
-CODES = 48
-LATENT_RATIOS = (2, 4)
+
+@dataclass(frozen=True)
+class Size:
+    """How large the models of a preset are.
+
+    Attributes:
+        grids: Rows and columns of the target, and of its drafters.
+        codes: Size of the vocabulary.
+        heads: Of each transformer.
+        dim: Of each transformer; a head has dim / heads numbers.
+        code_dim: Of the codebook.
+        latent_ratios: Scale ratios that have latent samplers.
+    """
+
+    grids: tuple[tuple[int, int], ...]
+    codes: int = 48
+    heads: int = 2
+    dim: int = 32
+    code_dim: int = 4
+    latent_ratios: tuple[int, ...] = ()
+
+
+SIZES = {
+    "minimal": Size(((8, 8), (4, 4), (2, 2)), latent_ratios=(2, 4)),
+    # Rows and columns that are swapped find another cell, or none.
+    "minimal-oblong": Size(((4, 12), (2, 6))),
+    # A tall grid of more cells than three steps of a cache, more than 1,024 codes, heads wider than 64.
+    "minimal-large": Size(((24, 16), (12, 8)), codes=1160, dim=160, code_dim=8),
+}
 WEIGHTS_SEED = 20260112
 # About the standard deviation of the logits: a sample is neither certain nor a toss-up.
 SHARPNESS = 2.0
@@ -39,24 +68,55 @@ SETTINGS = Settings(
 )
 
 
-@functools.cache
+# Of the siblings, which have one drafter.
+SIBLING_SETTINGS = replace(SETTINGS, drafters=(1,))
+
+
 def load() -> Models:
-    """Make the preset's models in float32: the same weights in every process."""
+    """Make the minimal preset's models in float32: the same weights in every process."""
+    return load_size("minimal")
+
+
+def load_oblong() -> Models:
+    """Make the models of `minimal-oblong`."""
+    return load_size("minimal-oblong")
+
+
+def load_large() -> Models:
+    """Make the models of `minimal-large`."""
+    return load_size("minimal-large")
+
+
+@functools.cache
+def load_size(name: str) -> Models:
+    """Make a preset's models in float32: the same weights in every process.
+
+    Args:
+        name: One of SIZES.
+    """
+    size = SIZES[name]
     generator = torch.Generator().manual_seed(WEIGHTS_SEED)
     with torch.random.fork_rng(devices=[]):  # a new module draws weights, which `fill` overwrites
         transformers = [
-            Transformer(TransformerConfig(side, side, vocabulary=CODES, layers=2, heads=2, dim=32)) for side in GRIDS
+            Transformer(
+                TransformerConfig(height, width, vocabulary=size.codes, layers=2, heads=size.heads, dim=size.dim)
+            )
+            for height, width in size.grids
         ]
         tokenizer = Tokenizer(
-            TokenizerConfig(codes=CODES, code_dim=4, width=8, encoder_blocks=1, decoder_blocks=1, factor=2)
+            TokenizerConfig(
+                codes=size.codes, code_dim=size.code_dim, width=8, encoder_blocks=1, decoder_blocks=1, factor=2
+            )
         )
         for module in (*transformers, tokenizer):
             fill(module, generator, SHARPNESS)
         for model in transformers:
-            for name in ("cls_embedding.weight", "tok_embeddings.weight", "abs_pe"):
-                model.get_parameter(name).mul_(EMBEDDING_SCALE)
-        up_samplers = {ratio: LatentUpSampler(_latent(ratio, 2), tokenizer.codebook) for ratio in LATENT_RATIOS}
-        down_samplers = {ratio: LatentDownSampler(_latent(ratio, 1), tokenizer.codebook) for ratio in LATENT_RATIOS}
+            for parameter in ("cls_embedding.weight", "tok_embeddings.weight", "abs_pe"):
+                model.get_parameter(parameter).mul_(EMBEDDING_SCALE)
+        up_samplers = {ratio: LatentUpSampler(_latent(ratio, 2), tokenizer.codebook) for ratio in size.latent_ratios}
+        down_samplers = {
+            ratio: LatentDownSampler(_latent(ratio, 1), tokenizer.codebook) for ratio in size.latent_ratios
+        }
         for sampler in (*up_samplers.values(), *down_samplers.values()):
             codebook = sampler.codebook.clone()
             fill(sampler, generator, SHARPNESS)
@@ -65,6 +125,14 @@ def load() -> Models:
 
 
 def _latent(scale_ratio: int, rows_above: int) -> LatentScalerConfig:
+    size = SIZES["minimal"]
     return LatentScalerConfig(
-        scale_ratio, CODES, 4, width=8, coarse_blocks=1, fine_blocks=1, fine_width=8, rows_above=rows_above
+        scale_ratio,
+        size.codes,
+        size.code_dim,
+        width=8,
+        coarse_blocks=1,
+        fine_blocks=1,
+        fine_width=8,
+        rows_above=rows_above,
     )

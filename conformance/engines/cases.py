@@ -75,6 +75,7 @@ CASES = (
 REPEATED = tuple(case for case in CASES if case.name in ("zipar-adaptive", "serial-cascade", "parallel-cascade"))
 _LOCAL: dict[str, Any] = {"guidance_scale": 1.2, "top_p": 0.95, "tau": 0.2, "neighbours": 8, "draft_rows": 1}
 _EXACT: dict[str, Any] = {"guidance_scale": 1.2, "neighbours": 8, "draft_rows": 1, "temperature": 0.3}
+_ALONE: dict[str, Any] = {"guidance_scale": 1.0}
 # Decodes of the minimal preset that between them meet what the laws are about.
 SMALL_SETTINGS = (
     Settings(mode="ar", guidance_scale=1.2, top_p=0.95),
@@ -98,3 +99,12 @@ SMALL_SETTINGS = (
     Settings(mode="exact", refresh=True, **(_EXACT | {"guidance_scale": 0.0, "draft_rows": 3})),
     Settings(mode="exact", drafters=(1, 2), exact_window=3, look_ahead=2, **_EXACT),
 )
+# Without guidance: passes of one row, of a whole window or of the whole grid.
+UNGUIDED_SETTINGS = (
+    Settings(mode="zipar", window=1, **_ALONE),
+    Settings(mode="serial", refresh=True, radius=1, **(_LOCAL | _ALONE | {"draft_rows": 4})),
+    Settings(mode="parallel", radius=1, island_window=2, anchor=4.0, **(_LOCAL | _ALONE | {"draft_rows": 2})),
+    Settings(mode="exact", exact_window=None, refresh=True, **(_EXACT | _ALONE | {"draft_rows": 4})),
+)
+# Those that the laws judge beside what Hypothesis draws, and in which mutants are looked for.
+JUDGED_SETTINGS = (*SMALL_SETTINGS, *UNGUIDED_SETTINGS)

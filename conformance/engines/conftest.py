@@ -11,6 +11,7 @@ from conformance.engines.conditions import condition_of, engine_condition
 from conformance.engines.parameters import marked
 from conformance.engines.reference_side import ReferenceSide
 from conformance.engines.replay import Replayed, replay
+from conformance.engines.shapes import FEW, level_of_profile
 from conformance.options import read_options
 from conformance.subject import Subject, SubjectError
 from conformance.targets import Target, open_target, preset_target
@@ -39,6 +40,20 @@ def _draw(target: Target, case: Case, prompt: str) -> engines.Result:
 def small_subject(small_target: Target) -> Subject:
     """The minimal preset, built if it is not there: random models on small grids, a decode in milliseconds."""
     return _open(small_target)
+
+
+@pytest.fixture(scope="session")
+def shaped_subject(shaped_target: Target) -> Subject:
+    """A bundle whose graphs are held to the reference in every shape; in few shapes, the demo's need not be."""
+    if level_of_profile() == FEW and shaped_target.preset == "demo":
+        pytest.skip("left out by the profile dev: the demo's shapes")
+    return _open(shaped_target)
+
+
+@pytest.fixture(scope="session")
+def oblong_subject(oblong_target: Target) -> Subject:
+    """Random models on grids that are no squares."""
+    return _open(oblong_target)
 
 
 @pytest.fixture(scope="session")

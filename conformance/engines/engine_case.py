@@ -15,7 +15,7 @@ from conformance.rules.decode_case import Rounding
 from conformance.subject import Subject
 from reference.decode import Decoded
 from reference.models import Condition, Models
-from reference.settings import Settings
+from reference.settings import UNDRAFTED_MODES, Settings
 from reference.trace import Cycle, Pass, Reprediction, Trace
 
 # What float32 makes of the sampler's and the acceptance's arithmetic; both are float32 in every bundle.
@@ -51,6 +51,16 @@ def _cycle(item: engines.trace.Cycle) -> Cycle:
         name: tensor(value) if isinstance(value, np.ndarray) else value for name, value in vars(item).items()
     }
     return Cycle(**told)
+
+
+def capabilities_for(item: Settings) -> set[str]:
+    """Return the capabilities that a decode with some settings takes (engines.backends.base.CAPABILITIES)."""
+    found: set[str] = {item.mode}
+    found |= {"guidance"} if item.guidance_scale != 1 else set()
+    if item.mode not in UNDRAFTED_MODES:
+        found |= {"cascade"} if item.drafters != (1,) else set()
+        found |= {"latent"} if "latent" in (item.up_sampler, item.down_sampler) else set()
+    return found
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from reference.largest_error import check_finite_numbers
 from reference.settings import Settings
 from reference.tokenizer import ImageTokenizer
 
@@ -110,6 +111,8 @@ def uncertain(logits: NDArray[np.float32], errors: Floats, settings: Settings, r
     assert np.isfinite(logits).all(), "margins: expected finite logits of the reference"
     assert np.isfinite(errors).all(), "margins: expected finite errors, got logits of the engine that are not finite"
     scale, temperature = settings.guidance_scale, 1.0 if raw else settings.temperature
+    check_finite_numbers(logits, "margins: logits")
+    check_finite_numbers(errors, "margins: errors")
     wide = logits.astype(np.float64)
     guided = (wide[-1] + scale * (wide[0] - wide[-1])) / temperature
     guided -= guided.max(axis=1, keepdims=True)
@@ -172,6 +175,7 @@ def code_margins(tokenizer: ImageTokenizer, choose: Callable[[], Tensor]) -> tup
 
     with torch.inference_mode(), patch.object(tokenizer, "codes_from_features", listen):
         chosen: NDArray[np.int64] = choose().numpy()
-        products = seen[-1].flatten(0, 2) @ torch.nn.functional.normalize(tokenizer.codebook, dim=-1).t()
+        features = check_finite_numbers(seen[-1], "the reference's features")
+        products = features.flatten(0, 2) @ torch.nn.functional.normalize(tokenizer.codebook, dim=-1).t()
     best = products.topk(2, dim=-1).values
     return chosen, (best[:, 0] - best[:, 1]).reshape(chosen.shape).numpy()

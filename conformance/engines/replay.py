@@ -12,6 +12,7 @@ from conformance.engines.cases import Case
 from conformance.engines.conditions import engine_condition
 from engines.transformer import TransformerSession
 from reference.decode import Condition, Decoded
+from reference.largest_error import check_finite_numbers
 from reference.settings import Settings
 from reference.trace import Cycle, Pass
 
@@ -93,6 +94,8 @@ class Replayed:
         places = [source(passes, number, cell) for cell in cells]
         ours = np.stack([self.engine_logits[origin][:, row] for origin, row in places], axis=1)
         theirs = np.stack([reference_logits(passes[origin])[:, row] for origin, row in places], axis=1)
+        for what, logits in (("the engine's", ours), ("the reference's", theirs)):
+            check_finite_numbers(logits, f"pass {number}: {what} logits")  # an error of NaN would be within any bound
         return ours, theirs, np.abs(ours - theirs).max(axis=(0, 2))
 
     def cycle_cells(self, cycle: Cycle) -> range:

@@ -5,24 +5,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from conformance import report
-from conformance.engines.cases import PROMPTS, SEED, SMALL_SETTINGS
-from conformance.engines.engine_case import EngineCase, run
+from conformance.engines.cases import JUDGED_SETTINGS, PROMPTS, SEED
+from conformance.engines.engine_case import EngineCase, capabilities_for, run
 from conformance.engines.laws import LAWS, EngineLaw
 from conformance.engines.strategies import engine_cases
 from conformance.rules.branches import EXAMPLE, must_reach, reach, share_of_examples
 from conformance.subject import Subject
 from engines.backends.base import CAPABILITIES
-from reference.settings import UNDRAFTED_MODES, Settings
-
-
-def exercised(item: Settings) -> set[str]:
-    """Return the capabilities that a decode with some settings takes."""
-    found: set[str] = {item.mode}
-    found |= {"guidance"} if item.guidance_scale != 1 else set()
-    if item.mode not in UNDRAFTED_MODES:
-        found |= {"cascade"} if item.drafters != (1,) else set()
-        found |= {"latent"} if "latent" in (item.up_sampler, item.down_sampler) else set()
-    return found
 
 
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.law.__name__)
@@ -31,7 +20,9 @@ def test_law(law: EngineLaw, small_subject: Subject, request: pytest.FixtureRequ
     modes = tuple(mode for mode in law.modes if mode in small_subject.capabilities)
     if not modes:
         pytest.skip(f"not applicable: the backend has none of the modes {', '.join(law.modes)}")
-    chosen = [item for item in SMALL_SETTINGS if item.mode in modes and exercised(item) <= small_subject.capabilities]
+    chosen = [
+        item for item in JUDGED_SETTINGS if item.mode in modes and capabilities_for(item) <= small_subject.capabilities
+    ]
     met: set[str] = set()
 
     def judge(case: EngineCase) -> None:
@@ -41,7 +32,7 @@ def test_law(law: EngineLaw, small_subject: Subject, request: pytest.FixtureRequ
             error.add_note(f"{', '.join(law.rules)} at the stage {law.stage!r}, in {case!r}")
             raise
         reach(EXAMPLE)
-        met.update(exercised(case.settings))
+        met.update(capabilities_for(case.settings))
 
     @settings(parent=share_of_examples(law.share), suppress_health_check=[HealthCheck.too_slow])
     @given(st.data())

@@ -6,6 +6,7 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from conformance.engines import margins
+from reference.largest_error import NotFiniteError
 from reference.settings import Settings
 
 CODES = 12
@@ -66,3 +67,12 @@ def test_bounds_are_narrow(top_p: float) -> None:
     certain = (known.possible == known.sure).all(axis=1)
     for low, high in (known.probs(), known.entropies()):
         assert np.abs(high - low)[certain].max() < 5e-3
+
+
+@pytest.mark.parametrize("side", ["logits", "errors"])
+def test_nothing_follows_from_nan(side: str) -> None:
+    """An error of NaN would be a bound that nothing exceeds."""
+    logits, errors = np.zeros((2, 1, CODES), dtype=np.float32), np.zeros(1)
+    (logits if side == "logits" else errors)[..., -1] = np.nan
+    with pytest.raises(NotFiniteError, match=f"margins: {side}"):
+        margins.uncertain(logits, errors, Settings())

@@ -10,8 +10,11 @@ from conformance.engines import margins
 from conformance.engines.cases import SEED
 from conformance.engines.differences import prediction_before
 from conformance.engines.drafts import down_samplings, drafted_rows, resampling_cycle
+from conformance.engines.probes import systematic
+from conformance.engines.probes.bias_laws import labelled
+from conformance.engines.probes.systematic import Rows
 from conformance.engines.reference_side import ReferenceSide
-from conformance.engines.replay import Logits, Replayed, exact_decisions
+from conformance.engines.replay import Logits, Replayed, exact_decisions, reference_logits
 from conformance.rules.branches import NEAR_TIE, reach
 from engines.anchor import Anchor
 from engines.bundle.manifest import down_sampler_graph, up_sampler_graph
@@ -102,6 +105,17 @@ class TestConf1:
                 f"pass {number} of the {graph}: logits differ by {error:.3g}"
             )
         assert {made.model for made in passes} == set(replayed.settings.model_numbers)
+
+    def test_no_error_is_systematic(self, replayed: Replayed) -> None:
+        """CONF-1: logits are not off to one side, by code, row, position or gain, by more than rounding explains."""
+        manifest, parts = replayed.pipeline.bundle.manifest, dict[int, list[Rows]]()
+        for made, logits in zip(replayed.decoded.trace.passes, replayed.engine_logits, strict=True):
+            entry = manifest.models[made.model]
+            shape = (entry.prefix_length, entry.grid_width)
+            rows = labelled(logits, reference_logits(made), made.positions.numpy(), *shape)
+            parts.setdefault(made.model, []).append(rows)
+        for model, found in parts.items():
+            systematic.hold(f"model {model}", systematic.each_position_once(systematic.joined(found)))
 
 
 def anchor_bonus(replayed: Replayed, model: int, number: int, cells: list[int]) -> NDArray[np.float32]:

@@ -34,7 +34,15 @@ def test_the_page_s_backend_conforms(tmp_path: Path, minimal_target_path: Path) 
         "HYPOTHESIS_STORAGE_DIRECTORY": str(tmp_path / "examples"),
     }
     done = subprocess.run(
-        [*command, *needed, "engines/test_laws.py", "-k", "minimal-fp32"],
+        [
+            *command,
+            *needed,
+            "engines/test_laws.py",
+            "engines/test_probes.py",
+            "engines/test_shapes.py",
+            "-k",
+            "minimal-fp32",
+        ],
         cwd=tmp_path,
         env=environment,
         capture_output=True,

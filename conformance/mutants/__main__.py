@@ -7,8 +7,9 @@ from pathlib import Path
 import torch
 from rich.progress import track
 
-from conformance.mutants.catalogue import MUTANTS
+from conformance.mutants.catalogue import MUTANTS, SIZED_MUTANTS
 from conformance.mutants.mutant import Kill, Mutant, kills, laws_of
+from conformance.mutants.sized import SizedMutant, sized_kills
 from conformance.subject import SubjectError
 from conformance.targets import open_target, preset_target
 from engines.command_line import command
@@ -17,7 +18,8 @@ from engines.whole_files import check_writable, write_text_whole
 
 HEAD = """# Mutants
 
-Engines with one plausible defect each, run on the minimal preset. The suite must find each by the rule that claims it.
+Engines with one plausible defect each. The suite must find each by the rule that claims it, on the minimal preset, or
+where large, oblong, unguided or shared passes alone show it, on `minimal-large` or `minimal-oblong`.
 Written by `python -m conformance.mutants --out docs/mutants.md` from `conformance/mutants/`: for each mutant the laws
 of its rule that find it, and what the first of them says.
 
@@ -42,6 +44,17 @@ def row(mutant: Mutant, found: list[Kill]) -> str:
     return f"| {mutant.name} | {mutant.rule} | {laws} | {said} |\n"
 
 
+def killed(mutant: Mutant) -> list[Kill]:
+    """Return what finds a mutant on its own preset.
+
+    Raises:
+        SubjectError: the preset cannot be built or opened.
+    """
+    if isinstance(mutant, SizedMutant):
+        return sized_kills(mutant, open_target(preset_target(mutant.preset, "fp32")))
+    return kills(mutant, open_target(preset_target("minimal", "fp32")), laws_of(mutant.rule))
+
+
 @command
 def main() -> int:
     """Write the table; 1 where a mutant lives."""
@@ -51,16 +64,15 @@ def main() -> int:
     torch.set_num_threads(1)
     try:
         check_writable(out)
-        subject = open_target(preset_target("minimal", "fp32"))
+        found = [(mutant, killed(mutant)) for mutant in track((*MUTANTS, *SIZED_MUTANTS), "mutants")]
     except SubjectError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
         print(f"error: {out}: {error.strerror or error}", file=sys.stderr)
         return 2
-    found = [(mutant, kills(mutant, subject, laws_of(mutant.rule))) for mutant in track(MUTANTS, "mutants")]
-    living = [mutant.name for mutant, killed in found if not killed]
-    text = HEAD + "".join(row(mutant, killed) for mutant, killed in found)
+    living = [mutant.name for mutant, by in found if not by]
+    text = HEAD + "".join(row(mutant, by) for mutant, by in found)
     text += f"\n{len(found) - len(living)} of {len(found)} are found.\n"
     try:
         write_text_whole(out, text)

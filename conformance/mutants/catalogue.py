@@ -1,7 +1,24 @@
 """All mutants, stage by stage."""
 
-from conformance.mutants import cache, cycle, distribution, exactness, graphs, noise, schedule
+from conformance.mutants import (
+    bias,
+    cache,
+    cycle,
+    distribution,
+    edges,
+    exactness,
+    graphs,
+    memories,
+    noise,
+    outputs,
+    precision,
+    schedule,
+    shapes,
+    shared,
+    uniforms,
+)
 from conformance.mutants.mutant import Mutant
+from conformance.mutants.sized import SizedMutant
 
 MUTANTS: tuple[Mutant, ...] = (
     *distribution.MUTANTS,
@@ -11,4 +28,13 @@ MUTANTS: tuple[Mutant, ...] = (
     *cycle.MUTANTS,
     *schedule.MUTANTS,
     *exactness.MUTANTS,
+    *bias.MUTANTS,
+    *precision.MUTANTS,
+    *edges.MUTANTS,
+    *uniforms.MUTANTS,
+    *memories.MUTANTS,
+    *outputs.MUTANTS,
 )
+
+# Those that are right on the minimal preset.
+SIZED_MUTANTS: tuple[SizedMutant, ...] = (*shapes.MUTANTS, *shared.MUTANTS)

@@ -18,7 +18,7 @@ from engines.backends.onnx_runtime import OnnxRuntimeBackend
 Tensor = NDArray[Any]
 
 
-def _edited(change: Callable[[onnx.ModelProto], None]) -> Make:
+def edited(change: Callable[[onnx.ModelProto], None]) -> Make:
     """Edit the target's graph, and run it on ONNX Runtime."""
 
     @contextmanager
@@ -36,7 +36,7 @@ def _edited(change: Callable[[onnx.ModelProto], None]) -> Make:
     return make
 
 
-def _change_rotary(model: onnx.ModelProto, change: Callable[[Tensor], Tensor]) -> None:
+def change_rotary(model: onnx.ModelProto, change: Callable[[Tensor], Tensor]) -> None:
     """Change the tables of cosines and sines, Float[positions, head_dim / 2] each."""
     tables = [item for item in model.graph.initializer if item.name.rpartition(".")[2] in ("cos", "sin")]
     assert len(tables) == 2, f"expected two rotary tables in the graph, got {[item.name for item in tables]}"
@@ -47,15 +47,15 @@ def _change_rotary(model: onnx.ModelProto, change: Callable[[Tensor], Tensor]) -
 
 def _axes_swapped(model: onnx.ModelProto) -> None:
     """Turn the first half of the angles by the column, and the second by the row."""
-    _change_rotary(model, lambda table: np.roll(table, table.shape[1] // 2, axis=1))
+    change_rotary(model, lambda table: np.roll(table, table.shape[1] // 2, axis=1))
 
 
 def _off_by_one(model: onnx.ModelProto) -> None:
     """Turn each position as the next one."""
-    _change_rotary(model, lambda table: np.roll(table, -1, axis=0))
+    change_rotary(model, lambda table: np.roll(table, -1, axis=0))
 
 
 MUTANTS = (
-    Mutant("rotary axes are swapped", "CONF-1", _edited(_axes_swapped)),
-    Mutant("rotary positions are off by one", "CONF-1", _edited(_off_by_one)),
+    Mutant("rotary axes are swapped", "CONF-1", edited(_axes_swapped)),
+    Mutant("rotary positions are off by one", "CONF-1", edited(_off_by_one)),
 )

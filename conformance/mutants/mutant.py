@@ -7,9 +7,12 @@ from typing import Any
 from unittest.mock import patch
 
 import engines
-from conformance.engines.cases import PROMPTS, SEED, SMALL_SETTINGS
-from conformance.engines.engine_case import EngineCase, run
+from conformance.engines.cases import JUDGED_SETTINGS, PROMPTS, SEED
+from conformance.engines.engine_case import EngineCase, capabilities_for, run
 from conformance.engines.laws import LAWS, EngineLaw
+from conformance.engines.probes.catalogue import PROBES
+from conformance.engines.probes.probe import Probe
+from conformance.engines.shape_laws import ShapeLaw
 from conformance.subject import Subject
 from engines.backends.base import Backend
 
@@ -53,7 +56,11 @@ def on_backend(wrap: Callable[[Backend], Backend]) -> Make:
     @contextmanager
     def make(subject: Subject) -> Iterator[Subject]:
         pipeline = subject.pipeline
-        yield replace(subject, pipeline=engines.Pipeline(pipeline.bundle, wrap(pipeline.backend)))
+        yield replace(
+            subject,
+            pipeline=engines.Pipeline(pipeline.bundle, wrap(pipeline.backend)),
+            make=lambda bundle: wrap(subject.make(bundle)),
+        )
 
     return make
 
@@ -76,12 +83,12 @@ class Kill:
 
     Attributes:
         law: Which law found it.
-        case: In which decode.
+        case: In which decode; None where the law is a probe, or looks at single graphs.
         message: What the law said.
     """
 
-    law: EngineLaw
-    case: EngineCase
+    law: EngineLaw | ShapeLaw | Probe
+    case: EngineCase | None
     message: str
 
 
@@ -89,13 +96,19 @@ def cases_of(subject: Subject, law: EngineLaw) -> list[EngineCase]:
     """Return the decodes in which mutants are looked for; their seeds have bits in both halves."""
     return [
         EngineCase(subject, PROMPTS[index % len(PROMPTS)], item, SEED + (index << 32))
-        for index, item in enumerate(SMALL_SETTINGS)
-        if item.mode in law.modes
+        for index, item in enumerate(JUDGED_SETTINGS)
+        if item.mode in law.modes and capabilities_for(item) <= subject.capabilities
     ]
 
 
-def find(subject: Subject, law: EngineLaw) -> Kill | None:
-    """Return the first decode in which a law is broken; None where it holds in all."""
+def find(subject: Subject, law: EngineLaw | Probe) -> Kill | None:
+    """Return the first decode in which a law is broken, or that a probe is; None where it holds in all."""
+    if isinstance(law, Probe):
+        try:
+            law.law(subject)
+        except AssertionError as error:
+            return Kill(law, None, str(error))
+        return None
     for case in cases_of(subject, law):
         try:
             law.law(case, run(case))
@@ -104,7 +117,7 @@ def find(subject: Subject, law: EngineLaw) -> Kill | None:
     return None
 
 
-def kills(mutant: Mutant, subject: Subject, laws: Sequence[EngineLaw] = LAWS) -> list[Kill]:
+def kills(mutant: Mutant, subject: Subject, laws: Sequence[EngineLaw | Probe] = LAWS) -> list[Kill]:
     """Return where some laws find a mutant, one place a law."""
     with mutant.make(subject) as wrong:
         found = [find(wrong, law) for law in laws]
@@ -114,9 +127,12 @@ def kills(mutant: Mutant, subject: Subject, laws: Sequence[EngineLaw] = LAWS) ->
 def is_killed(mutant: Mutant, subject: Subject) -> bool:
     """Return whether a law that speaks for the mutant's rule finds it; the first that does ends the search."""
     with mutant.make(subject) as wrong:
-        return any(find(wrong, law) for law in laws_of(mutant.rule))
+        # Probes first: most of them take less than a decode.
+        ordered = sorted(laws_of(mutant.rule), key=lambda law: not isinstance(law, Probe))
+        return any(find(wrong, law) for law in ordered)
 
 
-def laws_of(rule: str) -> list[EngineLaw]:
-    """Return the laws that speak for a rule."""
-    return [law for law in LAWS if rule in law.rules]
+def laws_of(rule: str) -> list[EngineLaw | Probe]:
+    """Return the laws that speak for a rule; probes last."""
+    laws: list[EngineLaw | Probe] = [*LAWS, *PROBES]
+    return [law for law in laws if rule in law.rules]

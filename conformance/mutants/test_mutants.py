@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 
 from conformance.engines.laws import LAWS, EngineLaw
+from conformance.engines.probes.catalogue import PROBES
+from conformance.engines.probes.probe import Probe
 from conformance.mutants.arithmetic import Arithmetic, ArithmeticBackend
-from conformance.mutants.catalogue import MUTANTS
+from conformance.mutants.catalogue import MUTANTS, SIZED_MUTANTS
 from conformance.mutants.mutant import Mutant, find, is_killed, laws_of, on_backend
+from conformance.mutants.scores import OwnScores, ScoresBackend
 from conformance.rules_of_tests import ALL_RULES
 from conformance.subject import Subject
 
@@ -24,6 +27,15 @@ def test_right_engine_survives(engine_law: EngineLaw, minimal_subject: Subject) 
         assert find(subject, engine_law) is None
 
 
+@pytest.mark.thorough
+@pytest.mark.parametrize("probe", PROBES, ids=lambda probe: probe.law.__name__)
+def test_right_scores_survive(probe: Probe, minimal_subject: Subject) -> None:
+    """No probe finds anything in right engines with the mutants' arithmetic, or with the mutants' own scores."""
+    for wrap in (lambda right: ArithmeticBackend(right, Arithmetic()), lambda right: ScoresBackend(right, OwnScores)):
+        with on_backend(wrap)(minimal_subject) as subject:
+            assert find(subject, probe) is None
+
+
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name.replace(" ", "-"))
 def test_mutant_is_killed(mutant: Mutant, minimal_subject: Subject) -> None:
     """A law that speaks for the mutant's rule finds it."""
@@ -32,16 +44,20 @@ def test_mutant_is_killed(mutant: Mutant, minimal_subject: Subject) -> None:
 
 def test_catalogue() -> None:
     """There are mutants for every stage, under names of their own, and a law for each of their rules."""
-    names = [mutant.name for mutant in MUTANTS]
+    names = [mutant.name for mutant in (*MUTANTS, *SIZED_MUTANTS)]
     assert len(set(names)) == len(names) >= 40
     assert all(mutant.rule in ALL_RULES and laws_of(mutant.rule) for mutant in MUTANTS)
     claimed = {mutant.rule for mutant in MUTANTS}
-    assert [law.law.__name__ for law in LAWS if not claimed & set(law.rules)] == []
+    laws: list[EngineLaw | Probe] = [*LAWS, *PROBES]
+    assert [law.law.__name__ for law in laws if not claimed & set(law.rules)] == []
 
 
 @pytest.mark.skipif(not PAGE.is_file(), reason="the page lies in the repository, not in a package")
 def test_page_is_of_this_catalogue() -> None:
     """docs/mutants.md tells of these mutants, and that each was found."""
     rows = re.findall(r"^\| ([^|]+) \| ([A-Z0-9-]+) \| ([^|]+) \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
-    assert [(name, rule) for name, rule, _ in rows] == [(mutant.name, mutant.rule) for mutant in MUTANTS]
+    listed = [(mutant.name, mutant.rule) for mutant in (*MUTANTS, *SIZED_MUTANTS)]
+    assert [(name, rule) for name, rule, _ in rows] == listed
     assert not [name for name, _, found in rows if "`" not in found]
+    told = " ".join(found for _, _, found in rows)
+    assert [law.law.__name__ for law in PROBES if f"`{law.law.__name__}`" not in told] == []

@@ -55,6 +55,8 @@ def decisions(case: DecodeCase, decoded: Decoded, cycle: Cycle) -> Iterator[Deci
 def draft_tokens_are_accepted_by_their_probability(case: DecodeCase, decoded: Decoded) -> None:
     """MODE-EXACT, RNG-2: a draft token stays if U < p of it; else the token is drawn from p without it."""
     for cycle in decoded.trace.cycles_of(0):
+        assert not cycle.radii.any(), "a rejection has a radius, and nothing around it is drawn again"
+        assert bool((cycle.resampled != cycle.kept).all()), "R_X is not what was rejected"
         for item in decisions(case, decoded, cycle):
             likely = near_processed(case, recorded(item.source)[:, item.row])
             draw = (oracles.word(case.seed, 1, item.cell, 0) + 0.5) / oracles.WORD
@@ -69,6 +71,11 @@ def draft_tokens_are_accepted_by_their_probability(case: DecodeCase, decoded: De
             reach("a draft token is kept" if item.kept else "a draft token is replaced")
             residuals = {cell: token for row, cell, token in item.source.residuals if row == item.row}
             assert (item.cell in residuals) != item.kept, f"cell {item.cell}: drawn and kept, or neither"
+            told = float(cycle.pooled_probs.flatten()[item.cell - cycle.first_row * cycle.kept.shape[1]])
+            off = min(abs(told - probs[item.draft_token]) for probs in likely)
+            assert off <= case.rounding.probs, (
+                f"cell {item.cell}: the trace tells p {told:.6g}, expected {likely[0][item.draft_token]:.6g}"
+            )
             if item.kept:
                 assert item.token == item.draft_token
                 continue

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from conformance.strategies.toys import PREFIX_VOCABULARY
 from reference.decode import decode
+from reference.largest_error import largest_error
 from reference.models import Condition, Models
 from reference.random_weights import fill
 from reference.settings import Settings
@@ -177,4 +178,6 @@ def autoregressive_law(world: tuple[Models, Condition], settings: Settings) -> L
 
 def distance(law: Law, other: Law) -> float:
     """Return the largest difference of two laws over all grids."""
-    return max(abs(law.get(grid, 0.0) - other.get(grid, 0.0)) for grid in law.keys() | other.keys())
+    grids = law.keys() | other.keys()
+    ours, theirs = (torch.tensor([part.get(grid, 0.0) for grid in grids], dtype=torch.float64) for part in (law, other))
+    return largest_error(ours, theirs, "probabilities of grids")

@@ -16,6 +16,7 @@ from conformance.strategies.grids import Mask, Window
 from conformance.strategies.logits import Logits
 from conformance.strategies.toys import Toy, build
 from reference.cache import KVCache
+from reference.largest_error import largest_error
 from reference.scaling import enlarge, shrink
 from reference.transformer import Transformer
 
@@ -216,7 +217,7 @@ def is_stale(toy: Toy, passes: Sequence[Mapping[int, int]], row: DictionaryModel
     fresh = DictionaryModel(build(toy).models.target, build(toy).condition.cond)
     last = {toy.prefix_length + cell: token for pairs in passes for cell, token in pairs.items()}
     fresh.feed({**dict.fromkeys(range(toy.prefix_length), -1), **last})
-    return any(float(np.abs(row.key[place] - key).max()) > 1e-3 for place, key in fresh.key.items())
+    return any(largest_error(row.key[place], key, "a key") > 1e-3 for place, key in fresh.key.items())
 
 
 def resize(images: Tensor, scale: int, up: bool, resize_filter: str) -> Tensor:

@@ -94,7 +94,11 @@ class Backend(Protocol):
 
 @runtime_checkable
 class ScoringBackend(Backend, Protocol):
-    """A backend whose logits stay where they are computed, on a GPU say: the host sees tokens and decisions alone."""
+    """A backend whose logits stay where they are computed, on a GPU say: the host sees tokens and decisions alone.
+
+    One that can make scores of logits in the host's memory, Float32[B, T, V], has a method `scores_of`: with logits of
+    its own making the conformance suite asks what no model's would (ties, sums that reach a limit exactly).
+    """
 
     def score(self, graph: str, cache: KVCache, inputs: Tensors) -> "Scores":
         """Run one pass as `feed` does; return its logits as they lie."""

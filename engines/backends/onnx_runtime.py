@@ -203,6 +203,10 @@ class OnnxRuntimeBackend:
         """Run one pass; its logits lie in the host's memory, where numpy samples and judges."""
         return ArrayScores(self.feed(graph, cache, inputs))
 
+    def scores_of(self, logits: NDArray[np.float32]) -> ArrayScores:
+        """Return the scores of given logits."""
+        return ArrayScores(logits)
+
     def keep_slots(self, graph: str, cache: KVCache, slots: NDArray[np.int64]) -> None:
         """Move slots to the front."""
         assert isinstance(cache, OnnxRuntimeCache)

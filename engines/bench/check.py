@@ -145,6 +145,6 @@ def compared(measured: dict[str, Measurements], expected: Expected) -> list[str]
             if now != before:
                 moved.append(f"{name}: {label}: expected {before}, got {now}")
         share = _median(own.host_share)
-        if share > wanted.largest_host_share:
+        if not share <= wanted.largest_host_share:  # NaN is no share
             moved.append(f"{name}: host share: expected at most {wanted.largest_host_share:.0%}, got {share:.1%}")
     return moved

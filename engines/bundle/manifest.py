@@ -88,6 +88,10 @@ class GraphEntry(_Entry):
     measured_error: Finite
     tolerance: Finite
     error_of: str  # what was measured, in words
+    # How large its numbers became on real inputs, in the precision's own arithmetic, and the largest that it has; None
+    # where all is float32 in every bundle, and in bundles that were built before.
+    largest_activation: Finite | None = None
+    activation_limit: Finite | None = None
 
     @property
     def cache_inputs(self) -> tuple[TensorEntry, ...]:

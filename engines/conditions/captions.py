@@ -3,7 +3,7 @@
 from engines.bundle import Bundle
 from engines.condition import Condition, ConditionError
 from engines.conditions.front_end import Described
-from engines.conditions.text_models import CaptionEncoder, caption_of
+from engines.conditions.text_models import CaptionEncoder, checked_caption
 from engines.prompts import Plan, PlanError
 
 
@@ -17,7 +17,7 @@ class CaptionFrontEnd:
     def check(self, prompt: str) -> None:
         """Clean a caption and see whether something is left."""
         self._encoder()
-        caption_of(prompt)
+        checked_caption(prompt)
 
     def _encoder(self) -> CaptionEncoder:
         if self.encoder is None:

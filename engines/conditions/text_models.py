@@ -102,7 +102,7 @@ class CaptionEncoder(_TextModel):
             PromptError: the caption is empty or too long, or no word of it is left.
             ConditionError: the encoder cannot be loaded.
         """
-        caption = caption_of(prompt)
+        caption = checked_caption(prompt)
         with self.using() as (tokenizer, model):
             import torch
 
@@ -119,8 +119,8 @@ class CaptionEncoder(_TextModel):
         return features, np.arange(length) >= length - len(ids)
 
 
-def caption_of(prompt: str) -> str:
-    """Return what the encoder reads of a prompt: cleaned as in training.
+def checked_caption(prompt: str) -> str:
+    """Return a caption as the encoder reads it: checked, and cleaned as in training.
 
     Raises:
         PromptError: it is empty or too long, or no word of it is left.
@@ -129,7 +129,8 @@ def caption_of(prompt: str) -> str:
     caption = cleaned(check_text(prompt, most=MAX_CAPTION_CHARACTERS))
     if not any(character.isalnum() for character in caption):
         raise PromptError(
-            f"prompt: no word is left of {prompt[:40]!r} once it is cleaned as in training; say in words what to draw"
+            f"prompt: nothing is left of {prompt[:40]!r} once it is cleaned as in training (addresses, names with @, "
+            "file names and signs go); describe the image in words"
         )
     return caption
 

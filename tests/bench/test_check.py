@@ -75,3 +75,11 @@ def test_a_mode_that_is_gone_is_named() -> None:
     assert compared({}, expected) == ["ar: expected the mode, the bundle does not allow it"]
     own = Measurements(host_share=[0.5], nfe_target={0: 1}, nfe_drafter={0: 0})
     assert compared({"ar": own}, expected) == []
+
+
+def test_a_share_that_is_no_number_is_no_share() -> None:
+    """NaN is larger than no bound."""
+    mode = {"nfe_target": [1], "nfe_drafter": [0], "largest_host_share": 1.0}
+    expected = Expected.model_validate({"bundle": "b", "precision": "fp32", "prompts": 1, "modes": {"ar": mode}})
+    own = Measurements(host_share=[float("nan")], nfe_target={0: 1}, nfe_drafter={0: 0})
+    assert compared({"ar": own}, expected) == ["ar: host share: expected at most 100%, got nan%"]

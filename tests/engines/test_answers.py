@@ -96,7 +96,7 @@ LOGITS = f"logits: expected an array of float32 [2, 4, {CODES}], got "
         ("sampler", without("tokens"), "tokens: expected an array of int64 [1], got none"),
         ("sampler", output("tokens", lambda value: value.astype(np.int32)), "tokens: expected an array of int64 [1]"),
         ("sampler", output("tokens", lambda value: value + CODES), "tokens: expected codes in 0..31, got "),
-        ("sampler", output("tokens", lambda value: value - CODES), "tokens: expected codes in 0..31, got -"),
+        ("sampler", output("tokens", lambda value: value - CODES - 1), "tokens: expected codes in 0..31, got -"),
         (
             "sampler",
             output("log_probs", lambda value: value[:, :-1]),

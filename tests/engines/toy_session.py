@@ -86,6 +86,9 @@ class FrontEnd:
         self.condition, self.gates = condition, gates
         self.described: list[str] = []
 
+    def check(self, prompt: str) -> None:
+        """Take any prompt."""
+
     def describe(self, prompt: str, seed: int, plan: Plan | None) -> Described:
         """Describe a prompt."""
         self.described.append(prompt)

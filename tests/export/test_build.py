@@ -13,8 +13,9 @@ from rich.console import Console
 import engines
 from engines.bundle import open_bundle
 from engines.prompts.prefix import FIELDS
-from export import compare, precision
+from export import precision
 from export.bundle_from_models import build_bundle, neighbour_table
+from export.comparison import ToleranceError
 from export.demo_evidence import demo_evidence
 from export.specification import specifications
 from reference import demo
@@ -80,7 +81,7 @@ def test_too_far_from_the_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     models = demo.load()
     evidence = demo_evidence(models, neighbour_table(models))
     monkeypatch.setitem(precision.LOGIT_TOLERANCE, "fp32", 1e-12)
-    with pytest.raises(compare.ToleranceError, match=r"graph target, output logits: .* expected at most 1e-12"):
+    with pytest.raises(ToleranceError, match=r"graph target, output logits: .* expected at most 1e-12"):
         build_bundle(
             models, evidence, engines.Settings(), tmp_path / "bundle", "test", "fp32", (), False, Console(quiet=True)
         )

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from export.bundle_from_models import cast_copy, has_attention_kernel, save_onnx
-from export.compare import Evidence, measure_error
+from export.compare import measure_error
+from export.evidence import Evidence
 from export.manifest import tensor_entries
 from export.onnx_from_torch import onnx_from_torch
 from export.plans import build_plan, is_installed

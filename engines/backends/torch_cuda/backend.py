@@ -234,6 +234,11 @@ class TorchBackend:
         with self.work.alone():
             return self._pass(graph, cache, inputs).logits()
 
+    def scores_of(self, logits: NDArray[np.float32]) -> DeviceScores:
+        """Return the scores of given logits, on the device."""
+        with self.work.alone():
+            return DeviceScores(self.sampling, self.work.put(logits))
+
     def keep_slots(self, graph: str, cache: KVCache, slots: NDArray[np.int64]) -> None:
         """Move slots to the front, on the device."""
         assert isinstance(cache, TorchCache)

@@ -1,0 +1,128 @@
+"""Decisions that lie on an edge: U equal to p, a sum equal to tau, an entropy that just buys a cell.
+
+The loop decides them from what `acceptance` returns. A backend of ours stands between them and returns the number that
+lies on the edge, or the float32 next to it: the draw that the loop really used is then known to its last bit.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import engines
+from conformance.engines.cases import PROMPTS
+from conformance.engines.conditions import condition_of, engine_condition
+from conformance.engines.probes.probe import Listening
+from conformance.rules import oracles
+from conformance.subject import Subject
+from engines.backends.base import KVCache, Tensors
+from engines.decode import Decoded
+
+# Seeds of which an acceptance draw of a cell below 16 is a float32 itself, and below 2^-10: p can equal it.
+EQUAL_DRAWS = ((11836226099238643279, 1), (102, 7), (15294135143215537493, 5))
+TAUS = (0.1, 0.2, 1 / 3, 0.7, 1.0)
+RADIUS = 3
+Scripted = Callable[[NDArray[np.int64]], NDArray[np.float32]]
+
+
+class _Scripted(Listening):
+    """Judges by a script: of the cells that are judged it says what is returned for them."""
+
+    def __init__(self, right: Any, prefix_length: int, output: str, script: Scripted) -> None:
+        super().__init__(right)
+        self.prefix_length, self.output, self.script = prefix_length, output, script
+        self.cell_of: dict[bytes, int] = {}
+
+    def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> NDArray[np.float32]:
+        logits = super().feed(graph, cache, inputs)
+        for row, position in enumerate(inputs["positions"][0].tolist()):
+            self.cell_of[logits[0, row].tobytes()] = position + 1 - self.prefix_length
+        return logits
+
+    def run(self, graph: str, inputs: Tensors) -> dict[str, NDArray[Any]]:
+        outputs = super().run(graph, inputs)
+        if graph == "acceptance":
+            cells = [self.cell_of[row.tobytes()] for row in np.asarray(inputs["cond_logits"])]
+            outputs = outputs | {self.output: self.script(np.array(cells))}
+        return outputs
+
+
+def _decode(subject: Subject, output: str, script: Scripted, seed: int, **changes: Any) -> Decoded:
+    bundle = subject.pipeline.bundle
+    backend = _Scripted(subject.pipeline.backend, bundle.manifest.target.prefix_length, output, script)
+    pipeline = engines.Pipeline(bundle, backend)
+    condition = engine_condition(condition_of(subject.models, PROMPTS[1], 3))
+    return pipeline.decode(condition, pipeline.settings(drafters=(1,), top_k=0, anchor=0.0, **changes), seed)
+
+
+def _below(values: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return the largest float32 that is not above each value."""
+    found = values.astype(np.float32)
+    return np.where(found.astype(np.float64) > values, np.nextafter(found, np.float32(-1)), found)
+
+
+def acceptance_draws_are_exact(subject: Subject) -> None:
+    """MODE-EXACT, RNG-1, RNG-2: a token is accepted if U < p: not where p is U, or the float32 below it."""
+    for seed, cell in EQUAL_DRAWS:
+
+        def draws(cells: NDArray[np.int64], seed: int = seed) -> NDArray[np.float64]:
+            return np.array([(oracles.word(seed, 1, int(item), 0) + 0.5) / oracles.WORD for item in cells])
+
+        equal = draws(np.array([cell]))
+        assert _below(equal).astype(np.float64) == equal
+        for accepted, script in (
+            (False, lambda cells: _below(draws(cells))),
+            (True, lambda cells: np.nextafter(_below(draws(cells)), np.float32(2))),
+        ):
+            settings: dict[str, Any] = {"mode": "exact", "guidance_scale": 1.0, "temperature": 1.0, "top_p": 1.0}
+            decoded = _decode(subject, "pooled_probs", script, seed, **settings)
+            kept = np.concatenate([cycle.kept for cycle in decoded.trace.cycles_of(0)]).ravel()
+            wrong = np.flatnonzero(kept != accepted)
+            word = "above" if accepted else "not above"
+            assert not len(wrong), (
+                f"seed {seed}, cell {wrong[0]}: {'rejected' if accepted else 'accepted'} at the float32 that is just "
+                f"{word} U {draws(wrong[:1])[0]!r}"
+            )
+
+
+def tau_is_met_exactly(subject: Subject) -> None:
+    """ACCEPT-1: a pooled probability that is tau in float32 is kept, the float32 below it is not."""
+    for tau in TAUS:
+        limit = np.float32(tau)
+        for kept, value in ((True, limit), (False, np.nextafter(limit, np.float32(0)))):
+            decoded = _decode(
+                subject,
+                "pooled_probs",
+                lambda cells, value=value: np.full(len(cells), value),  # type: ignore[misc]  # bound for the loop
+                5,
+                mode="parallel",
+                tau=tau,
+                guidance_scale=1.0,
+            )
+            found = np.concatenate([cycle.kept for cycle in decoded.trace.cycles_of(0)])
+            assert (found == kept).all(), f"tau {tau:.9g}: pooled {value:.9g} is {'rejected' if kept else 'kept'}"
+
+
+def entropies_buy_whole_cells(subject: Subject) -> None:
+    """LOCAL-3: a mean entropy of n times radius_nats buys n cells, and a little less buys n - 1; at most the radius."""
+    for nats in (0.5, 1.0):
+        for count in range(1, RADIUS + 2):
+            value = np.float32(nats * count)
+            for less, entropy in ((0, value), (1, np.nextafter(value, np.float32(0)))):
+                decoded = _decode(
+                    subject,
+                    "entropies",
+                    lambda cells, entropy=entropy: np.full(len(cells), entropy),  # type: ignore[misc]  # as above
+                    5,
+                    mode="parallel",
+                    tau=0.0,
+                    radius=RADIUS,
+                    radius_nats=nats,
+                    guidance_scale=1.0,
+                )
+                radii = np.unique(np.concatenate([cycle.radii for cycle in decoded.trace.cycles_of(0)])).tolist()
+                expected = min(count - less, RADIUS)
+                assert radii == [expected], (
+                    f"radius_nats {nats}: entropies of {entropy:.9g} everywhere give radii {radii}, expected {expected}"
+                )

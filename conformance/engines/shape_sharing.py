@@ -1,0 +1,145 @@
+"""A law of passes that several requests share: each gets what it would get alone."""
+
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conformance.engines.cases import PROMPTS, SEED
+from conformance.engines.conditions import condition_of, engine_condition
+from conformance.engines.shape_rows import hold_samples, rows_of
+from conformance.engines.shape_tokens import Tokens
+from conformance.engines.shape_walk import Logits, Oracle, guided_batches, within
+from conformance.engines.shapes import (
+    MOST_REQUESTS,
+    Level,
+    Note,
+    cells_of,
+    request_counts,
+    shared_lengths,
+    shared_shape,
+)
+from conformance.subject import Subject
+from engines.backends.base import PoolingBackend
+from engines.decodes_backend import DecodesBackend
+from engines.noise import NoiseSource, sample_stream
+from engines.shared_passes import SharedPasses
+from engines.transformer import TransformerSession
+from reference.noise import gumbel_noise
+
+MOST_SECONDS = 120.0
+# Cells that every request has fed at least before it shares.
+FILLED = 6
+
+
+def most_shared_tokens(subject: Subject) -> float:
+    """Return the tokens of the longest pass that requests share; 0 where the backend shares none."""
+    backend = subject.pipeline.backend
+    return float(getattr(backend, "most_shared_tokens", float("inf"))) if isinstance(backend, PoolingBackend) else 0.0
+
+
+class _Request:
+    """One request with one model: conditions, tokens, cells and seed of its own."""
+
+    def __init__(self, subject: Subject, number: int, place: int, batch: int) -> None:
+        self.subject, self.place, self.batch, self.number = subject, place, batch, number
+        self.entry = subject.pipeline.bundle.manifest.models[number]
+        self.tolerance = subject.pipeline.bundle.manifest.graphs[self.entry.graph].tolerance
+        self.tokens = Tokens(subject, number, SEED + place)
+        self.condition = condition_of(subject.models, PROMPTS[place % len(PROMPTS)], SEED + place)
+        self.stream, self.codes = sample_stream(number), self.entry.vocabulary
+        self.source = NoiseSource(SEED + place, self.stream, cells_of(self.entry) + 1, self.codes)
+
+    def run(self, shared: SharedPasses, passes: list[int]) -> None:
+        """Feed passes of so many tokens, each at cells of its own, after a filling that no other request has."""
+        pipeline, model = self.subject.pipeline, self.subject.models.transformer(self.number)
+        given, scale = engine_condition(self.condition), float(self.batch)
+        null = pipeline.bundle.null_conditions[self.number]
+        backend = DecodesBackend(shared, self.place, lambda: None)
+        session = TransformerSession(backend, self.entry, given.prefixes(null, scale), given.places())
+        oracle = Oracle(model, self.condition.prefixes(model, scale), self.condition.places())
+        within(session.prefill().logits(), oracle.prefill(), self.tolerance, f"request {self.place}, the prefill")
+        cells, what = cells_of(self.entry), f"request {self.place} at batch {self.batch}"
+        # How many, and which of them are written again, is each request's own: no two caches look the same.
+        done = min(cells, FILLED + 3 * (5 * self.place % MOST_REQUESTS))
+        self._pass(session, oracle, np.arange(done), f"{what}, its first pass of {done}")
+        again = np.arange(self.place % 3, done, 2 + self.place % 3)
+        self._pass(session, oracle, again, f"{what}, its second pass of {len(again)}")
+        for number, fed in enumerate(passes, start=3):
+            # In raster order, and at the end of the grid once more from its beginning.
+            chosen = np.unique(np.arange(done, done + fed) % cells)
+            self._pass(session, oracle, chosen, f"{what}, pass {number} of {fed}")
+            done = (done + fed) % cells
+
+    def _pass(self, session: TransformerSession, oracle: Oracle, cells: NDArray[np.int64], what: str) -> None:
+        tokens = self.tokens.of(cells)
+        scores = session.feed(cells, tokens)
+        logits: Logits = scores.logits().copy()
+        expected = oracle.feed(cells, tokens)
+        self.tokens.saw(cells, expected[0])
+        within(logits, expected, self.tolerance, f"{self.entry.graph}, {what} tokens")
+        settings = self.subject.pipeline.settings(
+            guidance_scale=1.5 if self.batch == 2 else 1.0, temperature=1.0, top_k=0, top_p=1.0
+        )
+        found = scores.sample(np.arange(len(cells)), cells + 1, settings, self.source, None)
+        noise: NDArray[np.float32] = gumbel_noise(
+            SEED + self.place, self.stream, (cells + 1).tolist(), self.codes
+        ).numpy()
+        hold_samples(rows_of(logits, settings), noise, found, f"{what} tokens, sampled")
+
+
+def run_together(shared: SharedPasses, work: list[Callable[[], Any]]) -> None:
+    """Run decodes in threads of their own, none before all have begun, so that each pass waits for the others'.
+
+    Raises:
+        AssertionError: what the first of them found.
+    """
+    errors: list[BaseException] = []
+
+    def run(one: Callable[[], Any]) -> None:
+        shared.enter()
+        try:
+            one()
+        except BaseException as error:  # it is raised below, in the test's own thread
+            errors.append(error)
+        finally:
+            shared.leave()
+
+    shared.enter()  # this thread's own: nobody has a turn, and no pass is run, until it leaves
+    threads = [threading.Thread(target=run, args=(one,), daemon=True) for one in work]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + MOST_SECONDS
+    while shared.running <= len(work) and time.monotonic() < deadline:
+        time.sleep(0.001)
+    shared.leave()
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    if errors:
+        raise errors[0]
+    assert not any(thread.is_alive() for thread in threads), f"requests wait for each other for {MOST_SECONDS:g} s"
+
+
+def shared_passes_are_right(subject: Subject, level: Level, note: Note) -> None:
+    """CONF-5, KV-1, RNG-1: requests that share passes have tokens, masks, write places and noise of their own."""
+    most = most_shared_tokens(subject)
+    lengths = shared_lengths(most)
+    last = guided_batches(subject)[-1]
+    for number in range(len(subject.pipeline.bundle.manifest.models)) if lengths else ():
+        entry = subject.pipeline.bundle.manifest.models[number]
+        for requests in request_counts(level):
+            # The last one has no guidance, and one row: beside a request of two it is the end of the shared rows.
+            batches = [last] * (requests - 1) + [1 if requests % 2 else last]
+            shared = SharedPasses(subject.pipeline.backend, requests)
+            asked = [_Request(subject, number, place, batch) for place, batch in enumerate(batches)]
+            # Of the same length for all, then shorter ones beside: their ends are padded.
+            plans = [[*lengths, *(max(1, fed - place % fed) for fed in lengths)] for place in range(requests)]
+            run_together(shared, [partial(one.run, shared, plan) for one, plan in zip(asked, plans, strict=True)])
+            alone = requests * (3 + 2 * len(lengths))
+            assert shared.passes < alone or last == 1, f"{requests} requests made {alone} passes, and shared none"
+            for fed in lengths:
+                note(shared_shape(entry.graph, requests, fed))

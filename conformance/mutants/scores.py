@@ -1,0 +1,65 @@
+"""Scores of a backend's own, a method for each step, so that one step can be wrong: noise, sums, what is left out."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from conformance.mutants.arithmetic import Floats, WrappedBackend
+from engines.anchor import Anchor
+from engines.backends.array_scores import ArrayScores
+from engines.backends.base import Backend, KVCache, Tensors
+from engines.noise import NoiseSource
+from engines.settings import Settings
+
+Tokens = NDArray[np.int64]
+
+
+class OwnScores(ArrayScores):
+    """Right scores, whose noise and bonus are methods."""
+
+    def noise(self, source: NoiseSource, cells: Tokens) -> Floats:
+        return source.rows(cells)
+
+    def bonus(self, anchor: Anchor, cells: Tokens) -> Floats:
+        return anchor.bonus(cells)
+
+    def last(self) -> "OwnScores":
+        return type(self)(self.all[:, -1:].copy())
+
+    def sample(
+        self, rows: Tokens, cells: Tokens, settings: Settings, noise: NoiseSource, anchor: Anchor | None
+    ) -> Tokens:
+        own = self.noise(noise, cells)
+        if anchor is not None:
+            own = own + self.bonus(anchor, cells)
+        return self.draw(rows, settings, own)[0]
+
+
+class ScoresBackend(WrappedBackend):
+    """A backend whose passes give scores of some kind."""
+
+    def __init__(self, right: Backend, kind: type[OwnScores]) -> None:
+        super().__init__(right)
+        self.kind = kind
+
+    def score(self, graph: str, cache: KVCache, inputs: Tensors) -> OwnScores:
+        return self.kind(self.feed(graph, cache, inputs))
+
+    def scores_of(self, logits: Floats) -> OwnScores:
+        return self.kind(logits)
+
+
+def rounded(values: NDArray[Any], bits: int) -> Floats:
+    """Round float32 to as many bits of a mantissa, as bfloat16 (8) or TF32 (11) have."""
+    words = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32).astype(np.int64)
+    dropped = 24 - bits
+    kept = (words + (1 << (dropped - 1))) >> dropped << dropped
+    found: Floats = kept.astype(np.uint32).view(np.float32)
+    return np.where(np.isfinite(values), found, values).astype(np.float32)
+
+
+def halved(values: NDArray[Any]) -> Floats:
+    """Round to float16 and back."""
+    with np.errstate(over="ignore"):
+        return np.asarray(values).astype(np.float16).astype(np.float32)
