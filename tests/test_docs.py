@@ -21,6 +21,16 @@ LINKS = (
     re.compile(r"^ *\[[^\]]+\]:\s*<?([^\s<>]+)", re.MULTILINE),
     re.compile(r"\b(?:src|href)=[\"']([^\"']+)"),
 )
+# A page of the documentation that a docstring, a message or a help text names.
+NAMED_PAGE = re.compile(r"\bdocs/[\w/-]+\.(?:md|py)\b")
+SOURCES = [
+    *ROOT.glob("*.py"),
+    *(
+        path
+        for name in ("conformance", "docs", "engines", "export", "reference")
+        for path in (ROOT / name).rglob("*.py")
+    ),
+]
 HAS_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 MODULE_RUN = re.compile(r"\bpython[\d.]*\s+(?:-\w+\s+)*?-m\s+([\w.]+)")
 TEST_COMMAND = re.compile(
@@ -63,6 +73,23 @@ def test_relative_links_resolve_inside_the_repository(document: Path) -> None:
         if not (path.is_relative_to(ROOT) and path.exists()):
             broken.append(target)
     assert not broken
+
+
+def test_pages_that_sources_name_are_there() -> None:
+    named = {page: path for path in SOURCES for page in NAMED_PAGE.findall(path.read_text(encoding="utf-8"))}
+    assert "docs/semantics.md" in named
+    assert not {page: path for page, path in named.items() if not (ROOT / page).is_file()}
+
+
+@each_document
+def test_fragments_of_links_are_headings(document: Path) -> None:
+    prose = INLINE_CODE.sub("", CODE_BLOCK.sub("", document.read_text(encoding="utf-8")))
+    targets = [target for pattern in LINKS for target in pattern.findall(prose) if "#" in target]
+    for page, _, fragment in (target.partition("#") for target in targets if not HAS_SCHEME.match(target)):
+        linked = document if not page else document.parent / page
+        headings = re.findall(r"^#+ +(.+)$", linked.read_text(encoding="utf-8"), re.MULTILINE)
+        anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+        assert fragment in anchors, f"{page}#{fragment}"
 
 
 @each_document
