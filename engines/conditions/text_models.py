@@ -2,6 +2,8 @@
 
 import re
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -10,10 +12,11 @@ from numpy.typing import NDArray
 
 from engines.backends.base import one_line
 from engines.condition import ConditionError
-from engines.text import PromptError, check_text, shows_nothing
+from engines.text import PromptError, check_text
 
 MAX_CAPTION_CHARACTERS = 4000
-SEMANTIC_ID = re.compile(r"<I(\d+)>")
+PADDING, END = 0, "</s>"  # T5's
+SEMANTIC_ID = re.compile(r"<I(\d{1,9})>")
 # How Tar's language model is asked for a scale, by how many ids it answers with.
 SCALE_OF_IDS = {729: 0, 169: 1, 81: 2}
 SYSTEM = "You are a helpful assistant."
@@ -25,6 +28,8 @@ class _TextModel:
     """A model and its tokenizer in a folder, or under a name of the hub; loaded when first asked."""
 
     class_name: str
+    published: str  # where the right one is
+    needed_tokens: tuple[str, ...]  # that its tokenizer knows, each as one
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -50,67 +55,79 @@ class _TextModel:
             model = getattr(transformers, self.class_name).from_pretrained(self.name, dtype=torch.bfloat16)
         except Exception as error:  # transformers raises many classes for a folder that is none of its own
             raise ConditionError(f"text model {self.name}: it cannot be loaded: {one_line(error)}") from None
-        # A folder may say otherwise: only a caption's end is cut off, and a pass over one prompt has no padding.
-        tokenizer.truncation_side = "right"
+        unknown = [token for token in self.needed_tokens if token not in tokenizer.get_vocab()]
+        if unknown:
+            raise ConditionError(
+                f"text model {self.name}: expected a tokenizer that knows {', '.join(unknown)}, got another model's; "
+                f"give the folder of {self.published}"
+            )
+        # Folders may say otherwise, and what is cut off or padded at the other end gives other features.
+        tokenizer.truncation_side = tokenizer.padding_side = "right"
         return tokenizer, model.eval()
+
+    @contextmanager
+    def using(self) -> Iterator[tuple[Any, Any]]:
+        """The tokenizer and the model for one prompt at a time.
+
+        Raises:
+            ConditionError: they cannot be loaded, or fail.
+        """
+        with self.lock:
+            tokenizer, model = self.loaded
+            try:
+                yield tokenizer, model
+            except ConditionError:
+                raise
+            except Exception as error:  # from a folder of another kind of model anything may come
+                raise ConditionError(f"text model {self.name}: it cannot be used: {one_line(error)}") from None
 
 
 class CaptionEncoder(_TextModel):
     """T5's encoder as LlamaGen uses it: flan-t5-xl, captions cleaned, padding on the left."""
 
-    class_name = "T5EncoderModel"
+    class_name, published = "T5EncoderModel", "flan-t5-xl"
+    needed_tokens = (END,)
 
     def features(self, prompt: str, length: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Encode a caption.
 
         Args:
-            prompt: The caption; what is longer than `length` tokens is cut off at its end, as in training: the last
-                token stays the end of a sequence.
+            prompt: The caption; what is longer than `length` tokens, its end mark included, is cut off, as in training.
             length: P.
 
         Returns:
             Float32[P, width], zeros where there is padding, and Bool[P], which tokens are none.
 
         Raises:
-            PromptError: the caption is empty or too long, or nothing is left of it once it is cleaned.
-            ConditionError: the encoder cannot be loaded, or takes no such captions.
+            PromptError: the caption is empty or too long, or no word of it is left.
+            ConditionError: the encoder cannot be loaded.
         """
         caption = checked_caption(prompt)
-        with self.lock:
-            tokenizer, model = self.loaded
+        with self.using() as (tokenizer, model):
             import torch
 
-            # Padding is hidden from the encoder and left out of the features. It is asked for on the right, whatever
-            # the folder says; the features' own is on the left.
-            encoded = tokenizer(
-                caption,
-                max_length=length,
-                padding="max_length" if tokenizer.pad_token is not None else False,
-                padding_side="right",
-                truncation=True,
-                return_attention_mask=True,
-                return_tensors="pt",
-            )
+            ids = tokenizer(caption, max_length=length, truncation=True)["input_ids"]
+            if ids[-1] != tokenizer.convert_tokens_to_ids(END):
+                raise ConditionError(f"text model {self.name}: expected a tokenizer that ends captions with {END}")
+            # Padded here and not by the tokenizer, whose folder may say another side or know no padding.
+            padded = torch.tensor([ids + [PADDING] * (length - len(ids))])
+            mask = torch.arange(length)[None] < len(ids)
             with torch.inference_mode():
-                hidden = model(input_ids=encoded["input_ids"], attention_mask=encoded["attention_mask"])[0][0]
-            count = int(encoded["attention_mask"].sum())
-        if not 1 <= count <= length:
-            raise ConditionError(f"text model {self.name}: expected 1 to {length} tokens for a caption, got {count}")
+                hidden = model(input_ids=padded, attention_mask=mask.long())[0][0]
         features = np.zeros((length, hidden.shape[1]), dtype=np.float32)
-        features[length - count :] = hidden[:count].float().numpy()
-        return features, np.arange(length) >= length - count
+        features[length - len(ids) :] = hidden[: len(ids)].float().numpy()
+        return features, np.arange(length) >= length - len(ids)
 
 
 def checked_caption(prompt: str) -> str:
     """Return a caption as the encoder reads it: checked, and cleaned as in training.
 
     Raises:
-        PromptError: it is empty or too long, or nothing that shows is left of it.
+        PromptError: it is empty or too long, or no word of it is left.
         ConditionError: the extra is not installed.
     """
-    check_text(prompt, most=MAX_CAPTION_CHARACTERS)
-    caption = cleaned(prompt)
-    if shows_nothing(caption) or not any(character.isalnum() for character in caption):
+    caption = cleaned(check_text(prompt, most=MAX_CAPTION_CHARACTERS))
+    if not any(character.isalnum() for character in caption):
         raise PromptError(
             f"prompt: nothing is left of {prompt[:40]!r} once it is cleaned as in training (addresses, names with @, "
             "file names and signs go); describe the image in words"
@@ -136,7 +153,8 @@ def cleaned(caption: str) -> str:
 class SemanticLanguageModel(_TextModel):
     """Tar's language model (Qwen2.5), which answers a prompt with the ids of TA-Tok."""
 
-    class_name = "Qwen2ForCausalLM"
+    class_name, published = "Qwen2ForCausalLM", "csuhan/Tar-1.5B"
+    needed_tokens = ("<im_start>", *(f"<S{scale}>" for scale in SCALE_OF_IDS.values()), "<I0>")
 
     def ids(self, prompt: str, count: int, seed: int) -> NDArray[np.int64]:
         """Ask for an image.
@@ -156,8 +174,7 @@ class SemanticLanguageModel(_TextModel):
         check_text(prompt, most=MAX_CAPTION_CHARACTERS)
         if count not in SCALE_OF_IDS:
             raise ConditionError(f"ids: expected {', '.join(map(str, SCALE_OF_IDS))} a prompt, got {count}")
-        with self.lock:
-            tokenizer, model = self.loaded
+        with self.using() as (tokenizer, model):
             import torch
 
             messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": prompt}]
