@@ -21,34 +21,31 @@ LINKS = (
     re.compile(r"^ *\[[^\]]+\]:\s*<?([^\s<>]+)", re.MULTILINE),
     re.compile(r"\b(?:src|href)=[\"']([^\"']+)"),
 )
+# A page of the documentation that a docstring, a message or a help text names.
+NAMED_PAGE = re.compile(r"\bdocs/[\w/-]+\.(?:md|py)\b")
+SOURCES = [
+    *ROOT.glob("*.py"),
+    *(
+        path
+        for name in ("conformance", "docs", "engines", "export", "reference")
+        for path in (ROOT / name).rglob("*.py")
+    ),
+]
 HAS_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 MODULE_RUN = re.compile(r"\bpython[\d.]*\s+(?:-\w+\s+)*?-m\s+([\w.]+)")
 TEST_COMMAND = re.compile(
     r"^<!-- test-command -->\n\s*```bash\n(.*?)^```\n\s*<!-- /test-command -->$", re.DOTALL | re.MULTILINE
 )
 
-MENTION = re.compile(r"\bdocs/[\w./-]*\.md\b")
-FOLDERS = ("reference", "export", "engines", "conformance", "tests", "docs")
-
 each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
-
-
-def links(text: str) -> list[str]:
-    """Return the targets of a document's links and images within the repository."""
-    prose = INLINE_CODE.sub("", CODE_BLOCK.sub("", text))
-    targets = [target for pattern in LINKS for target in pattern.findall(prose)]
-    return [target for target in targets if not HAS_SCHEME.match(target) and not target.startswith("//")]
 
 
 def linked_paths(text: str) -> list[str]:
     """Return the targets of a document's relative links and images, without their fragments."""
-    return [unquote(re.split("[?#]", target)[0]) for target in links(text) if not target.startswith("#")]
-
-
-def headings(text: str) -> set[str]:
-    """Return the fragments that a document's headings have as links, as the usual viewers make them."""
-    found = re.findall(r"^#{1,6} +(.+?) *$", CODE_BLOCK.sub("", text), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
+    prose = INLINE_CODE.sub("", CODE_BLOCK.sub("", text))
+    targets = [target for pattern in LINKS for target in pattern.findall(prose)]
+    local = [target for target in targets if not HAS_SCHEME.match(target) and not target.startswith(("#", "//"))]
+    return [unquote(re.split("[?#]", target)[0]) for target in local]
 
 
 def run_modules(text: str) -> list[str]:
@@ -78,30 +75,27 @@ def test_relative_links_resolve_inside_the_repository(document: Path) -> None:
     assert not broken
 
 
+def test_pages_that_sources_name_are_there() -> None:
+    named = {page: path for path in SOURCES for page in NAMED_PAGE.findall(path.read_text(encoding="utf-8"))}
+    assert "docs/semantics.md" in named
+    assert not {page: path for page, path in named.items() if not (ROOT / page).is_file()}
+
+
+@each_document
+def test_fragments_of_links_are_headings(document: Path) -> None:
+    prose = INLINE_CODE.sub("", CODE_BLOCK.sub("", document.read_text(encoding="utf-8")))
+    targets = [target for pattern in LINKS for target in pattern.findall(prose) if "#" in target]
+    for page, _, fragment in (target.partition("#") for target in targets if not HAS_SCHEME.match(target)):
+        linked = document if not page else document.parent / page
+        headings = re.findall(r"^#+ +(.+)$", linked.read_text(encoding="utf-8"), re.MULTILINE)
+        anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+        assert fragment in anchors, f"{page}#{fragment}"
+
+
 @each_document
 def test_modules_in_code_blocks_can_be_run(document: Path) -> None:
     modules = run_modules(document.read_text(encoding="utf-8"))
     assert [module for module in modules if not can_be_run(module)] == []
-
-
-@each_document
-def test_linked_headings_exist(document: Path) -> None:
-    broken = []
-    for target in links(document.read_text(encoding="utf-8")):
-        page, _, fragment = target.partition("#")
-        path = document.parent / page if page else document
-        if fragment and path.suffix == ".md" and fragment not in headings(path.read_text(encoding="utf-8")):
-            broken.append(target)
-    assert not broken
-
-
-def test_pages_that_are_mentioned_exist() -> None:
-    """In docstrings, help texts, messages and settings, where nobody clicks: each `docs/NAME.md` is a page."""
-    sources = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py")) if path != Path(__file__)]
-    sources += [*DOCUMENTS, ROOT / "CHANGELOG.md", ROOT / "pyproject.toml"]
-    mentions = [(path, page) for path in sources for page in MENTION.findall(path.read_text(encoding="utf-8"))]
-    assert len({page for _, page in mentions}) > 5
-    assert [(path.relative_to(ROOT).as_posix(), page) for path, page in mentions if not (ROOT / page).is_file()] == []
 
 
 def test_readme_marks_the_test_command_for_ci() -> None:
@@ -124,12 +118,6 @@ def test_link_finder_reads_every_form_of_link() -> None:
 ```
 """
     assert sorted(linked_paths(text)) == ["../g.md", "b c.png", "d.png", "docs/a.md"]
-    assert sorted(links(text)) == ["#part", "../g.md", "b%20c.png", "d.png", "docs/a.md#part"]
-
-
-def test_heading_finder_makes_fragments() -> None:
-    text = "# What a *decode* means\n\n## Near-ties, in `a` build\n\n```bash\n# no heading\n```\n"
-    assert headings(text) == {"what-a-decode-means", "near-ties-in-a-build"}
 
 
 def test_module_finder_reads_code_blocks_only() -> None:
