@@ -1,8 +1,9 @@
 """Published checkpoints as models to build a bundle from: their files, the settings they are used with, real passes."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, overload
 
@@ -89,6 +90,23 @@ def _pixels(files: Files, number: int, path: Path) -> int:
     return int(found[1])
 
 
+def _transformer(files: Files, number: int, path: Path, factor: int, dtype: torch.dtype) -> Transformer:
+    """Load a transformer whose numbers fit a precision.
+
+    They are read once and given up, and mapped anew: until a graph is built of them they take no memory.
+    """
+    load: Callable[[torch.dtype | None], Transformer]
+    if files.family == "tar":
+        load = partial(load_ar_dtok, path, files.heads, files.semantic_ids)
+    else:
+        pixels = _pixels(files, number, path)
+        if pixels < factor or pixels % factor:
+            raise WeightsError(f"{path}: expected a resolution that is a multiple of {factor}, got {pixels}")
+        load = partial(load_llamagen, path, pixels // factor, files.heads)
+    load(dtype)
+    return load(None)
+
+
 def load_published(files: Files, dtype: torch.dtype = torch.float32) -> Models:
     """Load target, drafters and tokenizer in float32.
 
@@ -105,13 +123,7 @@ def load_published(files: Files, dtype: torch.dtype = torch.float32) -> Models:
     factor, paths = tokenizer.config.factor, (files.target, *files.drafters)
     loaded: list[Transformer] = []
     for number, path in enumerate(paths):
-        if files.family == "tar":
-            model = load_ar_dtok(path, files.heads, files.semantic_ids, dtype)
-        else:
-            pixels = _pixels(files, number, path)
-            if pixels < factor or pixels % factor:
-                raise WeightsError(f"{path}: expected a resolution that is a multiple of {factor}, got {pixels}")
-            model = load_llamagen(path, pixels // factor, files.heads, dtype)
+        model = _transformer(files, number, path, factor, dtype)
         if model.config.vocabulary != tokenizer.config.codes:
             raise WeightsError(
                 f"{path}: expected a vocabulary of the tokenizer's {tokenizer.config.codes} codes, got "

@@ -27,7 +27,7 @@ def _argument(arguments: Mapping[str, Any], name: str, path: Path) -> int | None
 
 
 def load_ar_dtok(
-    path: Path, heads: int | None = None, semantic_ids: int | None = None, dtype: torch.dtype = torch.float32
+    path: Path, heads: int | None = None, semantic_ids: int | None = None, dtype: torch.dtype | None = torch.float32
 ) -> Transformer:
     """Load a published AR-DTok in float32; its size and its grid are read off the file.
 
@@ -36,7 +36,8 @@ def load_ar_dtok(
         heads: Of a size that is not published, where the file does not tell them.
         semantic_ids: Tokens of the prefix, where there are fewer than it takes at most: 169 or 81. Image tokens follow
             the prefix as closely then, as in the published code.
-        dtype: The precision that the numbers must fit; they stay in float32.
+        dtype: The precision that the numbers must fit; they stay in float32. None leaves them unread, so that a file in
+            float32 takes no memory before it is used.
 
     Raises:
         WeightsError: no such file, not a checkpoint, or weights of something else.

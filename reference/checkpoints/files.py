@@ -99,7 +99,7 @@ def filled(
     tensors: Mapping[str, Tensor],
     path: Path,
     strays: Iterable[str] = (),
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype | None = torch.float32,
 ) -> AnyModule:
     """Return a module with the tensors of a file, in float32.
 
@@ -108,7 +108,8 @@ def filled(
         tensors: By the published names.
         path: For messages.
         strays: Names that published files hold although nothing needs them.
-        dtype: The precision that the numbers must fit; they stay in float32.
+        dtype: The precision that the numbers must fit; they stay in float32. None leaves them unread, so that a file in
+            float32 takes no memory before it is used.
 
     Raises:
         WeightsError: tensors are unknown, missing or misshapen, each listed by kind, or their numbers are none.
@@ -127,7 +128,8 @@ def filled(
     used = {name: tensors[name].detach() for name in expected}
     _check_backed(used, path)
     chosen = {name: value.float() for name, value in used.items()}
-    check_finite(chosen, path, dtype)
+    if dtype is not None:
+        check_finite(chosen, path, dtype)
     return with_tensors(make, chosen)
 
 

@@ -77,7 +77,7 @@ def _config(tensors: dict[str, Tensor], path: Path, grid_side: int, heads: int |
 
 
 def load_llamagen(
-    path: Path, grid_side: int, heads: int | None = None, dtype: torch.dtype = torch.float32
+    path: Path, grid_side: int, heads: int | None = None, dtype: torch.dtype | None = torch.float32
 ) -> Transformer:
     """Load a published LlamaGen transformer in float32; its size and kind are read off its tensors.
 
@@ -85,7 +85,8 @@ def load_llamagen(
         path: Such as t2i_XL_stage2_512.pt or c2i_L_384.pt.
         grid_side: Rows and columns of tokens; the file does not tell them.
         heads: Of a size that is not published.
-        dtype: The precision that the numbers must fit; they stay in float32.
+        dtype: The precision that the numbers must fit; they stay in float32. None leaves them unread, so that a file in
+            float32 takes no memory before it is used.
 
     Raises:
         WeightsError: no such file, not a checkpoint, or weights of something else.
