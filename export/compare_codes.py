@@ -163,15 +163,15 @@ class CodeComparison:
     def _expected_share(self) -> float:
         """Return in what share of the cells rounding is expected to choose another code.
 
-        A rival wins where the error along the line between both codes exceeds its distance: normal, with one and a half
-        times the deviation of an error that is alike in all directions. Every cell near a tie counts in part, so that
+        A rival wins where the error along the line between both codes exceeds its distance: normal, with twice
+        the deviation of an error that is alike in all directions. Every cell near a tie counts in part, so that
         few cells tell as much.
         """
         shares = []
         for case in self.cases:
             best, nearest = (case.features @ self.codes.t()).topk(RIVALS + 1, dim=-1)
             apart = (self.codes[nearest[:, :1]] - self.codes[nearest[:, 1:]]).norm(dim=-1)
-            off = 1.5 * case.off.clamp(min=self.usual_off)[:, None] / self.codes.shape[1] ** 0.5
+            off = 2 * case.off.clamp(min=self.usual_off)[:, None] / self.codes.shape[1] ** 0.5
             spread = off * apart + self.code_rounding / 2 + FLOAT32_ROUNDING
             rivals = torch.special.ndtr((best[:, 1:] - best[:, :1]) / spread).sum(dim=-1)
             shares.append(rivals.clamp(max=1.0))
