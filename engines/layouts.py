@@ -107,7 +107,11 @@ def _geneval(path: Path, samples: int) -> Iterable[Task | LayoutError]:
 
 def _dpg(path: Path, samples: int) -> Iterable[Task | LayoutError]:
     """A folder of .txt files, one prompt each; one image of 2 x 2 tiles a prompt, called as its file is."""
-    if not path.is_dir():
+    try:
+        is_folder = path.is_dir()
+    except OSError as error:  # a name that is too long, a folder that may not be read
+        raise LayoutError(f"{path}: cannot read it: {error.strerror or error}") from None
+    if not is_folder:
         raise LayoutError(f"{path}: expected DPG-Bench's folder of prompts, one .txt file each, found none")
     if samples != 4:
         raise LayoutError(f"samples: expected 4 in this layout, a grid of two rows of two, got {samples}")

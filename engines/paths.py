@@ -27,7 +27,11 @@ def user_path(text: str) -> Path:
     if "\0" in text:
         raise argparse.ArgumentTypeError(f"expected a path, got one with a NUL: {text[:40]!r}")
     try:
-        return Path(text).expanduser()
+        path = Path(text).expanduser()
+        path.exists()
+        return path
+    except OSError as error:  # a name that no file system takes, a loop of links
+        raise argparse.ArgumentTypeError(f"expected a path, got {text[:40]!r}: {error.strerror or error}") from None
     except RuntimeError:
         name = text.partition("/")[0]
         raise argparse.ArgumentTypeError(

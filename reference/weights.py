@@ -49,7 +49,11 @@ def save_weights(
 
 
 def _load(path: Path, kind: type[Config]) -> tuple[Config, dict[str, torch.Tensor]]:
-    if not path.is_file():
+    try:
+        is_there = path.is_file()
+    except OSError as error:  # a name that is too long, a folder that may not be read
+        raise WeightsError(f"{path}: cannot read it: {error.strerror or error}") from None
+    if not is_there:
         raise WeightsError(f"{path}: expected a safetensors file, found none; give the path of one")
     if path.stat().st_size > MAX_WEIGHT_BYTES:
         raise WeightsError(f"{path}: expected at most {MAX_WEIGHT_BYTES} bytes, got {path.stat().st_size}")

@@ -28,8 +28,10 @@ def read_prompts(path: Path, check: Callable[[str], object] = parse) -> list[str
         if path.is_file() and path.stat().st_size > MAX_BYTES:
             raise PromptFileError(f"{path}: expected at most {MAX_BYTES} bytes, got {path.stat().st_size}")
         tasks = read_tasks("plain", path)
-    except (LayoutError, OSError) as error:
+    except LayoutError as error:
         raise PromptFileError(str(error)) from None
+    except OSError as error:
+        raise PromptFileError(f"{path}: cannot read it: {error.strerror or error}") from None
     faults = faults_of_prompts(tasks, check)
     if faults:
         raise PromptFileError(str(PromptsError(faults)))

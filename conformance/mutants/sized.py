@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from conformance.engines.laws import EngineLaw
+from conformance.engines.probes.probe import Probe
 from conformance.engines.shape_laws import SHAPE_LAWS, ShapeLaw
 from conformance.engines.shapes import FEW
 from conformance.mutants.mutant import Kill, Mutant, find, laws_of
@@ -23,15 +24,15 @@ class SizedMutant(Mutant):
     preset: str = LARGE
 
 
-def laws_for(mutant: SizedMutant) -> Sequence[ShapeLaw | EngineLaw]:
-    """Return the laws of a mutant's rule: those of single graphs, and on the oblong models those of decodes."""
+def laws_for(mutant: SizedMutant) -> Sequence[ShapeLaw | EngineLaw | Probe]:
+    """Return the laws of a mutant's rule: those of single graphs, and on the oblong models those of decodes and probes."""
     of_graphs = [law for law in SHAPE_LAWS if mutant.rule in law.rules]
     return [*of_graphs, *(laws_of(mutant.rule) if mutant.preset == OBLONG else ())]
 
 
-def find_sized(subject: Subject, law: ShapeLaw | EngineLaw) -> Kill | None:
+def find_sized(subject: Subject, law: ShapeLaw | EngineLaw | Probe) -> Kill | None:
     """Return where a law is broken, in the fewest shapes; None where it holds."""
-    if isinstance(law, EngineLaw):
+    if not isinstance(law, ShapeLaw):
         return find(subject, law)
     try:
         law.law(subject, FEW, lambda shape: None)

@@ -155,6 +155,13 @@ def open_bundle(path: Path | str) -> Bundle:
         BundleError: no bundle, a newer schema, a missing file, another size or hash.
     """
     folder = expanded(path)
+    try:
+        return _opened(folder)
+    except OSError as error:  # a name that is too long, a folder that may not be read
+        raise BundleError(f"{folder}: cannot read it: {error.strerror or error}") from None
+
+
+def _opened(folder: Path) -> Bundle:
     manifest = _read_manifest(folder / MANIFEST_NAME)
     unknown = [number for number in manifest.settings.model_numbers if number >= len(manifest.models)]
     if unknown:

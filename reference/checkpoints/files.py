@@ -29,9 +29,12 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
     Raises:
         WeightsError: no such file, too large, a web page, a truncated download, or types that are not loaded.
     """
-    file = file_of(path)
-    kind = kind_of(file)
-    return read_index(file, _read_one) if kind == "index" else _read_one(file)
+    try:
+        file = file_of(path)
+        kind = kind_of(file)
+        return read_index(file, _read_one) if kind == "index" else _read_one(file)
+    except OSError as error:  # a name that is too long, a folder that may not be read
+        raise WeightsError(f"{path}: cannot read it: {error.strerror or error}") from None
 
 
 def _read_one(path: Path) -> Mapping[str, Any]:

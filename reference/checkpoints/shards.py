@@ -11,6 +11,8 @@ from torch import Tensor
 from reference.weights import MAX_WEIGHT_BYTES, WeightsError
 
 MAX_INDEX_BYTES, MAX_SHARDS = 16 * 2**20, 1000
+# No file system takes a longer name for a file.
+MAX_NAME_BYTES = 255
 INDEXES = ("*.safetensors.index.json", "*.bin.index.json")
 # How one of several files is called.
 SHARD = re.compile(r"-\d{5}-of-\d{5}$")
@@ -88,6 +90,9 @@ def _weight_map(path: Path) -> dict[str, str]:
         raise WeightsError(f"{path}: expected weights, or an index with a weight_map of their files, got other JSON")
     for place in places.values():
         # The names of files alone: an index from outside must not reach others of the user's.
-        if place in ("", ".", "..") or Path(place).name != place or any(sign in place for sign in "/\\:\0"):
+        is_name = (
+            place not in ("", ".", "..") and Path(place).name == place and not any(sign in place for sign in "/\\:\0")
+        )
+        if not is_name or len(place.encode(errors="surrogatepass")) > MAX_NAME_BYTES:
             raise WeightsError(f"{path}: expected names of files beside it, got {place[:80]!r}")
     return places
