@@ -25,7 +25,7 @@ class SizedMutant(Mutant):
 
 
 def laws_for(mutant: SizedMutant) -> Sequence[ShapeLaw | EngineLaw | Probe]:
-    """Return the laws of a mutant's rule: those of single graphs, and on the oblong models those of decodes and probes."""
+    """Return the laws of a rule: those of single graphs, and on the oblong models those of decodes, and probes."""
     of_graphs = [law for law in SHAPE_LAWS if mutant.rule in law.rules]
     return [*of_graphs, *(laws_of(mutant.rule) if mutant.preset == OBLONG else ())]
 
