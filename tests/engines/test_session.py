@@ -18,6 +18,7 @@ from engines.backends.onnx_runtime import OnnxRuntimeBackend
 from engines.bundle import open_bundle
 from engines.condition import Condition
 from engines.pipeline import Pipeline
+from engines.request import Request
 from engines.session import DeadlineError, Session
 from engines.settings import SettingsError
 from engines.shared_passes import SharedPasses
@@ -125,9 +126,16 @@ def _fail() -> None:
 
 def test_one_that_ends_early_disturbs_no_other(pipeline: Pipeline, condition: Condition) -> None:
     """Cancelled, failed, out of time, misunderstood: the others' images stay what they are."""
-    cancelled: list[Any] = []
+    cancelled: list[Request] = []
+    submitted = threading.Event()  # the request may be on its way before `submit` returns it
+
+    def cancel() -> None:
+        assert submitted.wait(60)
+        cancelled[0].cancel()
+
     with pipeline.session(6) as session:
-        cancelled.append(session.submit(condition, 1, "ar", progress=stopping(5, lambda: cancelled[0].cancel())))
+        cancelled.append(session.submit(condition, 1, "ar", progress=stopping(5, cancel)))
+        submitted.set()
         failed = session.submit(condition, 2, "ar", progress=stopping(7, _fail))
         late = session.submit(condition, 3, "ar", deadline=1e-6)
         wrong = session.submit(condition, 4, "ar", top_p=7.0)
