@@ -11,6 +11,7 @@ import re
 import sys
 from importlib.machinery import PathFinder
 from pathlib import Path
+from types import TracebackType
 
 PACKAGES = ("conformance", "engines", "export", "reference")
 ROOT = str(Path(__file__).resolve().parent)
@@ -32,6 +33,20 @@ def prefer_own_packages() -> None:
             sys.path.insert(index, ROOT)
             return
     sys.path.append(ROOT)
+
+
+def say_interruptions_in_a_line() -> None:
+    """Let Ctrl-C while a command's modules are imported end in a line and 130; its `main` sees to what comes after."""
+    usual = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if not issubclass(kind, KeyboardInterrupt):
+            usual(kind, error, trace)
+            return
+        print("error: interrupted; nothing was written", file=sys.stderr, flush=True)
+        os._exit(130)
+
+    sys.excepthook = hook
 
 
 def _is_run_as_module() -> bool:
@@ -56,6 +71,7 @@ def environment(*folders: Path | str) -> dict[str, str]:
 def generate() -> int:
     """Run `mulo-sd-generate`."""
     prefer_own_packages()
+    say_interruptions_in_a_line()
     from engines.generate import main
 
     return main()
@@ -64,6 +80,7 @@ def generate() -> int:
 def build() -> int:
     """Run `mulo-sd-build`."""
     prefer_own_packages()
+    say_interruptions_in_a_line()
     from export.build import main
 
     return main()
@@ -72,6 +89,7 @@ def build() -> int:
 def conformance() -> int:
     """Run `mulo-sd-conformance`."""
     prefer_own_packages()
+    say_interruptions_in_a_line()
     from conformance.__main__ import main
 
     return main()
@@ -79,3 +97,4 @@ def conformance() -> int:
 
 if _is_run_as_module():
     prefer_own_packages()
+    say_interruptions_in_a_line()

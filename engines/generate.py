@@ -95,6 +95,28 @@ def _check_output(path: Path | None, suffixes: tuple[str, ...]) -> None:
         raise OutputError(f"{path}: cannot write it: {error.strerror or error}") from None
 
 
+def _check_outputs_are_apart(arguments: argparse.Namespace) -> None:
+    """Check that no output is another, an input, or a file of the bundle.
+
+    Raises:
+        OutputError: one is.
+    """
+    inputs = [path.resolve() for path in (arguments.plan, arguments.condition) if path is not None]
+    bundle = (arguments.bundle or demo_bundle_path()).resolve()
+    taken: dict[Path, str] = {}
+    for name in ("out", "overlay", "storyboard", "trace", "save_plan", "save_condition"):
+        path: Path | None = getattr(arguments, name)
+        if path is None:
+            continue
+        place, option = path.resolve(), f"--{name.replace('_', '-')}"
+        if place in taken:
+            raise OutputError(f"{path}: expected outputs of different names, got {taken[place]} and {option}")
+        if place in inputs or bundle in place.parents:
+            kind = "an input" if place in inputs else "in the bundle"
+            raise OutputError(f"{path}: expected another place for {option}, got a file that is {kind}")
+        taken[place] = option
+
+
 def _write(path: Path, write: Callable[[Path], Any]) -> None:
     try:
         write_whole(path, write)
@@ -124,6 +146,7 @@ def _generate(arguments: argparse.Namespace, console: Console) -> tuple[Pipeline
     _check_output(arguments.save_plan, (".json",))
     thread_count(arguments.threads)
     _check_output(arguments.save_condition, (".npz",))
+    _check_outputs_are_apart(arguments)
     if (arguments.prompt is None) == (arguments.condition is None):
         raise PromptError("prompt: expected a prompt or --condition, and not both")
     # As much as can be wrong with the request is told before a bundle is built or opened for it.

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+import mulo_sd
 from engines import generate
 from engines.pipeline import Pipeline
 
@@ -95,3 +96,48 @@ def test_standard_output_that_takes_nothing(minimal_bundle: Path, tmp_path: Path
     assert wrong.returncode == 2
     assert wrong.stderr.startswith(rb"error: prompt: unknown word 'caf\xe9'")
     assert wrong.stderr.count(b"\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--out", "a.png", "--overlay", "./a.png"], "expected outputs of different names, got --out and --overlay"),
+        (["--out", "a.png", "--storyboard", "link.png"], "got --out and --storyboard"),
+        (["--out", "a.png", "--trace", "{bundle}/manifest.json"], "for --trace, got a file that is in the bundle"),
+        (["--out", "{bundle}/new.png"], "for --out, got a file that is in the bundle"),
+        (["--out", "a.png", "--plan", "p.json", "--trace", "p.json"], "for --trace, got a file that is an input"),
+    ],
+)
+def test_outputs_are_apart_from_each_other_and_from_what_is_read(
+    arguments: list[str],
+    message: str,
+    draw: object,
+    minimal_bundle: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert callable(draw)
+    (tmp_path / "link.png").symlink_to("a.png")
+    (tmp_path / "p.json").write_text("a plan of mine")
+    before = (minimal_bundle / "manifest.json").read_bytes()
+    assert draw(PROMPT, *(argument.replace("{bundle}", str(minimal_bundle)) for argument in arguments)) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert message in error
+    assert (minimal_bundle / "manifest.json").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.png", "p.json"]
+    assert (tmp_path / "p.json").read_text() == "a plan of mine"
+
+
+@pytest.mark.parametrize("module", ["engines.generate", "export.build", "conformance.study"])
+def test_ctrl_c_while_modules_are_imported(module: str, tmp_path: Path) -> None:
+    """It ends in a line there, too; the module that is being imported stands for the moment."""
+    (tmp_path / "pydantic.py").write_text("raise KeyboardInterrupt\n")
+    path = os.pathsep.join([str(tmp_path), mulo_sd.ROOT])
+    command = [sys.executable, "-m", module, "--help"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=tmp_path, env=os.environ | {"PYTHONPATH": path}
+    )
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "error: interrupted; nothing was written\n"
