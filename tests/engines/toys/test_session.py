@@ -2,14 +2,13 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
 from engines.backends.array_scores import ArrayScores
@@ -24,8 +23,6 @@ from engines.settings import SettingsError
 from engines.shared_passes import SharedPasses
 from engines.slots import DEAD_RANK
 from engines.turns import Turns
-from reference.models import Models
-from tests.engines.toy_session import toy_condition, toy_models, toy_pipelines
 
 REQUESTS: tuple[dict[str, Any], ...] = (
     {"mode": "ar", "seed": 1, "guidance_scale": 2.0},
@@ -36,34 +33,6 @@ REQUESTS: tuple[dict[str, Any], ...] = (
     {"mode": "exact", "seed": 6, "guidance_scale": 2.0},
     {"mode": "ar", "seed": 7, "guidance_scale": 2.0, "top_k": 4},
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def models() -> Models:
-    return toy_models()
-
-
-@pytest.fixture(scope="module")
-def condition(models: Models) -> Condition:
-    return toy_condition(models)
-
-
-@pytest.fixture(scope="module")
-def pipelines(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Pipeline]:
-    return toy_pipelines(models, tmp_path_factory.mktemp("session"))
-
-
-@pytest.fixture(params=["pools", "few", "no pools"])
-def pipeline(request: pytest.FixtureRequest, pipelines: Mapping[str, Pipeline]) -> Pipeline:
-    return pipelines[request.param]
 
 
 def alone(pipeline: Pipeline, condition: Condition, **given: Any) -> NDArray[np.int64]:

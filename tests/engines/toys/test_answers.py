@@ -1,6 +1,6 @@
 """What a backend from outside answers wrongly ends in one line that names the graph, at the first such answer."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +13,10 @@ from engines.backends.base import BackendError, KVCache, Tensors
 from engines.condition import Condition
 from engines.pipeline import Pipeline
 from reference.models import Models
-from tests.engines.toy_session import CODES, FIELDS, toy_condition, toy_models
+from tests.engines.toys.toy_session import CODES, FIELDS
 from tests.torch_backend import TorchBackend, bundle_in_memory
 
 Change = Callable[[Any], Any]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def models() -> Models:
-    return toy_models()
-
-
-@pytest.fixture(scope="module")
-def condition(models: Models) -> Condition:
-    return toy_condition(models)
 
 
 class _Changed(TorchBackend):

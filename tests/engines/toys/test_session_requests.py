@@ -2,44 +2,19 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import CancelledError
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from engines.condition import Condition
 from engines.pipeline import Pipeline
 from engines.request import Request
 from engines.session import QueueFullError, Session
 from engines.settings import SettingsError
-from reference.models import Models
-from tests.engines.toy_session import LIMIT, Gate, Stopping, toy_condition, toy_models, toy_pipelines
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def models() -> Models:
-    return toy_models()
-
-
-@pytest.fixture(scope="module")
-def condition(models: Models) -> Condition:
-    return toy_condition(models)
-
-
-@pytest.fixture(scope="module")
-def pipelines(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Pipeline]:
-    return toy_pipelines(models, tmp_path_factory.mktemp("session"))
+from tests.engines.toys.toy_session import LIMIT, Gate, Stopping
 
 
 @pytest.fixture
