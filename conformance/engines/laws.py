@@ -4,8 +4,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from conformance.engines import engine_laws
-from conformance.engines.engine_case import EngineCase
+from conformance.engines.engine_case import EngineCase, run
 from conformance.rules import cycle_laws, decode_laws, exact_decode_laws
+from conformance.rules.branches import EXAMPLE, reach
 from conformance.strategies.decodes import ALL_MODES, DRAFTED_MODES, LOCAL_MODES
 from reference.decode import Decoded
 from reference.settings import Mode
@@ -134,3 +135,13 @@ LAWS = (
     EngineLaw("image", ("CONF-2",), engine_laws.images_are_the_references),
     EngineLaw("runs", ("CONF-5", "RNG-1"), engine_laws.runs_repeat, branches=("another seed gives another image",)),
 )
+
+
+def judge(law: EngineLaw, case: EngineCase) -> None:
+    """Hold a decode against a law; a failure says which, at which stage, and in which decode."""
+    try:
+        law.law(case, run(case))
+    except AssertionError as error:
+        error.add_note(f"{', '.join(law.rules)} at the stage {law.stage!r}, in {case!r}")
+        raise
+    reach(EXAMPLE)

@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 
 from conformance import report
 from conformance.engines.cases import JUDGED_SETTINGS, PROMPTS, SEED
-from conformance.engines.engine_case import EngineCase, capabilities_for, run
-from conformance.engines.laws import LAWS, EngineLaw
+from conformance.engines.engine_case import EngineCase, capabilities_for
+from conformance.engines.laws import LAWS, EngineLaw, judge
 from conformance.engines.strategies import engine_cases
-from conformance.rules.branches import EXAMPLE, must_reach, reach, share_of_examples
+from conformance.rules.branches import must_reach, share_of_examples
 from conformance.subject import Subject
 from engines.backends.base import CAPABILITIES
 
@@ -25,26 +25,21 @@ def test_law(law: EngineLaw, small_subject: Subject, request: pytest.FixtureRequ
     ]
     met: set[str] = set()
 
-    def judge(case: EngineCase) -> None:
-        try:
-            law.law(case, run(case))
-        except AssertionError as error:
-            error.add_note(f"{', '.join(law.rules)} at the stage {law.stage!r}, in {case!r}")
-            raise
-        reach(EXAMPLE)
+    def judged(case: EngineCase) -> None:
+        judge(law, case)
         met.update(capabilities_for(case.settings))
 
     @settings(parent=share_of_examples(law.share), suppress_health_check=[HealthCheck.too_slow])
     @given(st.data())
     def any_decode_obeys(data: st.DataObject) -> None:
-        judge(data.draw(engine_cases(small_subject, modes)))
+        judged(data.draw(engine_cases(small_subject, modes)))
 
     # What a law is about can only be asked for where everything can be decoded.
     @must_reach(*(law.branches if small_subject.capabilities == set(CAPABILITIES) else ()))
     def every_decode_obeys() -> None:
         any_decode_obeys()  # first: what it finds it makes small
         for index, item in enumerate(chosen):
-            judge(EngineCase(small_subject, PROMPTS[index % len(PROMPTS)], item, SEED))
+            judged(EngineCase(small_subject, PROMPTS[index % len(PROMPTS)], item, SEED))
 
     try:
         every_decode_obeys()

@@ -3,10 +3,9 @@
 import pytest
 
 from conformance.engines.cases import JUDGED_SETTINGS, PROMPTS, SEED
-from conformance.engines.engine_case import EngineCase, capabilities_for, run
-from conformance.engines.laws import LAWS, EngineLaw
+from conformance.engines.engine_case import EngineCase, capabilities_for
+from conformance.engines.laws import LAWS, EngineLaw, judge
 from conformance.engines.shapes import FEW, level_of_profile
-from conformance.rules.branches import EXAMPLE, reach
 from conformance.subject import Subject
 
 # The profile dev judges every third decode, and every profile as few where judging computes each pass once more.
@@ -25,9 +24,4 @@ def test_law(law: EngineLaw, oblong_subject: Subject) -> None:
         pytest.skip(f"not applicable: the backend has none of the modes {', '.join(law.modes)}")
     few = level_of_profile() == FEW or law.share >= COSTLY
     for case in chosen[:: -SHARE if few else -1]:  # the last ones have no guidance
-        try:
-            law.law(case, run(case))
-        except AssertionError as error:
-            error.add_note(f"{', '.join(law.rules)} at the stage {law.stage!r}, in {case!r}")
-            raise
-        reach(EXAMPLE)
+        judge(law, case)

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.backends.base import Backend, KVCache, Tensors
+from conformance.engines.wrapped_backend import WrappedBackend
+from engines.backends.base import Backend, Tensors
 
 Floats = NDArray[np.float32]
 
@@ -86,27 +87,6 @@ class Arithmetic:
             "log_probs": log_probs,
             "entropies": self.entropies(probs, log_probs),
         }
-
-
-class WrappedBackend:
-    """Another backend in everything; what a mutant gets wrong it overrides."""
-
-    name = "mutant"
-
-    def __init__(self, right: Backend) -> None:
-        self.right = right
-
-    def run(self, graph: str, inputs: Tensors) -> dict[str, NDArray[Any]]:
-        return self.right.run(graph, inputs)
-
-    def new_cache(self, graph: str, batch: int) -> KVCache:
-        return self.right.new_cache(graph, batch)
-
-    def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> Floats:
-        return self.right.feed(graph, cache, inputs)
-
-    def keep_slots(self, graph: str, cache: KVCache, slots: NDArray[np.int64]) -> None:
-        self.right.keep_slots(graph, cache, slots)
 
 
 class ArithmeticBackend(WrappedBackend):

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from conformance.mutants.arithmetic import Floats, WrappedBackend
+from conformance.engines.wrapped_backend import WrappedBackend
+from conformance.mutants.arithmetic import Floats
 from engines.backends import make_backend
 from engines.backends.base import Backend, KVCache, Tensors
 from engines.bundle import Bundle

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from conformance.mutants.arithmetic import Floats, WrappedBackend
+from conformance.engines.wrapped_backend import WrappedBackend
+from conformance.mutants.arithmetic import Floats
 from conformance.mutants.mutant import Make, Mutant, on_backend
 from engines.backends.base import Backend, KVCache, Tensors
 

@@ -6,7 +6,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from conformance.mutants.arithmetic import Floats, WrappedBackend
+from conformance.engines.wrapped_backend import WrappedBackend
+from conformance.mutants.arithmetic import Floats
 from conformance.mutants.mutant import Mutant, on_backend, patched
 from engines import decode
 from engines.backends.base import Backend, KVCache, Tensors

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from conformance.mutants.arithmetic import WrappedBackend
+from conformance.engines.wrapped_backend import WrappedBackend
 from conformance.mutants.mutant import Mutant, on_backend, patched
 from engines import decode, verify
 from engines.anchor import Anchor

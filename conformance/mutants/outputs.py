@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from conformance.mutants.arithmetic import Arithmetic, ArithmeticBackend, Floats, WrappedBackend
+from conformance.engines.wrapped_backend import WrappedBackend
+from conformance.mutants.arithmetic import Arithmetic, ArithmeticBackend, Floats
 from conformance.mutants.mutant import Make, Mutant, on_backend, patched
 from conformance.mutants.scores import OwnScores, ScoresBackend
 from engines import decode

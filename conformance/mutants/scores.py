@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from conformance.mutants.arithmetic import Floats, WrappedBackend
+from conformance.engines.wrapped_backend import WrappedBackend
+from conformance.mutants.arithmetic import Floats
 from engines.anchor import Anchor
 from engines.backends.array_scores import ArrayScores
 from engines.backends.base import Backend, KVCache, Tensors

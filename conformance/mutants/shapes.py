@@ -9,7 +9,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from conformance.mutants.arithmetic import Arithmetic, ArithmeticBackend, Floats, WrappedBackend, log_softmax
+from conformance.engines.wrapped_backend import WrappedBackend
+from conformance.mutants.arithmetic import Arithmetic, ArithmeticBackend, Floats, log_softmax
 from conformance.mutants.graphs import change_rotary, edited
 from conformance.mutants.mutant import on_backend, patched
 from conformance.mutants.sized import OBLONG, SizedMutant

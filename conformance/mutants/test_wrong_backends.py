@@ -16,7 +16,7 @@ pytestmark = pytest.mark.thorough
 # A defect that is no mutant: the up-sampler of ratio 4 gives its last column first.
 PLANTED = """
 import numpy as np
-from conformance.mutants.arithmetic import WrappedBackend
+from conformance.engines.wrapped_backend import WrappedBackend
 from engines.backends import make_backend
 
 class Rolled(WrappedBackend):

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from conformance.engines.wrapped_backend import WrappedBackend
 from conformance.subject import Subject
-from engines.backends.base import Backend, KVCache, Tensors
 from engines.scores import HostScores, Scores
 from engines.transformer import TransformerSession
 from reference.cache import KVCache as ReferenceCache
@@ -33,25 +33,10 @@ class Probe(NamedTuple):
     needs: frozenset[str] = frozenset()
 
 
-class Listening:
-    """Another backend without its own scores, so that whatever is sampled and judged passes through `run`."""
+class Listening(WrappedBackend):
+    """Another backend whose samples and judgements a probe listens to, in `run`."""
 
     name = "listening"
-
-    def __init__(self, right: Backend) -> None:
-        self.right = right
-
-    def run(self, graph: str, inputs: Tensors) -> dict[str, NDArray[Any]]:
-        return self.right.run(graph, inputs)
-
-    def new_cache(self, graph: str, batch: int) -> KVCache:
-        return self.right.new_cache(graph, batch)
-
-    def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> NDArray[np.float32]:
-        return self.right.feed(graph, cache, inputs)
-
-    def keep_slots(self, graph: str, cache: KVCache, slots: NDArray[np.int64]) -> None:
-        self.right.keep_slots(graph, cache, slots)
 
 
 def scores_of(subject: Subject, logits: NDArray[np.float32]) -> Iterator[tuple[str, Scores]]:
