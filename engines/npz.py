@@ -25,10 +25,10 @@ def read_npz(path: Path, max_array_bytes: int) -> dict[str, NDArray[Any]]:
         NpzError: no such file, too large, or no npz file of plain arrays.
     """
     try:
-        is_there, size = path.is_file(), path.stat().st_size if path.is_file() else 0
+        size = path.stat().st_size if path.is_file() else None
     except OSError as error:  # a name that is too long, a folder that may not be read
         raise NpzError(f"{path}: cannot read it: {error.strerror or error}") from None
-    if not is_there:
+    if size is None:
         raise NpzError(f"{path}: expected an .npz file, found none; give the path of one")
     if size > MAX_FILE_BYTES:
         raise NpzError(f"{path}: expected at most {MAX_FILE_BYTES} bytes, got {size}")

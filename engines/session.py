@@ -103,7 +103,7 @@ class Session:
         Raises:
             QueueFullError: as many requests as the session takes have not ended yet. It never waits for one.
             RuntimeError: the session is closed.
-            SettingsError: the deadline is no number of seconds in 1e-9..1e9.
+            SettingsError: the deadline is no positive number of seconds.
         """
         if deadline is not None:
             deadline = positive_seconds("deadline", deadline)

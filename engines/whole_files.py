@@ -73,10 +73,14 @@ def check_writable(path: Path) -> None:
         raise OSError(
             errno.ENOENT, "expected a file in a folder that exists; make the folder or give another path", str(path)
         )
-    if real.exists() and not os.access(real, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
-        raise PermissionError(errno.EACCES, "it is there and must not be written; give another path", str(path))
+    _check_access(real, path)
     with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=real.parent):
         pass
+
+
+def _check_access(real: Path, path: Path) -> None:
+    if real.exists() and not os.access(real, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+        raise PermissionError(errno.EACCES, "it is there and must not be written; give another path", str(path))
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
@@ -94,8 +98,7 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     """
     real = written_file(path)
     mode = stat.S_IMODE(real.stat().st_mode) if real.exists() else None
-    if mode is not None and not os.access(real, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
-        raise PermissionError(errno.EACCES, "it is there and must not be written; give another path", str(path))
+    _check_access(real, path)
     with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=real.parent) as folder:
         beside = Path(folder) / real.name
         write(beside)

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from export.arithmetic import graph_path
-from reference.weights import WeightsError
+from reference.weights import WeightsError, farthest_from_zero
 
 
 def check_weights(module: nn.Module, dtype: torch.dtype, graph: str) -> None:
@@ -23,8 +23,7 @@ def check_weights(module: nn.Module, dtype: torch.dtype, graph: str) -> None:
     for name, value in (*module.named_parameters(), *module.named_buffers()):
         if not value.is_floating_point() or not value.numel():
             continue
-        low, high = value.detach().aminmax()
-        worst = low if bool(low != low) or bool(-low > high) else high
+        worst = farthest_from_zero(value)
         if not bool(torch.isfinite(worst)):
             raise WeightsError(f"graph {graph}: {graph_path(name)}: expected finite numbers, got {float(worst)}")
         if not bool(torch.isfinite(worst.to(dtype))):
