@@ -1,3 +1,3 @@
 """Python suite that an optimised path behaves as the reference does."""
 
-import mulo_sd  # noqa: F401  (a command finds these packages beside it, whatever its folder holds)
+import mulo_sd  # noqa: F401  (Ctrl-C during the imports of a command)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.command_line import command
+from mulo_sd.engines.commands.command_line import command
 
 PACKAGE = Path(__file__).resolve().parent
 # What a caller's environment could slip into the run.

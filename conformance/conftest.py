@@ -8,14 +8,14 @@ import pytest
 import torch
 from hypothesis import Phase, settings
 
-from conformance import report
-from conformance.engines.cases import Case
-from conformance.known_failures import KnownFailuresError, read_known_failures
-from conformance.options import Options, add_options, read_options
-from conformance.rules import branches
-from conformance.rules_of_tests import rules_of_test
-from conformance.subject import Subject
-from conformance.targets import (
+from mulo_sd.conformance import report
+from mulo_sd.conformance.engines.cases import Case
+from mulo_sd.conformance.known_failures import KnownFailuresError, read_known_failures
+from mulo_sd.conformance.options import Options, add_options, read_options
+from mulo_sd.conformance.rules import branches
+from mulo_sd.conformance.rules_of_tests import rules_of_test
+from mulo_sd.conformance.subject import Subject
+from mulo_sd.conformance.targets import (
     oblong_targets,
     open_target,
     preset_target,
@@ -26,7 +26,9 @@ from conformance.targets import (
 
 LAWS = ("cycle_laws", "decode_laws", "exact_decode_laws", "function_laws", "replay", "resampling_laws")
 pytest.register_assert_rewrite(
-    *(f"conformance.rules.{name}" for name in LAWS), "conformance.engines.engine_laws", "conformance.engines.probes"
+    *(f"mulo_sd.conformance.rules.{name}" for name in LAWS),
+    "mulo_sd.conformance.engines.engine_laws",
+    "mulo_sd.conformance.engines.probes",
 )
 
 # dev by default, ci where CI is set, nightly on request (--hypothesis-profile=nightly). What is marked thorough

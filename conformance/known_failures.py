@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.text_files import TextFileError, lines_of, read_text
+from mulo_sd.engines.files.text_files import TextFileError, lines_of, read_text
 
 MAX_BYTES = 2**20
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from engines.backend_argument import BACKEND_HELP, backend_name
-from engines.backends.base import CAPABILITIES
-from engines.bundle.manifest import MANIFEST_NAME
-from engines.paths import user_path
-from engines.whole_files import check_writable
+from mulo_sd.engines.backends.base import CAPABILITIES
+from mulo_sd.engines.bundle.manifest import MANIFEST_NAME
+from mulo_sd.engines.commands.backend_argument import BACKEND_HELP, backend_name
+from mulo_sd.engines.files.paths import user_path
+from mulo_sd.engines.files.whole_files import check_writable
 
 # Beyond pytest's own, 0 to 6.
 NOTHING_EXECUTED, REQUIREMENT_MISSING = 20, 21

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from conformance.engines.report_of_shapes import ShapesMet, shapes_page, summaries
-from conformance.options import NOTHING_EXECUTED, REQUIREMENT_MISSING, Options
-from conformance.rules.branches import NEAR_TIE
-from conformance.rules_of_tests import ALL_RULES
-from conformance.targets import Target, describe
-from engines.whole_files import write_bytes_whole
+from mulo_sd.conformance.engines.report_of_shapes import ShapesMet, shapes_page, summaries
+from mulo_sd.conformance.options import NOTHING_EXECUTED, REQUIREMENT_MISSING, Options
+from mulo_sd.conformance.rules.branches import NEAR_TIE
+from mulo_sd.conformance.rules_of_tests import ALL_RULES
+from mulo_sd.conformance.targets import Target, describe
+from mulo_sd.engines.files.whole_files import write_bytes_whole
 
 # pytest properties of a test, which also come back from other processes.
 RULES, SUBJECT, DEVICE = "rules", "subject", "device"

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 
-import engines
-from engines.backends import Backend, make_backend
-from engines.backends.base import capabilities_of, one_line
-from engines.bundle import Bundle
-from engines.demo_bundle import build_demo_bundle, bundle_path
-from engines.named_functions import function_named
-from reference import demo, minimal
-from reference.models import Models
-from reference.transformer import Transformer
-from reference.weights import weights_sha256
+from mulo_sd import engines
+from mulo_sd.engines.backends import Backend, make_backend
+from mulo_sd.engines.backends.base import capabilities_of, one_line
+from mulo_sd.engines.bundle import Bundle
+from mulo_sd.engines.commands.demo_bundle import build_demo_bundle, bundle_path
+from mulo_sd.engines.named_functions import function_named
+from mulo_sd.reference import demo, minimal
+from mulo_sd.reference.models import Models
+from mulo_sd.reference.transformer import Transformer
+from mulo_sd.reference.weights import weights_sha256
 
 # Models whose weights a bundle may have without further telling.
 KNOWN_MODELS: Mapping[str, Callable[[], Models]] = {

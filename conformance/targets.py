@@ -6,10 +6,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from conformance.options import Options
-from conformance.subject import Subject, build_preset, open_subject
-from engines.bundle.manifest import MANIFEST_NAME
-from engines.demo_bundle import bundle_path
+from mulo_sd.conformance.options import Options
+from mulo_sd.conformance.subject import Subject, build_preset, open_subject
+from mulo_sd.engines.bundle.manifest import MANIFEST_NAME
+from mulo_sd.engines.commands.demo_bundle import bundle_path
 
 PRECISIONS = ("fp32", "fp16")
 

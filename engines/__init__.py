@@ -1,15 +1,15 @@
 """The speculative loop over exported engines, to embed in a service. Imports neither torch nor `reference`."""
 
-import mulo_sd  # noqa: F401  (a command finds these packages beside it, whatever its folder holds)
-from engines.backends import BACKENDS, Backend, BackendError
-from engines.bundle import BundleError
-from engines.condition import Condition, ConditionError
-from engines.pipeline import Pipeline, load
-from engines.prompts import Plan, PlanError, PromptError, load_plan, save_plan
-from engines.request import DeadlineError, Request
-from engines.result import Result, Stats
-from engines.session import QueueFullError, Session
-from engines.settings import Mode, Settings, SettingsError
+import mulo_sd  # noqa: F401  (Ctrl-C during the imports of a command)
+from mulo_sd.engines.backends import BACKENDS, Backend, BackendError
+from mulo_sd.engines.bundle import BundleError
+from mulo_sd.engines.condition import Condition, ConditionError
+from mulo_sd.engines.prompts import Plan, PlanError, PromptError, load_plan, save_plan
+from mulo_sd.engines.service.pipeline import Pipeline, load
+from mulo_sd.engines.service.request import DeadlineError, Request
+from mulo_sd.engines.service.result import Result, Stats
+from mulo_sd.engines.service.session import QueueFullError, Session
+from mulo_sd.engines.settings import Mode, Settings, SettingsError
 
 __all__ = [
     "BACKENDS",

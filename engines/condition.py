@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.bundle.manifest import TransformerEntry
+from mulo_sd.engines.bundle.manifest import TransformerEntry
 
 IDS = ("fields", "class")  # kinds of conditions that are ids
 

@@ -11,27 +11,27 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from engines.backend_argument import add_backend_argument
-from engines.backends import BackendError
-from engines.bundle import BundleError
-from engines.command_line import command
-from engines.condition import ConditionError
-from engines.conditions import Described, save_condition
-from engines.demo_bundle import build_demo_bundle, demo_bundle_path
-from engines.draw_many import Run
-from engines.layouts import LAYOUTS, MOST_LISTED, LayoutError, PromptsError, read_tasks
-from engines.numbers import seed_number, thread_count, whole_number
-from engines.overlay import draw_overlay
-from engines.paths import user_path
-from engines.pipeline import Pipeline, load
-from engines.prompts import PlanError, PromptError, load_plan, make_plan, parse, save_plan
-from engines.result import Result
-from engines.run_progress import shown_progress
-from engines.session import MOST_AT_ONCE
-from engines.setting_arguments import add_setting_arguments, settings_from_arguments
-from engines.settings import MODES, UNDRAFTED_MODES, SettingsError
-from engines.storyboard import draw_storyboard
-from engines.whole_files import check_writable, write_whole
+from mulo_sd.engines.backends import BackendError
+from mulo_sd.engines.bundle import BundleError
+from mulo_sd.engines.commands.backend_argument import add_backend_argument
+from mulo_sd.engines.commands.command_line import command, program
+from mulo_sd.engines.commands.demo_bundle import build_demo_bundle, demo_bundle_path
+from mulo_sd.engines.commands.draw_many import Run
+from mulo_sd.engines.commands.layouts import LAYOUTS, MOST_LISTED, LayoutError, PromptsError, read_tasks
+from mulo_sd.engines.commands.overlay import draw_overlay
+from mulo_sd.engines.commands.run_progress import shown_progress
+from mulo_sd.engines.commands.setting_arguments import add_setting_arguments, settings_from_arguments
+from mulo_sd.engines.commands.storyboard import draw_storyboard
+from mulo_sd.engines.condition import ConditionError
+from mulo_sd.engines.conditions import Described, save_condition
+from mulo_sd.engines.files.paths import user_path
+from mulo_sd.engines.files.whole_files import check_writable, write_whole
+from mulo_sd.engines.numbers import seed_number, thread_count, whole_number
+from mulo_sd.engines.prompts import PlanError, PromptError, load_plan, make_plan, parse, save_plan
+from mulo_sd.engines.service.pipeline import Pipeline, load
+from mulo_sd.engines.service.result import Result
+from mulo_sd.engines.service.session import MOST_AT_ONCE
+from mulo_sd.engines.settings import MODES, UNDRAFTED_MODES, SettingsError
 
 IMAGES_MISSING = 3  # the exit status of a run that could not draw some of its images
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
@@ -42,7 +42,7 @@ class OutputError(ValueError):
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m engines.generate", description="Draw a prompt.")
+    parser = argparse.ArgumentParser(prog=program("engines.generate"), description="Draw a prompt.")
     parser.add_argument(
         "prompt",
         nargs="?",

@@ -7,12 +7,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.anchor import Anchor
-from engines.answers import check_tokens, run
-from engines.backends.base import Backend, KVCache, ScoringBackend, Tensors
-from engines.finite import check_drawn, check_made
-from engines.noise import NoiseSource
-from engines.settings import Settings
+from mulo_sd.engines.backends.answers import check_tokens, run
+from mulo_sd.engines.backends.base import Backend, KVCache, ScoringBackend, Tensors
+from mulo_sd.engines.backends.finite import check_drawn, check_made
+from mulo_sd.engines.rules.anchor import Anchor
+from mulo_sd.engines.rules.noise import NoiseSource
+from mulo_sd.engines.settings import Settings
 
 Tokens = NDArray[np.int64]
 Floats = NDArray[np.float32]

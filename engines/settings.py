@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo, model_validator
 
-from engines.numbers import SettingsError, real_number, truth, whole_number
+from mulo_sd.engines.numbers import SettingsError, real_number, truth, whole_number
 
 __all__ = ["MODES", "UNDRAFTED_MODES", "WINDOWS", "DownSampler", "Mode", "Settings", "SettingsError", "UpSampler"]
 

@@ -1,3 +1,3 @@
 """Compiles the models to ONNX and TensorRT engines, as a bundle."""
 
-import mulo_sd  # noqa: F401  (a command finds these packages beside it, whatever its folder holds)
+import mulo_sd  # noqa: F401  (Ctrl-C during the imports of a command)

@@ -13,19 +13,19 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-import engines
-from engines.bundle.manifest import Manifest
-from engines.command_line import command
-from engines.demo_bundle import bundle_path
-from engines.paths import user_path
-from export.bundle_from_models import build_bundle, neighbour_table
-from export.comparison import ToleranceError
-from export.demo_evidence import demo_evidence
-from export.own_bundle import BuildError, check_place
-from export.place import place_of
-from export.plans import PlanBackend, PlanError, is_installed
-from export.precision import PRECISIONS, TORCH_DTYPES
-from export.published import (
+from mulo_sd import engines
+from mulo_sd.engines.bundle.manifest import Manifest
+from mulo_sd.engines.commands.command_line import command, program
+from mulo_sd.engines.commands.demo_bundle import bundle_path
+from mulo_sd.engines.files.paths import user_path
+from mulo_sd.export.bundle_from_models import build_bundle, neighbour_table
+from mulo_sd.export.comparison import ToleranceError
+from mulo_sd.export.demo_evidence import demo_evidence
+from mulo_sd.export.own_bundle import BuildError, check_place
+from mulo_sd.export.place import place_of
+from mulo_sd.export.plans import PlanBackend, PlanError, is_installed
+from mulo_sd.export.precision import PRECISIONS, TORCH_DTYPES
+from mulo_sd.export.published import (
     PUBLISHED_FAMILIES,
     Files,
     load_published,
@@ -33,12 +33,12 @@ from export.published import (
     published_evidence,
     published_settings,
 )
-from reference import demo, minimal
-from reference.checkpoints.ta_tok import TATokDecoder
-from reference.demo.models import RECOMMENDED
-from reference.models import Models
-from reference.settings import Settings
-from reference.weights import WeightsError
+from mulo_sd.reference import demo, minimal
+from mulo_sd.reference.checkpoints.ta_tok import TATokDecoder
+from mulo_sd.reference.demo.models import RECOMMENDED
+from mulo_sd.reference.models import Models
+from mulo_sd.reference.settings import Settings
+from mulo_sd.reference.weights import WeightsError
 
 BUILD_BACKENDS = ("ort", "trt-rtx", "trt", "torch-cuda")
 
@@ -59,7 +59,7 @@ PRESETS = {
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m export.build", description=__doc__)
+    parser = argparse.ArgumentParser(prog=program("export.build"), description=__doc__)
     parser.add_argument(
         "--models",
         choices=tuple(PRESETS),

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from torch import Tensor, nn
 
-from engines.bundle.manifest import (
+from mulo_sd.engines.bundle.manifest import (
     MANIFEST_NAME,
     SCHEMA_VERSION,
     Family,
@@ -31,14 +31,14 @@ from engines.bundle.manifest import (
     PlanEntry,
     TransformerEntry,
 )
-from engines.prompts.prefix import FIELDS, grammar_description
-from engines.settings import Settings
-from export.compare import ERROR_OF, Comparison, check_error, model_number, tolerance_of
-from export.comparison import Runner
-from export.evidence import Evidence
-from export.external_weights import ExternalWeights
-from export.finite_weights import check_weights
-from export.manifest import (
+from mulo_sd.engines.prompts.prefix import FIELDS, grammar_description
+from mulo_sd.engines.settings import Settings
+from mulo_sd.export.compare import ERROR_OF, Comparison, check_error, model_number, tolerance_of
+from mulo_sd.export.comparison import Runner
+from mulo_sd.export.evidence import Evidence
+from mulo_sd.export.external_weights import ExternalWeights
+from mulo_sd.export.finite_weights import check_weights
+from mulo_sd.export.manifest import (
     file_entry,
     latent_hashes,
     reproducible_date,
@@ -47,17 +47,17 @@ from export.manifest import (
     transformer_entry,
     without_measurements,
 )
-from export.memory import peak_bytes, release, start_stage
-from export.modules import write_other_modules, write_transformer
-from export.onnx_from_torch import onnx_from_torch
-from export.place import new_bundle
-from export.plans import PlanBackend, build_plan
-from export.precision import ACTIVATION_ROOM, TORCH_DTYPES, Precision
-from export.specification import GraphSpecification, model_names, specifications
-from reference.codebook import neighbours
-from reference.largest_error import check_finite_numbers
-from reference.models import Models
-from reference.weights import AnyModule, weights_sha256
+from mulo_sd.export.memory import peak_bytes, release, start_stage
+from mulo_sd.export.modules import write_other_modules, write_transformer
+from mulo_sd.export.onnx_from_torch import onnx_from_torch
+from mulo_sd.export.place import new_bundle
+from mulo_sd.export.plans import PlanBackend, build_plan
+from mulo_sd.export.precision import ACTIVATION_ROOM, TORCH_DTYPES, Precision
+from mulo_sd.export.specification import GraphSpecification, model_names, specifications
+from mulo_sd.reference.codebook import neighbours
+from mulo_sd.reference.largest_error import check_finite_numbers
+from mulo_sd.reference.models import Models
+from mulo_sd.reference.weights import AnyModule, weights_sha256
 
 MAX_NEIGHBOURS = 64
 

@@ -10,15 +10,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from engines.bundle.manifest import Family
-from engines.slots import SlotTable
-from export.arithmetic import ActivationError, Activations, watched
-from export.compare_codes import CodeComparison
-from export.compare_sampling import sampling_error
-from export.comparison import Runner, ToleranceError, outputs_of
-from export.evidence import Evidence
-from export.graphs.transformer import cache_head_dim
-from export.precision import (
+from mulo_sd.engines.bundle.manifest import Family
+from mulo_sd.engines.rules.slots import SlotTable
+from mulo_sd.export.arithmetic import ActivationError, Activations, watched
+from mulo_sd.export.compare_codes import CodeComparison
+from mulo_sd.export.compare_sampling import sampling_error
+from mulo_sd.export.comparison import Runner, ToleranceError, outputs_of
+from mulo_sd.export.evidence import Evidence
+from mulo_sd.export.graphs.transformer import cache_head_dim
+from mulo_sd.export.precision import (
     CODE_TOLERANCE,
     EMBEDDING_TOLERANCE,
     FEATURE_TOLERANCE,
@@ -29,11 +29,11 @@ from export.precision import (
     TORCH_DTYPES,
     Precision,
 )
-from export.specification import GraphSpecification, Kind, slot_count
-from reference.checkpoints.ta_tok import semantic_features
-from reference.largest_error import NotFiniteError, check_finite_numbers, largest_error
-from reference.trace import Pass
-from reference.transformer import Transformer
+from mulo_sd.export.specification import GraphSpecification, Kind, slot_count
+from mulo_sd.reference.checkpoints.ta_tok import semantic_features
+from mulo_sd.reference.largest_error import NotFiniteError, check_finite_numbers, largest_error
+from mulo_sd.reference.trace import Pass
+from mulo_sd.reference.transformer import Transformer
 
 ERROR_OF: dict[Kind, str] = {
     "logits": "largest absolute difference of a logit over real passes (prefill, verification, single tokens)",

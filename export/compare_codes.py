@@ -15,12 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from export.allowed import most_allowed
-from export.arithmetic import Activations, watched
-from export.comparison import Runner, ToleranceError, outputs_of
-from export.evidence import Evidence
-from export.graphs.scaling import DownSamplerGraph, UpSamplerGraph
-from export.precision import (
+from mulo_sd.export.allowed import most_allowed
+from mulo_sd.export.arithmetic import Activations, watched
+from mulo_sd.export.comparison import Runner, ToleranceError, outputs_of
+from mulo_sd.export.evidence import Evidence
+from mulo_sd.export.graphs.scaling import DownSamplerGraph, UpSamplerGraph
+from mulo_sd.export.precision import (
     CODE_MARGIN,
     CODE_TOLERANCE,
     LARGE_CODEBOOK_FACTOR,
@@ -29,12 +29,12 @@ from export.precision import (
     TORCH_DTYPES,
     Precision,
 )
-from export.specification import GraphSpecification
-from reference.largest_error import check_finite_numbers
-from reference.latent import LatentScaler
-from reference.models import Models
-from reference.scaling import enlarge, shrink
-from reference.tokenizer import ImageTokenizer
+from mulo_sd.export.specification import GraphSpecification
+from mulo_sd.reference.largest_error import check_finite_numbers
+from mulo_sd.reference.latent import LatentScaler
+from mulo_sd.reference.models import Models
+from mulo_sd.reference.scaling import enlarge, shrink
+from mulo_sd.reference.tokenizer import ImageTokenizer
 
 # Of a large codebook the tokenizers are large too, and the shares that are allowed five times as large.
 COMPARED_CELLS, COMPARED_CELLS_OF_LARGE = 512, 192

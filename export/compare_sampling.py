@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from export.allowed import most_allowed
-from export.comparison import Runner, ToleranceError, outputs_of
-from export.evidence import Evidence
-from export.kept_codes import UNIT, Sampling, guided, kept_bounds, slack_of
-from export.precision import EDGE_CODES, EDGE_ROW_RATE, LARGE_CODEBOOK_FACTOR, SMALL_CODEBOOK
-from export.specification import GraphSpecification
-from reference.largest_error import largest_error
+from mulo_sd.export.allowed import most_allowed
+from mulo_sd.export.comparison import Runner, ToleranceError, outputs_of
+from mulo_sd.export.evidence import Evidence
+from mulo_sd.export.kept_codes import UNIT, Sampling, guided, kept_bounds, slack_of
+from mulo_sd.export.precision import EDGE_CODES, EDGE_ROW_RATE, LARGE_CODEBOOK_FACTOR, SMALL_CODEBOOK
+from mulo_sd.export.specification import GraphSpecification
+from mulo_sd.reference.largest_error import largest_error
 
 COMPARED_ROWS, COMPARED_ROWS_OF_LARGE = 512, 128
 TIED_ROWS = 32

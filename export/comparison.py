@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
-from export.specification import GraphSpecification
-from reference.largest_error import check_finite_numbers
+from mulo_sd.export.specification import GraphSpecification
+from mulo_sd.reference.largest_error import check_finite_numbers
 
 # Flat inputs to outputs by name; a graph in any runtime.
 Runner = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]

@@ -2,11 +2,11 @@
 
 import torch
 
-from export.evidence import Evidence, gather_evidence
-from reference import demo
-from reference.demo.scenes import HELD_OUT_SPLIT, scene
-from reference.images import images_from_pixels
-from reference.models import Models
+from mulo_sd.export.evidence import Evidence, gather_evidence
+from mulo_sd.reference import demo
+from mulo_sd.reference.demo.scenes import HELD_OUT_SPLIT, scene
+from mulo_sd.reference.images import images_from_pixels
+from mulo_sd.reference.models import Models
 
 PROMPT = "a red circle left of a blue square"
 

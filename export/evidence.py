@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from reference.checkpoints.ta_tok import TATokDecoder
-from reference.decode import decode
-from reference.models import Condition, Models
-from reference.settings import Settings
-from reference.trace import Pass
+from mulo_sd.reference.checkpoints.ta_tok import TATokDecoder
+from mulo_sd.reference.decode import decode
+from mulo_sd.reference.models import Condition, Models
+from mulo_sd.reference.settings import Settings
+from mulo_sd.reference.trace import Pass
 
 COMPARED_PASSES = 40
 

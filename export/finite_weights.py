@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from export.arithmetic import graph_path
-from reference.weights import WeightsError, farthest_from_zero
+from mulo_sd.export.arithmetic import graph_path
+from mulo_sd.reference.weights import WeightsError, farthest_from_zero
 
 
 def check_weights(module: nn.Module, dtype: torch.dtype, graph: str) -> None:

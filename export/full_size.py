@@ -14,15 +14,15 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
-from engines.command_line import command
-from engines.fixed_names import first_there
-from engines.paths import user_path
-from engines.whole_files import make_folder, write_whole
-from export.published import PublishedFamily
-from reference.checkpoints.ta_tok import TATokConfig, TATokDecoder
-from reference.checkpoints.vq import VQ_16, VQTokenizer
-from reference.transformer import Transformer, TransformerConfig
-from reference.weights import shapes_of
+from mulo_sd.engines.commands.command_line import command, program
+from mulo_sd.engines.files.fixed_names import first_there
+from mulo_sd.engines.files.paths import user_path
+from mulo_sd.engines.files.whole_files import make_folder, write_whole
+from mulo_sd.export.published import PublishedFamily
+from mulo_sd.reference.checkpoints.ta_tok import TATokConfig, TATokDecoder
+from mulo_sd.reference.checkpoints.vq import VQ_16, VQTokenizer
+from mulo_sd.reference.transformer import Transformer, TransformerConfig
+from mulo_sd.reference.weights import shapes_of
 
 SEED = 20260112
 # Not matrices: their entries are as large as the activations.
@@ -76,7 +76,7 @@ def _save(content: dict[str, Any], path: Path) -> None:
 @command
 def main() -> int:
     """Write the files."""
-    parser = argparse.ArgumentParser(prog="python -m export.full_size", description=__doc__)
+    parser = argparse.ArgumentParser(prog=program("export.full_size"), description=__doc__)
     parser.add_argument("--family", choices=get_args(PublishedFamily), required=True, help="whose checkpoints")
     parser.add_argument("--out", type=user_path, required=True, help="folder; about 7 GB")
     arguments = parser.parse_args()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from engines.bundle.manifest import (
+from mulo_sd.engines.bundle.manifest import (
     FileEntry,
     Manifest,
     TensorEntry,
@@ -17,14 +17,14 @@ from engines.bundle.manifest import (
     down_sampler_graph,
     up_sampler_graph,
 )
-from engines.bundle.open import sha256_of_file
-from export.graphs.transformer import cache_head_dim
-from export.own_bundle import BuildError
-from export.specification import example_condition, slot_count
-from reference.largest_error import check_finite_numbers
-from reference.models import Models
-from reference.transformer import Transformer
-from reference.weights import weights_sha256
+from mulo_sd.engines.bundle.open import sha256_of_file
+from mulo_sd.export.graphs.transformer import cache_head_dim
+from mulo_sd.export.own_bundle import BuildError
+from mulo_sd.export.specification import example_condition, slot_count
+from mulo_sd.reference.largest_error import check_finite_numbers
+from mulo_sd.reference.models import Models
+from mulo_sd.reference.transformer import Transformer
+from mulo_sd.reference.weights import weights_sha256
 
 _DTYPES = {
     onnx.TensorProto.INT64: "int64",

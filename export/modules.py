@@ -4,14 +4,14 @@ from pathlib import Path
 
 import torch
 
-from engines.bundle.manifest import SEMANTIC_FEATURES, FileEntry, down_sampler_graph, up_sampler_graph
-from export.manifest import file_entry
-from reference.checkpoints.ta_tok import TATokDecoder
-from reference.checkpoints.vq import VQTokenizer
-from reference.models import Models
-from reference.tokenizer import Tokenizer
-from reference.transformer import Transformer
-from reference.weights import save_weights
+from mulo_sd.engines.bundle.manifest import SEMANTIC_FEATURES, FileEntry, down_sampler_graph, up_sampler_graph
+from mulo_sd.export.manifest import file_entry
+from mulo_sd.reference.checkpoints.ta_tok import TATokDecoder
+from mulo_sd.reference.checkpoints.vq import VQTokenizer
+from mulo_sd.reference.models import Models
+from mulo_sd.reference.tokenizer import Tokenizer
+from mulo_sd.reference.transformer import Transformer
+from mulo_sd.reference.weights import save_weights
 
 TOKENIZER = "tokenizer"
 

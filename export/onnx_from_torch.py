@@ -10,7 +10,7 @@ import torch
 from onnxscript.values import Opset
 from torch import nn
 
-from export.graphs.transformer import append_slots  # registers the operator
+from mulo_sd.export.graphs.transformer import append_slots  # registers the operator
 
 OPSET = 24
 # The exporter logs a warning for each operator of torchvision, which is no part of this project.

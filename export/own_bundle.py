@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from engines.bundle.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES
-from engines.paths import expanded
+from mulo_sd.engines.bundle.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES
+from mulo_sd.engines.files.paths import expanded
 
 # What a build writes, by path inside a bundle; `.manifest-` is what a killed calibration leaves.
 WRITTEN = re.compile(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from export.own_bundle import WRITTEN, BuildError, check_place, known_files, remove_known
+from mulo_sd.export.own_bundle import WRITTEN, BuildError, check_place, known_files, remove_known
 
 # In every folder of a build that is under way, beside the bundle that it makes.
 MARKER = "unfinished-mulo-sd-build"

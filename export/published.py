@@ -10,19 +10,19 @@ from typing import Literal, overload
 import torch
 from torch import Tensor
 
-from engines.settings import MAX_DRAFTERS
-from export.evidence import Evidence
-from reference.cache import KVCache, feed
-from reference.checkpoints.ar_dtok import load_ar_dtok
-from reference.checkpoints.llamagen import load_llamagen
-from reference.checkpoints.ta_tok import TATokDecoder, load_ta_tok
-from reference.checkpoints.vq import load_vq
-from reference.models import Condition, Models
-from reference.random_weights import random_condition
-from reference.settings import Settings
-from reference.trace import Pass
-from reference.transformer import Transformer
-from reference.weights import WeightsError
+from mulo_sd.engines.settings import MAX_DRAFTERS
+from mulo_sd.export.evidence import Evidence
+from mulo_sd.reference.cache import KVCache, feed
+from mulo_sd.reference.checkpoints.ar_dtok import load_ar_dtok
+from mulo_sd.reference.checkpoints.llamagen import load_llamagen
+from mulo_sd.reference.checkpoints.ta_tok import TATokDecoder, load_ta_tok
+from mulo_sd.reference.checkpoints.vq import load_vq
+from mulo_sd.reference.models import Condition, Models
+from mulo_sd.reference.random_weights import random_condition
+from mulo_sd.reference.settings import Settings
+from mulo_sd.reference.trace import Pass
+from mulo_sd.reference.transformer import Transformer
+from mulo_sd.reference.weights import WeightsError
 
 PublishedFamily = Literal["llamagen", "tar"]
 PUBLISHED_FAMILIES: tuple[PublishedFamily, ...] = ("llamagen", "tar")

@@ -8,15 +8,15 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from engines.bundle.manifest import SEMANTIC_FEATURES, down_sampler_graph, up_sampler_graph
-from export.graphs.sampling import MOST_RANKED, AcceptanceGraph, SamplerGraph
-from export.graphs.scaling import DecoderGraph, DownSamplerGraph, UpSamplerGraph
-from export.graphs.semantic import SemanticFeaturesGraph
-from export.graphs.transformer import ConditionGraph, TransformerGraph, cache_head_dim
-from reference.checkpoints.ta_tok import TATokDecoder
-from reference.models import Models
-from reference.settings import DownSampler, UpSampler
-from reference.transformer import Transformer
+from mulo_sd.engines.bundle.manifest import SEMANTIC_FEATURES, down_sampler_graph, up_sampler_graph
+from mulo_sd.export.graphs.sampling import MOST_RANKED, AcceptanceGraph, SamplerGraph
+from mulo_sd.export.graphs.scaling import DecoderGraph, DownSamplerGraph, UpSamplerGraph
+from mulo_sd.export.graphs.semantic import SemanticFeaturesGraph
+from mulo_sd.export.graphs.transformer import ConditionGraph, TransformerGraph, cache_head_dim
+from mulo_sd.reference.checkpoints.ta_tok import TATokDecoder
+from mulo_sd.reference.models import Models
+from mulo_sd.reference.settings import DownSampler, UpSampler
+from mulo_sd.reference.transformer import Transformer
 
 Range = tuple[int, int, int]  # smallest, usual, largest
 Kind = Literal["logits", "embeddings", "features", "pixels", "codes", "probabilities"]

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from reference.cache import KVCache, feed
-from reference.noise import gumbel_noise, sample_stream
-from reference.sampling import sample, target_log_probs
-from reference.transformer import Transformer
+from mulo_sd.reference.cache import KVCache, feed
+from mulo_sd.reference.noise import gumbel_noise, sample_stream
+from mulo_sd.reference.sampling import sample, target_log_probs
+from mulo_sd.reference.transformer import Transformer
 
 
 @torch.inference_mode()

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from reference.transformer import Transformer, TransformerConfig
+from mulo_sd.reference.transformer import Transformer, TransformerConfig
 
 
 class KVCache:

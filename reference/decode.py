@@ -5,16 +5,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from reference.codebook import Codes, neighbours
-from reference.exact import verify_exactly
-from reference.execute import execute
-from reference.models import Condition, Models
-from reference.numbers import seed_number
-from reference.schedule import Schedule
-from reference.settings import UNDRAFTED_MODES, Settings
-from reference.state import ModelState
-from reference.trace import Cycle, Proposal, Trace
-from reference.verify import verify_locally
+from mulo_sd.reference.codebook import Codes, neighbours
+from mulo_sd.reference.exact import verify_exactly
+from mulo_sd.reference.execute import execute
+from mulo_sd.reference.models import Condition, Models
+from mulo_sd.reference.numbers import seed_number
+from mulo_sd.reference.schedule import Schedule
+from mulo_sd.reference.settings import UNDRAFTED_MODES, Settings
+from mulo_sd.reference.state import ModelState
+from mulo_sd.reference.trace import Cycle, Proposal, Trace
+from mulo_sd.reference.verify import verify_locally
 
 __all__ = ["Condition", "Decoded", "Models", "decode"]
 

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from reference.noise import acceptance_stream, uniform_noise
-from reference.state import ModelState
-from reference.trace import Proposal, Verdict
+from mulo_sd.reference.noise import acceptance_stream, uniform_noise
+from mulo_sd.reference.state import ModelState
+from mulo_sd.reference.trace import Proposal, Verdict
 
 
 def verify_exactly(state: ModelState, proposal: Proposal) -> Verdict:

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from reference.anchor import Anchor
-from reference.noise import acceptance_stream, uniform_noise
-from reference.schedule import Schedule
-from reference.state import ModelState
-from reference.trace import Reprediction
+from mulo_sd.reference.anchor import Anchor
+from mulo_sd.reference.noise import acceptance_stream, uniform_noise
+from mulo_sd.reference.schedule import Schedule
+from mulo_sd.reference.state import ModelState
+from mulo_sd.reference.trace import Reprediction
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from reference.latent import LatentDownSampler, LatentScalerConfig, LatentUpSampler
-from reference.models import Models
-from reference.random_weights import fill
-from reference.settings import Settings
-from reference.tokenizer import Tokenizer, TokenizerConfig
-from reference.transformer import Transformer, TransformerConfig
+from mulo_sd.reference.latent import LatentDownSampler, LatentScalerConfig, LatentUpSampler
+from mulo_sd.reference.models import Models
+from mulo_sd.reference.random_weights import fill
+from mulo_sd.reference.settings import Settings
+from mulo_sd.reference.tokenizer import Tokenizer, TokenizerConfig
+from mulo_sd.reference.transformer import Transformer, TransformerConfig
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from reference.latent import LatentDownSampler, LatentUpSampler
-from reference.scaling import down_sample, up_sample
-from reference.settings import DownSampler, UpSampler
-from reference.tokenizer import ImageTokenizer
-from reference.transformer import Transformer
+from mulo_sd.reference.latent import LatentDownSampler, LatentUpSampler
+from mulo_sd.reference.scaling import down_sample, up_sample
+from mulo_sd.reference.settings import DownSampler, UpSampler
+from mulo_sd.reference.tokenizer import ImageTokenizer
+from mulo_sd.reference.transformer import Transformer
 
 Scaler = TypeVar("Scaler", bound=nn.Module)
 

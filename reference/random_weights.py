@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from reference.models import Condition
-from reference.transformer import TransformerConfig
+from mulo_sd.reference.models import Condition
+from mulo_sd.reference.transformer import TransformerConfig
 
 
 def fill(module: nn.Module, generator: torch.Generator, sharpness: float) -> None:

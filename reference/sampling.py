@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from reference.noise import gumbel_noise
+from mulo_sd.reference.noise import gumbel_noise
 
 __all__ = ["guided_logits", "gumbel_noise", "sample", "target_log_probs", "target_probs"]
 

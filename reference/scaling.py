@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from reference.tokenizer import ImageTokenizer
+from mulo_sd.reference.tokenizer import ImageTokenizer
 
 UP_FILTERS = ("bicubic", "bilinear", "nearest")
 DOWN_FILTERS = ("area", "bicubic")

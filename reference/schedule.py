@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
-from reference.grid import islands, raster_positions
+from mulo_sd.reference.grid import islands, raster_positions
 
 
 class _Region:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from reference.numbers import is_boolean, real_number, whole_number
+from mulo_sd.reference.numbers import is_boolean, real_number, whole_number
 
 Mode = Literal["ar", "zipar", "serial", "parallel", "exact"]
 UpSampler = Literal["bicubic", "bilinear", "nearest", "latent"]

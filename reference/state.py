@@ -5,14 +5,14 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from reference.anchor import Anchor
-from reference.cache import KVCache, feed
-from reference.models import Condition
-from reference.noise import gumbel_noise, sample_stream
-from reference.sampling import sample, target_log_probs
-from reference.settings import Settings
-from reference.trace import Pass, Trace
-from reference.transformer import Transformer
+from mulo_sd.reference.anchor import Anchor
+from mulo_sd.reference.cache import KVCache, feed
+from mulo_sd.reference.models import Condition
+from mulo_sd.reference.noise import gumbel_noise, sample_stream
+from mulo_sd.reference.sampling import sample, target_log_probs
+from mulo_sd.reference.settings import Settings
+from mulo_sd.reference.trace import Pass, Trace
+from mulo_sd.reference.transformer import Transformer
 
 
 class ModelState:

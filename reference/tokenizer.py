@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reference.codebook import nearest_codes
+from mulo_sd.reference.codebook import nearest_codes
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reference.prefix import CaptionEmbedding, ClassEmbedding, ConditionKind, FeatureProjection, FieldsEmbedding
+from mulo_sd.reference.prefix import CaptionEmbedding, ClassEmbedding, ConditionKind, FeatureProjection, FieldsEmbedding
 
 # (layer, query, key, value), each Float[B, heads, T, head_dim] -> Float[B, heads, T, head_dim]
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]

@@ -2,14 +2,14 @@
 
 import torch
 
-from reference.anchor import Anchor
-from reference.codebook import Codes, accept, pooled_probs
-from reference.execute import Verified, execute
-from reference.grid import expand
-from reference.radius import adaptive_radii, entropy
-from reference.schedule import Schedule
-from reference.state import ModelState
-from reference.trace import Proposal, Verdict
+from mulo_sd.reference.anchor import Anchor
+from mulo_sd.reference.codebook import Codes, accept, pooled_probs
+from mulo_sd.reference.execute import Verified, execute
+from mulo_sd.reference.grid import expand
+from mulo_sd.reference.radius import adaptive_radii, entropy
+from mulo_sd.reference.schedule import Schedule
+from mulo_sd.reference.state import ModelState
+from mulo_sd.reference.trace import Proposal, Verdict
 
 
 def verify_locally(

@@ -13,9 +13,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from reference.latent import LatentDownSampler, LatentScalerConfig, LatentUpSampler
-from reference.tokenizer import Tokenizer, TokenizerConfig
-from reference.transformer import Transformer, TransformerConfig
+from mulo_sd.reference.latent import LatentDownSampler, LatentScalerConfig, LatentUpSampler
+from mulo_sd.reference.tokenizer import Tokenizer, TokenizerConfig
+from mulo_sd.reference.transformer import Transformer, TransformerConfig
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 
-import mulo_sd
-from engines.demo_bundle import build_demo_bundle, bundle_path, demo_bundle_path
-from reference.models import Models
-from reference.tokenizer import Tokenizer, TokenizerConfig
-from reference.transformer import Transformer, TransformerConfig
+from mulo_sd.engines.commands.demo_bundle import build_demo_bundle, bundle_path, demo_bundle_path
+from mulo_sd.processes import environment
+from mulo_sd.reference.models import Models
+from mulo_sd.reference.tokenizer import Tokenizer, TokenizerConfig
+from mulo_sd.reference.transformer import Transformer, TransformerConfig
 
 # Processes that tests start find the packages of this tree in any folder, installed or not.
-os.environ["PYTHONPATH"] = mulo_sd.environment()["PYTHONPATH"]
+os.environ["PYTHONPATH"] = environment()["PYTHONPATH"]
 # One token a pass keeps one core busy; threads of several test processes would only wait for each other.
 torch.set_num_threads(1)
 

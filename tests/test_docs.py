@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from reference.settings import Settings
+from mulo_sd.reference.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -122,9 +122,9 @@ def test_link_finder_reads_every_form_of_link() -> None:
 
 def test_module_finder_reads_code_blocks_only() -> None:
     text = "python -m prose\n\n```bash\n.venv/bin/python -m reference.demo.train --x 1\npython3 -u -m venv\n```\n"
-    assert run_modules(text) == ["reference.demo.train", "venv"]
+    assert run_modules(text) == ["mulo_sd.reference.demo.train", "venv"]
     assert can_be_run("venv")
-    assert not can_be_run("reference.no_such_module")
+    assert not can_be_run("mulo_sd.reference.no_such_module")
     assert not can_be_run("no_such_package.module")
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from conformance import options
-from engines.backends import BACKENDS
+from mulo_sd.conformance import options
+from mulo_sd.engines.backends import BACKENDS
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -102,7 +102,12 @@ def commands(text: str) -> list[tuple[str, list[str]]]:
 
 
 def test_there_are_commands() -> None:
-    assert {"engines.generate", "engines.bench.__main__", "export.build", "conformance.vectors.__main__"} <= {*MODULES}
+    assert {
+        "mulo_sd.engines.generate",
+        "mulo_sd.conformance.bench.__main__",
+        "mulo_sd.export.build",
+        "mulo_sd.conformance.vectors.__main__",
+    } <= {*MODULES}
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -118,7 +123,9 @@ def test_every_option_of_the_suite_says_what_it_is_for() -> None:
     assert [option for option, text in options_of_the_suite().items() if not text] == []
 
 
-@pytest.mark.parametrize("name", ["engines.generate", "engines.bench.__main__", "conformance.calibrate.__main__"])
+@pytest.mark.parametrize(
+    "name", ["mulo_sd.engines.generate", "mulo_sd.conformance.bench.__main__", "mulo_sd.conformance.calibrate.__main__"]
+)
 def test_a_backend_can_be_of_ones_own(name: str) -> None:
     """Wherever a command draws, and its help lists every one of ours."""
     parser = parser_of(name)
@@ -157,7 +164,7 @@ def test_tables_list_all_options() -> None:
     page = (ROOT / "docs" / "conformance.md").read_text(encoding="utf-8")
     assert {f"--{name}" for name in OPTION_IN_TABLE.findall(page)} == {*options_of_the_suite(), "--hypothesis-profile"}
     page = (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
-    name = "conformance.study.__main__"
+    name = "mulo_sd.conformance.study.__main__"
     assert {f"--{option}" for option in OPTION_IN_TABLE.findall(page)} == options_of(name) - {"-h", "--help"}
     told = dict(re.findall(r"^\| `--([a-z-]+)` \| (\d+) \|", page, re.MULTILINE))
     for action in parser_of(name)._actions:

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-import engines
-from conformance.calibrate.prompts import PromptFileError, read_prompts
-from conformance.known_failures import KnownFailuresError, read_known_failures
-from engines.conditions.file import load_condition
-from engines.layouts import LayoutError, read_tasks
-from engines.prompts import load_plan
-from reference.checkpoints.vq import load_vq
-from reference.weights import WeightsError, load_tokenizer
+from mulo_sd import engines
+from mulo_sd.conformance.calibrate.prompts import PromptFileError, read_prompts
+from mulo_sd.conformance.known_failures import KnownFailuresError, read_known_failures
+from mulo_sd.engines.commands.layouts import LayoutError, read_tasks
+from mulo_sd.engines.conditions.file import load_condition
+from mulo_sd.engines.prompts import load_plan
+from mulo_sd.reference.checkpoints.vq import load_vq
+from mulo_sd.reference.weights import WeightsError, load_tokenizer
 
 LONG = Path("a" * 300)
 

@@ -15,18 +15,18 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-import engines
-from conformance.calibrate.figure import draw_frontier
-from conformance.calibrate.measure import Meter
-from conformance.calibrate.prompts import PromptFileError, read_prompts
-from conformance.calibrate.search import Candidate, Measured, Sample, choose, search
-from engines.backend_argument import add_backend_argument
-from engines.bundle.manifest import MANIFEST_NAME
-from engines.bundle.settings import write_settings
-from engines.command_line import command
-from engines.numbers import MAX_THREADS
-from engines.paths import user_path
-from engines.whole_files import check_writable
+from mulo_sd import engines
+from mulo_sd.conformance.calibrate.figure import draw_frontier
+from mulo_sd.conformance.calibrate.measure import Meter
+from mulo_sd.conformance.calibrate.prompts import PromptFileError, read_prompts
+from mulo_sd.conformance.calibrate.search import Candidate, Measured, Sample, choose, search
+from mulo_sd.engines.bundle.manifest import MANIFEST_NAME
+from mulo_sd.engines.bundle.settings import write_settings
+from mulo_sd.engines.commands.backend_argument import add_backend_argument
+from mulo_sd.engines.commands.command_line import command, program
+from mulo_sd.engines.files.paths import user_path
+from mulo_sd.engines.files.whole_files import check_writable
+from mulo_sd.engines.numbers import MAX_THREADS
 
 # The middle first: what a short budget leaves untried is then the outside of the grid, and no radius.
 TAUS = (0.2, 0.05, 0.5)
@@ -37,7 +37,7 @@ KEEP_HELP = f"{KEEP['scene']:g} of the scenes, or {KEEP['likelihood']:g} nats a 
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m conformance.calibrate", description=__doc__)
+    parser = argparse.ArgumentParser(prog=program("conformance.calibrate"), description=__doc__)
     parser.add_argument("--bundle", type=user_path, required=True, help="its settings are written, unless --dry-run")
     parser.add_argument("--prompts", type=user_path, required=True, help="text file, a prompt a line")
     parser.add_argument("--budget", type=float, required=True, metavar="MINUTES", help="to search for")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import matplotlib
 
-from conformance.calibrate.search import Measured
-from engines.whole_files import write_whole
+from mulo_sd.conformance.calibrate.search import Measured
+from mulo_sd.engines.files.whole_files import write_whole
 
 matplotlib.use("Agg")
 from matplotlib import pyplot

@@ -6,10 +6,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-import engines
-from conformance.calibrate.search import Candidate, Sample
-from engines.prompts import parse
-from reference.demo.evaluate import prompt_holds
+from mulo_sd import engines
+from mulo_sd.conformance.calibrate.search import Candidate, Sample
+from mulo_sd.engines.prompts import parse
+from mulo_sd.reference.demo.evaluate import prompt_holds
 
 Agreement = Literal["scene", "likelihood"]
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from engines.layouts import LayoutError, PromptsError, faults_of_prompts, read_tasks
-from engines.prompts import parse
+from mulo_sd.engines.commands.layouts import LayoutError, PromptsError, faults_of_prompts, read_tasks
+from mulo_sd.engines.prompts import parse
 
 MAX_BYTES = 2**20
 MAX_PROMPTS = 10_000

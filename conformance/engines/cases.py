@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from reference.settings import Settings
+from mulo_sd.reference.settings import Settings
 
 SEED = 5
 PROMPTS = (

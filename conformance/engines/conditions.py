@@ -4,10 +4,10 @@ import zlib
 
 import torch
 
-import engines
-from reference import demo
-from reference.models import Condition, Models
-from reference.random_weights import random_condition
+from mulo_sd import engines
+from mulo_sd.reference import demo
+from mulo_sd.reference.models import Condition, Models
+from mulo_sd.reference.random_weights import random_condition
 
 
 def condition_of(models: Models, prompt: str, seed: int) -> Condition:

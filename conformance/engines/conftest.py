@@ -5,16 +5,16 @@ from functools import cache
 
 import pytest
 
-import engines
-from conformance.engines.cases import CASES, PROMPTS, SEED, Case
-from conformance.engines.conditions import condition_of, engine_condition
-from conformance.engines.parameters import marked
-from conformance.engines.reference_side import ReferenceSide
-from conformance.engines.replay import Replayed, replay
-from conformance.engines.shapes import FEW, level_of_profile
-from conformance.options import read_options
-from conformance.subject import Subject, SubjectError
-from conformance.targets import Target, open_target, preset_target
+from mulo_sd import engines
+from mulo_sd.conformance.engines.cases import CASES, PROMPTS, SEED, Case
+from mulo_sd.conformance.engines.conditions import condition_of, engine_condition
+from mulo_sd.conformance.engines.parameters import marked
+from mulo_sd.conformance.engines.reference_side import ReferenceSide
+from mulo_sd.conformance.engines.replay import Replayed, replay
+from mulo_sd.conformance.engines.shapes import FEW, level_of_profile
+from mulo_sd.conformance.options import read_options
+from mulo_sd.conformance.subject import Subject, SubjectError
+from mulo_sd.conformance.targets import Target, open_target, preset_target
 
 Drawn = Callable[[Case, str], engines.Result]
 

@@ -13,19 +13,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-import engines
-from conformance.engines import margins
-from conformance.engines.drafts import down_samplings, drafted_rows, resampling_cycle
-from conformance.engines.margins import Uncertain
-from conformance.engines.replay import array, exact_decisions, reference_logits, source
-from engines.trace import Reprediction, Trace
-from reference.anchor import Anchor
-from reference.decode import Decoded
-from reference.models import Models
-from reference.noise import acceptance_stream, gumbel_noise, sample_stream, uniform_noise
-from reference.radius import adaptive_radii
-from reference.settings import Settings
-from reference.trace import Cycle
+from mulo_sd import engines
+from mulo_sd.conformance.engines import margins
+from mulo_sd.conformance.engines.drafts import down_samplings, drafted_rows, resampling_cycle
+from mulo_sd.conformance.engines.margins import Uncertain
+from mulo_sd.conformance.engines.replay import array, exact_decisions, reference_logits, source
+from mulo_sd.engines.rules.trace import Reprediction, Trace
+from mulo_sd.reference.anchor import Anchor
+from mulo_sd.reference.decode import Decoded
+from mulo_sd.reference.models import Models
+from mulo_sd.reference.noise import acceptance_stream, gumbel_noise, sample_stream, uniform_noise
+from mulo_sd.reference.radius import adaptive_radii
+from mulo_sd.reference.settings import Settings
+from mulo_sd.reference.trace import Cycle
 
 # A code of U_r or D_r that is further ahead of the second-best is not changed by rounding of float32.
 CODE_MARGIN = 1e-4

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from reference.models import Models
-from reference.settings import Settings
-from reference.trace import Cycle
+from mulo_sd.reference.models import Models
+from mulo_sd.reference.settings import Settings
+from mulo_sd.reference.trace import Cycle
 
 
 @dataclass(frozen=True)

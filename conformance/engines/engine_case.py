@@ -9,14 +9,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-import engines
-from conformance.engines.conditions import condition_of, engine_condition
-from conformance.rules.decode_case import Rounding
-from conformance.subject import Subject
-from reference.decode import Decoded
-from reference.models import Condition, Models
-from reference.settings import UNDRAFTED_MODES, Settings
-from reference.trace import Cycle, Pass, Reprediction, Trace
+from mulo_sd import engines
+from mulo_sd.conformance.engines.conditions import condition_of, engine_condition
+from mulo_sd.conformance.rules.decode_case import Rounding
+from mulo_sd.conformance.subject import Subject
+from mulo_sd.reference.decode import Decoded
+from mulo_sd.reference.models import Condition, Models
+from mulo_sd.reference.settings import UNDRAFTED_MODES, Settings
+from mulo_sd.reference.trace import Cycle, Pass, Reprediction, Trace
 
 # What float32 makes of the sampler's and the acceptance's arithmetic; both are float32 in every bundle.
 PROBS, NATS = 1e-5, 1e-5
@@ -29,7 +29,7 @@ def tensor(value: NDArray[Any]) -> Tensor:
     return found.double() if found.is_floating_point() else found
 
 
-def reference_trace(trace: engines.trace.Trace) -> Trace:
+def reference_trace(trace: engines.rules.trace.Trace) -> Trace:
     """Return an engine's trace as the reference's class."""
     passes = [
         Pass(
@@ -46,7 +46,7 @@ def reference_trace(trace: engines.trace.Trace) -> Trace:
     return Trace(passes, [_cycle(item) for item in trace.cycles])
 
 
-def _cycle(item: engines.trace.Cycle) -> Cycle:
+def _cycle(item: engines.rules.trace.Cycle) -> Cycle:
     told: dict[str, Any] = {
         name: tensor(value) if isinstance(value, np.ndarray) else value for name, value in vars(item).items()
     }

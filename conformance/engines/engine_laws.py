@@ -7,11 +7,11 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-import engines
-from conformance.engines.engine_case import EngineCase, run
-from conformance.rules.branches import reach
-from engines.scores import distribution_inputs
-from reference.decode import Decoded
+from mulo_sd import engines
+from mulo_sd.conformance.engines.engine_case import EngineCase, run
+from mulo_sd.conformance.rules.branches import reach
+from mulo_sd.engines.scores import distribution_inputs
+from mulo_sd.reference.decode import Decoded
 
 FAR_BELOW = -300.0  # the probability of such a logit is 0 in float32
 PIXEL_ROUNDING = 0.5 + 1e-3  # an image holds whole numbers

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from conformance.engines import engine_laws
-from conformance.engines.engine_case import EngineCase, run
-from conformance.rules import cycle_laws, decode_laws, exact_decode_laws
-from conformance.rules.branches import EXAMPLE, reach
-from conformance.strategies.decodes import ALL_MODES, DRAFTED_MODES, LOCAL_MODES
-from reference.decode import Decoded
-from reference.settings import Mode
+from mulo_sd.conformance.engines import engine_laws
+from mulo_sd.conformance.engines.engine_case import EngineCase, run
+from mulo_sd.conformance.rules import cycle_laws, decode_laws, exact_decode_laws
+from mulo_sd.conformance.rules.branches import EXAMPLE, reach
+from mulo_sd.conformance.strategies.decodes import ALL_MODES, DRAFTED_MODES, LOCAL_MODES
+from mulo_sd.reference.decode import Decoded
+from mulo_sd.reference.settings import Mode
 
 
 class EngineLaw(NamedTuple):

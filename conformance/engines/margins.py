@@ -22,9 +22,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reference.largest_error import check_finite_numbers
-from reference.settings import Settings
-from reference.tokenizer import ImageTokenizer
+from mulo_sd.reference.largest_error import check_finite_numbers
+from mulo_sd.reference.settings import Settings
+from mulo_sd.reference.tokenizer import ImageTokenizer
 
 # Rounding of the float32 samplers themselves, in nats.
 ROUNDING = 1e-5

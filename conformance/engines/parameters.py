@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from conformance.engines.cases import Case
+from mulo_sd.conformance.engines.cases import Case
 
 
 def marked(cases: tuple[Case, ...]) -> list[Any]:

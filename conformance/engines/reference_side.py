@@ -3,12 +3,12 @@
 import dataclasses
 from typing import Any
 
-import engines
-from conformance.engines.cases import Case
-from conformance.engines.conditions import condition_of
-from reference.decode import Condition, Decoded, decode
-from reference.models import Models
-from reference.settings import Settings
+from mulo_sd import engines
+from mulo_sd.conformance.engines.cases import Case
+from mulo_sd.conformance.engines.conditions import condition_of
+from mulo_sd.reference.decode import Condition, Decoded, decode
+from mulo_sd.reference.models import Models
+from mulo_sd.reference.settings import Settings
 
 
 class ReferenceSide:

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import engines
-from conformance.engines.cases import Case
-from conformance.engines.conditions import engine_condition
-from engines.transformer import TransformerSession
-from reference.decode import Condition, Decoded
-from reference.largest_error import check_finite_numbers
-from reference.settings import Settings
-from reference.trace import Cycle, Pass
+from mulo_sd import engines
+from mulo_sd.conformance.engines.cases import Case
+from mulo_sd.conformance.engines.conditions import engine_condition
+from mulo_sd.engines.passes.transformer import TransformerSession
+from mulo_sd.reference.decode import Condition, Decoded
+from mulo_sd.reference.largest_error import check_finite_numbers
+from mulo_sd.reference.settings import Settings
+from mulo_sd.reference.trace import Cycle, Pass
 
 Logits = NDArray[np.float32]
 # Shares of the decisions of a kind, for models that are about as sure of themselves as the demo's.

@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from conformance.engines.shapes import MOST_SHARED_TOKENS, Shape, by_kind, due_shapes
-from engines.bundle.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, Manifest
+from mulo_sd.conformance.engines.shapes import MOST_SHARED_TOKENS, Shape, by_kind, due_shapes
+from mulo_sd.engines.bundle.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, Manifest
 
 MOST_SHOWN = 8
 # By graph and kind, values that were met and values that never were.

@@ -8,12 +8,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from conformance.engines.engine_case import CODES
-from conformance.engines.shapes import Level, Note, grid_shape, pairs_of, scaled_rows
-from conformance.subject import Subject
-from reference.latent import LatentScaler
-from reference.models import Models
-from reference.scaling import enlarge, shrink
+from mulo_sd.conformance.engines.engine_case import CODES
+from mulo_sd.conformance.engines.shapes import Level, Note, grid_shape, pairs_of, scaled_rows
+from mulo_sd.conformance.subject import Subject
+from mulo_sd.reference.latent import LatentScaler
+from mulo_sd.reference.models import Models
+from mulo_sd.reference.scaling import enlarge, shrink
 
 # Of all codes of a graph, how many may be another as near.
 MOST_OTHERS = {"fp32": 0.001, "fp16": 0.02, "bf16": 0.1}

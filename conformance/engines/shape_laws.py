@@ -7,12 +7,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from conformance.engines import shape_grids, shape_sharing
-from conformance.engines.cases import PROMPTS, SEED
-from conformance.engines.conditions import condition_of, engine_condition
-from conformance.engines.shape_rows import VARIANTS, Rows, hold_judgements, hold_log_probs, hold_samples, rows_of
-from conformance.engines.shape_walk import Walk, filling_passes, guided_batches, long_passes
-from conformance.engines.shapes import (
+from mulo_sd.conformance.engines import shape_grids, shape_sharing
+from mulo_sd.conformance.engines.cases import PROMPTS, SEED
+from mulo_sd.conformance.engines.conditions import condition_of, engine_condition
+from mulo_sd.conformance.engines.shape_rows import (
+    VARIANTS,
+    Rows,
+    hold_judgements,
+    hold_log_probs,
+    hold_samples,
+    rows_of,
+)
+from mulo_sd.conformance.engines.shape_walk import Walk, filling_passes, guided_batches, long_passes
+from mulo_sd.conformance.engines.shapes import (
     Kind,
     Level,
     Note,
@@ -22,13 +29,13 @@ from conformance.engines.shapes import (
     row_counts,
     row_shape,
 )
-from conformance.subject import Subject
-from engines.anchor import Anchor
-from engines.noise import NoiseSource, sample_stream
-from engines.scores import Scores, distribution_inputs
-from engines.settings import Settings
-from engines.transformer import TransformerSession
-from reference.noise import gumbel_noise
+from mulo_sd.conformance.subject import Subject
+from mulo_sd.engines.passes.transformer import TransformerSession
+from mulo_sd.engines.rules.anchor import Anchor
+from mulo_sd.engines.rules.noise import NoiseSource, sample_stream
+from mulo_sd.engines.scores import Scores, distribution_inputs
+from mulo_sd.engines.settings import Settings
+from mulo_sd.reference.noise import gumbel_noise
 
 GUIDANCE = 1.5
 ANCHOR = 4.0

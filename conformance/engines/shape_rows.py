@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from conformance.engines import margins
-from conformance.engines.margins import Floats, Mask, Uncertain
-from engines.settings import Settings as EngineSettings
-from reference.settings import Settings
+from mulo_sd.conformance.engines import margins
+from mulo_sd.conformance.engines.margins import Floats, Mask, Uncertain
+from mulo_sd.engines.settings import Settings as EngineSettings
+from mulo_sd.reference.settings import Settings
 
 # Distributions by turns: DIST-1 with everything left out, with top-p, with temperature and top-k, and greedy.
 VARIANTS: tuple[Mapping[str, Any], ...] = (

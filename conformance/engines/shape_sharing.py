@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from conformance.engines.cases import PROMPTS, SEED
-from conformance.engines.conditions import condition_of, engine_condition
-from conformance.engines.shape_rows import hold_samples, rows_of
-from conformance.engines.shape_tokens import Tokens
-from conformance.engines.shape_walk import Logits, Oracle, guided_batches, within
-from conformance.engines.shapes import (
+from mulo_sd.conformance.engines.cases import PROMPTS, SEED
+from mulo_sd.conformance.engines.conditions import condition_of, engine_condition
+from mulo_sd.conformance.engines.shape_rows import hold_samples, rows_of
+from mulo_sd.conformance.engines.shape_tokens import Tokens
+from mulo_sd.conformance.engines.shape_walk import Logits, Oracle, guided_batches, within
+from mulo_sd.conformance.engines.shapes import (
     MOST_REQUESTS,
     Level,
     Note,
@@ -23,13 +23,13 @@ from conformance.engines.shapes import (
     shared_lengths,
     shared_shape,
 )
-from conformance.subject import Subject
-from engines.backends.base import PoolingBackend
-from engines.decodes_backend import DecodesBackend
-from engines.noise import NoiseSource, sample_stream
-from engines.shared_passes import SharedPasses
-from engines.transformer import TransformerSession
-from reference.noise import gumbel_noise
+from mulo_sd.conformance.subject import Subject
+from mulo_sd.engines.backends.base import PoolingBackend
+from mulo_sd.engines.passes.decodes_backend import DecodesBackend
+from mulo_sd.engines.passes.shared_passes import SharedPasses
+from mulo_sd.engines.passes.transformer import TransformerSession
+from mulo_sd.engines.rules.noise import NoiseSource, sample_stream
+from mulo_sd.reference.noise import gumbel_noise
 
 MOST_SECONDS = 120.0
 # Cells that every request has fed at least before it shares.

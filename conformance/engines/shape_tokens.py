@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from conformance.engines.cases import PROMPTS, SEED
-from conformance.engines.conditions import condition_of, engine_condition
-from conformance.subject import Subject
-from engines.bundle.manifest import TransformerEntry
+from mulo_sd.conformance.engines.cases import PROMPTS, SEED
+from mulo_sd.conformance.engines.conditions import condition_of, engine_condition
+from mulo_sd.conformance.subject import Subject
+from mulo_sd.engines.bundle.manifest import TransformerEntry
 
 Cells = NDArray[np.int64]
 

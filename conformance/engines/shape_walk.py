@@ -7,10 +7,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from conformance.engines.cases import PROMPTS, SEED
-from conformance.engines.conditions import condition_of, engine_condition
-from conformance.engines.shape_tokens import Cells, Tokens
-from conformance.engines.shapes import (
+from mulo_sd.conformance.engines.cases import PROMPTS, SEED
+from mulo_sd.conformance.engines.conditions import condition_of, engine_condition
+from mulo_sd.conformance.engines.shape_tokens import Cells, Tokens
+from mulo_sd.conformance.engines.shapes import (
     BLOCK,
     Level,
     Note,
@@ -20,13 +20,13 @@ from conformance.engines.shapes import (
     pass_lengths,
     pass_shape,
 )
-from conformance.subject import Subject
-from engines.bundle.manifest import Manifest, TransformerEntry
-from engines.slots import DEAD_RANK, SlotTable
-from engines.transformer import TransformerSession
-from reference.cache import KVCache, feed
-from reference.models import Condition
-from reference.transformer import Transformer
+from mulo_sd.conformance.subject import Subject
+from mulo_sd.engines.bundle.manifest import Manifest, TransformerEntry
+from mulo_sd.engines.passes.transformer import TransformerSession
+from mulo_sd.engines.rules.slots import DEAD_RANK, SlotTable
+from mulo_sd.reference.cache import KVCache, feed
+from mulo_sd.reference.models import Condition
+from mulo_sd.reference.transformer import Transformer
 
 # Passes after which any cache is full.
 MOST_TRIES = 200

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 
 from hypothesis import settings
 
-from engines.bundle.manifest import GraphEntry, Manifest, TransformerEntry
+from mulo_sd.engines.bundle.manifest import GraphEntry, Manifest, TransformerEntry
 
 Kind = Literal[
     "passes", "prefills", "cache filled to", "compaction", "shared passes", "rows", "neighbours", "grids", "conditions"

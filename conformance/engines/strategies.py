@@ -2,12 +2,12 @@
 
 import hypothesis.strategies as st
 
-from conformance.engines.cases import PROMPTS
-from conformance.engines.engine_case import EngineCase
-from conformance.strategies.decodes import SEEDS, TAUS, order_of
-from conformance.subject import Subject
-from engines.bundle.manifest import up_sampler_graph
-from reference.settings import UNDRAFTED_MODES, Mode, Settings, UpSampler
+from mulo_sd.conformance.engines.cases import PROMPTS
+from mulo_sd.conformance.engines.engine_case import EngineCase
+from mulo_sd.conformance.strategies.decodes import SEEDS, TAUS, order_of
+from mulo_sd.conformance.subject import Subject
+from mulo_sd.engines.bundle.manifest import up_sampler_graph
+from mulo_sd.reference.settings import UNDRAFTED_MODES, Mode, Settings, UpSampler
 
 
 def chains(subject: Subject) -> list[tuple[int, ...]]:

@@ -9,14 +9,14 @@ from functools import cache
 import numpy as np
 import pytest
 
-import engines
-from conformance.engines.cases import CASES, PROMPTS, SEED, Case
-from conformance.engines.differences import Differences
-from conformance.engines.reference_side import ReferenceSide
-from conformance.engines.replay import array
-from conformance.subject import Subject
-from engines.trace import Cycle, Pass, Reprediction, Trace
-from reference.decode import Decoded
+from mulo_sd import engines
+from mulo_sd.conformance.engines.cases import CASES, PROMPTS, SEED, Case
+from mulo_sd.conformance.engines.differences import Differences
+from mulo_sd.conformance.engines.reference_side import ReferenceSide
+from mulo_sd.conformance.engines.replay import array
+from mulo_sd.conformance.subject import Subject
+from mulo_sd.engines.rules.trace import Cycle, Pass, Reprediction, Trace
+from mulo_sd.reference.decode import Decoded
 
 # They change decodes of the demo, which take the eager reference seconds.
 pytestmark = pytest.mark.thorough

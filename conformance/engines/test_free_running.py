@@ -7,13 +7,13 @@ from functools import partial
 import numpy as np
 import pytest
 
-import engines
-from conformance.engines.cases import CASES, PROMPTS, REPEATED, SEED, Case
-from conformance.engines.conditions import condition_of, engine_condition
-from conformance.engines.differences import Differences
-from conformance.engines.parameters import marked
-from conformance.engines.reference_side import ReferenceSide
-from conformance.subject import Subject
+from mulo_sd import engines
+from mulo_sd.conformance.engines.cases import CASES, PROMPTS, REPEATED, SEED, Case
+from mulo_sd.conformance.engines.conditions import condition_of, engine_condition
+from mulo_sd.conformance.engines.differences import Differences
+from mulo_sd.conformance.engines.parameters import marked
+from mulo_sd.conformance.engines.reference_side import ReferenceSide
+from mulo_sd.conformance.subject import Subject
 
 Drawn = Callable[[Case, str], engines.Result]
 RASTER = CASES[0]

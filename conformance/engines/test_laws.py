@@ -4,14 +4,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from conformance import report
-from conformance.engines.cases import JUDGED_SETTINGS, PROMPTS, SEED
-from conformance.engines.engine_case import EngineCase, capabilities_for
-from conformance.engines.laws import LAWS, EngineLaw, judge
-from conformance.engines.strategies import engine_cases
-from conformance.rules.branches import must_reach, share_of_examples
-from conformance.subject import Subject
-from engines.backends.base import CAPABILITIES
+from mulo_sd.conformance import report
+from mulo_sd.conformance.engines.cases import JUDGED_SETTINGS, PROMPTS, SEED
+from mulo_sd.conformance.engines.engine_case import EngineCase, capabilities_for
+from mulo_sd.conformance.engines.laws import LAWS, EngineLaw, judge
+from mulo_sd.conformance.engines.strategies import engine_cases
+from mulo_sd.conformance.rules.branches import must_reach, share_of_examples
+from mulo_sd.conformance.subject import Subject
+from mulo_sd.engines.backends.base import CAPABILITIES
 
 
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.law.__name__)

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from conformance.engines import margins
-from reference.largest_error import NotFiniteError
-from reference.settings import Settings
+from mulo_sd.conformance.engines import margins
+from mulo_sd.reference.largest_error import NotFiniteError
+from mulo_sd.reference.settings import Settings
 
 CODES = 12
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from conformance.engines.cases import JUDGED_SETTINGS, PROMPTS, SEED
-from conformance.engines.engine_case import EngineCase, capabilities_for
-from conformance.engines.laws import LAWS, EngineLaw, judge
-from conformance.engines.shapes import FEW, level_of_profile
-from conformance.subject import Subject
+from mulo_sd.conformance.engines.cases import JUDGED_SETTINGS, PROMPTS, SEED
+from mulo_sd.conformance.engines.engine_case import EngineCase, capabilities_for
+from mulo_sd.conformance.engines.laws import LAWS, EngineLaw, judge
+from mulo_sd.conformance.engines.shapes import FEW, level_of_profile
+from mulo_sd.conformance.subject import Subject
 
 # The profile dev judges every third decode, and every profile as few where judging computes each pass once more.
 SHARE, COSTLY = 3, 8

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-import engines
-from conformance.engines.probes import systematic
-from conformance.engines.probes.bias_laws import errors_of
-from conformance.engines.probes.catalogue import PROBES
-from conformance.engines.probes.probe import Probe
-from conformance.engines.probes.systematic import Rows
-from conformance.subject import Subject
-from engines.backends.torch_cuda.backend import TorchBackend
-from engines.bundle import Bundle
+from mulo_sd import engines
+from mulo_sd.conformance.engines.probes import systematic
+from mulo_sd.conformance.engines.probes.bias_laws import errors_of
+from mulo_sd.conformance.engines.probes.catalogue import PROBES
+from mulo_sd.conformance.engines.probes.probe import Probe
+from mulo_sd.conformance.engines.probes.systematic import Rows
+from mulo_sd.conformance.subject import Subject
+from mulo_sd.engines.backends.torch_cuda.backend import TorchBackend
+from mulo_sd.engines.bundle import Bundle
 
 
 @pytest.mark.parametrize("law", PROBES, ids=lambda law: law.law.__name__)

@@ -2,13 +2,13 @@
 
 import pytest
 
-from conformance import report
-from conformance.engines.shape_laws import SHAPE_LAWS, ShapeLaw
-from conformance.engines.shape_sharing import most_shared_tokens
-from conformance.engines.shapes import FEW, MANY, MOST_SHARED_TOKENS, Shape, due_shapes, level_of_profile
-from conformance.subject import Subject
-from conformance.targets import Target
-from engines.backends.base import CAPABILITIES
+from mulo_sd.conformance import report
+from mulo_sd.conformance.engines.shape_laws import SHAPE_LAWS, ShapeLaw
+from mulo_sd.conformance.engines.shape_sharing import most_shared_tokens
+from mulo_sd.conformance.engines.shapes import FEW, MANY, MOST_SHARED_TOKENS, Shape, due_shapes, level_of_profile
+from mulo_sd.conformance.subject import Subject
+from mulo_sd.conformance.targets import Target
+from mulo_sd.engines.backends.base import CAPABILITIES
 
 
 @pytest.mark.parametrize("law", SHAPE_LAWS, ids=lambda law: law.law.__name__)

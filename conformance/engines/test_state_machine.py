@@ -15,15 +15,15 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from conformance.engines.cases import PROMPTS, SEED, SMALL_SETTINGS
-from conformance.engines.conditions import engine_condition
-from conformance.engines.engine_case import EngineCase, run
-from conformance.engines.engine_laws import same
-from conformance.mutants.catalogue import MUTANTS
-from conformance.rules.branches import must_reach, reach
-from conformance.rules.oracle_model import DictionaryModel
-from conformance.subject import Subject
-from engines.transformer import TransformerSession
+from mulo_sd.conformance.engines.cases import PROMPTS, SEED, SMALL_SETTINGS
+from mulo_sd.conformance.engines.conditions import engine_condition
+from mulo_sd.conformance.engines.engine_case import EngineCase, run
+from mulo_sd.conformance.engines.engine_laws import same
+from mulo_sd.conformance.mutants.catalogue import MUTANTS
+from mulo_sd.conformance.rules.branches import must_reach, reach
+from mulo_sd.conformance.rules.oracle_model import DictionaryModel
+from mulo_sd.conformance.subject import Subject
+from mulo_sd.engines.passes.transformer import TransformerSession
 
 
 class CancelledError(Exception):

@@ -6,28 +6,28 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from conformance.engines import margins
-from conformance.engines.cases import SEED
-from conformance.engines.differences import prediction_before
-from conformance.engines.drafts import down_samplings, drafted_rows, resampling_cycle
-from conformance.engines.probes import systematic
-from conformance.engines.probes.bias_laws import labelled
-from conformance.engines.probes.systematic import Rows
-from conformance.engines.reference_side import ReferenceSide
-from conformance.engines.replay import Logits, Replayed, exact_decisions, reference_logits
-from conformance.rules.branches import NEAR_TIE, reach
-from engines.anchor import Anchor
-from engines.bundle.manifest import down_sampler_graph, up_sampler_graph
-from engines.execute import predict_again
-from engines.grid import expand
-from engines.noise import acceptance_stream, gumbel_noise, sample_stream, uniform_noise
-from engines.radius import adaptive_radii
-from engines.scores import distribution_inputs
-from engines.verify import accept
-from reference.radius import adaptive_radii as reference_radii
-from reference.radius import entropy
-from reference.sampling import target_log_probs
-from reference.settings import Settings
+from mulo_sd.conformance.engines import margins
+from mulo_sd.conformance.engines.cases import SEED
+from mulo_sd.conformance.engines.differences import prediction_before
+from mulo_sd.conformance.engines.drafts import down_samplings, drafted_rows, resampling_cycle
+from mulo_sd.conformance.engines.probes import systematic
+from mulo_sd.conformance.engines.probes.bias_laws import labelled
+from mulo_sd.conformance.engines.probes.systematic import Rows
+from mulo_sd.conformance.engines.reference_side import ReferenceSide
+from mulo_sd.conformance.engines.replay import Logits, Replayed, exact_decisions, reference_logits
+from mulo_sd.conformance.rules.branches import NEAR_TIE, reach
+from mulo_sd.engines.bundle.manifest import down_sampler_graph, up_sampler_graph
+from mulo_sd.engines.loop.execute import predict_again
+from mulo_sd.engines.loop.verify import accept
+from mulo_sd.engines.rules.anchor import Anchor
+from mulo_sd.engines.rules.grid import expand
+from mulo_sd.engines.rules.noise import acceptance_stream, gumbel_noise, sample_stream, uniform_noise
+from mulo_sd.engines.rules.radius import adaptive_radii
+from mulo_sd.engines.scores import distribution_inputs
+from mulo_sd.reference.radius import adaptive_radii as reference_radii
+from mulo_sd.reference.radius import entropy
+from mulo_sd.reference.sampling import target_log_probs
+from mulo_sd.reference.settings import Settings
 
 # How far ahead of the second-best the reference's code may be where U_r or D_r chooses another, and how many may.
 CODE_MARGIN = {"fp32": 1e-4, "fp16": 2e-2}

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-import mulo_sd
-from engines.demo_bundle import ENVIRONMENT_VARIABLE, bundle_path
+from mulo_sd.engines.commands.demo_bundle import ENVIRONMENT_VARIABLE, bundle_path
+from mulo_sd.processes import environment
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "write-a-backend.md"
 MOST_LINES = 150
@@ -25,11 +25,11 @@ def test_the_page_s_backend_conforms(tmp_path: Path, minimal_target_path: Path) 
     assert len(code[0].splitlines()) < MOST_LINES
     (tmp_path / "my_backend.py").write_text(code[0], encoding="utf-8")
     # As a script that is installed starts: without the working folder on Python's path.
-    command = [sys.executable, "-P", "-m", "conformance", "--backend", "my_backend:make"]
+    command = [sys.executable, "-P", "-m", "mulo_sd.conformance", "--backend", "my_backend:make"]
     command += ["--report", "report.json", "-n0"]
     command.append("--hypothesis-profile=few")
     needed = ["--require", "exact", "--require", "cascade", "--require", "latent"]
-    environment = mulo_sd.environment() | {
+    variables = environment() | {
         ENVIRONMENT_VARIABLE: str(minimal_target_path.resolve().parent),
         "HYPOTHESIS_STORAGE_DIRECTORY": str(tmp_path / "examples"),
     }
@@ -44,7 +44,7 @@ def test_the_page_s_backend_conforms(tmp_path: Path, minimal_target_path: Path) 
             "minimal-fp32",
         ],
         cwd=tmp_path,
-        env=environment,
+        env=variables,
         capture_output=True,
         text=True,
         timeout=600,

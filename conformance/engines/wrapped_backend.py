@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.backends.base import Backend, KVCache, Tensors
+from mulo_sd.engines.backends.base import Backend, KVCache, Tensors
 
 
 class WrappedBackend:

@@ -12,23 +12,23 @@ import numpy as np
 import torch
 from torch import nn
 
-from conformance.calibrate.prompts import PromptFileError, read_prompts
-from conformance.fuzz.mutations import json_files, mutated_bytes, mutated_json
-from conformance.known_failures import KnownFailuresError, read_known_failures
-from conformance.study.rows import ROWS_NAME, StudyError, read_rows
-from conformance.vectors.folder import MANIFEST_NAME as VECTORS_MANIFEST
-from conformance.vectors.folder import VectorsError, read_arrays, read_cases
-from engines.bundle import BundleError, open_bundle
-from engines.bundle.manifest import MANIFEST_NAME
-from engines.condition import ConditionError
-from engines.conditions import load_condition
-from engines.layouts import LayoutError, read_tasks
-from engines.prompts import PlanError, PromptError, load_plan, make_plan, parse
-from reference import minimal
-from reference.checkpoints.llamagen import load_llamagen
-from reference.tokenizer import Tokenizer
-from reference.transformer import Transformer, TransformerConfig
-from reference.weights import (
+from mulo_sd.conformance.calibrate.prompts import PromptFileError, read_prompts
+from mulo_sd.conformance.fuzz.mutations import json_files, mutated_bytes, mutated_json
+from mulo_sd.conformance.known_failures import KnownFailuresError, read_known_failures
+from mulo_sd.conformance.study.rows import ROWS_NAME, StudyError, read_rows
+from mulo_sd.conformance.vectors.folder import MANIFEST_NAME as VECTORS_MANIFEST
+from mulo_sd.conformance.vectors.folder import VectorsError, read_arrays, read_cases
+from mulo_sd.engines.bundle import BundleError, open_bundle
+from mulo_sd.engines.bundle.manifest import MANIFEST_NAME
+from mulo_sd.engines.commands.layouts import LayoutError, read_tasks
+from mulo_sd.engines.condition import ConditionError
+from mulo_sd.engines.conditions import load_condition
+from mulo_sd.engines.prompts import PlanError, PromptError, load_plan, make_plan, parse
+from mulo_sd.reference import minimal
+from mulo_sd.reference.checkpoints.llamagen import load_llamagen
+from mulo_sd.reference.tokenizer import Tokenizer
+from mulo_sd.reference.transformer import Transformer, TransformerConfig
+from mulo_sd.reference.weights import (
     AnyConfig,
     WeightsError,
     load_latent_up_sampler,

@@ -13,10 +13,10 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 
-from conformance.fuzz.inputs import Input, make_inputs
-from conformance.rules.branches import must_reach, reach, share_of_examples
-from conformance.subject import Subject
-from engines import generate as generate_command
+from mulo_sd.conformance.fuzz.inputs import Input, make_inputs
+from mulo_sd.conformance.rules.branches import must_reach, reach, share_of_examples
+from mulo_sd.conformance.subject import Subject
+from mulo_sd.engines import generate as generate_command
 
 MOST_SECONDS, MOST_BYTES = 20.0, 2**29
 MOST_LINE = 1000

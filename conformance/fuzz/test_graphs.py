@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-import mulo_sd
-from conformance.subject import Subject
-from engines.bundle.manifest import MANIFEST_NAME
+from mulo_sd.conformance.subject import Subject
+from mulo_sd.engines.bundle.manifest import MANIFEST_NAME
+from mulo_sd.processes import environment
 
 # Loads every bundle that is named and draws with it; prints one line for each. The backend is one that gives logits to
 # the host, so that the graphs of sampling and acceptance are run, too.
 PROGRAM = """
 import sys
-import engines
+from mulo_sd import engines
 
 class Plain:
     def __init__(self, backend):
@@ -81,7 +81,7 @@ def test_wrong_graphs(graph: str, tmp_path: Path, minimal_subject: Subject) -> N
     ]
     folders = [with_graph(bundle.path, tmp_path / str(index), graph, other) for index, other in enumerate(others)]
     command = [sys.executable, "-c", PROGRAM, *map(str, folders)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=mulo_sd.environment())
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=environment())
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr[-2000:]}"
     assert len(done.stdout.splitlines()) == FILES_A_GRAPH
     assert done.stdout.count("refused") >= 3, done.stdout

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from conformance.engines.wrapped_backend import WrappedBackend
-from engines.backends.base import Backend, Tensors
+from mulo_sd.conformance.engines.wrapped_backend import WrappedBackend
+from mulo_sd.engines.backends.base import Backend, Tensors
 
 Floats = NDArray[np.float32]
 

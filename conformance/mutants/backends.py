@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from conformance.engines.wrapped_backend import WrappedBackend
-from conformance.mutants.arithmetic import Floats
-from engines.backends import make_backend
-from engines.backends.base import Backend, KVCache, Tensors
-from engines.bundle import Bundle
+from mulo_sd.conformance.engines.wrapped_backend import WrappedBackend
+from mulo_sd.conformance.mutants.arithmetic import Floats
+from mulo_sd.engines.backends import make_backend
+from mulo_sd.engines.backends.base import Backend, KVCache, Tensors
+from mulo_sd.engines.bundle import Bundle
 
 Factory = Callable[[Bundle, int | None], Backend]
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from conformance.engines.wrapped_backend import WrappedBackend
-from conformance.mutants.arithmetic import Floats
-from conformance.mutants.mutant import Make, Mutant, on_backend
-from engines.backends.base import Backend, KVCache, Tensors
+from mulo_sd.conformance.engines.wrapped_backend import WrappedBackend
+from mulo_sd.conformance.mutants.arithmetic import Floats
+from mulo_sd.conformance.mutants.mutant import Make, Mutant, on_backend
+from mulo_sd.engines.backends.base import Backend, KVCache, Tensors
 
 # Float32 bundles state a tolerance of 1e-3.
 TOLERANCE = np.float32(1e-3)

@@ -6,14 +6,14 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from conformance.engines.wrapped_backend import WrappedBackend
-from conformance.mutants.arithmetic import Floats
-from conformance.mutants.mutant import Mutant, on_backend, patched
-from engines import decode
-from engines.backends.base import Backend, KVCache, Tensors
-from engines.slots import DEAD_RANK
-from engines.state import ModelState
-from engines.transformer import TransformerSession
+from mulo_sd.conformance.engines.wrapped_backend import WrappedBackend
+from mulo_sd.conformance.mutants.arithmetic import Floats
+from mulo_sd.conformance.mutants.mutant import Mutant, on_backend, patched
+from mulo_sd.engines.backends.base import Backend, KVCache, Tensors
+from mulo_sd.engines.loop import decode
+from mulo_sd.engines.loop.state import ModelState
+from mulo_sd.engines.passes.transformer import TransformerSession
+from mulo_sd.engines.rules.slots import DEAD_RANK
 
 
 def _decided_is_not_fed(right: Any, state: ModelState, cells: Any, tokens: Any) -> None:

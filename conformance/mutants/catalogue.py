@@ -1,6 +1,6 @@
 """All mutants, stage by stage."""
 
-from conformance.mutants import (
+from mulo_sd.conformance.mutants import (
     bias,
     cache,
     cycle,
@@ -17,8 +17,8 @@ from conformance.mutants import (
     shared,
     uniforms,
 )
-from conformance.mutants.mutant import Mutant
-from conformance.mutants.sized import SizedMutant
+from mulo_sd.conformance.mutants.mutant import Mutant
+from mulo_sd.conformance.mutants.sized import SizedMutant
 
 MUTANTS: tuple[Mutant, ...] = (
     *distribution.MUTANTS,

@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from conformance.engines.wrapped_backend import WrappedBackend
-from conformance.mutants.mutant import Mutant, on_backend, patched
-from engines import decode, verify
-from engines.anchor import Anchor
-from engines.backends.base import Tensors
-from engines.decode import Decoder
-from engines.execute import Verified
+from mulo_sd.conformance.engines.wrapped_backend import WrappedBackend
+from mulo_sd.conformance.mutants.mutant import Mutant, on_backend, patched
+from mulo_sd.engines.backends.base import Tensors
+from mulo_sd.engines.loop import decode, verify
+from mulo_sd.engines.loop.decode import Decoder
+from mulo_sd.engines.loop.execute import Verified
+from mulo_sd.engines.rules.anchor import Anchor
 
 Mask = NDArray[np.bool_]
 

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from conformance.mutants.arithmetic import Arithmetic, ArithmeticBackend, Floats
-from conformance.mutants.mutant import Make, Mutant, on_backend, on_bundle, patched
-from conformance.subject import Subject
-from engines import verify
-from engines.backends.base import Tensors
+from mulo_sd.conformance.mutants.arithmetic import Arithmetic, ArithmeticBackend, Floats
+from mulo_sd.conformance.mutants.mutant import Make, Mutant, on_backend, on_bundle, patched
+from mulo_sd.conformance.subject import Subject
+from mulo_sd.engines.backends.base import Tensors
+from mulo_sd.engines.loop import verify
 
 
 class _InvertedGuidance(Arithmetic):

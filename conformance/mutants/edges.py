@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from conformance.mutants.arithmetic import Arithmetic, ArithmeticBackend, Floats
-from conformance.mutants.mutant import Make, Mutant, on_backend, patched
-from engines import exact, verify
-from engines.backends.base import Tensors
+from mulo_sd.conformance.mutants.arithmetic import Arithmetic, ArithmeticBackend, Floats
+from mulo_sd.conformance.mutants.mutant import Make, Mutant, on_backend, patched
+from mulo_sd.engines.backends.base import Tensors
+from mulo_sd.engines.loop import exact, verify
 
 
 class _TopPKeepsTies(Arithmetic):

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from conformance.mutants.mutant import Mutant, patched
-from engines import decode, exact
-from engines.state import ModelState
+from mulo_sd.conformance.mutants.mutant import Mutant, patched
+from mulo_sd.engines.loop import decode, exact
+from mulo_sd.engines.loop.state import ModelState
 
 
 def _pooled_acceptance(right: Any, state: ModelState, logits: Any, draft: Any, near: Any) -> Any:

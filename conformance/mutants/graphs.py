@@ -10,10 +10,10 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
-import engines
-from conformance.mutants.mutant import Make, Mutant
-from conformance.subject import Subject
-from engines.backends.onnx_runtime import OnnxRuntimeBackend
+from mulo_sd import engines
+from mulo_sd.conformance.mutants.mutant import Make, Mutant
+from mulo_sd.conformance.subject import Subject
+from mulo_sd.engines.backends.ort.cpu import OnnxRuntimeBackend
 
 Tensor = NDArray[Any]
 

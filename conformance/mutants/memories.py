@@ -7,11 +7,11 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from conformance.engines.wrapped_backend import WrappedBackend
-from conformance.mutants.arithmetic import Floats
-from conformance.mutants.mutant import Mutant, on_backend
-from engines.backends.base import Backend, KVCache, Tensors
-from engines.slots import DEAD_RANK
+from mulo_sd.conformance.engines.wrapped_backend import WrappedBackend
+from mulo_sd.conformance.mutants.arithmetic import Floats
+from mulo_sd.conformance.mutants.mutant import Mutant, on_backend
+from mulo_sd.engines.backends.base import Backend, KVCache, Tensors
+from mulo_sd.engines.rules.slots import DEAD_RANK
 
 
 class _FirstNull(WrappedBackend):

@@ -6,15 +6,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 from unittest.mock import patch
 
-import engines
-from conformance.engines.cases import JUDGED_SETTINGS, PROMPTS, SEED
-from conformance.engines.engine_case import EngineCase, capabilities_for, run
-from conformance.engines.laws import LAWS, EngineLaw
-from conformance.engines.probes.catalogue import PROBES
-from conformance.engines.probes.probe import Probe
-from conformance.engines.shape_laws import ShapeLaw
-from conformance.subject import Subject
-from engines.backends.base import Backend
+from mulo_sd import engines
+from mulo_sd.conformance.engines.cases import JUDGED_SETTINGS, PROMPTS, SEED
+from mulo_sd.conformance.engines.engine_case import EngineCase, capabilities_for, run
+from mulo_sd.conformance.engines.laws import LAWS, EngineLaw
+from mulo_sd.conformance.engines.probes.catalogue import PROBES
+from mulo_sd.conformance.engines.probes.probe import Probe
+from mulo_sd.conformance.engines.shape_laws import ShapeLaw
+from mulo_sd.conformance.subject import Subject
+from mulo_sd.engines.backends.base import Backend
 
 # Enters a world in which the engine is wrong, and gives the subject in it.
 Make = Callable[[Subject], AbstractContextManager[Subject]]

@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from conformance.mutants.mutant import Mutant, patched
-from engines import exact, execute, noise, state
-from engines.noise import NoiseSource
+from mulo_sd.conformance.mutants.mutant import Mutant, patched
+from mulo_sd.engines.loop import exact, execute, state
+from mulo_sd.engines.rules import noise
+from mulo_sd.engines.rules.noise import NoiseSource
 
 _unseeded: dict[tuple[int, int], NDArray[np.float32]] = {}
 

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from conformance.engines.wrapped_backend import WrappedBackend
-from conformance.mutants.arithmetic import Arithmetic, ArithmeticBackend, Floats
-from conformance.mutants.mutant import Make, Mutant, on_backend, patched
-from conformance.mutants.scores import OwnScores, ScoresBackend
-from engines import decode
-from engines.backends.base import Backend, KVCache, Tensors
-from engines.settings import Settings
+from mulo_sd.conformance.engines.wrapped_backend import WrappedBackend
+from mulo_sd.conformance.mutants.arithmetic import Arithmetic, ArithmeticBackend, Floats
+from mulo_sd.conformance.mutants.mutant import Make, Mutant, on_backend, patched
+from mulo_sd.conformance.mutants.scores import OwnScores, ScoresBackend
+from mulo_sd.engines.backends.base import Backend, KVCache, Tensors
+from mulo_sd.engines.loop import decode
+from mulo_sd.engines.settings import Settings
 
 
 class _UnnormalisedAcceptance(Arithmetic):

@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from conformance.mutants.arithmetic import Arithmetic, ArithmeticBackend, Floats, log_softmax
-from conformance.mutants.mutant import Make, Mutant, on_backend, patched
-from conformance.mutants.scores import OwnScores, ScoresBackend, halved, rounded
-from engines import verify
-from engines.anchor import Anchor
-from engines.backends.base import Tensors
-from engines.noise import NoiseSource
-from engines.settings import Settings
+from mulo_sd.conformance.mutants.arithmetic import Arithmetic, ArithmeticBackend, Floats, log_softmax
+from mulo_sd.conformance.mutants.mutant import Make, Mutant, on_backend, patched
+from mulo_sd.conformance.mutants.scores import OwnScores, ScoresBackend, halved, rounded
+from mulo_sd.engines.backends.base import Tensors
+from mulo_sd.engines.loop import verify
+from mulo_sd.engines.rules.anchor import Anchor
+from mulo_sd.engines.rules.noise import NoiseSource
+from mulo_sd.engines.settings import Settings
 
 
 class _HalfSoftmax(Arithmetic):

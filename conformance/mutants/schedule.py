@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from conformance.mutants.mutant import Mutant, patched
-from engines import decode, execute, schedule, verify
-from engines.execute import Openings
-from engines.state import ModelState
+from mulo_sd.conformance.mutants.mutant import Mutant, patched
+from mulo_sd.engines.loop import decode, execute, verify
+from mulo_sd.engines.loop.execute import Openings
+from mulo_sd.engines.loop.state import ModelState
+from mulo_sd.engines.rules import schedule
 
 
 def _four_connected(right: Any, mask: NDArray[np.bool_]) -> list[NDArray[np.int64]]:

@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from conformance.engines.wrapped_backend import WrappedBackend
-from conformance.mutants.arithmetic import Floats
-from engines.anchor import Anchor
-from engines.backends.array_scores import ArrayScores
-from engines.backends.base import Backend, KVCache, Tensors
-from engines.noise import NoiseSource
-from engines.settings import Settings
+from mulo_sd.conformance.engines.wrapped_backend import WrappedBackend
+from mulo_sd.conformance.mutants.arithmetic import Floats
+from mulo_sd.engines.backends.array_scores import ArrayScores
+from mulo_sd.engines.backends.base import Backend, KVCache, Tensors
+from mulo_sd.engines.rules.anchor import Anchor
+from mulo_sd.engines.rules.noise import NoiseSource
+from mulo_sd.engines.settings import Settings
 
 Tokens = NDArray[np.int64]
 

@@ -9,15 +9,16 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from conformance.engines.wrapped_backend import WrappedBackend
-from conformance.mutants.arithmetic import Arithmetic, ArithmeticBackend, Floats, log_softmax
-from conformance.mutants.graphs import change_rotary, edited
-from conformance.mutants.mutant import on_backend, patched
-from conformance.mutants.sized import OBLONG, SizedMutant
-from engines import decode, noise, verify
-from engines.backends import onnx_runtime
-from engines.backends.base import Backend, KVCache, Tensors
-from engines.slots import DEAD_RANK
+from mulo_sd.conformance.engines.wrapped_backend import WrappedBackend
+from mulo_sd.conformance.mutants.arithmetic import Arithmetic, ArithmeticBackend, Floats, log_softmax
+from mulo_sd.conformance.mutants.graphs import change_rotary, edited
+from mulo_sd.conformance.mutants.mutant import on_backend, patched
+from mulo_sd.conformance.mutants.sized import OBLONG, SizedMutant
+from mulo_sd.engines.backends.base import Backend, KVCache, Tensors
+from mulo_sd.engines.backends.ort import cpu as onnx_runtime
+from mulo_sd.engines.loop import decode, verify
+from mulo_sd.engines.rules import noise
+from mulo_sd.engines.rules.slots import DEAD_RANK
 
 LONG, BLOCK = 64, 128
 

@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from conformance.mutants.mutant import Make, patched
-from conformance.mutants.sized import SizedMutant
-from engines import shared_passes
-from engines.backends import onnx_runtime
-from engines.backends.array_scores import ArrayScores
-from engines.noise import NoiseSource
-from engines.slots import DEAD_RANK
+from mulo_sd.conformance.mutants.mutant import Make, patched
+from mulo_sd.conformance.mutants.sized import SizedMutant
+from mulo_sd.engines.backends.array_scores import ArrayScores
+from mulo_sd.engines.backends.ort import cpu as onnx_runtime
+from mulo_sd.engines.passes import shared_passes
+from mulo_sd.engines.rules.noise import NoiseSource
+from mulo_sd.engines.rules.slots import DEAD_RANK
 
 _seeds: dict[int, int] = {}
 

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from conformance.engines.laws import EngineLaw
-from conformance.engines.probes.probe import Probe
-from conformance.engines.shape_laws import SHAPE_LAWS, ShapeLaw
-from conformance.engines.shapes import FEW
-from conformance.mutants.mutant import Kill, Mutant, find, laws_of
-from conformance.subject import Subject
+from mulo_sd.conformance.engines.laws import EngineLaw
+from mulo_sd.conformance.engines.probes.probe import Probe
+from mulo_sd.conformance.engines.shape_laws import SHAPE_LAWS, ShapeLaw
+from mulo_sd.conformance.engines.shapes import FEW
+from mulo_sd.conformance.mutants.mutant import Kill, Mutant, find, laws_of
+from mulo_sd.conformance.subject import Subject
 
 LARGE, OBLONG = "minimal-large", "minimal-oblong"
 

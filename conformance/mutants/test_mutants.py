@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from conformance.engines.laws import LAWS, EngineLaw
-from conformance.engines.probes.catalogue import PROBES
-from conformance.engines.probes.probe import Probe
-from conformance.mutants.arithmetic import Arithmetic, ArithmeticBackend
-from conformance.mutants.catalogue import MUTANTS, SIZED_MUTANTS
-from conformance.mutants.mutant import Mutant, find, is_killed, laws_of, on_backend
-from conformance.mutants.scores import OwnScores, ScoresBackend
-from conformance.rules_of_tests import ALL_RULES
-from conformance.subject import Subject
+from mulo_sd.conformance.engines.laws import LAWS, EngineLaw
+from mulo_sd.conformance.engines.probes.catalogue import PROBES
+from mulo_sd.conformance.engines.probes.probe import Probe
+from mulo_sd.conformance.mutants.arithmetic import Arithmetic, ArithmeticBackend
+from mulo_sd.conformance.mutants.catalogue import MUTANTS, SIZED_MUTANTS
+from mulo_sd.conformance.mutants.mutant import Mutant, find, is_killed, laws_of, on_backend
+from mulo_sd.conformance.mutants.scores import OwnScores, ScoresBackend
+from mulo_sd.conformance.rules_of_tests import ALL_RULES
+from mulo_sd.conformance.subject import Subject
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "mutants.md"
 each_law = pytest.mark.parametrize("engine_law", LAWS, ids=lambda law: law.law.__name__)

@@ -2,13 +2,13 @@
 
 import pytest
 
-from conformance.engines.shape_laws import SHAPE_LAWS, ShapeLaw
-from conformance.mutants.arithmetic import Arithmetic, ArithmeticBackend
-from conformance.mutants.catalogue import SIZED_MUTANTS
-from conformance.mutants.mutant import on_backend
-from conformance.mutants.sized import LARGE, OBLONG, SizedMutant, find_sized, is_sized_killed, laws_for
-from conformance.rules_of_tests import ALL_RULES
-from conformance.targets import open_target, preset_target
+from mulo_sd.conformance.engines.shape_laws import SHAPE_LAWS, ShapeLaw
+from mulo_sd.conformance.mutants.arithmetic import Arithmetic, ArithmeticBackend
+from mulo_sd.conformance.mutants.catalogue import SIZED_MUTANTS
+from mulo_sd.conformance.mutants.mutant import on_backend
+from mulo_sd.conformance.mutants.sized import LARGE, OBLONG, SizedMutant, find_sized, is_sized_killed, laws_for
+from mulo_sd.conformance.rules_of_tests import ALL_RULES
+from mulo_sd.conformance.targets import open_target, preset_target
 
 
 @pytest.mark.parametrize("mutant", SIZED_MUTANTS, ids=lambda mutant: mutant.name.replace(" ", "-"))

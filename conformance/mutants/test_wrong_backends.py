@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-import mulo_sd
-from conformance.mutants.backends import WRONG_BACKENDS
-from conformance.options import NOTHING_EXECUTED, REQUIREMENT_MISSING
-from conformance.subject import Subject
+from mulo_sd.conformance.mutants.backends import WRONG_BACKENDS
+from mulo_sd.conformance.options import NOTHING_EXECUTED, REQUIREMENT_MISSING
+from mulo_sd.conformance.subject import Subject
+from mulo_sd.processes import environment
 
 pytestmark = pytest.mark.thorough
 # A defect that is no mutant: the up-sampler of ratio 4 gives its last column first.
 PLANTED = """
 import numpy as np
-from conformance.engines.wrapped_backend import WrappedBackend
-from engines.backends import make_backend
+from mulo_sd.conformance.engines.wrapped_backend import WrappedBackend
+from mulo_sd.engines.backends import make_backend
 
 class Rolled(WrappedBackend):
     def run(self, graph, inputs):
@@ -34,7 +34,7 @@ def make(bundle, threads):
 def run_suite(folder: Path, *arguments: str) -> tuple[int, dict[str, dict[str, dict[str, str]]]]:
     """Run the engines' laws as a user does; return the exit status and the report's rules."""
     report = folder / "report.json"
-    command = [sys.executable, "-m", "conformance", "-q", "-n0", "-x", "--report", str(report)]
+    command = [sys.executable, "-m", "mulo_sd.conformance", "-q", "-n0", "-x", "--report", str(report)]
     command.append("--hypothesis-profile=few")
     chosen = ["engines/test_laws.py", "-k", "minimal-fp32"]
     done = subprocess.run(
@@ -43,7 +43,7 @@ def run_suite(folder: Path, *arguments: str) -> tuple[int, dict[str, dict[str, d
         text=True,
         timeout=600,
         check=False,
-        env=mulo_sd.environment(),
+        env=environment(),
     )
     assert report.exists(), done.stdout + done.stderr
     return done.returncode, json.loads(report.read_text())["rules"]
@@ -69,12 +69,10 @@ def test_missing_requirement_ends_red(tmp_path: Path, minimal_subject: Subject) 
 def test_a_defect_that_no_mutant_has_is_told_readably(tmp_path: Path, minimal_subject: Subject) -> None:
     """The failure names rule, stage and place, and the smallest decode in one line."""
     (tmp_path / "planted.py").write_text(PLANTED)
-    command = [sys.executable, "-m", "conformance", "-q", "-n0", "--tb=short"]
+    command = [sys.executable, "-m", "mulo_sd.conformance", "-q", "-n0", "--tb=short"]
     chosen = ["engines/test_laws.py", "-k", "minimal-fp32 and scaling", "--backend", "planted:make"]
-    environment = mulo_sd.environment(tmp_path) | {"HYPOTHESIS_STORAGE_DIRECTORY": str(tmp_path / "examples")}
-    done = subprocess.run(
-        [*command, *chosen], capture_output=True, text=True, timeout=600, check=False, env=environment
-    )
+    variables = environment(tmp_path) | {"HYPOTHESIS_STORAGE_DIRECTORY": str(tmp_path / "examples")}
+    done = subprocess.run([*command, *chosen], capture_output=True, text=True, timeout=600, check=False, env=variables)
     assert done.returncode == 1
     lines = [line.removeprefix("E").strip() for line in done.stdout.splitlines() if line.startswith("E  ")]
     assert any(line.startswith("AssertionError: U_4 to rows 0 to 4 of model 0: ") for line in lines), done.stdout

@@ -5,12 +5,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from conformance.mutants.arithmetic import Floats
-from conformance.mutants.mutant import Make, Mutant, on_backend, patched
-from conformance.mutants.scores import OwnScores, ScoresBackend
-from engines import exact, noise
-from engines.anchor import Anchor
-from engines.noise import NoiseSource, uniform_noise
+from mulo_sd.conformance.mutants.arithmetic import Floats
+from mulo_sd.conformance.mutants.mutant import Make, Mutant, on_backend, patched
+from mulo_sd.conformance.mutants.scores import OwnScores, ScoresBackend
+from mulo_sd.engines.loop import exact
+from mulo_sd.engines.rules import noise
+from mulo_sd.engines.rules.anchor import Anchor
+from mulo_sd.engines.rules.noise import NoiseSource, uniform_noise
 
 
 def _of_24_bits(uniform: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from conformance.rules import oracles
-from conformance.rules.branches import NEAR_TIE, reach
-from conformance.rules.decode_case import DecodeCase
-from conformance.rules.decode_laws import judged, processed, recorded, shown
-from conformance.rules.oracle_model import Array, rescaled_tokens
-from conformance.rules.replay import (
+from mulo_sd.conformance.rules import oracles
+from mulo_sd.conformance.rules.branches import NEAR_TIE, reach
+from mulo_sd.conformance.rules.decode_case import DecodeCase
+from mulo_sd.conformance.rules.decode_laws import judged, processed, recorded, shown
+from mulo_sd.conformance.rules.oracle_model import Array, rescaled_tokens
+from mulo_sd.conformance.rules.replay import (
     cycles_together,
     draft_steps,
     passes_of,
@@ -23,8 +23,8 @@ from conformance.rules.replay import (
     resampled_cells,
     resampling_steps,
 )
-from reference.decode import Decoded
-from reference.trace import Cycle
+from mulo_sd.reference.decode import Decoded
+from mulo_sd.reference.trace import Cycle
 
 
 def cycles_in_order(case: DecodeCase, decoded: Decoded) -> None:

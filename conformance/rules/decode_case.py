@@ -2,8 +2,8 @@
 
 from typing import NamedTuple, Protocol
 
-from reference.models import Condition, Models
-from reference.settings import Settings
+from mulo_sd.reference.models import Condition, Models
+from mulo_sd.reference.settings import Settings
 
 
 class Rounding(NamedTuple):

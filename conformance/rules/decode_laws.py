@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 from torch import Tensor
 
-from conformance.rules import oracles
-from conformance.rules.branches import NEAR_TIE, reach
-from conformance.rules.decode_case import DecodeCase
-from conformance.rules.oracle_model import Array, DictionaryModel, from_scratch
-from conformance.rules.replay import PREFILL, draft_steps, moments_of, passes_of, resampling_steps
-from reference.decode import Decoded
-from reference.settings import UNDRAFTED_MODES
-from reference.trace import Pass
+from mulo_sd.conformance.rules import oracles
+from mulo_sd.conformance.rules.branches import NEAR_TIE, reach
+from mulo_sd.conformance.rules.decode_case import DecodeCase
+from mulo_sd.conformance.rules.oracle_model import Array, DictionaryModel, from_scratch
+from mulo_sd.conformance.rules.replay import PREFILL, draft_steps, moments_of, passes_of, resampling_steps
+from mulo_sd.reference.decode import Decoded
+from mulo_sd.reference.settings import UNDRAFTED_MODES
+from mulo_sd.reference.trace import Pass
 
 MOST_SHOWN = 12
 Law = Callable[[DecodeCase, Decoded], None]

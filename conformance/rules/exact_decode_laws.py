@@ -6,13 +6,13 @@ That these decisions give the target's own distribution is shown by enumeration 
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from conformance.rules import oracles
-from conformance.rules.branches import NEAR_TIE, reach
-from conformance.rules.decode_case import DecodeCase
-from conformance.rules.decode_laws import may_be_sampled, near_processed, recorded
-from conformance.rules.replay import passes_of
-from reference.decode import Decoded
-from reference.trace import Cycle, Pass
+from mulo_sd.conformance.rules import oracles
+from mulo_sd.conformance.rules.branches import NEAR_TIE, reach
+from mulo_sd.conformance.rules.decode_case import DecodeCase
+from mulo_sd.conformance.rules.decode_laws import may_be_sampled, near_processed, recorded
+from mulo_sd.conformance.rules.replay import passes_of
+from mulo_sd.reference.decode import Decoded
+from mulo_sd.reference.trace import Cycle, Pass
 
 
 class Decision(NamedTuple):

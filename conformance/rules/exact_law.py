@@ -8,15 +8,15 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
-from conformance.strategies.toys import PREFIX_VOCABULARY
-from reference.decode import decode
-from reference.largest_error import largest_error
-from reference.models import Condition, Models
-from reference.random_weights import fill
-from reference.settings import Settings
-from reference.state import ModelState
-from reference.tokenizer import Tokenizer, TokenizerConfig
-from reference.transformer import Transformer, TransformerConfig
+from mulo_sd.conformance.strategies.toys import PREFIX_VOCABULARY
+from mulo_sd.reference.decode import decode
+from mulo_sd.reference.largest_error import largest_error
+from mulo_sd.reference.models import Condition, Models
+from mulo_sd.reference.random_weights import fill
+from mulo_sd.reference.settings import Settings
+from mulo_sd.reference.state import ModelState
+from mulo_sd.reference.tokenizer import Tokenizer, TokenizerConfig
+from mulo_sd.reference.transformer import Transformer, TransformerConfig
 
 Law = dict[tuple[int, ...], float]  # a grid's tokens in raster order -> probability
 
@@ -131,7 +131,7 @@ def driven(chooser: Chooser, read: list[int], sharpen: Callable[[float], float])
     ) -> Tensor:
         return torch.tensor([chooser.choose(row.softmax(-1).tolist()) for row in log_probs])
 
-    with patch("reference.exact.uniform_noise", uniform), patch.object(ModelState, "draw", draw):
+    with patch("mulo_sd.reference.exact.uniform_noise", uniform), patch.object(ModelState, "draw", draw):
         yield
 
 

@@ -8,17 +8,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from conformance.rules import oracles
-from conformance.rules.branches import reach
-from conformance.rules.oracle_model import Array, DictionaryModel, array, resized
-from conformance.strategies.codebooks import Codebook, Judgement
-from conformance.strategies.grids import Mask, Window
-from conformance.strategies.logits import Logits
-from conformance.strategies.toys import Toy, build
-from reference.cache import KVCache
-from reference.largest_error import largest_error
-from reference.scaling import enlarge, shrink
-from reference.transformer import Transformer
+from mulo_sd.conformance.rules import oracles
+from mulo_sd.conformance.rules.branches import reach
+from mulo_sd.conformance.rules.oracle_model import Array, DictionaryModel, array, resized
+from mulo_sd.conformance.strategies.codebooks import Codebook, Judgement
+from mulo_sd.conformance.strategies.grids import Mask, Window
+from mulo_sd.conformance.strategies.logits import Logits
+from mulo_sd.conformance.strategies.toys import Toy, build
+from mulo_sd.reference.cache import KVCache
+from mulo_sd.reference.largest_error import largest_error
+from mulo_sd.reference.scaling import enlarge, shrink
+from mulo_sd.reference.transformer import Transformer
 
 Feed = Callable[[Transformer, KVCache, Tensor, Tensor], Tensor]
 TOLERANCE = 1e-9

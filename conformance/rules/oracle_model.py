@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reference.models import Models
-from reference.tokenizer import Tokenizer
-from reference.transformer import Transformer
+from mulo_sd.reference.models import Models
+from mulo_sd.reference.tokenizer import Tokenizer
+from mulo_sd.reference.transformer import Transformer
 
 Array = NDArray[np.float64]
 

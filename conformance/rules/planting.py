@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from conformance.rules.decode_laws import Law
-from conformance.strategies.decodes import Case
+from mulo_sd.conformance.rules.decode_laws import Law
+from mulo_sd.conformance.strategies.decodes import Case
 
 Patch = Callable[[pytest.MonkeyPatch], None]
 Check = Callable[[Any], None]  # a law on given arguments, of a function under test

@@ -7,11 +7,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from conformance.rules import oracles
-from conformance.rules.decode_case import DecodeCase
-from reference.decode import Decoded
-from reference.settings import UNDRAFTED_MODES, Settings
-from reference.trace import Cycle, Pass
+from mulo_sd.conformance.rules import oracles
+from mulo_sd.conformance.rules.decode_case import DecodeCase
+from mulo_sd.reference.decode import Decoded
+from mulo_sd.reference.settings import UNDRAFTED_MODES, Settings
+from mulo_sd.reference.trace import Cycle, Pass
 
 PREFILL = -1  # stands for a prefix token in a pass
 

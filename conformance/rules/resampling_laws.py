@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from conformance.rules import oracles
-from conformance.rules.branches import reach
-from conformance.strategies.codebooks import Codebook
-from conformance.strategies.grids import Mask, Window
+from mulo_sd.conformance.rules import oracles
+from mulo_sd.conformance.rules.branches import reach
+from mulo_sd.conformance.strategies.codebooks import Codebook
+from mulo_sd.conformance.strategies.grids import Mask, Window
 
 
 def cells_run_in_their_earliest_step(

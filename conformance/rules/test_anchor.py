@@ -7,11 +7,11 @@ import hypothesis.strategies as st
 import torch
 from hypothesis import example, given
 
-from conformance.rules import decode_laws, resampling_laws
-from conformance.rules.branches import must_reach, reach, share_of_examples
-from conformance.strategies.codebooks import Codebook, codebooks
-from conformance.strategies.decodes import ANCHORED, EXACT, ISLANDS, LOCAL_MODES, Case, cases
-from reference.anchor import Anchor
+from mulo_sd.conformance.rules import decode_laws, resampling_laws
+from mulo_sd.conformance.rules.branches import must_reach, reach, share_of_examples
+from mulo_sd.conformance.strategies.codebooks import Codebook, codebooks
+from mulo_sd.conformance.strategies.decodes import ANCHORED, EXACT, ISLANDS, LOCAL_MODES, Case, cases
+from mulo_sd.reference.anchor import Anchor
 
 CROSS = Codebook(((1, 0), (0, 2), (-1, 0), (3, 3)))
 

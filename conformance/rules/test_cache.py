@@ -5,16 +5,25 @@ import numpy as np
 import torch
 from hypothesis import example, given
 
-from conformance.rules import decode_laws, function_laws
-from conformance.rules.branches import must_reach, reach, share_of_examples
-from conformance.rules.decode_case import FLOAT64
-from conformance.rules.oracle_model import DictionaryModel, from_scratch
-from conformance.rules.replay import passes_of
-from conformance.strategies.decodes import AHEAD, ALL_MODES, AUTOREGRESSIVE, FILTERED, MIXED, REFRESHED, Case, cases
-from conformance.strategies.toys import CODES, PREFIX_VOCABULARY, Toy, toys
-from reference.cache import feed
-from reference.decode import decode
-from reference.models import Condition
+from mulo_sd.conformance.rules import decode_laws, function_laws
+from mulo_sd.conformance.rules.branches import must_reach, reach, share_of_examples
+from mulo_sd.conformance.rules.decode_case import FLOAT64
+from mulo_sd.conformance.rules.oracle_model import DictionaryModel, from_scratch
+from mulo_sd.conformance.rules.replay import passes_of
+from mulo_sd.conformance.strategies.decodes import (
+    AHEAD,
+    ALL_MODES,
+    AUTOREGRESSIVE,
+    FILTERED,
+    MIXED,
+    REFRESHED,
+    Case,
+    cases,
+)
+from mulo_sd.conformance.strategies.toys import CODES, PREFIX_VOCABULARY, Toy, toys
+from mulo_sd.reference.cache import feed
+from mulo_sd.reference.decode import decode
+from mulo_sd.reference.models import Condition
 
 Passes = list[dict[int, int]]
 TWO_LAYERS = Toy(2, 2, 2, 2, 2, 1.5, 5)

@@ -7,10 +7,10 @@ import pytest
 import torch
 from hypothesis import example, given
 
-from conformance.rules import cycle_laws, decode_laws
-from conformance.rules.branches import must_reach, reach, share_of_examples
-from conformance.rules.replay import cycles_together
-from conformance.strategies.decodes import (
+from mulo_sd.conformance.rules import cycle_laws, decode_laws
+from mulo_sd.conformance.rules.branches import must_reach, reach, share_of_examples
+from mulo_sd.conformance.rules.replay import cycles_together
+from mulo_sd.conformance.strategies.decodes import (
     CASCADE,
     CASCADE_PARALLEL,
     LOCAL_MODES,
@@ -20,8 +20,8 @@ from conformance.strategies.decodes import (
     Case,
     settings_of,
 )
-from conformance.strategies.toys import Toy
-from reference.settings import Mode, Settings
+from mulo_sd.conformance.strategies.toys import Toy
+from mulo_sd.reference.settings import Mode, Settings
 
 
 @st.composite

@@ -4,10 +4,10 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import example, given
 
-from conformance.rules import function_laws
-from conformance.rules.branches import must_reach
-from conformance.strategies.codebooks import Codebook, Judgement, codebooks, judgements
-from reference.codebook import accept, neighbours, pooled_probs
+from mulo_sd.conformance.rules import function_laws
+from mulo_sd.conformance.rules.branches import must_reach
+from mulo_sd.conformance.strategies.codebooks import Codebook, Judgement, codebooks, judgements
+from mulo_sd.reference.codebook import accept, neighbours, pooled_probs
 
 EQUAL_CODES = Codebook(((0, 1), (0, 1), (1, 0), (0, 1), (-1, 0)))
 

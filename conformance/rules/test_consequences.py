@@ -7,12 +7,12 @@ import hypothesis.strategies as st
 import torch
 from hypothesis import example, given
 
-from conformance.rules import decode_laws
-from conformance.rules.branches import must_reach, reach, share_of_examples
-from conformance.rules.decode_case import FLOAT64
-from conformance.rules.oracle_model import from_scratch
-from conformance.strategies.codebooks import Codebook, Judgement, judgements
-from conformance.strategies.decodes import (
+from mulo_sd.conformance.rules import decode_laws
+from mulo_sd.conformance.rules.branches import must_reach, reach, share_of_examples
+from mulo_sd.conformance.rules.decode_case import FLOAT64
+from mulo_sd.conformance.rules.oracle_model import from_scratch
+from mulo_sd.conformance.strategies.codebooks import Codebook, Judgement, judgements
+from mulo_sd.conformance.strategies.decodes import (
     ACCEPTED,
     AHEAD,
     ALL_MODES,
@@ -24,9 +24,9 @@ from conformance.strategies.decodes import (
     Case,
     cases,
 )
-from reference.codebook import accept, neighbours, pooled_probs
-from reference.grid import expand
-from reference.largest_error import largest_error
+from mulo_sd.reference.codebook import accept, neighbours, pooled_probs
+from mulo_sd.reference.grid import expand
+from mulo_sd.reference.largest_error import largest_error
 
 
 def changed(case: Case, **fields: Any) -> Case:

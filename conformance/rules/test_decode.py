@@ -8,12 +8,12 @@ import pytest
 import torch
 from hypothesis import example, given
 
-from conformance.rules import cycle_laws, decode_laws, oracles
-from conformance.rules.branches import must_reach, reach, share_of_examples
-from conformance.rules.decode_case import FLOAT64
-from conformance.rules.oracle_model import DictionaryModel, from_scratch
-from conformance.rules.replay import PREFILL, passes_of, resampled_cells
-from conformance.strategies.decodes import (
+from mulo_sd.conformance.rules import cycle_laws, decode_laws, oracles
+from mulo_sd.conformance.rules.branches import must_reach, reach, share_of_examples
+from mulo_sd.conformance.rules.decode_case import FLOAT64
+from mulo_sd.conformance.rules.oracle_model import DictionaryModel, from_scratch
+from mulo_sd.conformance.rules.replay import PREFILL, passes_of, resampled_cells
+from mulo_sd.conformance.strategies.decodes import (
     ACCEPTED,
     AHEAD,
     AUTOREGRESSIVE,
@@ -26,9 +26,9 @@ from conformance.strategies.decodes import (
     Case,
     cases,
 )
-from conformance.strategies.toys import CODES
-from reference.decode import decode
-from reference.settings import Settings
+from mulo_sd.conformance.strategies.toys import CODES
+from mulo_sd.reference.decode import decode
+from mulo_sd.reference.settings import Settings
 
 
 class TestVerify1:

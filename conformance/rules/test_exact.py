@@ -8,11 +8,11 @@ import torch
 from hypothesis import example, given
 from torch import Tensor
 
-from conformance.rules.branches import must_reach, reach, share_of_examples
-from conformance.rules.exact_law import Tiny, autoregressive_law, distance, enumerate_decode
-from reference.decode import decode
-from reference.settings import Settings
-from reference.state import ModelState
+from mulo_sd.conformance.rules.branches import must_reach, reach, share_of_examples
+from mulo_sd.conformance.rules.exact_law import Tiny, autoregressive_law, distance, enumerate_decode
+from mulo_sd.reference.decode import decode
+from mulo_sd.reference.settings import Settings
+from mulo_sd.reference.state import ModelState
 
 TOLERANCE = 1e-9
 # (drafter's rows, columns, scale ratio, codes): at most 81 grids.
@@ -133,7 +133,7 @@ class TestModeExact:
         world = tiny.build()
         greedy = Settings(mode="exact", temperature=0.0, neighbours=1)
         best = decode(*world, Settings(mode="ar", temperature=0.0), 0).tokens
-        with patch("reference.exact.uniform_noise", lambda *_: torch.full((len(best.flatten()), 1), 1.0)):
+        with patch("mulo_sd.reference.exact.uniform_noise", lambda *_: torch.full((len(best.flatten()), 1), 1.0)):
             decoded = decode(*world, greedy, 0, best)
         # Up-sampling by 1 passes through pixels: only where it returned the best token was there one to keep.
         cycle = decoded.trace.cycles[0]
@@ -146,7 +146,7 @@ class TestModeExact:
         tiny, settings, draft = case
         world = tiny.build()
         expected, grid = autoregressive_law(world, settings), as_grid(tiny, draft)
-        with patch("reference.exact.without_token", lambda log_probs, _token: log_probs):
+        with patch("mulo_sd.reference.exact.without_token", lambda log_probs, _token: log_probs):
             assert distance(enumerate_decode(world, settings, grid).law, expected) > 1e-3
         assert distance(enumerate_decode(world, settings, grid, lambda p: p**0.5).law, expected) > 1e-3
         # What is not scored again has no row in the last pass; the trace is no part of this test.

@@ -2,11 +2,11 @@
 
 from hypothesis import example, given
 
-from conformance.rules import function_laws, oracles
-from conformance.rules.branches import must_reach, reach
-from conformance.strategies.grids import Mask, Window, masks, windows
-from conformance.strategies.toys import Toy, build, toys
-from reference.grid import expand, islands, raster_positions
+from mulo_sd.conformance.rules import function_laws, oracles
+from mulo_sd.conformance.rules.branches import must_reach, reach
+from mulo_sd.conformance.strategies.grids import Mask, Window, masks, windows
+from mulo_sd.conformance.strategies.toys import Toy, build, toys
+from mulo_sd.reference.grid import expand, islands, raster_positions
 
 
 class TestGrid1:

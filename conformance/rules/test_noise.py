@@ -8,11 +8,11 @@ import pytest
 import torch
 from hypothesis import example, given
 
-from conformance.rules import decode_laws, function_laws, oracles
-from conformance.rules.branches import must_reach, reach, share_of_examples
-from conformance.strategies.decodes import AHEAD, MIXED, SEEDS, Case, cases
-from reference.noise import acceptance_stream, gumbel_noise, philox, random_words, sample_stream, uniform_noise
-from reference.sampling import sample
+from mulo_sd.conformance.rules import decode_laws, function_laws, oracles
+from mulo_sd.conformance.rules.branches import must_reach, reach, share_of_examples
+from mulo_sd.conformance.strategies.decodes import AHEAD, MIXED, SEEDS, Case, cases
+from mulo_sd.reference.noise import acceptance_stream, gumbel_noise, philox, random_words, sample_stream, uniform_noise
+from mulo_sd.reference.sampling import sample
 
 WORDS = st.integers(0, 2**32 - 1)
 STREAMS = st.integers(0, 7) | WORDS

@@ -6,9 +6,9 @@ import hypothesis.strategies as st
 import torch
 from hypothesis import example, given
 
-from conformance.rules import cycle_laws, decode_laws
-from conformance.rules.branches import must_reach, reach, share_of_examples
-from conformance.strategies.decodes import ISLANDS, PARALLEL, Case, cases
+from mulo_sd.conformance.rules import cycle_laws, decode_laws
+from mulo_sd.conformance.rules.branches import must_reach, reach, share_of_examples
+from mulo_sd.conformance.strategies.decodes import ISLANDS, PARALLEL, Case, cases
 
 
 class TestModeParallel:

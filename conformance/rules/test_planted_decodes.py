@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from conformance.rules import cycle_laws
-from conformance.rules import decode_laws as laws
-from conformance.rules.planting import Planted, around, is_found
-from conformance.strategies.decodes import (
+from mulo_sd.conformance.rules import cycle_laws
+from mulo_sd.conformance.rules import decode_laws as laws
+from mulo_sd.conformance.rules.planting import Planted, around, is_found
+from mulo_sd.conformance.strategies.decodes import (
     ACCEPTED,
     AHEAD,
     AUTOREGRESSIVE,
@@ -20,13 +20,13 @@ from conformance.strategies.decodes import (
     REFRESHED,
     ZIPPED,
 )
-from reference import decode as decoding
-from reference import models as scaling
-from reference import state as states
-from reference import verify as verifying
-from reference.cache import KVCache
-from reference.schedule import Schedule
-from reference.state import ModelState
+from mulo_sd.reference import decode as decoding
+from mulo_sd.reference import models as scaling
+from mulo_sd.reference import state as states
+from mulo_sd.reference import verify as verifying
+from mulo_sd.reference.cache import KVCache
+from mulo_sd.reference.schedule import Schedule
+from mulo_sd.reference.state import ModelState
 
 
 def decided_tokens_are_not_fed(right: Callable[..., None], state: ModelState, *rest: Any) -> None:

@@ -11,18 +11,18 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from conformance.rules import function_laws as laws
-from conformance.rules.planting import Check, over
-from conformance.strategies.codebooks import Codebook, Judgement
-from conformance.strategies.grids import Mask, Window
-from conformance.strategies.logits import Logits
-from conformance.strategies.toys import Toy
-from reference.cache import KVCache, feed
-from reference.codebook import accept, neighbours, pooled_probs
-from reference.grid import expand, islands, raster_positions
-from reference.noise import gumbel_noise, random_words
-from reference.sampling import guided_logits, keep_top_k, keep_top_p, sample, target_probs
-from reference.transformer import Transformer
+from mulo_sd.conformance.rules import function_laws as laws
+from mulo_sd.conformance.rules.planting import Check, over
+from mulo_sd.conformance.strategies.codebooks import Codebook, Judgement
+from mulo_sd.conformance.strategies.grids import Mask, Window
+from mulo_sd.conformance.strategies.logits import Logits
+from mulo_sd.conformance.strategies.toys import Toy
+from mulo_sd.reference.cache import KVCache, feed
+from mulo_sd.reference.codebook import accept, neighbours, pooled_probs
+from mulo_sd.reference.grid import expand, islands, raster_positions
+from mulo_sd.reference.noise import gumbel_noise, random_words
+from mulo_sd.reference.sampling import guided_logits, keep_top_k, keep_top_p, sample, target_probs
+from mulo_sd.reference.transformer import Transformer
 
 
 def expand_before_t0(rejected: Tensor, radius: int, first_row: int, last_row: int) -> Tensor:

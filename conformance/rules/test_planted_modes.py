@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-from conformance.rules import cycle_laws
-from conformance.rules import decode_laws as laws
-from conformance.rules.planting import Planted, around, is_found
-from conformance.strategies.decodes import (
+from mulo_sd.conformance.rules import cycle_laws
+from mulo_sd.conformance.rules import decode_laws as laws
+from mulo_sd.conformance.rules.planting import Planted, around, is_found
+from mulo_sd.conformance.strategies.decodes import (
     ADAPTIVE,
     ANCHORED,
     ISLANDS,
@@ -19,14 +19,14 @@ from conformance.strategies.decodes import (
     WIDE_CASCADE,
     ZIPPED,
 )
-from reference import decode as decoding
-from reference import execute as executing
-from reference import state as states
-from reference import verify as verifying
-from reference.anchor import Anchor
-from reference.execute import Openings
-from reference.state import ModelState
-from reference.trace import Proposal
+from mulo_sd.reference import decode as decoding
+from mulo_sd.reference import execute as executing
+from mulo_sd.reference import state as states
+from mulo_sd.reference import verify as verifying
+from mulo_sd.reference.anchor import Anchor
+from mulo_sd.reference.execute import Openings
+from mulo_sd.reference.state import ModelState
+from mulo_sd.reference.trace import Proposal
 
 
 def first_of_the_row(right: Callable[..., int], state: ModelState, cell: int) -> int:

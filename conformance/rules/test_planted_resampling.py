@@ -8,14 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from conformance.rules import resampling_laws as laws
-from conformance.rules.planting import Check, over
-from conformance.strategies.codebooks import Codebook
-from conformance.strategies.grids import Mask, Window
-from reference.anchor import Anchor
-from reference.grid import expand, islands
-from reference.radius import adaptive_radii
-from reference.schedule import steps
+from mulo_sd.conformance.rules import resampling_laws as laws
+from mulo_sd.conformance.rules.planting import Check, over
+from mulo_sd.conformance.strategies.codebooks import Codebook
+from mulo_sd.conformance.strategies.grids import Mask, Window
+from mulo_sd.reference.anchor import Anchor
+from mulo_sd.reference.grid import expand, islands
+from mulo_sd.reference.radius import adaptive_radii
+from mulo_sd.reference.schedule import steps
 
 
 def steps_of_a_narrower_window(cells: Tensor, window: int | None, by_island: bool) -> list[Tensor]:

@@ -6,13 +6,13 @@ import hypothesis.strategies as st
 import torch
 from hypothesis import example, given
 
-from conformance.rules import cycle_laws, oracles, resampling_laws
-from conformance.rules.branches import must_reach, reach, share_of_examples
-from conformance.strategies.codebooks import distributions
-from conformance.strategies.decodes import LOCAL_MODES, UNEVEN, Case, cases
-from conformance.strategies.grids import Mask, Window, windows
-from reference.grid import expand
-from reference.radius import adaptive_radii, entropy
+from mulo_sd.conformance.rules import cycle_laws, oracles, resampling_laws
+from mulo_sd.conformance.rules.branches import must_reach, reach, share_of_examples
+from mulo_sd.conformance.strategies.codebooks import distributions
+from mulo_sd.conformance.strategies.decodes import LOCAL_MODES, UNEVEN, Case, cases
+from mulo_sd.conformance.strategies.grids import Mask, Window, windows
+from mulo_sd.reference.grid import expand
+from mulo_sd.reference.radius import adaptive_radii, entropy
 
 
 @st.composite

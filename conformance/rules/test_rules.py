@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-import conformance
-from conformance.rules_of_tests import ALL_RULES, rule_of_class
+from mulo_sd import conformance
+from mulo_sd.conformance.rules_of_tests import ALL_RULES, rule_of_class
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "semantics.md"
 pytestmark = pytest.mark.skipif(not PAGE.is_file(), reason="the page of rules lies in the repository, not in a package")

@@ -4,11 +4,11 @@ import pytest
 import torch
 from hypothesis import example, given
 
-from conformance.rules import cycle_laws, decode_laws, function_laws
-from conformance.rules.branches import must_reach, share_of_examples
-from conformance.strategies.decodes import FILTERED, LOCAL_MODES, MIXED, Case, cases
-from conformance.strategies.logits import Logits, logits
-from reference.sampling import target_probs
+from mulo_sd.conformance.rules import cycle_laws, decode_laws, function_laws
+from mulo_sd.conformance.rules.branches import must_reach, share_of_examples
+from mulo_sd.conformance.strategies.decodes import FILTERED, LOCAL_MODES, MIXED, Case, cases
+from mulo_sd.conformance.strategies.logits import Logits, logits
+from mulo_sd.reference.sampling import target_probs
 
 TIES = Logits((1.0, 2.0, 2.0, 0.0), None, 1.0, 1.0, 1, 1.0)
 NUCLEUS = Logits((0.0, 3.0, 1.0, 2.0), None, 1.0, 1.0, 3, 0.3)

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from hypothesis import example, given
 
-from conformance.rules import cycle_laws, function_laws
-from conformance.rules.branches import must_reach, reach, share_of_examples
-from conformance.strategies.decodes import (
+from mulo_sd.conformance.rules import cycle_laws, function_laws
+from mulo_sd.conformance.rules.branches import must_reach, reach, share_of_examples
+from mulo_sd.conformance.strategies.decodes import (
     DRAFTED_MODES,
     FILTERED,
     GIVEN,
@@ -20,8 +20,8 @@ from conformance.strategies.decodes import (
     drafts_of,
     settings_of,
 )
-from conformance.strategies.toys import CODES, Toy, build, toys
-from reference.scaling import DOWN_FILTERS, UP_FILTERS, down_sample, up_sample
+from mulo_sd.conformance.strategies.toys import CODES, Toy, build, toys
+from mulo_sd.reference.scaling import DOWN_FILTERS, UP_FILTERS, down_sample, up_sample
 
 
 @st.composite

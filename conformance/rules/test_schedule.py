@@ -4,10 +4,10 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import example, given
 
-from conformance.rules import oracles, resampling_laws
-from conformance.rules.branches import must_reach, reach
-from conformance.strategies.grids import Mask, masks
-from reference.schedule import steps
+from mulo_sd.conformance.rules import oracles, resampling_laws
+from mulo_sd.conformance.rules.branches import must_reach, reach
+from mulo_sd.conformance.strategies.grids import Mask, masks
+from mulo_sd.reference.schedule import steps
 
 WINDOWS = st.integers(1, 8) | st.none()
 WHOLE = Mask(3, 4, frozenset(range(12)))

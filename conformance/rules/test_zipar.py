@@ -9,13 +9,13 @@ import torch
 from hypothesis import example, given
 from torch import Tensor
 
-from conformance.rules import decode_laws, resampling_laws
-from conformance.rules.branches import must_reach, reach, share_of_examples
-from conformance.strategies.codebooks import distributions
-from conformance.strategies.decodes import ADAPTIVE, ZIPPED, Case, cases
-from reference import execute
-from reference.state import ModelState
-from reference.trace import Pass
+from mulo_sd.conformance.rules import decode_laws, resampling_laws
+from mulo_sd.conformance.rules.branches import must_reach, reach, share_of_examples
+from mulo_sd.conformance.strategies.codebooks import distributions
+from mulo_sd.conformance.strategies.decodes import ADAPTIVE, ZIPPED, Case, cases
+from mulo_sd.reference import execute
+from mulo_sd.reference.state import ModelState
+from mulo_sd.reference.trace import Pass
 
 
 class TestModeZipar:

@@ -7,11 +7,11 @@ import hypothesis.strategies as st
 import torch
 from torch import Tensor
 
-from conformance.rules.decode_case import FLOAT64, Rounding
-from conformance.strategies.toys import CODES, Toy, World, build, toys
-from reference.decode import Decoded, decode
-from reference.models import Condition, Models
-from reference.settings import UNDRAFTED_MODES, Mode, Settings
+from mulo_sd.conformance.rules.decode_case import FLOAT64, Rounding
+from mulo_sd.conformance.strategies.toys import CODES, Toy, World, build, toys
+from mulo_sd.reference.decode import Decoded, decode
+from mulo_sd.reference.models import Condition, Models
+from mulo_sd.reference.settings import UNDRAFTED_MODES, Mode, Settings
 
 
 class Case(NamedTuple):

@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 import torch
 from torch import Tensor
 
-from conformance.rules import oracles
+from mulo_sd.conformance.rules import oracles
 
 
 class Logits(NamedTuple):

@@ -6,10 +6,10 @@ from typing import NamedTuple
 import hypothesis.strategies as st
 import torch
 
-from reference.decode import Condition, Models
-from reference.random_weights import fill
-from reference.tokenizer import Tokenizer, TokenizerConfig
-from reference.transformer import Transformer, TransformerConfig
+from mulo_sd.reference.decode import Condition, Models
+from mulo_sd.reference.random_weights import fill
+from mulo_sd.reference.tokenizer import Tokenizer, TokenizerConfig
+from mulo_sd.reference.transformer import Transformer, TransformerConfig
 
 CODES = 11
 PREFIX_VOCABULARY = 6

@@ -13,26 +13,26 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-import engines
-from conformance.study.confirm import confirm_variants, fixed_variants
-from conformance.study.distances import Distances
-from conformance.study.draw import check_weights, draw_jobs, plan_jobs
-from conformance.study.features import features_of
-from conformance.study.report import report_names, write_report
-from conformance.study.rows import Row, RowLog, Scene, StudyError, check_folder, read_rows, sole_writer
-from conformance.study.summary import Results
-from conformance.study.variants import SECTIONS, Variant, identity, variants_of
-from engines.command_line import command
-from engines.demo_bundle import demo_bundle_path
-from engines.paths import user_path
-from engines.whole_files import make_folder
-from reference import demo
+from mulo_sd import engines
+from mulo_sd.conformance.study.confirm import confirm_variants, fixed_variants
+from mulo_sd.conformance.study.distances import Distances
+from mulo_sd.conformance.study.draw import check_weights, draw_jobs, plan_jobs
+from mulo_sd.conformance.study.features import features_of
+from mulo_sd.conformance.study.report import report_names, write_report
+from mulo_sd.conformance.study.rows import Row, RowLog, Scene, StudyError, check_folder, read_rows, sole_writer
+from mulo_sd.conformance.study.summary import Results
+from mulo_sd.conformance.study.variants import SECTIONS, Variant, identity, variants_of
+from mulo_sd.engines.commands.command_line import command, program
+from mulo_sd.engines.commands.demo_bundle import demo_bundle_path
+from mulo_sd.engines.files.paths import user_path
+from mulo_sd.engines.files.whole_files import make_folder
+from mulo_sd.reference import demo
 
 SWEEP_PER_TASK, CONFIRM_PER_TASK = 10, 160
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m conformance.study", description=__doc__)
+    parser = argparse.ArgumentParser(prog=program("conformance.study"), description=__doc__)
     parser.add_argument("--bundle", type=user_path, default=demo_bundle_path("fp32"), help="default: %(default)s")
     parser.add_argument("--out", type=user_path, required=True, help="folder of rows and report; resumes there")
     parser.add_argument(

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
 
-from conformance.study.confirm import CELLS, SCORE_MARGIN, equal_windows
-from conformance.study.rows import Row, Scene
-from conformance.study.statistics import Estimate, bootstrap_interval, paired_difference
-from conformance.study.summary import Results, common_scenes
-from conformance.study.variants import (
+from mulo_sd.conformance.study.confirm import CELLS, SCORE_MARGIN, equal_windows
+from mulo_sd.conformance.study.rows import Row, Scene
+from mulo_sd.conformance.study.statistics import Estimate, bootstrap_interval, paired_difference
+from mulo_sd.conformance.study.summary import Results, common_scenes
+from mulo_sd.conformance.study.variants import (
     ACCEPTED,
     AR,
     DEFAULT,

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 
-from conformance.study.rows import Row, Scene
-from conformance.study.variants import (
+from mulo_sd.conformance.study.rows import Row, Scene
+from mulo_sd.conformance.study.variants import (
     CHAINS,
     DEFAULT,
     RATIO_2,

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from conformance.study.features import Features
-from conformance.study.rows import Row, Scene
-from conformance.study.statistics import FrechetTo, Matrix, resampled_indices
+from mulo_sd.conformance.study.features import Features
+from mulo_sd.conformance.study.rows import Row, Scene
+from mulo_sd.conformance.study.statistics import FrechetTo, Matrix, resampled_indices
 
 
 class Distances:

@@ -13,18 +13,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-import engines
-from conformance.study.rows import Row, Scene, StudyError, pack_tokens
-from conformance.study.variants import AR, OTHER_SEEDS, Variant, identity
-from engines.prompts import null_prefix
-from engines.prompts.vocabulary import TASKS
-from reference import demo
-from reference.batch import decode_batch
-from reference.demo import scenes
-from reference.demo.evaluate import prompt_holds
-from reference.images import images_from_pixels
-from reference.tokenizer import ImageTokenizer
-from reference.weights import weights_sha256
+from mulo_sd import engines
+from mulo_sd.conformance.study.rows import Row, Scene, StudyError, pack_tokens
+from mulo_sd.conformance.study.variants import AR, OTHER_SEEDS, Variant, identity
+from mulo_sd.engines.prompts import null_prefix
+from mulo_sd.engines.prompts.vocabulary import TASKS
+from mulo_sd.reference import demo
+from mulo_sd.reference.batch import decode_batch
+from mulo_sd.reference.demo import scenes
+from mulo_sd.reference.demo.evaluate import prompt_holds
+from mulo_sd.reference.images import images_from_pixels
+from mulo_sd.reference.tokenizer import ImageTokenizer
+from mulo_sd.reference.weights import weights_sha256
 
 BATCH = 40
 SEEDS_A_TASK = 1000

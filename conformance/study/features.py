@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from rich.progress import track
 from torch import nn
 
-from conformance.study.rows import Row
-from engines.whole_files import write_bytes_whole
-from reference.tokenizer import ImageTokenizer
+from mulo_sd.conformance.study.rows import Row
+from mulo_sd.engines.files.whole_files import write_bytes_whole
+from mulo_sd.reference.tokenizer import ImageTokenizer
 
 FEATURES_NAME = "features.npz"
 BATCH = 16

@@ -8,9 +8,9 @@ from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullLocator
 
-from conformance.study.statistics import Estimate
-from conformance.study.summary import Line
-from conformance.study.variants import AR, OTHER_SEEDS
+from mulo_sd.conformance.study.statistics import Estimate
+from mulo_sd.conformance.study.summary import Line
+from mulo_sd.conformance.study.variants import AR, OTHER_SEEDS
 
 matplotlib.use("Agg")
 

@@ -5,15 +5,15 @@ import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from conformance.study.claims import Claim, claims_of
-from conformance.study.confirm import SECTION
-from conformance.study.features import FEATURES_NAME
-from conformance.study.figures import draw_section
-from conformance.study.statistics import Estimate
-from conformance.study.summary import Line, Results, lines_of_section
-from conformance.study.variants import Variant
-from engines.prompts.vocabulary import TASKS
-from engines.whole_files import write_bytes_whole
+from mulo_sd.conformance.study.claims import Claim, claims_of
+from mulo_sd.conformance.study.confirm import SECTION
+from mulo_sd.conformance.study.features import FEATURES_NAME
+from mulo_sd.conformance.study.figures import draw_section
+from mulo_sd.conformance.study.statistics import Estimate
+from mulo_sd.conformance.study.summary import Line, Results, lines_of_section
+from mulo_sd.conformance.study.variants import Variant
+from mulo_sd.engines.files.whole_files import write_bytes_whole
+from mulo_sd.engines.prompts.vocabulary import TASKS
 
 TEXTS = ("results.csv", "tables.md", "claims.md")
 COLUMNS = (

@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter
 
-from engines.fixed_names import first_there
+from mulo_sd.engines.files.fixed_names import first_there
 
 ROWS_NAME, LOCK_NAME = "rows.jsonl", ".lock"
 ROW_START = b'{"identity": '  # of every line

@@ -4,10 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from conformance.study.distances import Distances
-from conformance.study.rows import Row, Scene
-from conformance.study.statistics import Estimate, bootstrap_interval, paired_difference, wilson
-from conformance.study.variants import ACCEPTED, AR, DEFAULT, ORACLE_ACCEPTED, ORACLE_DEFAULT, OTHER_SEEDS, Variant
+from mulo_sd.conformance.study.distances import Distances
+from mulo_sd.conformance.study.rows import Row, Scene
+from mulo_sd.conformance.study.statistics import Estimate, bootstrap_interval, paired_difference, wilson
+from mulo_sd.conformance.study.variants import (
+    ACCEPTED,
+    AR,
+    DEFAULT,
+    ORACLE_ACCEPTED,
+    ORACLE_DEFAULT,
+    OTHER_SEEDS,
+    Variant,
+)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
-import engines
+from mulo_sd import engines
 
 TAUS = (0.05, 0.2, 0.5)
 RADII = (0, 1, 2, 3, 4, 5, 32)

@@ -7,22 +7,22 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from conformance.report import versions
-from conformance.subject import SubjectError
-from conformance.targets import describe, open_target, preset_target
-from conformance.vectors.case import Stage
-from conformance.vectors.folder import VectorsError, compare, read_arrays, read_cases, write_vectors
-from conformance.vectors.function_stages import FUNCTION_STAGES
-from conformance.vectors.model_stages import model_stages
-from engines.command_line import command
-from engines.paths import user_path
+from mulo_sd.conformance.report import versions
+from mulo_sd.conformance.subject import SubjectError
+from mulo_sd.conformance.targets import describe, open_target, preset_target
+from mulo_sd.conformance.vectors.case import Stage
+from mulo_sd.conformance.vectors.folder import VectorsError, compare, read_arrays, read_cases, write_vectors
+from mulo_sd.conformance.vectors.function_stages import FUNCTION_STAGES
+from mulo_sd.conformance.vectors.model_stages import model_stages
+from mulo_sd.engines.commands.command_line import command, program
+from mulo_sd.engines.files.paths import user_path
 
 SEED = 2601
 MOST_TOLD = 20
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m conformance.vectors", description=__doc__)
+    parser = argparse.ArgumentParser(prog=program("conformance.vectors"), description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, help="what to do")
     write = commands.add_parser("write", help="write cases of every stage: manifest.json, inputs and answers")
     write.add_argument("--out", type=user_path, required=True, help="a new folder")

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from conformance.vectors.case import Arrays, Output, Stage
-from engines.bundle.manifest import stays_inside
-from engines.npz import NpzError, read_npz
+from mulo_sd.conformance.vectors.case import Arrays, Output, Stage
+from mulo_sd.engines.bundle.manifest import stays_inside
+from mulo_sd.engines.files.npz import NpzError, read_npz
 
 FORMAT_VERSION = 1
 MANIFEST_NAME = "manifest.json"

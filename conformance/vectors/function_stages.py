@@ -7,14 +7,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from conformance.vectors.case import Field, Output, Stage, Vector
-from reference.anchor import Anchor
-from reference.codebook import accept, neighbours, pooled_probs
-from reference.grid import expand, islands
-from reference.noise import gumbel_noise, random_words
-from reference.radius import adaptive_radii, entropy
-from reference.sampling import sample, target_log_probs
-from reference.schedule import steps
+from mulo_sd.conformance.vectors.case import Field, Output, Stage, Vector
+from mulo_sd.reference.anchor import Anchor
+from mulo_sd.reference.codebook import accept, neighbours, pooled_probs
+from mulo_sd.reference.grid import expand, islands
+from mulo_sd.reference.noise import gumbel_noise, random_words
+from mulo_sd.reference.radius import adaptive_radii, entropy
+from mulo_sd.reference.sampling import sample, target_log_probs
+from mulo_sd.reference.schedule import steps
 
 CASES = 8
 CODES = 40

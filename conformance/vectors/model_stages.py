@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from conformance.engines.cases import PROMPTS, SEED, SMALL_SETTINGS
-from conformance.vectors.case import Field, Output, Stage, Vector
-from conformance.vectors.function_stages import number
-from reference import demo
-from reference.decode import decode
-from reference.models import Models
-from reference.settings import Settings
-from reference.trace import Cycle
+from mulo_sd.conformance.engines.cases import PROMPTS, SEED, SMALL_SETTINGS
+from mulo_sd.conformance.vectors.case import Field, Output, Stage, Vector
+from mulo_sd.conformance.vectors.function_stages import number
+from mulo_sd.reference import demo
+from mulo_sd.reference.decode import decode
+from mulo_sd.reference.models import Models
+from mulo_sd.reference.settings import Settings
+from mulo_sd.reference.trace import Cycle
 
 # Passes after which slots are written out of order, again and again, are told in full.
 PASSES_OF = tuple(item for item in SMALL_SETTINGS if item.mode in ("serial", "parallel") and item.temperature > 0)[:3]

@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import engines
-from conformance.subject import Subject
-from conformance.vectors import __main__ as command
-from conformance.vectors.folder import MANIFEST_NAME, Case, VectorsError, read_arrays, read_cases
-from engines import noise
-from engines.anchor import Anchor
-from engines.bundle.manifest import down_sampler_graph, up_sampler_graph
-from engines.grid import expand, islands
-from engines.radius import adaptive_radii
-from engines.schedule import Schedule
-from engines.transformer import TransformerSession
+from mulo_sd import engines
+from mulo_sd.conformance.subject import Subject
+from mulo_sd.conformance.vectors import __main__ as command
+from mulo_sd.conformance.vectors.folder import MANIFEST_NAME, Case, VectorsError, read_arrays, read_cases
+from mulo_sd.engines.bundle.manifest import down_sampler_graph, up_sampler_graph
+from mulo_sd.engines.passes.transformer import TransformerSession
+from mulo_sd.engines.rules import noise
+from mulo_sd.engines.rules.anchor import Anchor
+from mulo_sd.engines.rules.grid import expand, islands
+from mulo_sd.engines.rules.radius import adaptive_radii
+from mulo_sd.engines.rules.schedule import Schedule
 
 Inputs = dict[str, NDArray[Any]]
 
@@ -272,6 +272,6 @@ def test_the_same_vectors_every_time(folder: Path, tmp_path: Path) -> None:
 def test_large_arrays_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What an archive says of its size is looked at before it is unpacked."""
     np.savez_compressed(tmp_path / "large.npz", zeros=np.zeros(2**16))
-    monkeypatch.setattr("conformance.vectors.folder.MAX_ARRAY_BYTES", 2**10)
+    monkeypatch.setattr("mulo_sd.conformance.vectors.folder.MAX_ARRAY_BYTES", 2**10)
     with pytest.raises(VectorsError, match="expected arrays of at most 1024 bytes"):
         read_arrays(tmp_path / "large.npz")

@@ -7,10 +7,10 @@ For a backend whose logits lie there anyway. numpy sorts a row of 1,024 logits i
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.anchor import Anchor
-from engines.noise import NoiseSource
-from engines.scores import HostLogits
-from engines.settings import Settings
+from mulo_sd.engines.rules.anchor import Anchor
+from mulo_sd.engines.rules.noise import NoiseSource
+from mulo_sd.engines.scores import HostLogits
+from mulo_sd.engines.settings import Settings
 
 Floats = NDArray[np.float32]
 Tokens = NDArray[np.int64]

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.bundle.manifest import GraphEntry
+from mulo_sd.engines.bundle.manifest import GraphEntry
 
 if TYPE_CHECKING:
-    from engines.scores import PartedScores, Scores
+    from mulo_sd.engines.scores import PartedScores, Scores
 
 # Arrays of int64 or float32, whatever the precision inside.
 Tensors = Mapping[str, NDArray[Any]]

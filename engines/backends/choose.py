@@ -1,9 +1,9 @@
 """Choose a backend by name; a runtime is imported only when its backend is made."""
 
-from engines.backends.base import Backend, BackendError, capabilities_of, one_line
-from engines.bundle import Bundle
-from engines.named_functions import NameFormError, check_form, function_named
-from engines.numbers import thread_count
+from mulo_sd.engines.backends.base import Backend, BackendError, capabilities_of, one_line
+from mulo_sd.engines.bundle import Bundle
+from mulo_sd.engines.named_functions import NameFormError, check_form, function_named
+from mulo_sd.engines.numbers import thread_count
 
 BACKENDS = ("ort", "ort-cuda", "trt-rtx", "trt", "torch-cuda")
 
@@ -49,20 +49,20 @@ def make_backend(name: str, bundle: Bundle, threads: int | None = None) -> Backe
     threads = thread_count(threads)
     check_name(name)
     if name == "ort":
-        from engines.backends.onnx_runtime import OnnxRuntimeBackend
+        from mulo_sd.engines.backends.ort.cpu import OnnxRuntimeBackend
 
         return OnnxRuntimeBackend(bundle, threads)
     if name == "ort-cuda":
-        from engines.backends.onnx_runtime_device import OnnxRuntimeDeviceBackend
+        from mulo_sd.engines.backends.ort.device import OnnxRuntimeDeviceBackend
 
         return OnnxRuntimeDeviceBackend(bundle)
     if name in ("trt-rtx", "trt"):
-        from engines.backends.tensorrt import TensorRTBackend
+        from mulo_sd.engines.backends.tensorrt.backend import TensorRTBackend
 
         return TensorRTBackend(bundle, name)
     if name == "torch-cuda":
         try:
-            from engines.backends.torch_cuda.open import open_on_gpu
+            from mulo_sd.engines.backends.torch_cuda.open import open_on_gpu
         except ImportError as error:
             raise BackendError(
                 f"backend torch-cuda: torch is not installed: {one_line(error)}; pip install 'mulo-sd[reference]'"

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from engines.settings import MAX_DRAFTERS, Settings
+from mulo_sd.engines.settings import MAX_DRAFTERS, Settings
 
 SCHEMA_VERSION: Literal[4] = 4
 MANIFEST_NAME = "manifest.json"

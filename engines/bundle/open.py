@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from engines.bundle.manifest import (
+from mulo_sd.engines.bundle.manifest import (
     MANIFEST_NAME,
     MAX_MANIFEST_BYTES,
     SCHEMA_VERSION,
@@ -19,7 +19,7 @@ from engines.bundle.manifest import (
     Manifest,
     TransformerEntry,
 )
-from engines.paths import expanded
+from mulo_sd.engines.files.paths import expanded
 
 _GRAPHS = ("decoder", "sampler", "acceptance")
 BUILD = "build a bundle in a new folder with `python -m export.build`"

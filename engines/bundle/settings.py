@@ -3,11 +3,11 @@
 import json
 from pathlib import Path
 
-from engines.bundle.manifest import MANIFEST_NAME, Manifest
-from engines.bundle.open import open_bundle
-from engines.paths import expanded
-from engines.settings import Settings
-from engines.whole_files import write_text_whole
+from mulo_sd.engines.bundle.manifest import MANIFEST_NAME, Manifest
+from mulo_sd.engines.bundle.open import open_bundle
+from mulo_sd.engines.files.paths import expanded
+from mulo_sd.engines.files.whole_files import write_text_whole
+from mulo_sd.engines.settings import Settings
 
 
 def write_settings(folder: Path | str, settings: Settings) -> None:

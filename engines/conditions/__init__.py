@@ -1,14 +1,14 @@
 """Prompts of every family of models as conditions. Text models need the extra `text`; all else is numpy."""
 
-from engines.backends.base import Backend
-from engines.bundle import Bundle
-from engines.conditions.captions import CaptionFrontEnd
-from engines.conditions.classes import ClassFrontEnd
-from engines.conditions.demo import DemoFrontEnd
-from engines.conditions.file import load_condition, save_condition
-from engines.conditions.front_end import Described, FrontEnd
-from engines.conditions.semantic import SemanticFrontEnd
-from engines.paths import expanded
+from mulo_sd.engines.backends.base import Backend
+from mulo_sd.engines.bundle import Bundle
+from mulo_sd.engines.conditions.captions import CaptionFrontEnd
+from mulo_sd.engines.conditions.classes import ClassFrontEnd
+from mulo_sd.engines.conditions.demo import DemoFrontEnd
+from mulo_sd.engines.conditions.file import load_condition, save_condition
+from mulo_sd.engines.conditions.front_end import Described, FrontEnd
+from mulo_sd.engines.conditions.semantic import SemanticFrontEnd
+from mulo_sd.engines.files.paths import expanded
 
 __all__ = ["Described", "FrontEnd", "SemanticFrontEnd", "front_end_for", "load_condition", "save_condition"]
 

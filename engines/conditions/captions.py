@@ -1,10 +1,10 @@
 """Prompts of LlamaGen's text models: a caption, through T5's encoder."""
 
-from engines.bundle import Bundle
-from engines.condition import Condition, ConditionError
-from engines.conditions.front_end import Described
-from engines.conditions.text_models import CaptionEncoder, checked_caption
-from engines.prompts import Plan, PlanError
+from mulo_sd.engines.bundle import Bundle
+from mulo_sd.engines.condition import Condition, ConditionError
+from mulo_sd.engines.conditions.front_end import Described
+from mulo_sd.engines.conditions.text_models import CaptionEncoder, checked_caption
+from mulo_sd.engines.prompts import Plan, PlanError
 
 
 class CaptionFrontEnd:

@@ -5,11 +5,11 @@ from importlib.resources import files
 
 import numpy as np
 
-from engines.bundle import Bundle
-from engines.condition import Condition
-from engines.conditions.front_end import Described
-from engines.prompts import Plan, PlanError, PromptError
-from engines.text import check_text
+from mulo_sd.engines.bundle import Bundle
+from mulo_sd.engines.condition import Condition
+from mulo_sd.engines.conditions.front_end import Described
+from mulo_sd.engines.prompts import Plan, PlanError, PromptError
+from mulo_sd.engines.text import check_text
 
 IMAGENET_CLASSES = 1000
 MAX_NAME_CHARACTERS = 200
@@ -18,7 +18,7 @@ MAX_NAME_CHARACTERS = 200
 @cache
 def imagenet_names() -> tuple[tuple[str, ...], ...]:
     """Return the names of every class of ImageNet-1k, in its order: the lemmas that WordNet has for its synset."""
-    text = files("engines.conditions").joinpath("imagenet_classes.txt").read_text(encoding="utf-8")
+    text = files("mulo_sd.engines.conditions").joinpath("imagenet_classes.txt").read_text(encoding="utf-8")
     return tuple(tuple(name.strip() for name in line.split(",")) for line in text.split("\n") if line)
 
 

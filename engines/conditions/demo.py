@@ -2,12 +2,12 @@
 
 import json
 
-from engines.bundle import Bundle, BundleError
-from engines.condition import Condition
-from engines.conditions.front_end import Described
-from engines.prompts import Plan, make_plan, null_prefix, parse, prefix_from_plan
-from engines.prompts.plan import check_plan
-from engines.prompts.prefix import grammar_description
+from mulo_sd.engines.bundle import Bundle, BundleError
+from mulo_sd.engines.condition import Condition
+from mulo_sd.engines.conditions.front_end import Described
+from mulo_sd.engines.prompts import Plan, make_plan, null_prefix, parse, prefix_from_plan
+from mulo_sd.engines.prompts.plan import check_plan
+from mulo_sd.engines.prompts.prefix import grammar_description
 
 
 class DemoFrontEnd:

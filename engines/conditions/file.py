@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.condition import Condition, ConditionError
-from engines.npz import NpzError, read_npz
-from engines.paths import expanded
-from engines.whole_files import write_whole
+from mulo_sd.engines.condition import Condition, ConditionError
+from mulo_sd.engines.files.npz import NpzError, read_npz
+from mulo_sd.engines.files.paths import expanded
+from mulo_sd.engines.files.whole_files import write_whole
 
 MAX_BYTES = 64 * 2**20  # of its arrays
 NAMES = {"condition", "uncond", "shown", "ids"}

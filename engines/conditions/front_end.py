@@ -2,8 +2,8 @@
 
 from typing import NamedTuple, Protocol
 
-from engines.condition import Condition
-from engines.prompts import Plan
+from mulo_sd.engines.condition import Condition
+from mulo_sd.engines.prompts import Plan
 
 
 class Described(NamedTuple):

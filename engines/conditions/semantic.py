@@ -3,15 +3,15 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.answers import run
-from engines.backends.base import Backend
-from engines.bundle import Bundle
-from engines.bundle.manifest import SEMANTIC_FEATURES
-from engines.condition import Condition, ConditionError
-from engines.conditions.front_end import Described
-from engines.conditions.text_models import MAX_CAPTION_CHARACTERS, SemanticLanguageModel
-from engines.prompts import Plan, PlanError
-from engines.text import check_text
+from mulo_sd.engines.backends.answers import run
+from mulo_sd.engines.backends.base import Backend
+from mulo_sd.engines.bundle import Bundle
+from mulo_sd.engines.bundle.manifest import SEMANTIC_FEATURES
+from mulo_sd.engines.condition import Condition, ConditionError
+from mulo_sd.engines.conditions.front_end import Described
+from mulo_sd.engines.conditions.text_models import MAX_CAPTION_CHARACTERS, SemanticLanguageModel
+from mulo_sd.engines.prompts import Plan, PlanError
+from mulo_sd.engines.text import check_text
 
 
 class SemanticFrontEnd:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.backends.base import one_line
-from engines.condition import ConditionError
-from engines.text import PromptError, check_text
+from mulo_sd.engines.backends.base import one_line
+from mulo_sd.engines.condition import ConditionError
+from mulo_sd.engines.text import PromptError, check_text
 
 MAX_CAPTION_CHARACTERS = 4000
 PADDING, END = 0, "</s>"  # T5's

@@ -8,7 +8,7 @@ relation := ["to" "the"] ("left" | "right") "of" | "above" | "below"
 
 from dataclasses import dataclass
 
-from engines.prompts.vocabulary import (
+from mulo_sd.engines.prompts.vocabulary import (
     COLOURS,
     COUNT_TO_WORD,
     COUNTS,
@@ -20,7 +20,7 @@ from engines.prompts.vocabulary import (
     Shape,
     Task,
 )
-from engines.text import PromptError, check_text
+from mulo_sd.engines.text import PromptError, check_text
 
 MAX_PROMPT_CHARACTERS = 200
 ARTICLES = ("a", "an", "one")

@@ -5,11 +5,11 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from engines.paths import expanded
-from engines.prompts.grammar import Prompt
-from engines.prompts.vocabulary import MAX_OBJECTS, POSITION_BINS, RADII, Colour, Shape, centre_from_bin
-from engines.text_files import TextFileError, read_text, strict_json
-from engines.whole_files import write_text_whole
+from mulo_sd.engines.files.paths import expanded
+from mulo_sd.engines.files.text_files import TextFileError, read_text, strict_json
+from mulo_sd.engines.files.whole_files import write_text_whole
+from mulo_sd.engines.prompts.grammar import Prompt
+from mulo_sd.engines.prompts.vocabulary import MAX_OBJECTS, POSITION_BINS, RADII, Colour, Shape, centre_from_bin
 
 MAX_PLAN_BYTES = 64 * 1024
 PositionBin = Annotated[int, Field(ge=0, lt=POSITION_BINS, strict=True)]

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from engines.prompts.grammar import Prompt
-from engines.prompts.plan import Plan, PlannedObject, relation_holds
-from engines.prompts.vocabulary import COLOURS, POSITION_BINS, RADII, centre_from_bin
+from mulo_sd.engines.prompts.grammar import Prompt
+from mulo_sd.engines.prompts.plan import Plan, PlannedObject, relation_holds
+from mulo_sd.engines.prompts.vocabulary import COLOURS, POSITION_BINS, RADII, centre_from_bin
 
 # Clear space between two objects and to the image's border, as fractions of the image's side.
 GAP = 0.05

@@ -8,9 +8,9 @@ ids, and id 0 adds nothing. A caption token uses the first field; a plan token u
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.prompts.grammar import Prompt
-from engines.prompts.plan import Plan
-from engines.prompts.vocabulary import COLOURS, COUNTS, MAX_OBJECTS, POSITION_BINS, RADII, RELATIONS, SHAPES
+from mulo_sd.engines.prompts.grammar import Prompt
+from mulo_sd.engines.prompts.plan import Plan
+from mulo_sd.engines.prompts.vocabulary import COLOURS, COUNTS, MAX_OBJECTS, POSITION_BINS, RADII, RELATIONS, SHAPES
 
 FIELDS = 5
 CAPTION_LENGTH = 8

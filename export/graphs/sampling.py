@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reference.radius import entropy
+from mulo_sd.reference.radius import entropy
 
 # TensorRT's TopK takes no more.
 MOST_RANKED = 3840

@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from reference.latent import LatentScaler
-from reference.scaling import down_sample, up_sample
-from reference.settings import DownSampler, UpSampler
-from reference.tokenizer import ImageTokenizer
+from mulo_sd.reference.latent import LatentScaler
+from mulo_sd.reference.scaling import down_sample, up_sample
+from mulo_sd.reference.settings import DownSampler, UpSampler
+from mulo_sd.reference.tokenizer import ImageTokenizer
 
 
 class UpSamplerGraph(nn.Module):

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from reference.checkpoints.ta_tok import TATokDecoder
+from mulo_sd.reference.checkpoints.ta_tok import TATokDecoder
 
 
 class SemanticFeaturesGraph(nn.Module):

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reference.transformer import Transformer
+from mulo_sd.reference.transformer import Transformer
 
 
 @torch.library.custom_op("mulo_sd::append_slots", mutates_args=())

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from reference.checkpoints.files import arguments_of, filled, read_checkpoint, tensors_of
-from reference.checkpoints.llamagen import size_of
-from reference.transformer import Transformer, TransformerConfig
-from reference.weights import WeightsError
+from mulo_sd.reference.checkpoints.files import arguments_of, filled, read_checkpoint, tensors_of
+from mulo_sd.reference.checkpoints.llamagen import size_of
+from mulo_sd.reference.transformer import Transformer, TransformerConfig
+from mulo_sd.reference.weights import WeightsError
 
 # Tokens of the prefix: 27 x 27 features. A checkpoint's arguments say it; bare weights do not.
 PREFIX_LENGTH = 729

@@ -9,12 +9,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from reference.checkpoints.kinds import kind_of
-from reference.checkpoints.names import LEFT_OVERS, bare_names
-from reference.checkpoints.pickles import read_pickle
-from reference.checkpoints.shards import file_of, read_index
-from reference.checkpoints.stand_ins import Arguments
-from reference.weights import MAX_WEIGHT_BYTES, AnyModule, WeightsError, check_finite, shapes_of, with_tensors
+from mulo_sd.reference.checkpoints.kinds import kind_of
+from mulo_sd.reference.checkpoints.names import LEFT_OVERS, bare_names
+from mulo_sd.reference.checkpoints.pickles import read_pickle
+from mulo_sd.reference.checkpoints.shards import file_of, read_index
+from mulo_sd.reference.checkpoints.stand_ins import Arguments
+from mulo_sd.reference.weights import MAX_WEIGHT_BYTES, AnyModule, WeightsError, check_finite, shapes_of, with_tensors
 
 # Under which names files keep their tensors, in the order in which published inference looks for them. An average of
 # the weights (`ema`) comes last: LlamaGen's sampling takes `model` where a file of its training holds both.

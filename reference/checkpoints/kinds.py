@@ -6,7 +6,7 @@ import zipfile
 from pathlib import Path
 from typing import Literal
 
-from reference.weights import MAX_WEIGHT_BYTES, WeightsError
+from mulo_sd.reference.weights import MAX_WEIGHT_BYTES, WeightsError
 
 # A zip or an older file of torch.save, safetensors, or the index of several files.
 Kind = Literal["torch zip", "torch pickle", "safetensors", "index"]

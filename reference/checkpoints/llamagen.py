@@ -6,9 +6,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from reference.checkpoints.files import filled, read_checkpoint, tensors_of
-from reference.transformer import Transformer, TransformerConfig
-from reference.weights import WeightsError
+from mulo_sd.reference.checkpoints.files import filled, read_checkpoint, tensors_of
+from mulo_sd.reference.transformer import Transformer, TransformerConfig
+from mulo_sd.reference.weights import WeightsError
 
 # Heads by (layers, dim) of every published size, LlamaGen's B, L, XL, XXL and 3B, AR-DTok's S and LP: shapes do not
 # tell them.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from reference.weights import WeightsError
+from mulo_sd.reference.weights import WeightsError
 
 # torch.compile, FSDP, activation checkpointing and DeepSpeed, around a model or around any part of it.
 WRAPPED = re.compile(r"(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|_forward_module)\.")

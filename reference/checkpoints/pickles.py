@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from reference.checkpoints.stand_ins import STAND_INS
-from reference.weights import WeightsError
+from mulo_sd.reference.checkpoints.stand_ins import STAND_INS
+from mulo_sd.reference.weights import WeightsError
 
 # How torch names what it refused: "Unsupported global: GLOBAL posix.system was not ..."
 REFUSED = re.compile(r"GLOBAL (\S{1,120})")

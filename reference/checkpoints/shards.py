@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from reference.weights import MAX_WEIGHT_BYTES, WeightsError
+from mulo_sd.reference.weights import MAX_WEIGHT_BYTES, WeightsError
 
 MAX_INDEX_BYTES, MAX_SHARDS = 16 * 2**20, 1000
 # No file system takes a longer name for a file.

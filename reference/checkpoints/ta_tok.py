@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reference.checkpoints.files import arguments_of, filled, read_checkpoint, tensors_of
-from reference.weights import WeightsError
+from mulo_sd.reference.checkpoints.files import arguments_of, filled, read_checkpoint, tensors_of
+from mulo_sd.reference.weights import WeightsError
 
 NORM_EPS = 1e-6
 # Parts of the file that features do not take.

@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reference.checkpoints.files import arguments_of, filled, read_checkpoint, tensors_of
-from reference.tokenizer import ImageTokenizer
-from reference.weights import WeightsError
+from mulo_sd.reference.checkpoints.files import arguments_of, filled, read_checkpoint, tensors_of
+from mulo_sd.reference.tokenizer import ImageTokenizer
+from mulo_sd.reference.weights import WeightsError
 
 GROUPS, NORM_EPS = 32, 1e-6
 

@@ -17,19 +17,19 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from engines.command_line import command
-from engines.paths import user_path
-from engines.prompts.grammar import Prompt
-from engines.prompts.plan import Plan, PlanError, check_plan
-from engines.prompts.vocabulary import TASKS
-from engines.whole_files import check_writable, write_text_whole
-from reference.demo.evaluate import prompt_holds
-from reference.demo.scenes import Scene, held_out_scenes
-from reference.demo.weights import SHIPPED
-from reference.images import images_from_pixels, pixels_from_images
-from reference.numbers import whole_number
-from reference.tokenizer import ImageTokenizer
-from reference.weights import WeightsError, load_tokenizer
+from mulo_sd.engines.commands.command_line import command, program
+from mulo_sd.engines.files.paths import user_path
+from mulo_sd.engines.files.whole_files import check_writable, write_text_whole
+from mulo_sd.engines.prompts.grammar import Prompt
+from mulo_sd.engines.prompts.plan import Plan, PlanError, check_plan
+from mulo_sd.engines.prompts.vocabulary import TASKS
+from mulo_sd.reference.demo.evaluate import prompt_holds
+from mulo_sd.reference.demo.scenes import Scene, held_out_scenes
+from mulo_sd.reference.demo.weights import SHIPPED
+from mulo_sd.reference.images import images_from_pixels, pixels_from_images
+from mulo_sd.reference.numbers import whole_number
+from mulo_sd.reference.tokenizer import ImageTokenizer
+from mulo_sd.reference.weights import WeightsError, load_tokenizer
 
 FIRST_SCENE = 10_000  # the scores on the model cards use the first ones
 MAX_SCENES = 1_000_000
@@ -141,7 +141,7 @@ def _table(title: str, scores: dict[str, Accuracy]) -> Table:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m reference.demo.accuracy", description=__doc__)
+    parser = argparse.ArgumentParser(prog=program("reference.demo.accuracy"), description=__doc__)
     parser.add_argument(
         "--scenes", type=int, default=2000, help=f"rounded up to a multiple of {len(TASKS)}, one part a task"
     )

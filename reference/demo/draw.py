@@ -15,17 +15,17 @@ import torch
 from PIL import Image
 from rich.console import Console
 
-from engines.command_line import command
-from engines.paths import user_path
-from engines.prompts import PromptError
-from engines.whole_files import check_writable, write_whole
-from reference import demo
-from reference.decode import decode
-from reference.demo.models import RECOMMENDED
-from reference.images import pixels_from_images
-from reference.numbers import MAX_THREADS, seed_number, whole_number
-from reference.settings import UNDRAFTED_MODES, Settings
-from reference.weights import WeightsError
+from mulo_sd.engines.commands.command_line import command, program
+from mulo_sd.engines.files.paths import user_path
+from mulo_sd.engines.files.whole_files import check_writable, write_whole
+from mulo_sd.engines.prompts import PromptError
+from mulo_sd.reference import demo
+from mulo_sd.reference.decode import decode
+from mulo_sd.reference.demo.models import RECOMMENDED
+from mulo_sd.reference.images import pixels_from_images
+from mulo_sd.reference.numbers import MAX_THREADS, seed_number, whole_number
+from mulo_sd.reference.settings import UNDRAFTED_MODES, Settings
+from mulo_sd.reference.weights import WeightsError
 
 # Where an option has another name than its field: as in python -m engines.generate.
 OPTION_NAMES = {"guidance_scale": "guidance"}
@@ -61,7 +61,7 @@ def _how_to_read(hint: Any) -> dict[str, Any]:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m reference.demo.draw", description=__doc__)
+    parser = argparse.ArgumentParser(prog=program("reference.demo.draw"), description=__doc__)
     parser.add_argument("prompt", help='e.g. "a red circle left of a blue square"')
     parser.add_argument("--out", type=user_path, required=True, help="PNG to write")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from engines.prompts.grammar import Prompt
-from engines.prompts.plan import Plan, PlannedObject, relation_holds
-from engines.prompts.vocabulary import COLOURS, RADII, SHAPES, Colour, Shape
-from reference.demo.scene import COLOUR_TO_RGB, OUTLINE_WIDTH, Background, render
+from mulo_sd.engines.prompts.grammar import Prompt
+from mulo_sd.engines.prompts.plan import Plan, PlannedObject, relation_holds
+from mulo_sd.engines.prompts.vocabulary import COLOURS, RADII, SHAPES, Colour, Shape
+from mulo_sd.reference.demo.scene import COLOUR_TO_RGB, OUTLINE_WIDTH, Background, render
 
 WORKING_SIZE = 128  # pixels a side
 MIN_CHROMA = 64  # largest minus smallest channel; backgrounds and outlines stay well below

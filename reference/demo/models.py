@@ -9,13 +9,13 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from engines.prompts import Plan, make_plan, null_prefix, parse, prefix_from_plan
-from engines.prompts.plan import check_plan
-from reference.demo.weights import SHIPPED
-from reference.latent import LatentScaler
-from reference.models import Condition, Models
-from reference.settings import Settings
-from reference.weights import (
+from mulo_sd.engines.prompts import Plan, make_plan, null_prefix, parse, prefix_from_plan
+from mulo_sd.engines.prompts.plan import check_plan
+from mulo_sd.reference.demo.weights import SHIPPED
+from mulo_sd.reference.latent import LatentScaler
+from mulo_sd.reference.models import Condition, Models
+from mulo_sd.reference.settings import Settings
+from mulo_sd.reference.weights import (
     WeightsError,
     load_latent_down_sampler,
     load_latent_up_sampler,

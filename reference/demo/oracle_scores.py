@@ -17,17 +17,17 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from engines.command_line import command
-from engines.paths import user_path
-from reference import demo
-from reference.demo.evaluate import prompt_holds
-from reference.demo.scenes import Scene, held_out_scenes
-from reference.images import images_from_pixels, pixels_from_images
-from reference.models import Models
-from reference.numbers import whole_number
-from reference.settings import UpSampler
-from reference.tokenizer import ImageTokenizer
-from reference.weights import WeightsError, load_latent_up_sampler
+from mulo_sd.engines.commands.command_line import command, program
+from mulo_sd.engines.files.paths import user_path
+from mulo_sd.reference import demo
+from mulo_sd.reference.demo.evaluate import prompt_holds
+from mulo_sd.reference.demo.scenes import Scene, held_out_scenes
+from mulo_sd.reference.images import images_from_pixels, pixels_from_images
+from mulo_sd.reference.models import Models
+from mulo_sd.reference.numbers import whole_number
+from mulo_sd.reference.settings import UpSampler
+from mulo_sd.reference.tokenizer import ImageTokenizer
+from mulo_sd.reference.weights import WeightsError, load_latent_up_sampler
 
 FINE_SIDE = 32  # cells
 MAX_PER_TASK = 100_000
@@ -86,7 +86,7 @@ def _from_files(models: Models, files: Sequence[Path]) -> Iterator[tuple[str, st
 @command
 def main() -> int:
     """Print a table."""
-    parser = argparse.ArgumentParser(prog="python -m reference.demo.oracle_scores", description=__doc__)
+    parser = argparse.ArgumentParser(prog=program("reference.demo.oracle_scores"), description=__doc__)
     parser.add_argument("--per-task", type=int, default=10, help="held-out scenes of each of the six tasks")
     parser.add_argument(
         "--up-sampler", type=user_path, nargs="+", metavar="FILE", help="latent ones from files, instead of the demo's"

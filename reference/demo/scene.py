@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.prompts.plan import Plan, PlannedObject
-from engines.prompts.vocabulary import Colour, Shape
+from mulo_sd.engines.prompts.plan import Plan, PlannedObject
+from mulo_sd.engines.prompts.vocabulary import Colour, Shape
 
 COLOUR_TO_RGB: dict[Colour, tuple[int, int, int]] = {
     "red": (214, 40, 40),

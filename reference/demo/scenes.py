@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.prompts.grammar import Prompt, PromptObject
-from engines.prompts.plan import Plan
-from engines.prompts.planner import make_plan
-from engines.prompts.vocabulary import COLOURS, RELATIONS, SHAPES, TASKS, Colour, Shape, Task
-from reference.demo.scene import Background, draw_background, render
+from mulo_sd.engines.prompts.grammar import Prompt, PromptObject
+from mulo_sd.engines.prompts.plan import Plan
+from mulo_sd.engines.prompts.planner import make_plan
+from mulo_sd.engines.prompts.vocabulary import COLOURS, RELATIONS, SHAPES, TASKS, Colour, Shape, Task
+from mulo_sd.reference.demo.scene import Background, draw_background, render
 
 # Of the tasks with many wordings, one in eight is never trained on.
 HELD_OUT_TASKS = ("two_object", "position", "color_attr")

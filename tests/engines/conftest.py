@@ -10,8 +10,8 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
-from engines.prompts.prefix import grammar_description
-from engines.settings import Settings
+from mulo_sd.engines.prompts.prefix import grammar_description
+from mulo_sd.engines.settings import Settings
 
 VOCABULARY, DIM, HEADS, HEAD_DIM, PREFIX, FIELDS = 12, 8, 2, 4, 2, 3
 CODE_DIM = 4

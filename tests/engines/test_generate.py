@@ -12,14 +12,14 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from engines import generate
-from engines.settings import MODES
+from mulo_sd.engines import generate
+from mulo_sd.engines.settings import MODES
 
 PROMPT = "a red circle left of a blue square"
 
 
 def _run(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "engines.generate", *arguments]
+    command = [sys.executable, "-m", "mulo_sd.engines.generate", *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
 
 

@@ -15,7 +15,7 @@ started = time.perf_counter()
 for name in sys.argv[1:]:
     importlib.import_module(name)
 seconds = time.perf_counter() - started
-print(json.dumps([seconds, sorted({name.partition(".")[0] for name in sys.modules})]))
+print(json.dumps([seconds, sorted({name.removeprefix("mulo_sd.").partition(".")[0] for name in sys.modules})]))
 """
 
 
@@ -31,19 +31,19 @@ def imported_with(*names: str) -> set[str]:
 
 def test_the_engines_alone() -> None:
     """`import engines` loads no runtime either: the backend that is chosen does."""
-    packages = imported_with("engines")
+    packages = imported_with("mulo_sd.engines")
     assert "numpy" in packages
     assert not packages.intersection((*BANNED, *RUNTIMES))
 
 
-@pytest.mark.parametrize(("module", "runtime"), [("onnx_runtime", {"onnxruntime"}), ("tensorrt", set())])
+@pytest.mark.parametrize(("module", "runtime"), [("ort.cpu", {"onnxruntime"}), ("tensorrt.backend", set())])
 def test_backends(module: str, runtime: set[str]) -> None:
     """A backend loads its own runtime only, and those for a GPU none before they are made."""
-    packages = imported_with("engines", f"engines.backends.{module}")
+    packages = imported_with("mulo_sd.engines", f"mulo_sd.engines.backends.{module}")
     assert not packages.intersection(BANNED)
     assert packages.intersection(RUNTIMES) == runtime
 
 
 def test_commands() -> None:
     """The command-line program starts without them too."""
-    assert not imported_with("engines.generate").intersection((*BANNED, *RUNTIMES))
+    assert not imported_with("mulo_sd.engines.generate").intersection((*BANNED, *RUNTIMES))

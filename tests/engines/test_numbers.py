@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from engines.numbers import real_number, seed_number, whole_number
-from engines.settings import SettingsError
+from mulo_sd.engines.numbers import real_number, seed_number, whole_number
+from mulo_sd.engines.settings import SettingsError
 
 
 @pytest.mark.parametrize("value", [3, np.int64(3), np.uint8(3), np.array(3)])

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-import engines.settings
-from engines.settings import MODES, UNDRAFTED_MODES, WINDOWS, Mode, Settings, SettingsError
-from reference import settings as reference
+from mulo_sd.engines import settings as engine_settings
+from mulo_sd.engines.settings import MODES, UNDRAFTED_MODES, WINDOWS, Mode, Settings, SettingsError
+from mulo_sd.reference import settings as reference
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_the_references_settings() -> None:
     assert reference.MODES == MODES
     assert reference.UNDRAFTED_MODES == UNDRAFTED_MODES
     for name in ("Mode", "UpSampler", "DownSampler"):
-        assert get_args(getattr(engines.settings, name)) == get_args(getattr(reference, name))
+        assert get_args(getattr(engine_settings, name)) == get_args(getattr(reference, name))
 
 
 def test_no_endless_iterable_is_read() -> None:

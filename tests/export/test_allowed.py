@@ -4,7 +4,7 @@ from math import comb
 
 import pytest
 
-from export.allowed import FALSE_ALARM, false_alarm, most_allowed
+from mulo_sd.export.allowed import FALSE_ALARM, false_alarm, most_allowed
 
 
 @pytest.mark.parametrize(("count", "rate"), [(48, 0.001), (64, 0.01), (512, 5e-5), (512, 0.02), (900, 0.08)])

@@ -10,20 +10,20 @@ import torch
 from pydantic import ValidationError
 from rich.console import Console
 
-import engines
-from engines.bundle.manifest import GraphEntry
-from export.arithmetic import ActivationError, Activations, watched
-from export.bundle_from_models import _Builder, build_bundle, cast_copy
-from export.compare import Comparison
-from export.comparison import ToleranceError
-from export.evidence import Evidence, gather_evidence
-from export.finite_weights import check_weights
-from export.precision import TORCH_DTYPES, Precision
-from export.specification import GraphSpecification, specifications
-from reference import minimal
-from reference.codebook import neighbours
-from reference.models import Condition, Models
-from reference.weights import WeightsError
+from mulo_sd import engines
+from mulo_sd.engines.bundle.manifest import GraphEntry
+from mulo_sd.export.arithmetic import ActivationError, Activations, watched
+from mulo_sd.export.bundle_from_models import _Builder, build_bundle, cast_copy
+from mulo_sd.export.compare import Comparison
+from mulo_sd.export.comparison import ToleranceError
+from mulo_sd.export.evidence import Evidence, gather_evidence
+from mulo_sd.export.finite_weights import check_weights
+from mulo_sd.export.precision import TORCH_DTYPES, Precision
+from mulo_sd.export.specification import GraphSpecification, specifications
+from mulo_sd.reference import minimal
+from mulo_sd.reference.codebook import neighbours
+from mulo_sd.reference.models import Condition, Models
+from mulo_sd.reference.weights import WeightsError
 
 
 def loud(factor: float) -> Models:

@@ -10,18 +10,18 @@ import pytest
 import torch
 from rich.console import Console
 
-import engines
-from engines.bundle import open_bundle
-from engines.prompts.prefix import FIELDS
-from export import precision
-from export.bundle_from_models import build_bundle, neighbour_table
-from export.comparison import ToleranceError
-from export.demo_evidence import demo_evidence
-from export.specification import specifications
-from reference import demo
-from reference.demo.weights import SHIPPED
+from mulo_sd import engines
+from mulo_sd.engines.bundle import open_bundle
+from mulo_sd.engines.prompts.prefix import FIELDS
+from mulo_sd.export import precision
+from mulo_sd.export.bundle_from_models import build_bundle, neighbour_table
+from mulo_sd.export.comparison import ToleranceError
+from mulo_sd.export.demo_evidence import demo_evidence
+from mulo_sd.export.specification import specifications
+from mulo_sd.reference import demo
+from mulo_sd.reference.demo.weights import SHIPPED
 
-COMMAND = [sys.executable, "-m", "export.build", "--backend", "ort"]
+COMMAND = [sys.executable, "-m", "mulo_sd.export.build", "--backend", "ort"]
 
 
 def test_errors_are_in_the_manifest(demo_bundle: Path) -> None:

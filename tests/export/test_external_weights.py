@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from export import external_weights
-from export.bundle_from_models import cast_copy
-from export.external_weights import ALIGNMENT, ExternalWeights
-from export.onnx_from_torch import onnx_from_torch
+from mulo_sd.export import external_weights
+from mulo_sd.export.bundle_from_models import cast_copy
+from mulo_sd.export.external_weights import ALIGNMENT, ExternalWeights
+from mulo_sd.export.onnx_from_torch import onnx_from_torch
 
 WIDTH = 64
 

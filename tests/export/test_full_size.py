@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from export import full_size
+from mulo_sd.export import full_size
 
 
 @pytest.mark.parametrize(

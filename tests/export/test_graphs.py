@@ -8,12 +8,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from export.graphs import sampling
-from export.graphs.sampling import AcceptanceGraph, SamplerGraph
-from export.graphs.transformer import append_slots
-from reference.codebook import pooled_probs
-from reference.radius import entropy
-from reference.sampling import target_log_probs
+from mulo_sd.export.graphs import sampling
+from mulo_sd.export.graphs.sampling import AcceptanceGraph, SamplerGraph
+from mulo_sd.export.graphs.transformer import append_slots
+from mulo_sd.reference.codebook import pooled_probs
+from mulo_sd.reference.radius import entropy
+from mulo_sd.reference.sampling import target_log_probs
 
 CODES = 13
 

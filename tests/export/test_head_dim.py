@@ -6,18 +6,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from export.bundle_from_models import cast_copy, has_attention_kernel, save_onnx
-from export.compare import measure_error
-from export.evidence import Evidence
-from export.manifest import tensor_entries
-from export.onnx_from_torch import onnx_from_torch
-from export.plans import build_plan, is_installed
-from export.published import RealPasses
-from export.specification import GraphSpecification, specifications
-from reference.models import Condition, Models
-from reference.random_weights import fill
-from reference.tokenizer import Tokenizer, TokenizerConfig
-from reference.transformer import Transformer, TransformerConfig
+from mulo_sd.export.bundle_from_models import cast_copy, has_attention_kernel, save_onnx
+from mulo_sd.export.compare import measure_error
+from mulo_sd.export.evidence import Evidence
+from mulo_sd.export.manifest import tensor_entries
+from mulo_sd.export.onnx_from_torch import onnx_from_torch
+from mulo_sd.export.plans import build_plan, is_installed
+from mulo_sd.export.published import RealPasses
+from mulo_sd.export.specification import GraphSpecification, specifications
+from mulo_sd.reference.models import Condition, Models
+from mulo_sd.reference.random_weights import fill
+from mulo_sd.reference.tokenizer import Tokenizer, TokenizerConfig
+from mulo_sd.reference.transformer import Transformer, TransformerConfig
 
 HEADS, HEAD_DIM = 2, 100
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from reference.largest_error import NotFiniteError, check_finite_numbers, largest_error
+from mulo_sd.reference.largest_error import NotFiniteError, check_finite_numbers, largest_error
 
 NAN, INF = float("nan"), float("inf")
 

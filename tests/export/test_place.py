@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-import mulo_sd
-from export import build, place
-from export.own_bundle import BuildError
-from export.place import MARKER, new_bundle, place_of, put_in_place
+from mulo_sd.export import build, place
+from mulo_sd.export.own_bundle import BuildError
+from mulo_sd.export.place import MARKER, new_bundle, place_of, put_in_place
+from mulo_sd.processes import environment
 
 # Builds, as a process of its own: says when its folder is there, goes on when it is told to, or is killed.
 BUILDER = """
 import os, signal, sys
 from pathlib import Path
-from export.place import new_bundle
+from mulo_sd.export.place import new_bundle
 with new_bundle(Path(sys.argv[1]), False, print) as folder:
     (folder / "onnx").mkdir()
     (folder / "onnx" / "target.onnx").write_bytes(b"half")
@@ -264,7 +264,7 @@ def _builder(out: Path, manifest: str = "") -> subprocess.Popen[str]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env=mulo_sd.environment(),
+        env=environment(),
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"

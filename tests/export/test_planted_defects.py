@@ -9,17 +9,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from export.bundle_from_models import cast_copy, neighbour_table
-from export.compare import Comparison, check_error
-from export.comparison import Runner, ToleranceError
-from export.demo_evidence import demo_evidence
-from export.evidence import Evidence
-from export.graphs.scaling import DownSamplerGraph, UpSamplerGraph
-from export.precision import TORCH_DTYPES, Precision
-from export.specification import GraphSpecification, specifications
-from reference import demo, minimal
-from reference.models import Models
-from reference.tokenizer import ImageTokenizer
+from mulo_sd.export.bundle_from_models import cast_copy, neighbour_table
+from mulo_sd.export.compare import Comparison, check_error
+from mulo_sd.export.comparison import Runner, ToleranceError
+from mulo_sd.export.demo_evidence import demo_evidence
+from mulo_sd.export.evidence import Evidence
+from mulo_sd.export.graphs.scaling import DownSamplerGraph, UpSamplerGraph
+from mulo_sd.export.precision import TORCH_DTYPES, Precision
+from mulo_sd.export.specification import GraphSpecification, specifications
+from mulo_sd.reference import demo, minimal
+from mulo_sd.reference.models import Models
+from mulo_sd.reference.tokenizer import ImageTokenizer
 
 Outputs = dict[str, Tensor]
 NAN, INF = float("nan"), float("inf")

@@ -7,15 +7,15 @@ import onnx_ir
 import pytest
 import torch
 
-from engines.bundle.manifest import FileEntry, PlanEntry
-from engines.prompts.prefix import FIELDS
-from export.graphs.sampling import MOST_RANKED
-from export.manifest import tensor_entries
-from export.onnx_from_torch import onnx_from_torch
-from export.plans import build_plan, is_installed
-from export.specification import GraphSpecification, Range, _row_profiles, specifications
-from reference import minimal
-from reference.models import Models
+from mulo_sd.engines.bundle.manifest import FileEntry, PlanEntry
+from mulo_sd.engines.prompts.prefix import FIELDS
+from mulo_sd.export.graphs.sampling import MOST_RANKED
+from mulo_sd.export.manifest import tensor_entries
+from mulo_sd.export.onnx_from_torch import onnx_from_torch
+from mulo_sd.export.plans import build_plan, is_installed
+from mulo_sd.export.specification import GraphSpecification, Range, _row_profiles, specifications
+from mulo_sd.reference import minimal
+from mulo_sd.reference.models import Models
 
 
 def specification_of(models: Models, name: str) -> GraphSpecification:

@@ -15,23 +15,23 @@ from typing import Any, NamedTuple
 import onnx
 import pytest
 
-import mulo_sd
-from engines.bundle import open_bundle
-from engines.bundle.manifest import MANIFEST_NAME
-from export.manifest import reproducible_date
-from export.own_bundle import BuildError, check_place, known_files
+from mulo_sd.engines.bundle import open_bundle
+from mulo_sd.engines.bundle.manifest import MANIFEST_NAME
+from mulo_sd.export.manifest import reproducible_date
+from mulo_sd.export.own_bundle import BuildError, check_place, known_files
+from mulo_sd.processes import ROOT, environment
 
 # A graph with keys and values, one of a trained network and one of arithmetic alone; and the modules' weights.
 EXPORT = """
 import sys
 from pathlib import Path
 import torch
-from engines.prompts.prefix import FIELDS
-from export.bundle_from_models import save_onnx
-from export.modules import write_other_modules, write_transformer
-from export.onnx_from_torch import onnx_from_torch
-from export.specification import specifications
-from reference import minimal
+from mulo_sd.engines.prompts.prefix import FIELDS
+from mulo_sd.export.bundle_from_models import save_onnx
+from mulo_sd.export.modules import write_other_modules, write_transformer
+from mulo_sd.export.onnx_from_torch import onnx_from_torch
+from mulo_sd.export.specification import specifications
+from mulo_sd.reference import minimal
 torch.set_num_threads(1)
 models = minimal.load()
 write_transformer(Path(sys.argv[1]), "target", models.target, torch.float16)
@@ -49,7 +49,7 @@ assert mulo_sd.build() == 0
 """
 # What may differ, and what does not with SOURCE_DATE_EPOCH.
 MEASURED = ("created", "build_seconds", "peak_bytes")
-PACKAGES = ("engines", "export", "reference")
+PACKAGES = ("engines", "export", "mulo_sd", "reference")
 
 
 class Place(NamedTuple):
@@ -59,9 +59,9 @@ class Place(NamedTuple):
     out: Path
 
 
-def _run(program: str, root: Path, out: Path, **environment: str) -> str:
+def _run(program: str, root: Path, out: Path, **variables: str) -> str:
     """Run a program over the packages of a folder; return what it says of errors."""
-    others = mulo_sd.environment() | environment | {"PYTHONPATH": str(root)}
+    others = environment() | variables | {"PYTHONPATH": str(root)}
     command = [sys.executable, "-c", program, str(out)]
     done = subprocess.run(command, cwd=root, env=others, capture_output=True, text=True, timeout=900, check=False)
     return done.stderr if done.returncode else ""
@@ -71,8 +71,9 @@ def _another_checkout(folder: Path) -> Path:
     """Return a copy of this tree in another folder."""
     copy = folder / "another checkout"
     for package in PACKAGES:
-        shutil.copytree(Path(mulo_sd.ROOT, package), copy / package, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(mulo_sd.__file__, copy)
+        shutil.copytree(
+            Path(ROOT, package), copy / package, symlinks=True, ignore=shutil.ignore_patterns("__pycache__")
+        )
     return copy
 
 
@@ -84,7 +85,7 @@ def builds(minimal_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> tu
     folder = tmp_path_factory.mktemp("builds")
     second = Place(_another_checkout(folder), folder / "elsewhere" / "second")
     assert _run(BUILD, *second, PYTHONHASHSEED="2", SOURCE_DATE_EPOCH="1700000000") == ""
-    return Place(Path(mulo_sd.ROOT), minimal_bundle), second
+    return Place(Path(ROOT), minimal_bundle), second
 
 
 def _check_equal(first: Path, second: Path) -> list[str]:
@@ -129,7 +130,7 @@ def _messages(message: Any) -> Iterator[Any]:
 
 def test_graphs_are_equal_and_hold_no_path(tmp_path: Path) -> None:
     """Exported from two checkouts into two folders: every byte is the same, and none tells where."""
-    first = Place(Path(mulo_sd.ROOT), tmp_path / "first")
+    first = Place(Path(ROOT), tmp_path / "first")
     second = Place(_another_checkout(tmp_path), tmp_path / "elsewhere" / "second")
     with ThreadPoolExecutor() as threads:
         ended = (

@@ -9,15 +9,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from engines.backends.onnx_runtime import OnnxRuntimeBackend
-from engines.bundle import open_bundle
-from export.compare import check_error, measure_error, tolerance_of
-from export.comparison import ToleranceError
-from export.evidence import Evidence, gather_evidence
-from export.specification import GraphSpecification, specifications
-from reference import demo
-from reference.codebook import neighbours
-from reference.models import Condition, Models
+from mulo_sd.engines.backends.ort.cpu import OnnxRuntimeBackend
+from mulo_sd.engines.bundle import open_bundle
+from mulo_sd.export.compare import check_error, measure_error, tolerance_of
+from mulo_sd.export.comparison import ToleranceError
+from mulo_sd.export.evidence import Evidence, gather_evidence
+from mulo_sd.export.specification import GraphSpecification, specifications
+from mulo_sd.reference import demo
+from mulo_sd.reference.codebook import neighbours
+from mulo_sd.reference.models import Condition, Models
 
 FIELDS, CODES = 3, 16
 ALWAYS = {"decoder", "sampler", "acceptance"}

@@ -8,16 +8,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from engines.bundle import Bundle
-from engines.pipeline import Pipeline
-from export.published import Files, load_published, load_ta_tok_of
-from reference.checkpoints.ta_tok import TATokConfig, TATokDecoder
-from reference.checkpoints.vq import VQConfig, VQTokenizer
-from reference.models import Models
-from reference.random_weights import fill
-from tests.checkpoints import published
-from tests.checkpoints.conftest import weights_by_recipe
-from tests.torch_backend import TorchBackend, bundle_in_memory
+from mulo_sd.engines.bundle import Bundle
+from mulo_sd.engines.service.pipeline import Pipeline
+from mulo_sd.export.published import Files, load_published, load_ta_tok_of
+from mulo_sd.reference.checkpoints.ta_tok import TATokConfig, TATokDecoder
+from mulo_sd.reference.checkpoints.vq import VQConfig, VQTokenizer
+from mulo_sd.reference.models import Models
+from mulo_sd.reference.random_weights import fill
+from tests.fakes.torch_backend import TorchBackend, bundle_in_memory
+from tests.reference.checkpoints import published
+from tests.reference.checkpoints.conftest import weights_by_recipe
 
 MakeWeights = Callable[[Mapping[str, list[int]], int], dict[str, Tensor]]
 # tar3 is the cascade of three grids.

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import torch
 
-import engines
-from reference.decode import decode
-from reference.models import Condition
-from reference.settings import Settings
-from tests.checkpoints import published
+from mulo_sd import engines
+from mulo_sd.processes import ROOT
+from mulo_sd.reference.decode import decode
+from mulo_sd.reference.models import Condition
+from mulo_sd.reference.settings import Settings
+from tests.reference.checkpoints import published
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -29,7 +30,7 @@ def bundle(tiny: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -
     files, out = tiny("tar").files, tmp_path_factory.mktemp("bundles") / "tar-fp32"
     options = ["--target", str(files.target), "--drafter", str(files.drafters[0]), "--vq", str(files.vq)]
     options += ["--ta-tok", str(files.ta_tok), "--precision", "fp32", "--backend", "ort", "--out", str(out)]
-    done = run("export.build", "--family", "tar", *options)
+    done = run("mulo_sd.export.build", "--family", "tar", *options)
     assert done.returncode == 0, done.stderr
     return out
 
@@ -62,7 +63,7 @@ def test_commands(bundle: Path, tmp_path: Path) -> None:
     """Ids and features draw from files; what does not fit is told in one line."""
     np.savez(tmp_path / "ids.npz", ids=np.arange(9))
     np.savez(tmp_path / "other.npz", ids=np.arange(8))
-    common = ["engines.generate", "--bundle", str(bundle), "--seed", "5"]
+    common = ["mulo_sd.engines.generate", "--bundle", str(bundle), "--seed", "5"]
     first = [*common, "--condition", str(tmp_path / "ids.npz"), "--out", str(tmp_path / "a.png")]
     done = run(*first, "--save-condition", str(tmp_path / "c.npz"))
     assert done.returncode == 0, done.stderr
@@ -90,7 +91,17 @@ def test_it_conforms(bundle: Path, tiny: Callable[..., Any], tmp_path: Path) -> 
         f"    return load_published(Files('tar', Path({str(files.target)!r}), (Path({str(files.drafters[0])!r}),),\n"
         f"                                Path({str(files.vq)!r})))\n"
     )
-    command = [sys.executable, "-m", "conformance", "-q", "-n0", "--bundle", str(bundle), "--models", "ours:load"]
+    command = [
+        sys.executable,
+        "-m",
+        "mulo_sd.conformance",
+        "-q",
+        "-n0",
+        "--bundle",
+        str(bundle),
+        "--models",
+        "ours:load",
+    ]
     chosen = [
         "engines/test_teacher_forced.py",
         "engines/test_free_running.py",
@@ -98,7 +109,7 @@ def test_it_conforms(bundle: Path, tiny: Callable[..., Any], tmp_path: Path) -> 
         "parallel or exact or autoregress",
     ]
     report = ["--hypothesis-profile=ci", "--report", str(tmp_path / "report.json")]
-    environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{Path(__file__).parents[2]}"}
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{Path(ROOT)}"}
     done = subprocess.run(
         [*command, *chosen, *report], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )

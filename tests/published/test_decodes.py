@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-import engines
-from export.published import load_published, published_settings
-from reference.decode import decode
-from reference.models import Condition
-from reference.settings import Settings
-from reference.weights import WeightsError
-from tests.checkpoints import published
+from mulo_sd import engines
+from mulo_sd.export.published import load_published, published_settings
+from mulo_sd.reference.decode import decode
+from mulo_sd.reference.models import Condition
+from mulo_sd.reference.settings import Settings
+from mulo_sd.reference.weights import WeightsError
+from tests.reference.checkpoints import published
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "ar": {"mode": "ar", "guidance_scale": 7.5, "top_k": 100},

@@ -13,9 +13,9 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM, T5Config, T5EncoderModel
 
-import engines
-from engines import conditions
-from engines.conditions.text_models import CaptionEncoder, SemanticLanguageModel, cleaned
+from mulo_sd import engines
+from mulo_sd.engines import conditions
+from mulo_sd.engines.conditions.text_models import CaptionEncoder, SemanticLanguageModel, cleaned
 
 SENTENCES = ["a red fox jumps over the lazy dog", "two teapots and a bicycle in the rain", "a helpful assistant."]
 CHAT = (

@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-import engines
-from conformance.engines.probes.probe import Floats, random_condition_of, scores_of
-from conformance.rules import oracles
-from conformance.subject import Subject
-from engines.noise import NoiseSource
-from engines.scores import Scores, distribution_inputs, scorer
-from engines.transformer import TransformerSession
+from mulo_sd import engines
+from mulo_sd.conformance.engines.probes.probe import Floats, random_condition_of, scores_of
+from mulo_sd.conformance.rules import oracles
+from mulo_sd.conformance.subject import Subject
+from mulo_sd.engines.passes.transformer import TransformerSession
+from mulo_sd.engines.rules.noise import NoiseSource
+from mulo_sd.engines.scores import Scores, distribution_inputs, scorer
 
 # Nats that float32 loses in log p, for each nat that the largest logit has beside its last digits: 16 units in the last
 # place. Half precision loses 500 times as much.

@@ -3,10 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from conformance.engines.probes import systematic
-from conformance.engines.probes.probe import Floats, Twin, random_condition_of
-from conformance.engines.probes.systematic import Rows
-from conformance.subject import Subject
+from mulo_sd.conformance.engines.probes import systematic
+from mulo_sd.conformance.engines.probes.probe import Floats, Twin, random_condition_of
+from mulo_sd.conformance.engines.probes.systematic import Rows
+from mulo_sd.conformance.subject import Subject
 
 # Guided grids of each model, in passes of these lengths.
 GRIDS, LENGTHS = 8, (1, 3, 8, 5, 2)

@@ -1,6 +1,6 @@
 """All probes, stage by stage."""
 
-from conformance.engines.probes import (
+from mulo_sd.conformance.engines.probes import (
     arithmetic_laws,
     bias_laws,
     decision_laws,
@@ -9,7 +9,7 @@ from conformance.engines.probes import (
     noise_laws,
     output_laws,
 )
-from conformance.engines.probes.probe import Probe
+from mulo_sd.conformance.engines.probes.probe import Probe
 
 EXACT, PARALLEL = frozenset({"exact"}), frozenset({"parallel"})
 

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import engines
-from conformance.engines.cases import PROMPTS
-from conformance.engines.conditions import condition_of, engine_condition
-from conformance.engines.probes.probe import Listening
-from conformance.rules import oracles
-from conformance.subject import Subject
-from engines.backends.base import KVCache, Tensors
-from engines.decode import Decoded
+from mulo_sd import engines
+from mulo_sd.conformance.engines.cases import PROMPTS
+from mulo_sd.conformance.engines.conditions import condition_of, engine_condition
+from mulo_sd.conformance.engines.probes.probe import Listening
+from mulo_sd.conformance.rules import oracles
+from mulo_sd.conformance.subject import Subject
+from mulo_sd.engines.backends.base import KVCache, Tensors
+from mulo_sd.engines.loop.decode import Decoded
 
 # Seeds of which an acceptance draw of a cell below 16 is a float32 itself, and below 2^-10: p can equal it.
 EQUAL_DRAWS = ((11836226099238643279, 1), (102, 7), (15294135143215537493, 5))

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from conformance.engines.probes.arithmetic_laws import expected_of, hold_log_probs
-from conformance.engines.probes.probe import scores_of
-from conformance.subject import Subject
+from mulo_sd.conformance.engines.probes.arithmetic_laws import expected_of, hold_log_probs
+from mulo_sd.conformance.engines.probes.probe import scores_of
+from mulo_sd.conformance.subject import Subject
 
 # So far below the others that a code's probability is 0 in float32; not so far that log p is not finite.
 NOTHING = -200.0

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-import engines
-from conformance.engines.conditions import engine_condition
-from conformance.engines.probes.probe import Twin, random_condition_of
-from conformance.subject import Subject
-from engines.decode import Decoded
-from reference.models import Condition
+from mulo_sd import engines
+from mulo_sd.conformance.engines.conditions import engine_condition
+from mulo_sd.conformance.engines.probes.probe import Twin, random_condition_of
+from mulo_sd.conformance.subject import Subject
+from mulo_sd.engines.loop.decode import Decoded
+from mulo_sd.reference.models import Condition
 
 # Passes and rows of the same shapes, in which every number that a pass takes is another one.
 COMMON: dict[str, Any] = {"drafters": (1,), "neighbours": 4, "draft_window": 2, "island_window": 2}

@@ -12,19 +12,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import engines
-from conformance.engines.cases import PROMPTS
-from conformance.engines.conditions import condition_of, engine_condition
-from conformance.engines.probes.probe import Floats, Listening, random_condition_of
-from conformance.rules import oracles
-from conformance.subject import Subject
-from engines.anchor import Anchor
-from engines.backends.base import Tensors
-from engines.noise import NoiseSource
-from engines.scores import Scores
-from engines.trace import Trace
-from engines.transformer import TransformerSession
-from reference.settings import Settings
+from mulo_sd import engines
+from mulo_sd.conformance.engines.cases import PROMPTS
+from mulo_sd.conformance.engines.conditions import condition_of, engine_condition
+from mulo_sd.conformance.engines.probes.probe import Floats, Listening, random_condition_of
+from mulo_sd.conformance.rules import oracles
+from mulo_sd.conformance.subject import Subject
+from mulo_sd.engines.backends.base import Tensors
+from mulo_sd.engines.passes.transformer import TransformerSession
+from mulo_sd.engines.rules.anchor import Anchor
+from mulo_sd.engines.rules.noise import NoiseSource
+from mulo_sd.engines.rules.trace import Trace
+from mulo_sd.engines.scores import Scores
+from mulo_sd.reference.settings import Settings
 
 # Seeds, cells and codes of stream 0 whose x is among the 20 to 7,000 largest of 2^32: 24 bits, or float32, have no
 # number near enough. Found by search; seeds from 2^63 on are among them, and those with bits in both halves.

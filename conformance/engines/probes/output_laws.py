@@ -6,14 +6,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from conformance.engines.engine_case import CODES
-from conformance.engines.engine_laws import PIXEL_ROUNDING
-from conformance.engines.probes.probe import random_condition_of
-from conformance.rules.cycle_laws import agree
-from conformance.rules.oracle_model import rescaled_tokens
-from conformance.subject import Subject
-from engines.bundle.manifest import down_sampler_graph, up_sampler_graph
-from engines.transformer import TransformerSession
+from mulo_sd.conformance.engines.engine_case import CODES
+from mulo_sd.conformance.engines.engine_laws import PIXEL_ROUNDING
+from mulo_sd.conformance.engines.probes.probe import random_condition_of
+from mulo_sd.conformance.rules.cycle_laws import agree
+from mulo_sd.conformance.rules.oracle_model import rescaled_tokens
+from mulo_sd.conformance.subject import Subject
+from mulo_sd.engines.bundle.manifest import down_sampler_graph, up_sampler_graph
+from mulo_sd.engines.passes.transformer import TransformerSession
 
 
 def _scalers(subject: Subject) -> Iterator[tuple[str, int, int, int, bool, str]]:

@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from conformance.engines.wrapped_backend import WrappedBackend
-from conformance.subject import Subject
-from engines.scores import HostScores, Scores
-from engines.transformer import TransformerSession
-from reference.cache import KVCache as ReferenceCache
-from reference.cache import feed
+from mulo_sd.conformance.engines.wrapped_backend import WrappedBackend
+from mulo_sd.conformance.subject import Subject
+from mulo_sd.engines.passes.transformer import TransformerSession
+from mulo_sd.engines.scores import HostScores, Scores
+from mulo_sd.reference.cache import KVCache as ReferenceCache
+from mulo_sd.reference.cache import feed
 
 Floats = NDArray[np.floating[Any]]
 

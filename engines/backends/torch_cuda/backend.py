@@ -9,17 +9,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from engines.backends.base import BackendError, KVCache, Tensors, one_line
-from engines.backends.torch_cuda.cache import SharedRows, Storage, StoragePool, TorchCache, empty_caches
-from engines.backends.torch_cuda.check import Comparison, compare_kernels
-from engines.backends.torch_cuda.runner import Runner
-from engines.backends.torch_cuda.scores import DeviceScores, Sampling
-from engines.backends.torch_cuda.stateless import model_names, stateless_graphs
-from engines.backends.torch_cuda.weights import TransformerWeights, pack
-from engines.backends.torch_cuda.work import DeviceWork, host
-from reference.checkpoints.ta_tok import TATokDecoder
-from reference.models import Models
-from reference.transformer import TransformerConfig
+from mulo_sd.engines.backends.base import BackendError, KVCache, Tensors, one_line
+from mulo_sd.engines.backends.torch_cuda.cache import SharedRows, Storage, StoragePool, TorchCache, empty_caches
+from mulo_sd.engines.backends.torch_cuda.check import Comparison, compare_kernels
+from mulo_sd.engines.backends.torch_cuda.runner import Runner
+from mulo_sd.engines.backends.torch_cuda.scores import DeviceScores, Sampling
+from mulo_sd.engines.backends.torch_cuda.stateless import model_names, stateless_graphs
+from mulo_sd.engines.backends.torch_cuda.weights import TransformerWeights, pack
+from mulo_sd.engines.backends.torch_cuda.work import DeviceWork, host
+from mulo_sd.reference.checkpoints.ta_tok import TATokDecoder
+from mulo_sd.reference.models import Models
+from mulo_sd.reference.transformer import TransformerConfig
 
 Kernels = Literal["triton", "torch"]
 # What makes passes of very few rows: a kernel's phases one by one, one kernel for all of a pass, five kernels a layer.
@@ -137,9 +137,9 @@ class TorchBackend:
     def _try_triton(self, pdl: bool, way: Way) -> str | None:
         """Choose fused kernels; return why they cannot be used, or None."""
         try:
-            from engines.backends.torch_cuda.fused import FusedPass
-            from engines.backends.torch_cuda.persistent import FewRows
-            from engines.backends.torch_cuda.wide import WidePass
+            from mulo_sd.engines.backends.torch_cuda.few_rows import FewRows
+            from mulo_sd.engines.backends.torch_cuda.fused import FusedPass
+            from mulo_sd.engines.backends.torch_cuda.wide import WidePass
 
             with self.work.alone():
                 for runner in self.runners.values():

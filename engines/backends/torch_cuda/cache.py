@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engines.backends.torch_cuda.work import DeviceWork
-from reference.transformer import TransformerConfig
+from mulo_sd.engines.backends.torch_cuda.work import DeviceWork
+from mulo_sd.reference.transformer import TransformerConfig
 
 # As long a run as a pass is padded by at most, and what the attended part is rounded up to.
 MOST_PADDING, SLOT_STEP = 64, 256

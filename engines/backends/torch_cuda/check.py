@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from engines.backends.torch_cuda.cache import DEAD, SLOT_STEP, PassInputs, rounded_up
-from engines.backends.torch_cuda.eager import run_eagerly
-from engines.backends.torch_cuda.weights import TransformerWeights
+from mulo_sd.engines.backends.torch_cuda.cache import DEAD, SLOT_STEP, PassInputs, rounded_up
+from mulo_sd.engines.backends.torch_cuda.eager import run_eagerly
+from mulo_sd.engines.backends.torch_cuda.weights import TransformerWeights
 
 # Of the norm of the logits; rounding in another order, a few dozen layers deep.
 TOLERANCE = {torch.float32: 1e-3, torch.float16: 3e-2, torch.bfloat16: 2e-1}

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from engines.backends.torch_cuda.cache import PassInputs
-from engines.backends.torch_cuda.weights import TransformerWeights
+from mulo_sd.engines.backends.torch_cuda.cache import PassInputs
+from mulo_sd.engines.backends.torch_cuda.weights import TransformerWeights
 
 
 def embed(weights: TransformerWeights, inputs: PassInputs, prefix: Tensor | None = None) -> Tensor:

@@ -7,11 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engines.backends.torch_cuda import kernels
-from engines.backends.torch_cuda.cache import PassInputs
-from engines.backends.torch_cuda.eager import embed
-from engines.backends.torch_cuda.persistent import FewRows
-from engines.backends.torch_cuda.weights import TransformerWeights
+from mulo_sd.engines.backends.torch_cuda.cache import PassInputs
+from mulo_sd.engines.backends.torch_cuda.eager import embed
+from mulo_sd.engines.backends.torch_cuda.few_rows import FewRows
+from mulo_sd.engines.backends.torch_cuda.kernels import separate as kernels
+from mulo_sd.engines.backends.torch_cuda.weights import TransformerWeights
 
 # Programs of attention on the whole GPU, about four on each multiprocessor.
 ATTENTION_PROGRAMS = 528

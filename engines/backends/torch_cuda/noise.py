@@ -5,7 +5,7 @@ import weakref
 import torch
 from torch import Tensor
 
-from engines.noise import NoiseSource
+from mulo_sd.engines.rules.noise import NoiseSource
 
 _ROUNDS = 10
 _LOW = 0xFFFFFFFF

@@ -7,15 +7,15 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 
-from engines.backends.base import BackendError, one_line
-from engines.backends.torch_cuda.backend import TorchBackend
-from engines.bundle import Bundle
-from engines.bundle.manifest import MANIFEST_NAME, SEMANTIC_FEATURES, down_sampler_graph, up_sampler_graph
-from reference.checkpoints.ta_tok import TATokDecoder, load_ta_tok
-from reference.checkpoints.vq import load_vq
-from reference.models import Models
-from reference.tokenizer import ImageTokenizer
-from reference.weights import (
+from mulo_sd.engines.backends.base import BackendError, one_line
+from mulo_sd.engines.backends.torch_cuda.backend import TorchBackend
+from mulo_sd.engines.bundle import Bundle
+from mulo_sd.engines.bundle.manifest import MANIFEST_NAME, SEMANTIC_FEATURES, down_sampler_graph, up_sampler_graph
+from mulo_sd.reference.checkpoints.ta_tok import TATokDecoder, load_ta_tok
+from mulo_sd.reference.checkpoints.vq import load_vq
+from mulo_sd.reference.models import Models
+from mulo_sd.reference.tokenizer import ImageTokenizer
+from mulo_sd.reference.weights import (
     WeightsError,
     load_latent_down_sampler,
     load_latent_up_sampler,

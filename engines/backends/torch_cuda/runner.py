@@ -8,10 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engines.backends.torch_cuda.cache import SLOT_STEP, Storage, bucket, rounded_up
-from engines.backends.torch_cuda.eager import run_eagerly
-from engines.backends.torch_cuda.weights import TransformerWeights
-from engines.backends.torch_cuda.work import DeviceWork
+from mulo_sd.engines.backends.torch_cuda.cache import SLOT_STEP, Storage, bucket, rounded_up
+from mulo_sd.engines.backends.torch_cuda.eager import run_eagerly
+from mulo_sd.engines.backends.torch_cuda.weights import TransformerWeights
+from mulo_sd.engines.backends.torch_cuda.work import DeviceWork
 
 # Rows of a pass, batch times tokens, that is captured: more keep the GPU busy for longer than their launches take, and
 # the logits that a graph holds are large.

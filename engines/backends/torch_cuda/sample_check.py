@@ -4,11 +4,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engines.backends.torch_cuda.noise import gumbel_noise
-from engines.backends.torch_cuda.sample_launch import SampleKernels
-from engines.backends.torch_cuda.sampling import log_probs
-from engines.settings import Settings
-from reference.radius import entropy
+from mulo_sd.engines.backends.torch_cuda.noise import gumbel_noise
+from mulo_sd.engines.backends.torch_cuda.sample_launch import SampleKernels
+from mulo_sd.engines.backends.torch_cuda.sampling import log_probs
+from mulo_sd.engines.settings import Settings
+from mulo_sd.reference.radius import entropy
 
 # Of probabilities and entropies.
 TOLERANCE = 1e-3

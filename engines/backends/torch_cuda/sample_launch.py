@@ -7,9 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engines.backends.torch_cuda import sample_kernels
-from engines.backends.torch_cuda.work import DeviceWork
-from engines.settings import Settings
+from mulo_sd.engines.backends.torch_cuda.kernels import sample as sample_kernels
+from mulo_sd.engines.backends.torch_cuda.work import DeviceWork
+from mulo_sd.engines.settings import Settings
 
 HEADER = sample_kernels.HEADER
 # A row of more codes does not fit into a program's registers.

@@ -10,18 +10,18 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engines.anchor import Anchor
-from engines.backends.base import one_line
-from engines.backends.torch_cuda.noise import NoiseTables
-from engines.backends.torch_cuda.sampling import best_tokens, log_probs
-from engines.backends.torch_cuda.work import DeviceWork, host
-from engines.noise import NoiseSource
-from engines.scores import Floats, Tokens
-from engines.settings import Settings
-from reference.radius import entropy
+from mulo_sd.engines.backends.base import one_line
+from mulo_sd.engines.backends.torch_cuda.noise import NoiseTables
+from mulo_sd.engines.backends.torch_cuda.sampling import best_tokens, log_probs
+from mulo_sd.engines.backends.torch_cuda.work import DeviceWork, host
+from mulo_sd.engines.rules.anchor import Anchor
+from mulo_sd.engines.rules.noise import NoiseSource
+from mulo_sd.engines.scores import Floats, Tokens
+from mulo_sd.engines.settings import Settings
+from mulo_sd.reference.radius import entropy
 
 if TYPE_CHECKING:
-    from engines.backends.torch_cuda.sample_launch import SampleKernels
+    from mulo_sd.engines.backends.torch_cuda.sample_launch import SampleKernels
 
 Found = TypeVar("Found")
 MOST_ARRAYS = 8
@@ -74,8 +74,8 @@ class Sampling:
     def use_kernels(self, vocabularies: set[int]) -> None:
         """Let kernels sample and judge if they agree with torch's operations; else `notes` says why they do not."""
         try:
-            from engines.backends.torch_cuda.sample_check import difference
-            from engines.backends.torch_cuda.sample_launch import SampleKernels
+            from mulo_sd.engines.backends.torch_cuda.sample_check import difference
+            from mulo_sd.engines.backends.torch_cuda.sample_launch import SampleKernels
 
             with self.work.alone():
                 kernels = SampleKernels(self.work)

@@ -8,14 +8,14 @@ from typing import TypeVar, cast, get_args
 import torch
 from torch import Tensor, nn
 
-from engines.backends.torch_cuda.sampling import best_tokens, log_probs
-from engines.bundle.manifest import SEMANTIC_FEATURES, down_sampler_graph, up_sampler_graph
-from engines.settings import DownSampler, UpSampler
-from reference.checkpoints.ta_tok import TATokDecoder
-from reference.models import Models
-from reference.radius import entropy
-from reference.scaling import down_sample, up_sample
-from reference.tokenizer import ImageTokenizer
+from mulo_sd.engines.backends.torch_cuda.sampling import best_tokens, log_probs
+from mulo_sd.engines.bundle.manifest import SEMANTIC_FEATURES, down_sampler_graph, up_sampler_graph
+from mulo_sd.engines.settings import DownSampler, UpSampler
+from mulo_sd.reference.checkpoints.ta_tok import TATokDecoder
+from mulo_sd.reference.models import Models
+from mulo_sd.reference.radius import entropy
+from mulo_sd.reference.scaling import down_sample, up_sample
+from mulo_sd.reference.tokenizer import ImageTokenizer
 
 # Inputs by name, on the device, to outputs by name.
 Stateless = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]

@@ -6,7 +6,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from reference.transformer import Block, Transformer, TransformerConfig, rotary_table
+from mulo_sd.reference.transformer import Block, Transformer, TransformerConfig, rotary_table
 
 
 @dataclass(frozen=True)

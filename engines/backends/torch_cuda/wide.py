@@ -7,10 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engines.backends.torch_cuda import flash_kernels, row_kernels
-from engines.backends.torch_cuda.cache import PassInputs
-from engines.backends.torch_cuda.eager import embed
-from engines.backends.torch_cuda.weights import TransformerWeights
+from mulo_sd.engines.backends.torch_cuda.cache import PassInputs
+from mulo_sd.engines.backends.torch_cuda.eager import embed
+from mulo_sd.engines.backends.torch_cuda.kernels import flash as flash_kernels
+from mulo_sd.engines.backends.torch_cuda.kernels import row as row_kernels
+from mulo_sd.engines.backends.torch_cuda.weights import TransformerWeights
 
 # Programs of attention that fill the GPU, by their warps: about four, or two, on each multiprocessor.
 FILLING = {4: 528, 8: 264}

@@ -9,16 +9,16 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engines.prompts.prefix import null_prefix, prefix_from_plan
-from reference.batch import decode_batch
-from reference.demo.scenes import Scene, held_out_scenes, scene
-from reference.demo.train.context import RescaledContext
-from reference.demo.train.pictures import save_grid
-from reference.demo.train.schedule import rate_at
-from reference.demo.train.workers import Workers
-from reference.images import images_from_pixels, pixels_from_images
-from reference.tokenizer import Tokenizer
-from reference.transformer import Transformer, TransformerConfig
+from mulo_sd.engines.prompts.prefix import null_prefix, prefix_from_plan
+from mulo_sd.reference.batch import decode_batch
+from mulo_sd.reference.demo.scenes import Scene, held_out_scenes, scene
+from mulo_sd.reference.demo.train.context import RescaledContext
+from mulo_sd.reference.demo.train.pictures import save_grid
+from mulo_sd.reference.demo.train.schedule import rate_at
+from mulo_sd.reference.demo.train.workers import Workers
+from mulo_sd.reference.images import images_from_pixels, pixels_from_images
+from mulo_sd.reference.tokenizer import Tokenizer
+from mulo_sd.reference.transformer import Transformer, TransformerConfig
 
 CONDITION_DROPOUT = 0.1
 PICTURE_GUIDANCE = 1.2

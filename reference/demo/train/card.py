@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from engines.whole_files import write_text_whole
+from mulo_sd.engines.files.whole_files import write_text_whole
 
 
 def machine() -> str:

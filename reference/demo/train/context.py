@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reference.demo.scenes import Scene
-from reference.images import images_from_pixels
-from reference.scaling import down_sample, up_sample
-from reference.tokenizer import Tokenizer
+from mulo_sd.reference.demo.scenes import Scene
+from mulo_sd.reference.images import images_from_pixels
+from mulo_sd.reference.scaling import down_sample, up_sample
+from mulo_sd.reference.tokenizer import Tokenizer
 
 BLOCK = 4  # cells a side that are taken from one source together
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from reference.demo.scenes import scene
+from mulo_sd.reference.demo.scenes import scene
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 MAX_FILES = 1_000_000

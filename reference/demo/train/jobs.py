@@ -8,20 +8,20 @@ from pathlib import Path
 
 import torch
 
-from engines.prompts.prefix import PREFIX_LENGTH, PREFIX_VOCABULARY
-from reference.demo.train.autoregressive import AutoregressiveTrainee
-from reference.demo.train.card import write_card
-from reference.demo.train.context import RescaledContext
-from reference.demo.train.images import ImageFolder, SceneImages
-from reference.demo.train.run import Run, RunError
-from reference.demo.train.scaler import ScalerTrainee
-from reference.demo.train.scores import autoregressive_scores, tokenizer_scores
-from reference.demo.train.tokenizer import TokenizerTrainee
-from reference.demo.train.workers import Workers
-from reference.latent import LatentScalerConfig
-from reference.tokenizer import TokenizerConfig
-from reference.transformer import TransformerConfig
-from reference.weights import load_tokenizer, load_transformer, save_weights
+from mulo_sd.engines.prompts.prefix import PREFIX_LENGTH, PREFIX_VOCABULARY
+from mulo_sd.reference.demo.train.autoregressive import AutoregressiveTrainee
+from mulo_sd.reference.demo.train.card import write_card
+from mulo_sd.reference.demo.train.context import RescaledContext
+from mulo_sd.reference.demo.train.images import ImageFolder, SceneImages
+from mulo_sd.reference.demo.train.run import Run, RunError
+from mulo_sd.reference.demo.train.scaler import ScalerTrainee
+from mulo_sd.reference.demo.train.scores import autoregressive_scores, tokenizer_scores
+from mulo_sd.reference.demo.train.tokenizer import TokenizerTrainee
+from mulo_sd.reference.demo.train.workers import Workers
+from mulo_sd.reference.latent import LatentScalerConfig
+from mulo_sd.reference.tokenizer import TokenizerConfig
+from mulo_sd.reference.transformer import TransformerConfig
+from mulo_sd.reference.weights import load_tokenizer, load_transformer, save_weights
 
 DATA = "procedural scenes of reference.demo.scenes, drawn anew for every step (training split)"
 SCALERS = ("up_sampler", "down_sampler")

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reference.demo.train.images import ImageSource
-from reference.demo.train.pictures import save_grid
-from reference.demo.train.scaler_losses import (
+from mulo_sd.reference.demo.train.images import ImageSource
+from mulo_sd.reference.demo.train.pictures import save_grid
+from mulo_sd.reference.demo.train.scaler_losses import (
     ADVERSARIAL_WEIGHT,
     COMMITMENT_WEIGHT,
     PERCEPTUAL_WEIGHT,
@@ -19,10 +19,10 @@ from reference.demo.train.scaler_losses import (
     straight_through,
     token_loss,
 )
-from reference.demo.train.schedule import rate_at
-from reference.images import images_from_pixels, pixels_from_images
-from reference.latent import LatentDownSampler, LatentScaler, LatentScalerConfig, LatentUpSampler
-from reference.tokenizer import ImageTokenizer
+from mulo_sd.reference.demo.train.schedule import rate_at
+from mulo_sd.reference.images import images_from_pixels, pixels_from_images
+from mulo_sd.reference.latent import LatentDownSampler, LatentScaler, LatentScalerConfig, LatentUpSampler
+from mulo_sd.reference.tokenizer import ImageTokenizer
 
 PEAK_RATE = 2e-3
 DISCRIMINATOR_RATE = 5e-4

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reference.tokenizer import ImageTokenizer
+from mulo_sd.reference.tokenizer import ImageTokenizer
 
 ScalerLoss = Literal["token", "pixel", "pixel-gan"]
 LOGIT_SCALE = 16.0  # similarities lie in -1..1

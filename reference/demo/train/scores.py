@@ -8,15 +8,15 @@ from numpy.typing import NDArray
 from rich.progress import track
 from torch import Tensor
 
-from engines.prompts.prefix import null_prefix, prefix_from_plan
-from engines.prompts.vocabulary import TASKS
-from reference.batch import decode_batch
-from reference.demo.evaluate import prompt_holds
-from reference.demo.models import RECOMMENDED
-from reference.demo.scenes import HELD_OUT_SPLIT, Scene, held_out_scenes, scene
-from reference.images import images_from_pixels, pixels_from_images
-from reference.tokenizer import ImageTokenizer
-from reference.transformer import Transformer
+from mulo_sd.engines.prompts.prefix import null_prefix, prefix_from_plan
+from mulo_sd.engines.prompts.vocabulary import TASKS
+from mulo_sd.reference.batch import decode_batch
+from mulo_sd.reference.demo.evaluate import prompt_holds
+from mulo_sd.reference.demo.models import RECOMMENDED
+from mulo_sd.reference.demo.scenes import HELD_OUT_SPLIT, Scene, held_out_scenes, scene
+from mulo_sd.reference.images import images_from_pixels, pixels_from_images
+from mulo_sd.reference.tokenizer import ImageTokenizer
+from mulo_sd.reference.transformer import Transformer
 
 SCORE_BATCH = 40
 PSNR_SCENES = 64

@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from reference.demo.scenes import HELD_OUT_SPLIT, scene
-from reference.demo.train.pictures import save_grid
-from reference.demo.train.schedule import rate_at
-from reference.images import images_from_pixels, pixels_from_images
-from reference.tokenizer import Tokenizer, TokenizerConfig
+from mulo_sd.reference.demo.scenes import HELD_OUT_SPLIT, scene
+from mulo_sd.reference.demo.train.pictures import save_grid
+from mulo_sd.reference.demo.train.schedule import rate_at
+from mulo_sd.reference.images import images_from_pixels, pixels_from_images
+from mulo_sd.reference.tokenizer import Tokenizer, TokenizerConfig
 
 # (pixels, images in the batch): 4,096 tokens a step whatever the size.
 BATCHES = ((128, 4), (64, 16), (128, 4), (32, 64))

@@ -1,0 +1,100 @@
+"""The run over published shapes, as the command asks for it; what is known is printed and written at once."""
+
+import argparse
+import sys
+
+from rich.console import Console
+
+from mulo_sd.conformance.bench import figures, shapes, tables
+from mulo_sd.conformance.bench.defaults import ACCEPTANCES
+from mulo_sd.conformance.bench.floors import BYTES, Machine, ModelSize, measure_cpu
+from mulo_sd.conformance.bench.passes import PassRow
+from mulo_sd.conformance.bench.record import RECORD_NAME, Record
+from mulo_sd.conformance.bench.replay import CORRELATION_LENGTH
+from mulo_sd.conformance.bench.run_demo import MakeProgress
+from mulo_sd.conformance.bench.shape_rows import NOTE, ShapeOptions, ShapeRow
+from mulo_sd.conformance.bench.shape_table import run_shape
+from mulo_sd.conformance.bench.torch_rates import cpu_rates, measure_cuda
+
+
+def _options(arguments: argparse.Namespace) -> ShapeOptions:
+    device = arguments.device or "cuda"
+    return ShapeOptions(
+        device=device,
+        precision=arguments.precision or "bf16",
+        kernels=arguments.kernels or ("triton" if device.startswith("cuda") else "torch"),
+        acceptances=tuple(arguments.acceptance or ACCEPTANCES),
+        correlation_length=CORRELATION_LENGTH if arguments.correlation is None else arguments.correlation,
+        repeat=arguments.repeat,
+        seed=arguments.seed,
+        modes=arguments.modes,
+        quick=arguments.quick,
+    )
+
+
+def _machine(options: ShapeOptions, threads: int | None, first: shapes.Shape) -> Machine:
+    if options.device.startswith("cuda"):
+        return measure_cuda(options.device)
+    target = first.models[0]
+    size = ModelSize(target.layers, target.dim, target.hidden, target.vocabulary).linear_weights
+    return measure_cpu(size * BYTES[options.precision], threads, cpu_rates(threads))
+
+
+def run_shapes(arguments: argparse.Namespace, console: Console, progress: MakeProgress) -> None:
+    """Measure shapes one after the other.
+
+    Raises:
+        BenchError: an unknown shape, no backend, or a device that cannot be used or is full.
+    """
+    options = _options(arguments)
+    asked = [shapes.shape_of(name) for name in arguments.shape]
+    shapes.check_device(options.device)
+    shapes.torch_backend_class()
+    pictures = [f"{shape.name}{kind}.png" for shape in asked for kind in ("", "-passes")]
+    record = Record(arguments.out, sys.argv[1:], pictures)
+    with progress(None) as advance:
+        advance("what the machine allows")
+        machine = _machine(options, arguments.threads, asked[0])
+    record.set("machine", machine.to_json())
+    console.print(tables.machine_table(machine))
+    for shape in asked:
+        _one(shape, options, machine, record, console, progress)
+    console.print(str(arguments.out / RECORD_NAME), highlight=False, soft_wrap=True)
+
+
+def _one(
+    shape: shapes.Shape,
+    options: ShapeOptions,
+    machine: Machine,
+    record: Record,
+    console: Console,
+    progress: MakeProgress,
+) -> None:
+    passes: list[PassRow] = []
+    rows: list[ShapeRow] = []
+    title = f"{shape.label} in {options.precision} on {machine.device}"
+    about = {"label": shape.label, "note": NOTE, "options": vars(options), "passes": [], "rows": []}
+    record.content.setdefault("shapes", {})[shape.name] = about
+
+    def tell_pass(row: PassRow) -> None:
+        passes.append(row)
+        record.append(row.to_json(), "shapes", shape.name, "passes")
+        size, floor = row.size, row.floor
+        console.print(
+            f"{shape.name}: pass of {size.fed} at {size.slots} slots: {1e3 * row.seconds:.3g} ms, "
+            f"floor {1e3 * floor.seconds:.3g} ms ({floor.binds}), {row.ratio:.1f} x",
+            highlight=False,
+        )
+
+    def tell_row(row: ShapeRow) -> None:
+        rows.append(row)
+        record.append(row.to_json(), "shapes", shape.name, "rows")
+        console.print(f"{shape.name}: {tables.shape_line(row)}", highlight=False)
+
+    with progress(None) as advance:
+        run_shape(shape.name, options, machine, advance, tell_pass, tell_row)
+    console.print(tables.pass_table(passes, f"passes of the target against their floors: {title}"))
+    record.write_figure(f"{shape.name}-passes.png", figures.draw_passes(passes, title))
+    if rows:
+        console.print(tables.shape_table(rows, title))
+        record.write_figure(f"{shape.name}.png", figures.draw_shape(rows, title))

@@ -1,0 +1,236 @@
+"""A backend that notes how long each of its calls takes: what lies outside them is the host's."""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mulo_sd.engines.backends.base import Backend, KVCache, ScoringBackend, Tensors
+from mulo_sd.engines.rules.anchor import Anchor
+from mulo_sd.engines.rules.noise import NoiseSource
+from mulo_sd.engines.scores import Floats, Scores, Tokens
+from mulo_sd.engines.settings import Settings
+
+# pass: of a transformer. graph: one that keeps no state. cache: making or compacting one. scores: logits that stay on
+# a device, sampled or judged there.
+Kind = Literal["pass", "graph", "cache", "scores"]
+# Upper ends of the buckets in which passes are counted by T, the tokens that one feeds.
+BUCKETS = (1, 4, 16, 64, 256)
+BUCKET_NAMES = ("1", "2-4", "5-16", "17-64", "65-256", ">256")
+
+
+class Call(NamedTuple):
+    """One call: of a pass B rows of T tokens; of other graphs B = 1 and T, the length of the first input."""
+
+    kind: Kind
+    graph: str
+    batch: int
+    fed: int
+    seconds: float
+
+
+def bucket_of(fed: int) -> str:
+    """Return the bucket of a pass that feeds T tokens."""
+    return BUCKET_NAMES[sum(fed > end for end in BUCKETS)]
+
+
+class TimedBackend:
+    """Runs another backend's calls and notes them; `timed` makes one.
+
+    Attributes:
+        calls: In order.
+    """
+
+    def __init__(self, backend: Backend, synchronise: Callable[[], None] | None = None) -> None:
+        """Wrap a backend.
+
+        Args:
+            backend: Does the work.
+            synchronise: Waits for the device after each call, so that a pass has its own time and not that of its
+                launch; it costs what the host would otherwise do meanwhile.
+        """
+        self.backend, self.name, self.synchronise = backend, backend.name, synchronise
+        # What the loop asks of the backend: without `pads_passes` padding would be written over what is alive.
+        for attribute in ("capabilities", "pads_passes", "most_shared_tokens"):
+            if hasattr(backend, attribute):
+                setattr(self, attribute, getattr(backend, attribute))
+        self.calls: list[Call] = []
+
+    def note(self, kind: Kind, graph: str, batch: int, fed: int, started: float) -> None:
+        """Note a call that has just ended."""
+        if self.synchronise is not None:
+            self.synchronise()
+        self.calls.append(Call(kind, graph, batch, fed, time.perf_counter() - started))
+
+    def run(self, graph: str, inputs: Tensors) -> dict[str, NDArray[Any]]:
+        """Run a stateless graph."""
+        started = time.perf_counter()
+        outputs = self.backend.run(graph, inputs)
+        self.note("graph", graph, 1, len(next(iter(inputs.values()))), started)
+        return outputs
+
+    def new_cache(self, graph: str, batch: int) -> KVCache:
+        """Make a cache."""
+        started = time.perf_counter()
+        cache = self.backend.new_cache(graph, batch)
+        self.note("cache", graph, batch, 0, started)
+        return cache
+
+    def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> NDArray[np.float32]:
+        """Run a pass."""
+        started = time.perf_counter()
+        logits = self.backend.feed(graph, cache, inputs)
+        self.note("pass", graph, inputs["tokens"].shape[0], inputs["tokens"].shape[1], started)
+        return logits
+
+    def keep_slots(self, graph: str, cache: KVCache, slots: NDArray[np.int64]) -> None:
+        """Compact a cache."""
+        started = time.perf_counter()
+        self.backend.keep_slots(graph, cache, slots)
+        self.note("cache", graph, cache.batch, len(slots), started)
+
+
+class TimedScoringBackend(TimedBackend):
+    """The same of a backend whose logits stay where they are computed."""
+
+    def __init__(self, backend: ScoringBackend, synchronise: Callable[[], None] | None = None) -> None:
+        super().__init__(backend, synchronise)
+        self.scoring = backend
+
+    def score(self, graph: str, cache: KVCache, inputs: Tensors) -> Scores:
+        """Run a pass."""
+        started = time.perf_counter()
+        scores = self.scoring.score(graph, cache, inputs)
+        self.note("pass", graph, inputs["tokens"].shape[0], inputs["tokens"].shape[1], started)
+        return TimedScores(self, graph, scores)
+
+
+class TimedScores:
+    """Scores of a pass, whose use is the backend's time as well."""
+
+    def __init__(self, timer: TimedBackend, graph: str, scores: Scores) -> None:
+        self.timer, self.graph, self.scores = timer, graph, scores
+
+    def logits(self) -> Floats:
+        """Return all logits."""
+        started = time.perf_counter()
+        logits = self.scores.logits()
+        self.timer.note("scores", self.graph, logits.shape[0], logits.shape[1], started)
+        return logits
+
+    def last(self) -> "TimedScores":
+        """Return the last row's."""
+        started = time.perf_counter()
+        last = self.scores.last()
+        self.timer.note("scores", self.graph, 1, 1, started)
+        return TimedScores(self.timer, self.graph, last)
+
+    def draw(self, rows: Tokens, settings: Settings, noise: Floats) -> tuple[Tokens, Floats]:
+        """Sample by given noise."""
+        started = time.perf_counter()
+        drawn = self.scores.draw(rows, settings, noise)
+        self.timer.note("scores", self.graph, 1, len(rows), started)
+        return drawn
+
+    def sample(
+        self, rows: Tokens, cells: Tokens, settings: Settings, noise: NoiseSource, anchor: Anchor | None
+    ) -> Tokens:
+        """Sample by the cells' own noise."""
+        started = time.perf_counter()
+        tokens = self.scores.sample(rows, cells, settings, noise, anchor)
+        self.timer.note("scores", self.graph, 1, len(rows), started)
+        return tokens
+
+    def judge(
+        self, rows: Tokens, settings: Settings, draft_tokens: Tokens, neighbours: Tokens, raw: bool
+    ) -> tuple[Floats, Floats]:
+        """Pool the target's probability around draft tokens."""
+        started = time.perf_counter()
+        judged = self.scores.judge(rows, settings, draft_tokens, neighbours, raw)
+        self.timer.note("scores", self.graph, 1, len(rows), started)
+        return judged
+
+
+def timed(backend: Backend, synchronise: Callable[[], None] | None = None) -> TimedBackend:
+    """Wrap a backend, with `score` where it has that."""
+    if isinstance(backend, ScoringBackend):
+        return TimedScoringBackend(backend, synchronise)
+    return TimedBackend(backend, synchronise)
+
+
+@dataclass(frozen=True)
+class Accounts:
+    """Where the time of one decode went.
+
+    Attributes:
+        wall: Seconds, all of it.
+        backend: Seconds inside the backend's calls.
+        passes: Of all models, prefills included.
+        by_graph: Seconds by graph; scores count for the transformer that made them.
+        by_bucket: (model's graph, bucket of T) -> passes and their seconds.
+    """
+
+    wall: float
+    backend: float
+    passes: int
+    by_graph: dict[str, float]
+    by_bucket: dict[tuple[str, str], tuple[int, float]]
+
+    @property
+    def host_share(self) -> float:
+        """Share of the time outside the backend's calls, 0..1."""
+        return (self.wall - self.backend) / self.wall
+
+    @property
+    def host_ms_per_step(self) -> float:
+        """Milliseconds outside the backend's calls for each pass."""
+        return 1e3 * (self.wall - self.backend) / max(self.passes, 1)
+
+
+def accounts_of(calls: Sequence[Call], wall: float) -> Accounts:
+    """Add up the calls of a decode that took `wall` seconds."""
+    by_graph: dict[str, float] = defaultdict(float)
+    by_bucket: dict[tuple[str, str], tuple[int, float]] = {}
+    for call in calls:
+        by_graph[call.graph] += call.seconds
+        if call.kind == "pass":
+            key = (call.graph, bucket_of(call.fed))
+            count, seconds = by_bucket.get(key, (0, 0.0))
+            by_bucket[key] = (count + 1, seconds + call.seconds)
+    passes = sum(count for count, _ in by_bucket.values())
+    return Accounts(wall, sum(call.seconds for call in calls), passes, dict(by_graph), by_bucket)
+
+
+class _Nothing:
+    """A backend that does nothing, to time the timer with."""
+
+    name = "nothing"
+
+    def run(self, _graph: str, _inputs: Tensors) -> dict[str, NDArray[Any]]:
+        return {}
+
+    def new_cache(self, _graph: str, _batch: int) -> KVCache:
+        raise NotImplementedError
+
+    def feed(self, _graph: str, _cache: KVCache, _inputs: Tensors) -> NDArray[np.float32]:
+        raise NotImplementedError
+
+    def keep_slots(self, _graph: str, _cache: KVCache, _slots: NDArray[np.int64]) -> None:
+        raise NotImplementedError
+
+
+def timer_seconds_per_call(count: int = 2000) -> float:
+    """Return what noting a call costs: `count` calls of a backend that does nothing, wrapped less bare."""
+    bare, inputs = _Nothing(), {"nothing": np.zeros(1)}
+    wrapped = TimedBackend(bare)
+    seconds = []
+    for backend in (bare, wrapped):
+        started = time.perf_counter()
+        for _ in range(count):
+            backend.run("nothing", inputs)
+        seconds.append(time.perf_counter() - started)
+    return max(0.0, (seconds[1] - seconds[0]) / count)

@@ -1,0 +1,52 @@
+"""python -m conformance.tools.make_pictures: draw the README's picture from the demo bundle."""
+
+import argparse
+import sys
+
+from PIL import Image, ImageDraw
+
+from mulo_sd import engines
+from mulo_sd.engines.commands.command_line import command, program
+from mulo_sd.engines.commands.demo_bundle import demo_bundle_path
+from mulo_sd.engines.commands.storyboard import CAPTION_HEIGHT, GAP, PANEL_PIXELS, draw_storyboard
+from mulo_sd.engines.files.paths import user_path
+
+PROMPTS = ("a red circle left of a blue square", "three green stars", "a pink diamond above a yellow cross")
+SEED = 1
+TITLE_HEIGHT = 20
+
+
+def _row(pipeline: engines.Pipeline, prompt: str) -> Image.Image:
+    """Draw a prompt's MODE-PARALLEL step by step, and what MODE-AR draws beside it."""
+    parallel = pipeline.generate(prompt, seed=SEED, mode="parallel")
+    ar = pipeline.generate(prompt, seed=SEED, mode="ar")
+    storyboard = draw_storyboard(parallel.trace, parallel.tokens, pipeline.image_from_tokens)
+    row = Image.new("RGB", (storyboard.width + GAP + PANEL_PIXELS, TITLE_HEIGHT + storyboard.height), "white")
+    row.paste(storyboard, (0, TITLE_HEIGHT))
+    left = storyboard.width + GAP
+    row.paste(ar.image.resize((PANEL_PIXELS, PANEL_PIXELS), Image.Resampling.NEAREST), (left, TITLE_HEIGHT))
+    pen = ImageDraw.Draw(row)
+    pen.text((2, TITLE_HEIGHT // 2), prompt, fill="black", anchor="lm")
+    pen.text((left + 2, TITLE_HEIGHT + PANEL_PIXELS + 3), "autoregressive", fill="black")
+    pen.text((left + 2, TITLE_HEIGHT + PANEL_PIXELS + 17), f"{ar.stats.nfe_target} passes", fill=(90, 90, 90))
+    return row
+
+
+@command
+def main() -> int:
+    """Write the picture: a row a prompt."""
+    parser = argparse.ArgumentParser(prog=program("conformance.tools.make_pictures"), description=__doc__)
+    parser.add_argument("--out", type=user_path, default="docs/images/readme.png", help="default: %(default)s")
+    arguments = parser.parse_args()
+    pipeline = engines.load(demo_bundle_path())
+    rows = [_row(pipeline, prompt) for prompt in PROMPTS]
+    height = TITLE_HEIGHT + PANEL_PIXELS + CAPTION_HEIGHT
+    picture = Image.new("RGB", (rows[0].width, len(rows) * height), "white")
+    for index, row in enumerate(rows):
+        picture.paste(row, (0, index * height))
+    picture.save(arguments.out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""TensorRT and TensorRT for RTX, on CUDA by its own bindings."""

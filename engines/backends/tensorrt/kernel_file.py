@@ -1,0 +1,78 @@
+"""Kernels that TensorRT for RTX compiled for this GPU, kept on disk from one start to the next.
+
+The runtime itself validates what it is given; what it does not take is as good as nothing. No error of this module
+reaches a decode.
+"""
+
+import contextlib
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from mulo_sd.engines.files.paths import expanded
+from mulo_sd.engines.files.whole_files import write_bytes_whole
+
+VARIABLE = "MULO_SD_CACHE"
+MOST_BYTES = 256 * 2**20  # of one file
+MOST_FILES = 16  # of one folder: the oldest go
+# The folder is the user's choice, and may hold files of others: only what is called like a kernel file goes.
+OWN_NAME = re.compile(r"[A-Za-z0-9._]+-[A-Za-z0-9._]+-[0-9a-f]{16}\.bin")
+
+
+def cache_folder(environment: Mapping[str, str] = os.environ) -> Path | None:
+    """Return the user's folder for what can be made again; None where MULO_SD_CACHE is empty, or there is no home."""
+    chosen = environment.get(VARIABLE)
+    if chosen is not None:
+        return expanded(chosen) if chosen else None
+    base = environment.get("XDG_CACHE_HOME", "")
+    if Path(base).is_absolute():
+        return Path(base) / "mulo-sd"
+    try:
+        return Path.home() / ".cache" / "mulo-sd"
+    except RuntimeError:
+        return None
+
+
+class KernelFile:
+    """The file of one GPU, one version of TensorRT and one bundle."""
+
+    def __init__(self, folder: Path | None, gpu: str, version: str, bundle_hash: str) -> None:
+        """Name the file; nothing is read or written yet.
+
+        Args:
+            folder: None keeps nothing.
+            gpu: The GPU's name.
+            version: TensorRT's.
+            bundle_hash: Of the bundle's manifest, which names the hash of every plan; its first 16 digits.
+        """
+        name = "-".join(re.sub(r"[^A-Za-z0-9.]+", "_", part)[:64] for part in (gpu, version, bundle_hash))
+        self.path = None if folder is None else folder / "kernels" / f"{name}.bin"
+
+    def read(self) -> bytes | None:
+        """Return what it holds, or None where there is none that could be of use."""
+        if self.path is None:
+            return None
+        try:
+            if not self.path.is_file() or not 0 < self.path.stat().st_size <= MOST_BYTES:
+                return None
+            return self.path.read_bytes()
+        except OSError:
+            return None
+
+    def write(self, content: bytes) -> bool:
+        """Put content there, whole or not at all; say whether it was."""
+        if self.path is None or not 0 < len(content) <= MOST_BYTES:
+            return False
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            write_bytes_whole(self.path, content)
+        except OSError:
+            return False
+        with contextlib.suppress(OSError):  # another process may clear the folder at the same time
+            files = [path for path in self.path.parent.iterdir() if OWN_NAME.fullmatch(path.name)]
+            files.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+            for old in files[MOST_FILES:]:
+                if old != self.path:
+                    old.unlink(missing_ok=True)
+        return True

@@ -1,0 +1,1 @@
+"""The kernels of the backend torch-cuda, in Triton."""

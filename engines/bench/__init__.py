@@ -1,1 +1,0 @@
-"""The benchmark: what a decode costs, and how far that is from what the machine allows. `python -m engines.bench`."""

@@ -1,0 +1,1 @@
+"""What the commands share: arguments, folders of many images, pictures of a decode."""

@@ -1,0 +1,128 @@
+"""How every command of the project begins and ends: no traceback for what the outside does to it.
+
+Standard output may lack a character, be a pipe whose reader has gone, or a disk that is full. A command then does its
+work to the end, and its exit status says so: 141 for a pipe whose reader has gone, as the shell's own tools end, and 2
+with a line on standard error for anything else.
+"""
+
+import errno
+import os
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TextIO, cast
+
+CLOSED_PIPE = 141  # 128 + SIGPIPE, as a shell tells of a command that the signal ended
+INTERRUPTED = 130  # 128 + SIGINT
+UNUSABLE = 2
+
+
+class _Output:
+    """A standard stream that never raises: it notes the first error and drops what comes after it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.error: OSError | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def _guarded(self, call: Callable[[], Any]) -> None:
+        if self.error is None:
+            try:
+                call()
+            except OSError as error:
+                self.error = error
+                self._discard_the_rest()
+
+    def _discard_the_rest(self) -> None:
+        """Point the stream's file at nothing, so that what is left in buffers is nobody's error at the end."""
+        try:
+            nothing = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nothing, self._stream.fileno())
+            os.close(nothing)
+        except (OSError, ValueError):  # no file of the system
+            return
+
+    def write(self, text: str) -> int:
+        self._guarded(lambda: self._stream.write(text))
+        return len(text)
+
+    def writelines(self, lines: Any) -> None:
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        self._guarded(self._stream.flush)
+
+
+def _guard(stream: TextIO | None) -> _Output:
+    """Return a stream that lacks no character and raises nothing; a stream that is closed drops everything."""
+    if stream is None:  # closed before the command began
+        stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123  (a stream for the whole process)
+    reconfigure = getattr(stream, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="backslashreplace")
+    return _Output(stream)
+
+
+def _ended(main: Callable[[], int]) -> int:
+    """Run a command and return its status, whatever it ends with that is the outside's doing."""
+    try:
+        return main()
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{error.strerror or error}", file=sys.stderr)
+        return UNUSABLE
+    except MemoryError:
+        print("error: not enough memory", file=sys.stderr)
+        return UNUSABLE
+
+
+def program(module: str) -> str:
+    """Return how a command's usage begins: `mulo-sd build` where that started it, else `python -m export.build`."""
+    return sys.argv[0] if sys.argv[0].startswith("mulo-sd ") else f"python -m {module}"
+
+
+def command(main: Callable[[], int]) -> Callable[[], int]:
+    """Decorate a command's `main`, which returns the exit status, so that it ends in order whatever the outside does.
+
+    Every command of the project has it, so that whoever calls `main` (Python's `-m`, an installed script) has it too.
+    """
+
+    @wraps(main)
+    def run() -> int:
+        before = sys.stdout, sys.stderr
+        output, errors = _guard(sys.stdout), _guard(sys.stderr)
+        sys.stdout, sys.stderr = cast(TextIO, output), cast(TextIO, errors)
+        try:
+            return _flushed(_ended(main), output, errors)
+        except SystemExit as stop:  # argparse's, after its help or an error of usage
+            if isinstance(stop.code, str):
+                print(stop.code, file=sys.stderr)
+            status = 1 if isinstance(stop.code, str) else stop.code or 0
+            raise SystemExit(_flushed(status, output, errors)) from None
+        finally:
+            sys.stdout, sys.stderr = before
+
+    return run
+
+
+def _flushed(status: int, output: _Output, errors: _Output) -> int:
+    """Write out what is left in the streams and return the status that a command then has."""
+    output.flush()
+    if output.error is not None and status == 0:
+        status = _status_of(output.error)
+    errors.flush()
+    return status
+
+
+def _status_of(error: OSError) -> int:
+    """Return the status of a command whose work is done and whose standard output could not be written; say why."""
+    if error.errno == errno.EPIPE:
+        return CLOSED_PIPE
+    print(f"error: standard output: cannot write to it: {error.strerror or error}", file=sys.stderr)
+    return UNUSABLE

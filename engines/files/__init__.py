@@ -1,0 +1,1 @@
+"""Files: paths from outside, reading them with care, writing them whole or not at all."""

@@ -1,0 +1,1 @@
+"""The decode: the twin of `reference.decode` over the scores of passes."""

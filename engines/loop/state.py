@@ -1,0 +1,176 @@
+"""One model in the middle of a decode: its grid, its cache, and what the cache does not hold yet."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mulo_sd.engines.backends.base import Backend
+from mulo_sd.engines.backends.finite import check_logits
+from mulo_sd.engines.bundle.manifest import TransformerEntry
+from mulo_sd.engines.condition import Condition
+from mulo_sd.engines.passes.transformer import TransformerSession
+from mulo_sd.engines.rules.anchor import Anchor
+from mulo_sd.engines.rules.noise import NoiseSource, sample_stream
+from mulo_sd.engines.rules.trace import Pass, Trace
+from mulo_sd.engines.scores import Answer, Floats, HostLogits, Scores
+from mulo_sd.engines.settings import Settings
+
+Tokens = NDArray[np.int64]
+
+
+class ModelState:
+    """The state of model number `number` (0 target, 1 drafts for it, ...) while one image is decoded.
+
+    Attributes:
+        grid: Int[N], the tokens as they stand; -1 where there is none yet.
+        pending: Cells decided since the last pass; the next pass feeds them (KV-3).
+        unfed: Cells whose draft token no pass has fed.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        entry: TransformerEntry,
+        number: int,
+        condition: Condition,
+        null: NDArray[Any] | None,
+        settings: Settings,
+        seed: int,
+        trace: Trace,
+        record_logits: bool,
+    ) -> None:
+        """Feed the prefix (PREFILL): the conditional half first, and with guidance the null condition's."""
+        self.backend, self.entry, self.number = backend, entry, number
+        self.settings, self.trace, self.record_logits = settings, trace, record_logits
+        self.seed, self.height, self.width = seed, entry.grid_height, entry.grid_width
+        cells = self.height * self.width
+        self.grid = np.full(cells, -1, dtype=np.int64)
+        self.pending: set[int] = set()
+        self.unfed: set[int] = set()
+        self.noise = NoiseSource(seed, sample_stream(number), cells, entry.vocabulary)
+        places, prefixes = condition.places(), condition.prefixes(null, settings.guidance_scale)
+        self.session = TransformerSession(backend, entry, prefixes, places, condition.passing())
+        scores = self.session.prefill()
+        self._record(places, np.full_like(places, -1), scores)
+        # Of cell 0, which has no predecessor to feed (GRID-2).
+        self.first_scores = scores.last()
+        self._check(self.first_scores, "prefill")
+        self.first_pass = len(trace.passes) - 1
+
+    def _record(self, positions: Tokens, tokens: Tokens, scores: Scores) -> None:
+        logits = scores.logits() if self.record_logits else None
+        self.trace.passes.append(Pass(self.number, positions, tokens, logits))
+
+    def _where(self, name: str) -> str:
+        return f"graph {self.entry.graph}, {name}, on backend {self.backend.name}"
+
+    def _check(self, scores: Scores, name: str) -> None:
+        """Hold logits that lie in the host's memory against NaN; of others, what is made of them is (`Answer`)."""
+        if isinstance(scores, HostLogits):
+            check_logits(scores.all, self._where(name))
+
+    def rows(self, first_row: int, last_row: int) -> Tokens:
+        """Return a copy of rows first_row..last_row (exclusive) of the grid, Int[rows, W]."""
+        return self.grid[first_row * self.width : last_row * self.width].reshape(-1, self.width).copy()
+
+    def propose(self, cells: Sequence[int], tokens: Tokens) -> None:
+        """Put draft tokens into the grid; they enter the cache when a pass needs them."""
+        self.grid[list(cells)] = tokens
+        self.unfed.update(cells)
+        self.pending.difference_update(cells)
+
+    def keep(self, cells: Iterable[int]) -> None:
+        """Decide that draft tokens stay: those that no pass has fed yet are pending now (KV-3)."""
+        kept = self.unfed.intersection(cells)
+        self.pending.update(kept)
+        self.unfed.difference_update(kept)
+
+    def decide(self, cells: Sequence[int], tokens: Tokens) -> None:
+        """Put decided tokens into the grid; whatever the cache held for these cells is stale (KV-3)."""
+        self.grid[list(cells)] = tokens
+        self.pending.update(cells)
+        self.unfed.difference_update(cells)
+
+    def is_open(self, cell: int) -> bool:
+        """Whether the token before a cell does not exist yet, so that a stand-in is fed for it (SCHED-3)."""
+        return cell > 0 and int(self.grid[cell - 1]) < 0
+
+    def _stand_in(self, cell: int) -> int:
+        """Return the rightmost token that a cell's row holds (SCHED-3)."""
+        row = self.grid[cell // self.width * self.width : cell]
+        held = np.flatnonzero(row >= 0)
+        if not len(held):
+            raise ValueError(f"row {cell // self.width}: expected a token to stand in for its last, got none")
+        return int(row[held[-1]])
+
+    def query(self, cells: Sequence[int], also_feed: Sequence[int] = ()) -> Answer:
+        """Run one pass and return the scores of `cells`, ascending.
+
+        The pass feeds every cell's predecessor or its stand-in, everything pending, and `also_feed` (KV-1, KV-3,
+        SCHED-3). Cell 0 takes its scores from the prefill; where there is nothing to feed, no pass is made.
+        """
+        asked = np.array(cells, dtype=np.int64)
+        wanted = {cell - 1 for cell in cells if cell > 0}
+        wanted.update(self.pending, also_feed)
+        if not wanted:
+            return Answer(asked, np.full(len(asked), -1), None, self.first_scores, self._where("prefill"))
+        fed = np.array(sorted(wanted), dtype=np.int64)
+        tokens = self.grid[fed]
+        if tokens.min() < 0:
+            for missing in np.flatnonzero(tokens < 0):
+                tokens[missing] = self._stand_in(int(fed[missing]))
+        scores, name = self.session.feed(fed, tokens), f"pass {len(self.trace.passes)}"
+        self._check(scores, name)
+        self._record(fed + self.entry.prefix_length, tokens, scores)
+        self.pending.clear()
+        self.unfed.difference_update(wanted)
+        rows = fed.searchsorted(asked - 1)
+        if cells[0] == 0:
+            rows[0] = -1
+        return Answer(asked, rows, scores, self.first_scores, self._where(name))
+
+    def origin(self, cell: int, source_pass: int | None = None) -> tuple[Pass, int]:
+        """Return the pass and its row that a cell's logits come from; None is the last pass."""
+        index = len(self.trace.passes) - 1 if source_pass is None else source_pass
+        source = self.trace.passes[index if cell > 0 else self.first_pass]
+        return source, int(np.searchsorted(source.positions, self.entry.prefix_length + cell - 1))
+
+    def sample(
+        self,
+        cells: Sequence[int],
+        answer: Answer,
+        source_pass: int | None = None,
+        anchor: Anchor | None = None,
+    ) -> Tokens:
+        """Sample a token for every cell from its scores (RNG-1), and note it in the trace.
+
+        Args:
+            cells: Grid positions, n of them, ascending.
+            answer: Theirs.
+            source_pass: The pass that they come from; None is the last one.
+            anchor: Of cells that are resampled (ANCHOR-1).
+
+        Returns:
+            Int[n].
+        """
+        tokens = answer.sample(self.settings, self.noise, anchor)
+        self._note(cells, tokens, answer, source_pass)
+        return tokens
+
+    def sample_openly(self, cells: Sequence[int], answer: Answer) -> tuple[Tokens, Floats]:
+        """Sample as `sample` does, and return log p, Float32[n, V], beside (SCHED-5)."""
+        tokens, log_probs = answer.draw(self.settings, self.noise.rows(cells))
+        self._note(cells, tokens, answer, None)
+        return tokens, log_probs
+
+    def _note(self, cells: Sequence[int], tokens: Tokens, answer: Answer, source_pass: int | None) -> None:
+        """Note samples in the trace, beside the pass and the row that their scores come from."""
+        sampled = self.trace.passes[-1 if source_pass is None else source_pass].sampled
+        for cell, token, row in zip(cells, tokens.tolist(), answer.rows.tolist(), strict=True):
+            if row < 0:  # cell 0
+                origin, row = self.origin(cell)
+                origin.sampled.append((row, cell, token))
+            else:
+                sampled.append((row, cell, token))

@@ -1,0 +1,94 @@
+"""Local verification: judge a proposal in one pass, resample around what is rejected (VERIFY-1 to SCHED-4)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mulo_sd.engines.loop.execute import Verified, execute
+from mulo_sd.engines.loop.state import ModelState, Tokens
+from mulo_sd.engines.rules.anchor import Anchor
+from mulo_sd.engines.rules.grid import expand
+from mulo_sd.engines.rules.radius import adaptive_radii
+from mulo_sd.engines.rules.schedule import Schedule
+from mulo_sd.engines.rules.trace import Proposal, Verdict
+from mulo_sd.engines.scores import Answer
+
+# (model, its cells, n of them) -> Bool[n], which draft tokens are accepted, whatever the verification found. Measuring
+# the time of a declared acceptance rate asks for it; a decode that is to mean something leaves it out.
+Accepted = Callable[[int, range], NDArray[np.bool_]]
+
+
+@dataclass(frozen=True)
+class Codes:
+    """The codebook as a decode uses it.
+
+    Attributes:
+        vectors: Float32[V, d], as the quantiser compares them.
+        neighbours: Int[V, k], POOL-1.
+    """
+
+    vectors: NDArray[np.float32]
+    neighbours: Tokens
+
+
+def accept(pooled: NDArray[np.float32], tau: float) -> NDArray[np.bool_]:
+    """Return which draft tokens are kept: pooled >= tau; none where tau > 1 (ACCEPT-1)."""
+    if tau > 1:  # a pooled probability may exceed 1 by rounding
+        return np.zeros(pooled.shape, dtype=np.bool_)
+    return np.asarray(pooled >= np.float32(tau))
+
+
+def judge(
+    state: ModelState, answer: Answer, draft_tokens: Tokens, neighbours: Tokens, raw: bool = False
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return pooled probabilities of draft tokens and the entropies of p, Float32[n] each (POOL-1, LOCAL-3)."""
+    return answer.judge(state.settings, draft_tokens, neighbours, raw)
+
+
+def verify_locally(
+    state: ModelState,
+    proposal: Proposal,
+    codes: Codes,
+    window: int | None,
+    by_island: bool,
+    also_feed: range,
+    progress: Callable[[int], None],
+    accepted: Accepted | None = None,
+) -> Verdict:
+    """Verify a proposal, keep what is accepted and far from rejections, resample the rest.
+
+    Args:
+        state: The model that verifies; the proposal stands in its grid. Mutated.
+        proposal: Of whole rows.
+        codes: The codebook.
+        window: SCHED-1, of resampling.
+        by_island: SCHED-2.
+        also_feed: Cells to feed again (KV-4).
+        progress: Told how many cells each step decided.
+        accepted: Decides in the stead of ACCEPT-1.
+    """
+    settings, width = state.settings, state.width
+    first_row, last_row = proposal.first_row, proposal.last_row
+    cells = range(first_row * width, last_row * width)
+    answer = state.query(cells, also_feed)
+    verify_pass = len(state.trace.passes) - 1
+    draft = proposal.up_sampled.ravel()
+    pooled, entropies = judge(state, answer, draft, codes.neighbours)
+    if settings.accept_on == "raw":
+        pooled, _ = judge(state, answer, draft, codes.neighbours, raw=True)
+    judged = accept(pooled, settings.tau) if accepted is None else accepted(state.number, cells)
+    kept = judged.reshape(-1, width)
+    rejected = np.zeros((state.height, width), dtype=np.bool_)
+    rejected[first_row:last_row] = ~kept
+    radii = np.zeros((state.height, width), dtype=np.int64)
+    radii[first_row:last_row] = adaptive_radii(entropies.reshape(-1, width), settings.radius, settings.radius_nats)
+    resampled = expand(rejected, radii, first_row, last_row)
+    in_window = resampled[first_row:last_row]
+    state.keep((np.flatnonzero(~in_window) + cells.start).tolist())
+    progress(int((~in_window).sum()))
+    anchor = Anchor(settings.anchor, codes.vectors, draft, cells.start) if settings.anchor else None
+    verified = Verified(answer, verify_pass, anchor)
+    execute(state, Schedule(resampled, window, by_island), verified, progress=progress)
+    return Verdict(verify_pass, pooled.reshape(-1, width), kept, radii[first_row:last_row], in_window)

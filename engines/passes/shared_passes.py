@@ -1,0 +1,289 @@
+"""Passes of several decodes at once: what waits at the same time for the same model is one pass of more rows.
+
+Each decode runs in a thread of its own and asks for its passes as if it were alone. A pass waits until every other
+decode waits too; then all that wait are run, those of one model together, and the decodes go on. So requests join and
+leave between steps, and no decode knows of another. A pass that gains nothing by company waits for nobody.
+"""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mulo_sd.engines.backends.base import Backend, CachePool, KVCache, PoolingBackend, Tensors
+from mulo_sd.engines.passes.turns import Turns
+from mulo_sd.engines.scores import Scores, scorer
+
+# A decode that shares the host's processors with its passes goes on for so many of them before the next has its turn:
+# it finds its keys and values in the processor's cache, from which the next ones drive them.
+PASSES_A_TURN = 16
+# Seconds for which the others may wait for a graph that keeps no state. Where they go on without a decode, its next
+# passes are shared with fewer of them; where they wait for an image to be resized, they may wait for seconds.
+LONG = 0.05
+# Guidance takes two rows of a pool.
+ROWS = 2
+# Of the tokens of a shared pass, the largest share that may be padding.
+MOST_PADDING = 0.25
+# Passes of so few tokens read weights longer than they compute: they are shared whatever the padding.
+FEW = 4
+
+
+@dataclass
+class Place:
+    """The cache of one decode with one model: some rows of the model's pool."""
+
+    first_row: int
+    batch: int
+    cache: KVCache
+
+
+@dataclass
+class _Asked:
+    """A pass that waits: `gate` opens when it has its scores, or an error."""
+
+    graph: str
+    place: Place
+    inputs: Tensors
+    scores: Scores | None = None
+    error: BaseException | None = None
+    gate: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        """Shut the gate. One for each: woken together, threads would wait for each other again."""
+        self.gate.acquire()
+
+    @property
+    def fed(self) -> int:
+        return int(self.inputs["tokens"].shape[1])
+
+    @property
+    def end(self) -> int:
+        """The row after its last."""
+        return self.place.first_row + self.place.batch
+
+
+def _padded(value: NDArray[Any], fed: int, last: bool) -> NDArray[Any]:
+    """Return [B, T, ...] with `fed` tokens: more of the last one, or zeros."""
+    missing = fed - value.shape[1]
+    if missing == 0:
+        return value
+    shape = (value.shape[0], missing, *value.shape[2:])
+    more = np.broadcast_to(value[:, -1:], shape) if last else np.zeros(shape, dtype=value.dtype)
+    return np.concatenate([value, more], axis=1)
+
+
+def _merged(asked: list[_Asked]) -> Tensors:
+    """Return the inputs of one pass for several that wait.
+
+    Padding stands at its decode's last position, so that it sees something, and is written to slots behind the decode's
+    own, of which `slot_ranks` says that they are dead: nobody sees it, and the next pass writes over it.
+    """
+    fed = max(item.fed for item in asked)
+    found: dict[str, NDArray[Any]] = {}
+    for name in asked[0].inputs:
+        values = [item.inputs[name] for item in asked]
+        if name in ("tokens", "positions", "prefix"):
+            values = [_padded(value, fed, last=name != "prefix") for value in values]
+        found[name] = np.concatenate(values)
+    return found
+
+
+def _fits(group: list[_Asked], item: _Asked, slots: int, most_tokens: float) -> bool:
+    """Whether a pass may join others of its model: beside them in the pool, without much padding, with room for it."""
+    fed = [other.fed for other in (*group, item)]
+    longest = max(fed)
+    if group[-1].end != item.place.first_row or longest > most_tokens:
+        return False
+    if any(int(other.inputs["write_index"][0]) + longest > slots for other in (*group, item)):
+        return False
+    # A prefill's prefix is not padded with a token's: the two are told apart by tokens of -1.
+    if len({bool(other.inputs["tokens"][0, 0] < 0) for other in (*group, item)}) > 1:
+        return False
+    return longest <= FEW or 1 - sum(fed) / (longest * len(fed)) <= MOST_PADDING
+
+
+class SharedPasses:
+    """A backend's passes, shared by the decodes that run."""
+
+    def __init__(self, backend: Backend, places: int) -> None:
+        """Prepare for decodes.
+
+        Args:
+            backend: Runs the graphs; one that is no `PoolingBackend` runs every pass alone.
+            places: How many decodes may run at once.
+        """
+        self.backend, self.places = backend, places
+        self.score_alone = scorer(backend)
+        self.pooling = backend if isinstance(backend, PoolingBackend) else None
+        # Passes of more tokens gain nothing: they compute for longer than they read weights.
+        self.most_tokens = float(getattr(backend, "most_shared_tokens", float("inf")))
+        # Where passes compute on the host's processors, decodes would disturb them there: one goes on at a time.
+        self.turns = None if self.most_tokens == float("inf") else Turns()
+        self.pools: dict[str, CachePool] = {}
+        self.seconds: dict[str, float] = {}  # that stateless graphs take
+        self.lock = threading.Lock()
+        self.making = threading.Lock()  # held while a pool is made
+        # Held while anything moves or computes keys and values, so that one pass is made at a time.
+        self.busy = threading.Lock()
+        self.running = 0
+        self.waiting: list[_Asked] = []
+        self.passes = 0  # of the backend: fewer than those asked for where some were shared
+
+    @contextmanager
+    def joined(self) -> Iterator[None]:
+        """A decode takes part, from its beginning to its end."""
+        self.enter()
+        try:
+            yield
+        finally:
+            self.leave()
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """A decode does something long that is no pass: the others go on without it, and it joins them again."""
+        self.leave()
+        try:
+            yield
+        finally:
+            self.enter()
+
+    def enter(self) -> None:
+        """A decode begins."""
+        with self.lock:
+            self.running += 1
+        if self.turns is not None:
+            self.turns.take()
+
+    def leave(self) -> None:
+        """A decode has ended; those that wait need not wait for it."""
+        with self.lock:
+            self.running -= 1
+            self._run_if_all_wait()
+        if self.turns is not None:
+            self.turns.end()
+
+    def next_turn(self) -> None:
+        """Let the next decode have its turn, and wait for another."""
+        if self.turns is not None:
+            self.turns.end()
+            self.turns.take()
+
+    def place(self, graph: str, number: int, batch: int) -> Place:
+        """Return an empty cache at one of the places, for `batch` rows.
+
+        The first of a graph may load a model of gigabytes.
+        """
+        if self.pooling is None:
+            with self.aside():
+                return Place(number * ROWS, batch, self.backend.new_cache(graph, batch))
+        if graph not in self.pools:
+            with self.aside(), self.making:
+                if graph not in self.pools:
+                    self.pools[graph] = self.pooling.new_pool(graph, self.places * ROWS)
+        pool = self.pools[graph]
+        with self.busy:
+            pool.clear(number * ROWS, batch)
+        return Place(number * ROWS, batch, pool.rows(number * ROWS, batch))
+
+    def run(self, graph: str, inputs: Tensors) -> dict[str, NDArray[Any]]:
+        """Run a stateless graph; the others wait for it unless it is long, or never ran and may have to be loaded."""
+        short = self.seconds.get(graph, LONG) < LONG
+        with nullcontext() if short else self.aside():
+            started = time.perf_counter()
+            outputs = self.backend.run(graph, inputs)
+            took = time.perf_counter() - started
+        # The shortest time is its own: others hold loading it, or waiting for the backend.
+        self.seconds[graph] = min(took, self.seconds.get(graph, took))
+        return outputs
+
+    def score(self, graph: str, place: Place, inputs: Tensors) -> Scores:
+        """Run a pass together with what the other decodes ask for next; return its scores.
+
+        Raises:
+            BackendError: it cannot be run. The others go on.
+        """
+        asked = _Asked(graph, place, inputs)
+        if self.pooling is None or asked.fed > self.most_tokens:
+            self._run_alone(asked)
+        else:
+            with self.lock:
+                self.waiting.append(asked)
+                self._run_if_all_wait()
+            if self.turns is not None:
+                self.turns.end()
+            asked.gate.acquire()
+            if self.turns is not None:
+                self.turns.take()
+        if asked.error is not None:
+            raise asked.error
+        assert asked.scores is not None
+        return asked.scores
+
+    def _run_alone(self, asked: _Asked) -> None:
+        """Run a pass that none can share, beside what other decodes do on the host; those that wait go first."""
+        with self.lock:
+            self.running -= 1
+            self._run_if_all_wait()
+        with self.busy:
+            self._run([asked])
+        with self.lock:
+            self.running += 1
+
+    def _run_if_all_wait(self) -> None:
+        if not self.waiting or len(self.waiting) < self.running:
+            return
+        waiting, self.waiting = self.waiting, []
+        try:
+            with self.busy:
+                for group in self._groups(waiting):
+                    self._run(group)
+        finally:
+            for asked in waiting:
+                asked.gate.release()
+
+    def _groups(self, waiting: list[_Asked]) -> list[list[_Asked]]:
+        """Return what can be run together, in the order of models and rows."""
+        groups: list[list[_Asked]] = []
+        ordered = sorted(waiting, key=lambda item: (item.graph, item.place.first_row))
+        for _, items in groupby(ordered, key=lambda item: item.graph):
+            for number, item in enumerate(items):
+                slots = int(item.inputs["slot_ranks"].shape[1])
+                if self.pooling is not None and number and _fits(groups[-1], item, slots, self.most_tokens):
+                    groups[-1].append(item)
+                else:
+                    groups.append([item])
+        return groups
+
+    def _run(self, group: list[_Asked]) -> None:
+        """Run a group as one pass; where that fails, its halves, so that only what is at fault fails.
+
+        It may be too large for a backend, too.
+        """
+        try:
+            self._score(group)
+        except BaseException as error:  # a backend from outside may raise anything; the decode that asked is told
+            if len(group) == 1:
+                group[0].error = error
+                return
+            middle = len(group) // 2
+            self._run(group[:middle])
+            self._run(group[middle:])
+
+    def _score(self, group: list[_Asked]) -> None:
+        graph, place, inputs = group[0].graph, group[0].place, group[0].inputs
+        if len(group) == 1:
+            group[0].scores = self.score_alone(graph, place.cache, inputs)
+            self.passes += 1
+            return
+        assert self.pooling is not None
+        rows = self.pools[graph].rows(place.first_row, group[-1].end - place.first_row)
+        scores = self.pooling.score(graph, rows, _merged(group))
+        self.passes += 1
+        for item in group:
+            item.scores = scores.part(item.place.first_row - place.first_row, item.place.batch, item.fed)

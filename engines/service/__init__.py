@@ -1,0 +1,1 @@
+"""What a program embeds: pipelines, sessions and their results."""

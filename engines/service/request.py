@@ -1,0 +1,194 @@
+"""A request of a session: what its caller holds while the image is on its way."""
+
+import threading
+import time
+from collections.abc import Callable, Generator
+from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from PIL import Image
+
+from mulo_sd.engines.condition import Condition
+from mulo_sd.engines.loop.decode import Decoder, Progress
+from mulo_sd.engines.loop.state import Tokens
+from mulo_sd.engines.numbers import seconds
+from mulo_sd.engines.service.result import Prepared, Result
+from mulo_sd.engines.settings import Mode
+
+if TYPE_CHECKING:
+    from mulo_sd.engines.service.pipeline import Pipeline
+
+# It waits (to be described, or for a place); its prompt is described; it is decoded; its image is made; it has ended.
+State = Literal["queued", "describing", "decoding", "finishing", "done"]
+_GREY = 128
+_SHOWN_CHARACTERS = 40
+
+
+class DeadlineError(TimeoutError):
+    """A request that took longer than it was allowed to."""
+
+
+@dataclass(frozen=True, eq=False)
+class Order:
+    """What a request asks for: the arguments of `Pipeline.prepare` and of `Pipeline.decode`."""
+
+    prompt: str | Condition
+    seed: int
+    mode: Mode | None
+    progress: Progress
+    watch: Callable[[Decoder], None] = lambda decoder: None
+    preparing: dict[str, Any] = field(default_factory=dict)
+    decoding: dict[str, Any] = field(default_factory=dict)
+
+
+class Request:
+    """One image of a session, on its way; `await` it, or wait in `result`."""
+
+    def __init__(
+        self, pipeline: "Pipeline", number: int, order: Order, deadline: float | None, drop: Callable[["Request"], None]
+    ) -> None:
+        """Make a request; `Session.submit` does.
+
+        Args:
+            pipeline: Draws.
+            number: Of the session's requests, in the order in which they came.
+            order: What is asked for.
+            deadline: Seconds from now on; None is no end.
+            drop: Ends it at once where it still waits.
+        """
+        self.number = number
+        self._pipeline, self._order, self._deadline, self._drop = pipeline, order, deadline, drop
+        self._ends_at = None if deadline is None else time.monotonic() + deadline
+        self._cancelled = threading.Event()
+        self._state: State = "queued"
+        self._prepared: Prepared | None = None
+        self._decoder: Decoder | None = None
+        self._last_progress: tuple[int, int] = (0, 0)
+        self._last_tokens: Tokens | None = None
+        self._future: Future[Result] = Future()
+        self._future.set_running_or_notify_cancel()  # only `cancel` ends it early: the session has to know
+
+    def result(self, timeout: float | None = None) -> Result:
+        """Return the image, waiting for it.
+
+        Args:
+            timeout: Seconds to wait at most; the request goes on after them.
+
+        Raises:
+            TimeoutError: it is not there in time; `DeadlineError` where the request's own deadline has passed.
+            CancelledError: it was cancelled.
+            Exception: as `Pipeline.draw`, whatever the progress callback raised, or `BackendError`.
+        """
+        return self._future.result(None if timeout is None else seconds("timeout", timeout))
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Return what the request ended with where it has no image, waiting for it.
+
+        Args:
+            timeout: Seconds to wait at most.
+
+        Raises:
+            TimeoutError: it has not ended in time.
+        """
+        return self._future.exception(None if timeout is None else seconds("timeout", timeout))
+
+    def __await__(self) -> Generator[Any, None, Result]:
+        """Return the image, or raise as `result` does; from any number of event loops.
+
+        As with asyncio's own futures, a task that is cancelled while it waits cancels the request: who hangs up frees
+        a place. `asyncio.shield(request)` lets it go on.
+        """
+        return self._awaited().__await__()
+
+    async def _awaited(self) -> Result:
+        import asyncio  # whoever awaits has loaded it
+
+        try:
+            return await asyncio.wrap_future(self._future)
+        except asyncio.CancelledError:
+            self.cancel()
+            raise
+
+    def add_done_callback(self, call: Callable[["Request"], object]) -> None:
+        """Have a function called with the request when it has ended: in the thread that ends it, or now, here."""
+        self._future.add_done_callback(lambda _: call(self))
+
+    def cancel(self) -> None:
+        """End the request: at once where it waits, else before its next pass or when its prompt is described.
+
+        The others do not notice. A request that has ended stays as it is.
+        """
+        self._cancelled.set()
+        self._drop(self)
+
+    @property
+    def done(self) -> bool:
+        """Whether there is an image, or an error."""
+        return self._future.done()
+
+    @property
+    def state(self) -> State:
+        """What becomes of it: "queued", "describing", "decoding", "finishing" or "done"."""
+        return "done" if self._future.done() else self._state
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """The cells decided, and the cells of the image; 0 of 0 where its decode has not begun."""
+        decoder = self._decoder
+        return self._last_progress if decoder is None else (decoder.done, len(decoder.states[0].grid))
+
+    def partial_image(self) -> Image.Image | None:
+        """Return the image as its tokens stand, proposals included; grey where there are none.
+
+        Returns:
+            RGB; None where its decode has not begun.
+        """
+        decoder = self._decoder
+        tokens = self._last_tokens if decoder is None else _tokens_of(decoder)
+        if tokens is None:
+            return None
+        missing = tokens < 0
+        image = np.array(self._pipeline.image_from_tokens(np.where(missing, 0, tokens)))
+        pixels = image.shape[0] // len(tokens)
+        image[missing.repeat(pixels, axis=0).repeat(pixels, axis=1)] = _GREY
+        return Image.fromarray(image)
+
+    def __repr__(self) -> str:
+        """Show what is asked for and how far it is."""
+        prompt = self._order.prompt
+        shown = repr(prompt[:_SHOWN_CHARACTERS]) if isinstance(prompt, str) else "a condition"
+        done, total = self.progress
+        cells = f", {done} of {total} cells" if total else ""
+        return f"<Request {self.number}: {shown}, seed {self._order.seed!r:.20}, {self.state}{cells}>"
+
+    @property
+    def _is_late(self) -> bool:
+        return self._ends_at is not None and time.monotonic() >= self._ends_at
+
+    def _check(self) -> None:
+        """Raise where the request is to end."""
+        if self._cancelled.is_set():
+            raise CancelledError("the request was cancelled")
+        if self._is_late:
+            raise DeadlineError(f"deadline: expected the image within {self._deadline:g} s")
+
+    def _watch(self, decoder: Decoder) -> None:
+        self._decoder = decoder
+        self._order.watch(decoder)
+
+    def _end(self, result: Result | None, error: BaseException | None) -> None:
+        """Give the caller the image or the error, and keep nothing that the decode needed."""
+        if self._decoder is not None:
+            self._last_progress, self._last_tokens = self.progress, _tokens_of(self._decoder)
+        self._decoder = self._prepared = None
+        if error is None and result is not None:
+            self._future.set_result(result)
+        else:
+            self._future.set_exception(error)
+
+
+def _tokens_of(decoder: Decoder) -> Tokens:
+    state = decoder.states[0]
+    return state.grid.copy().reshape(state.height, state.width)

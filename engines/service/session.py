@@ -1,0 +1,269 @@
+"""Several images at once: requests join and leave between steps, each with its own mode, settings and seed.
+
+A request's prompt is described first; then it waits for a place, joins the shared passes, is decoded and leaves them
+and its place; then its image is made. So nobody waits for another's text model or image decoder. Each of the two halves
+is straight code in a thread of its own.
+"""
+
+import copy
+import heapq
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from mulo_sd.engines.condition import Condition
+from mulo_sd.engines.loop.decode import Decoded
+from mulo_sd.engines.numbers import positive_seconds, whole_number
+from mulo_sd.engines.passes.decodes_backend import DecodesBackend
+from mulo_sd.engines.passes.shared_passes import SharedPasses
+from mulo_sd.engines.service.request import DeadlineError, Order, Request
+from mulo_sd.engines.service.result import Prepared, Result
+from mulo_sd.engines.service.waiting import Waiting
+from mulo_sd.engines.settings import Mode
+
+if TYPE_CHECKING:
+    from mulo_sd.engines.service.pipeline import Pipeline
+
+__all__ = ["MOST_AT_ONCE", "DeadlineError", "QueueFullError", "Request", "Session"]
+
+MOST_AT_ONCE = 256
+MOST_WAITING = 2**20
+WAITING_BY_PLACE = 16
+# Arguments of `Pipeline.draw` that its decode takes, beside the condition, the settings, the seed and the progress.
+_OF_DECODING = ("draft", "record_logits", "accepted")
+
+
+class QueueFullError(RuntimeError):
+    """A session that takes no further request now; its message is one line that says what to do."""
+
+
+class Session:
+    """Draws up to `size` images at once, and queues what comes beyond; safe to use from several threads.
+
+    An image is the one that `Pipeline.generate` draws with the same arguments, but for near-ties that fall otherwise
+    where requests share a pass of another shape (CONF-5).
+
+    It has up to 3 x `size` threads, made as they are needed: `size` describe prompts, the others decode and make
+    images. So a front end and a backend's `run` are called from several threads at once; the text models of this
+    package let one caller in at a time.
+    """
+
+    def __init__(self, pipeline: "Pipeline", size: int = 8, queue: int | None = None) -> None:
+        """Prepare a session; memory for keys and values is taken as requests need it, and kept until `close`.
+
+        Args:
+            pipeline: Draws.
+            size: Images that are decoded at once, 1..256.
+            queue: Requests beyond those that have not ended yet, 0..2^20; None is 16 times the size.
+
+        Raises:
+            SettingsError: the size or the queue is out of its range.
+        """
+        self._size = whole_number("size", size, 1, MOST_AT_ONCE)
+        self._queue = WAITING_BY_PLACE * self._size if queue is None else whole_number("queue", queue, 0, MOST_WAITING)
+        self._pipeline, self._shared = pipeline, SharedPasses(pipeline.backend, self._size)
+        self._changed = threading.Condition()  # guards all that follows
+        self._waiting = Waiting(self._size)
+        self._places = list(range(self._size))  # a heap: low ones lie side by side, where passes can be shared
+        self._working = 0  # threads that decode or make an image
+        self._requests: dict[int, Request] = {}  # that have not ended
+        self._submitted = 0
+        self._closed = False
+        self._threads = ThreadPoolExecutor(3 * self._size, thread_name_prefix="mulo-sd")
+        self._clock: threading.Thread | None = None
+
+    @property
+    def passes(self) -> int:
+        """Passes made so far; fewer than the requests' own where some were shared."""
+        return self._shared.passes
+
+    def submit(
+        self,
+        prompt: str | Condition,
+        seed: int = 0,
+        mode: Mode | None = None,
+        deadline: float | None = None,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+        **given: Any,
+    ) -> Request:
+        """Ask for an image; what is wrong with the prompt or a setting is told by the request.
+
+        Args:
+            prompt: As for `Pipeline.draw`, like seed, mode and what is given beyond.
+            seed: 0..2^64 - 1.
+            mode: None takes the bundle's.
+            deadline: Seconds from now after which the request ends with `DeadlineError`: at once where it waits, else
+                before its next pass, or when its prompt is described or its image made.
+            progress: Called with the cells decided and the cells of the image, in a thread of the session.
+            given: Other arguments of `Pipeline.draw`.
+
+        Raises:
+            QueueFullError: as many requests as the session takes have not ended yet. It never waits for one.
+            RuntimeError: the session is closed.
+            SettingsError: the deadline is no positive number of seconds.
+        """
+        if deadline is not None:
+            deadline = positive_seconds("deadline", deadline)
+        decoding = {name: given.pop(name) for name in _OF_DECODING if name in given}
+        watch = {"watch": given.pop("watch")} if "watch" in given else {}
+        order = Order(prompt, seed, mode, progress, **watch, preparing=given, decoding=decoding)
+        with self._changed:
+            if self._closed:
+                raise RuntimeError("session: it is closed; open another")
+            if len(self._requests) >= self._size + self._queue:
+                raise QueueFullError(
+                    f"queue: expected fewer requests that have not ended, got {len(self._requests)} ({self._size} at "
+                    f"once and {self._queue} that wait); wait for one of them, or open a session with a larger queue"
+                )
+            request = Request(self._pipeline, self._submitted, order, deadline, self._drop)
+            self._submitted += 1
+            self._requests[request.number] = request
+            self._waiting.add(request)
+            if deadline is not None and self._clock is None:
+                self._clock = threading.Thread(target=self._end_late_ones, name="mulo-sd-deadlines", daemon=True)
+                self._clock.start()
+            self._go_on()
+        return request
+
+    def _go_on(self) -> None:
+        """Begin what can begin; the lock is held."""
+        while (request := self._waiting.next_to_describe()) is not None:
+            request._state = "describing"
+            self._threads.submit(self._describe, request)
+        # Images that are being made hold no place, but a thread.
+        while self._places and self._working < 2 * self._size:
+            if (request := self._waiting.next_to_decode()) is None:
+                break
+            request._state = "decoding"
+            self._working += 1
+            self._threads.submit(self._draw, request, heapq.heappop(self._places))
+        self._changed.notify_all()
+
+    def _describe(self, request: Request) -> None:
+        """Describe a prompt: the first half of a request that comes with one."""
+        try:
+            request._check()
+            prepared = self._prepared(request)
+            request._check()
+        except BaseException as error:  # whatever it is, it is the request's alone
+            self._end(request, None, error)
+            with self._changed:
+                self._waiting.forget_described()
+                self._go_on()
+            return
+        with self._changed:
+            request._prepared, request._state = prepared, "queued"
+            self._waiting.add_described(request)
+            self._go_on()
+        if request._cancelled.is_set():  # since it was checked
+            self._drop(request)
+
+    def _prepared(self, request: Request) -> Prepared:
+        order = request._order
+        return self._pipeline.prepare(order.prompt, order.seed, order.mode, **order.preparing)
+
+    def _draw(self, request: Request, place: int) -> None:
+        """Decode, leave, and make the image: the second half of a request."""
+        result: Result | None = None
+        error: BaseException | None = None
+        started = time.perf_counter()
+        try:
+            try:
+                request._check()
+                prepared = request._prepared or self._prepared(request)
+                decoded = self._decode(request, prepared, place)
+            finally:
+                with self._changed:
+                    heapq.heappush(self._places, place)
+                    request._state = "finishing"
+                    self._go_on()
+            request._check()
+            result = self._pipeline.finish(prepared, decoded, started)
+            request._check()
+        except BaseException as caught:  # whatever it is, it is the request's alone
+            error = caught
+        self._end(request, result, error)
+        with self._changed:
+            self._working -= 1
+            self._go_on()
+
+    def _decode(self, request: Request, prepared: Prepared, place: int) -> Decoded:
+        order, pipeline = request._order, copy.copy(self._pipeline)
+        pipeline.backend = DecodesBackend(self._shared, place, request._check)
+        with self._shared.joined():
+            return pipeline.decode(
+                *(prepared.described.condition, prepared.settings, prepared.seed),
+                progress=order.progress,
+                watch=request._watch,
+                **order.decoding,
+            )
+
+    def _end(self, request: Request, result: Result | None, error: BaseException | None) -> None:
+        """End a request, which is in no queue and no thread any more, and make room for another."""
+        with self._changed:
+            del self._requests[request.number]
+        request._end(result, error)
+        with self._changed:
+            self._changed.notify_all()
+
+    def _drop(self, request: Request) -> None:
+        """End a request that waits and is cancelled or late; one that does not wait finds out itself."""
+        with self._changed:
+            if not self._waiting.remove(request):
+                return
+            self._go_on()
+        try:
+            request._check()
+        except (CancelledError, DeadlineError) as error:
+            self._end(request, None, error)
+
+    def _end_late_ones(self) -> None:
+        """End requests that wait longer than they may, until the session is closed; in a thread of its own."""
+        while True:
+            with self._changed:
+                if self._closed and not self._requests:
+                    return
+                late = [request for request in self._waiting if request._is_late]
+                if not late:
+                    ends = [request._ends_at for request in self._waiting if request._ends_at is not None]
+                    self._changed.wait(max(0, min(ends) - time.monotonic()) if ends else None)
+            for request in late:
+                self._drop(request)
+
+    def close(self, cancel: bool = False) -> None:
+        """Take no more requests, wait for those that are there, and give everything back.
+
+        Args:
+            cancel: End them all instead, those that wait as well. What interrupts the waiting does so, too.
+        """
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        try:
+            if not cancel:
+                self._wait_for_all()
+        finally:
+            with self._changed:
+                left = list(self._requests.values())
+            for request in left:
+                request.cancel()
+            self._wait_for_all()
+            self._threads.shutdown(wait=True)
+            if self._clock is not None and self._clock is not threading.current_thread():
+                self._clock.join()
+            self._shared.pools.clear()
+
+    def _wait_for_all(self) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._requests)
+
+    def __enter__(self) -> "Session":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close(cancel=kind is not None)

@@ -1,0 +1,80 @@
+"""What a calibration writes, with measurements that a test chooses."""
+
+import shutil
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from mulo_sd import engines
+from mulo_sd.conformance.calibrate import __main__ as command
+from mulo_sd.conformance.calibrate.search import Candidate, Sample
+
+
+class ChosenMeter:
+    """Measures what a rule says: a larger radius keeps more and takes longer."""
+
+    def __init__(self, *_: Any) -> None:
+        self.distances: dict[Candidate, list[float]] = {}
+        self.baselines = {0: SimpleNamespace(result=SimpleNamespace(stats=SimpleNamespace(seconds=4.0)))}
+
+    def measure(self, candidate: Candidate, _: int) -> Sample:
+        self.distances.setdefault(candidate, []).append(1.0)
+        lost = {0: 0.5, 1: 0.2, 2: 0.01, 3: 0.0}[candidate.radius]
+        passes = 100 * candidate.radius + candidate.neighbours
+        return Sample(-lost, 1.0 + candidate.radius, passes)
+
+
+@pytest.fixture
+def bundle(demo_bundle: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(demo_bundle, tmp_path / "bundle"))
+
+
+def run(bundle: Path, extra: list[str], monkeypatch: pytest.MonkeyPatch) -> tuple[int, Path]:
+    """Run the command on four prompts; return its status and the folder of the prompts."""
+    folder = bundle.parent / "prompts"
+    folder.mkdir()
+    (folder / "prompts.txt").write_text("a circle\n" * 4)
+    arguments = ["--bundle", str(bundle), "--prompts", str(folder / "prompts.txt"), "--budget", "5", *extra]
+    monkeypatch.setattr(command, "Meter", ChosenMeter)
+    monkeypatch.setattr(sys, "argv", ["calibrate", *arguments])
+    return command.main(), folder
+
+
+def test_the_fastest_that_keeps_the_agreement_reaches_the_bundle(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    status, folder = run(bundle, [], monkeypatch)
+    assert status == 0
+    settings = engines.load(bundle, threads=1).settings()
+    assert (settings.mode, settings.radius, settings.neighbours) == ("parallel", 2, 4)  # passes break the tie
+    assert (folder / "calibration.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_dry_run_writes_nothing(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = (bundle / "manifest.json").read_bytes()
+    status, folder = run(bundle, ["--dry-run"], monkeypatch)
+    assert status == 0
+    assert (bundle / "manifest.json").read_bytes() == before
+    assert [path.name for path in folder.iterdir()] == ["prompts.txt"]
+
+
+def test_a_bundle_that_cannot_keep_it_stays(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def nothing_keeps(meter: ChosenMeter, candidate: Candidate, _: int) -> Sample:
+        meter.distances.setdefault(candidate, []).append(1.0)
+        return Sample(-1.0, 1.0, 1)
+
+    before = (bundle / "manifest.json").read_bytes()
+    monkeypatch.setattr(ChosenMeter, "measure", nothing_keeps)
+    status, _ = run(bundle, [], monkeypatch)
+    assert status == 1
+    assert "no candidate loses at most 0.02" in capsys.readouterr().err
+    assert (bundle / "manifest.json").read_bytes() == before
+
+
+def test_a_short_budget_tries_every_radius_first(demo_bundle: Path) -> None:
+    candidates = command._candidates(engines.load(demo_bundle, threads=1))
+    assert candidates[:4] == [Candidate(0.2, radius, 16) for radius in (0, 1, 2, 3)]
+    assert len(set(candidates)) == len(candidates) == 36

@@ -1,0 +1,80 @@
+"""The calibration command: wrong input in one line, and settings that reach the bundle whole or not at all."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mulo_sd import engines
+from mulo_sd.conformance.calibrate.prompts import PromptFileError, read_prompts
+from mulo_sd.engines.bundle import open_bundle
+from mulo_sd.engines.bundle.settings import write_settings
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "prompts, got 0"),
+        (b"\n \n", "prompts, got 0"),
+        (b"a red circle\na blue nothing\n", "line 2: "),
+        (b"\xff\xfe", "expected text in UTF-8, got UTF-16"),
+        (b"a circle\n" * 200_000, "expected at most 1048576 bytes, got 1800000"),
+    ],
+)
+def test_wrong_prompt_files(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "prompts.txt"
+    path.write_bytes(content)
+    with pytest.raises(PromptFileError) as caught:
+        read_prompts(path)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_prompts_are_read_in_order(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.txt"
+    path.write_text("a red circle\n\n  three green stars \n")
+    assert read_prompts(path) == ["a red circle", "three green stars"]
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (["--budget", "0"], "--budget: expected minutes above 0, got 0"),
+        (["--budget", "1", "--keep", "-1"], "--keep: expected a number from 0 on, got -1"),
+        (["--budget", "1"], "prompts.txt: expected a file of prompts, found none"),
+    ],
+)
+def test_wrong_arguments(tmp_path: Path, extra: list[str], message: str) -> None:
+    command = [sys.executable, "-m", "mulo_sd.conformance.calibrate", "--bundle", str(tmp_path), "--prompts"]
+    done = subprocess.run(
+        [*command, str(tmp_path / "prompts.txt"), *extra], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_settings_are_written_and_the_rest_stays(demo_bundle: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "bundle"
+    shutil.copytree(demo_bundle, copy)
+    before = open_bundle(copy).manifest
+    settings = engines.load(copy).settings(mode="serial", tau=0.37, radius=2)
+    write_settings(copy, settings)
+    after = open_bundle(copy).manifest
+    assert after.settings == settings
+    assert after.model_copy(update={"settings": before.settings}) == before
+    assert not list(copy.glob(".manifest-*"))
+
+
+def test_a_finished_image_is_likelier_than_a_shuffled_one(demo_bundle: Path) -> None:
+    pipeline = engines.load(demo_bundle, threads=1)
+    result = pipeline.generate("a red circle", seed=1, mode="parallel", tau=0.0)
+    own = pipeline.token_log_probs("a red circle", result.plan, result.tokens)
+    shuffled_tokens = np.random.default_rng(0).permutation(result.tokens.ravel()).reshape(result.tokens.shape)
+    shuffled = pipeline.token_log_probs("a red circle", result.plan, shuffled_tokens)
+    assert own.shape == result.tokens.shape
+    assert (own <= 0).all()
+    assert own.mean() > shuffled.mean() + 1

@@ -1,0 +1,352 @@
+"""Several images at once: each is the one that is drawn alone, whatever becomes of the others."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import CancelledError
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mulo_sd.engines.backends.array_scores import ArrayScores
+from mulo_sd.engines.backends.base import Backend, BackendError, Tensors
+from mulo_sd.engines.backends.ort.cpu import OnnxRuntimeBackend
+from mulo_sd.engines.bundle import open_bundle
+from mulo_sd.engines.condition import Condition
+from mulo_sd.engines.passes.shared_passes import SharedPasses
+from mulo_sd.engines.passes.turns import Turns
+from mulo_sd.engines.rules.slots import DEAD_RANK
+from mulo_sd.engines.service.pipeline import Pipeline
+from mulo_sd.engines.service.request import Request
+from mulo_sd.engines.service.session import DeadlineError, Session
+from mulo_sd.engines.settings import SettingsError
+
+REQUESTS: tuple[dict[str, Any], ...] = (
+    {"mode": "ar", "seed": 1, "guidance_scale": 2.0},
+    {"mode": "parallel", "seed": 2, "guidance_scale": 2.0, "tau": 0.1},
+    {"mode": "ar", "seed": 3, "guidance_scale": 1.0},
+    {"mode": "serial", "seed": 4, "guidance_scale": 3.0, "draft_rows": 1, "tau": 0.2},
+    {"mode": "zipar", "seed": 5, "guidance_scale": 2.0, "window": 2},
+    {"mode": "exact", "seed": 6, "guidance_scale": 2.0},
+    {"mode": "ar", "seed": 7, "guidance_scale": 2.0, "top_k": 4},
+)
+
+
+def alone(pipeline: Pipeline, condition: Condition, **given: Any) -> NDArray[np.int64]:
+    return pipeline.draw(condition, **given).tokens
+
+
+@pytest.mark.parametrize("size", [1, 3, 7])
+def test_images_are_those_drawn_alone(pipeline: Pipeline, condition: Condition, size: int) -> None:
+    """Modes, seeds and settings mixed; more requests than places."""
+    with pipeline.session(size) as session:
+        asked = [session.submit(condition, **given) for given in REQUESTS]
+        found = [request.result(60) for request in asked]
+    for given, result in zip(REQUESTS, found, strict=True):
+        np.testing.assert_array_equal(result.tokens, alone(pipeline, condition, **given))
+
+
+def test_passes_are_shared(pipelines: Mapping[str, Pipeline], condition: Condition) -> None:
+    """Eight decodes of one mode make hardly more passes than one; without pools as many as all of them."""
+    passes = {}
+    for name, pipeline in pipelines.items():
+        with pipeline.session(8) as session:
+            for request in [session.submit(condition, seed, "ar") for seed in range(8)]:
+                request.result(60)
+            passes[name] = session.passes
+    assert passes["no pools"] == 8 * 16
+    assert 16 <= passes["pools"] < 4 * 16
+    assert 16 <= passes["few"] < 6 * 16, "but for prefills, passes of one token"
+
+
+def test_requests_join_from_several_threads(pipelines: Mapping[str, Pipeline], condition: Condition) -> None:
+    pipeline, found = pipelines["pools"], dict[int, NDArray[np.int64]]()
+    with pipeline.session(3) as session:
+
+        def ask(number: int) -> None:
+            time.sleep(0.003 * number)
+            found[number] = session.submit(condition, **REQUESTS[number]).result(60).tokens
+
+        threads = [threading.Thread(target=ask, args=(number,)) for number in range(len(REQUESTS))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    for number, given in enumerate(REQUESTS):
+        np.testing.assert_array_equal(found[number], alone(pipeline, condition, **given))
+
+
+def stopping(at: int, act: Callable[[], None]) -> Callable[[int, int], None]:
+    """Return a progress callback that acts once some cells are decided."""
+
+    def progress(done: int, total: int) -> None:
+        if done >= at:
+            act()
+
+    return progress
+
+
+def _fail() -> None:
+    raise RuntimeError("a callback that fails")
+
+
+def test_one_that_ends_early_disturbs_no_other(pipeline: Pipeline, condition: Condition) -> None:
+    """Cancelled, failed, out of time, misunderstood: the others' images stay what they are."""
+    cancelled: list[Request] = []
+    submitted = threading.Event()  # the request may be on its way before `submit` returns it
+
+    def cancel() -> None:
+        assert submitted.wait(60)
+        cancelled[0].cancel()
+
+    with pipeline.session(6) as session:
+        cancelled.append(session.submit(condition, 1, "ar", progress=stopping(5, cancel)))
+        submitted.set()
+        failed = session.submit(condition, 2, "ar", progress=stopping(7, _fail))
+        late = session.submit(condition, 3, "ar", deadline=1e-6)
+        wrong = session.submit(condition, 4, "ar", top_p=7.0)
+        whole = [session.submit(condition, **given) for given in REQUESTS]
+        with pytest.raises(CancelledError):
+            cancelled[0].result(60)
+        assert isinstance(failed.exception(60), RuntimeError)
+        with pytest.raises(DeadlineError, match="expected the image within"):
+            late.result(60)
+        with pytest.raises(SettingsError, match="top_p"):
+            wrong.result(60)
+        for given, request in zip(REQUESTS, whole, strict=True):
+            np.testing.assert_array_equal(request.result(60).tokens, alone(pipeline, condition, **given))
+
+
+def test_what_a_decode_leaves_behind_is_nothing_to_the_next(
+    pipelines: Mapping[str, Pipeline], condition: Condition
+) -> None:
+    """A condition of which the model makes numbers that are none, then others at the same place."""
+    pipeline = pipelines["pools"]
+    broken = Condition(np.full_like(condition.cond, 1e30))
+    with np.errstate(all="ignore"), pipeline.session(1) as session:
+        session.submit(broken, 1, "ar").exception(60)
+        found = session.submit(condition, **REQUESTS[0]).result(60).tokens
+    np.testing.assert_array_equal(found, alone(pipeline, condition, **REQUESTS[0]))
+
+
+def test_progress_and_the_partial_image(pipelines: Mapping[str, Pipeline], condition: Condition) -> None:
+    """Half-way the image shows what is decided, and grey where nothing is."""
+    pipeline = pipelines["pools"]
+    half, go_on = threading.Event(), threading.Event()
+    told: list[int] = []
+
+    def progress(done: int, total: int) -> None:
+        told.append(done)
+        if done == 8:
+            half.set()
+            assert go_on.wait(60)
+
+    with pipeline.session(2) as session:
+        request = session.submit(condition, 1, "ar", progress=progress)
+        assert half.wait(60)
+        assert request.progress == (8, 16)
+        assert not bool(request.done)
+        image = request.partial_image()
+        assert image is not None
+        shown = np.array(image)
+        pixels = shown.shape[0] // 4
+        assert (shown[2 * pixels :] == 128).all(), "rows 2 and 3 are not decided"
+        assert not (shown[: 2 * pixels] == 128).all()
+        go_on.set()
+        whole = request.result(60)
+    assert told == list(range(1, 17))
+    assert request.done
+    last = request.partial_image()
+    assert last is not None
+    np.testing.assert_array_equal(np.array(last), np.array(whole.image))
+
+
+def test_a_request_that_waits_has_nothing_to_show(pipelines: Mapping[str, Pipeline], condition: Condition) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def block(done: int, total: int) -> None:
+        begun.set()
+        assert go_on.wait(60)
+
+    with pipelines["pools"].session(1) as session:
+        session.submit(condition, 1, "ar", progress=block)
+        waiting = session.submit(condition, 2, "ar")
+        assert begun.wait(60)
+        assert waiting.progress == (0, 0)
+        assert waiting.partial_image() is None
+        waiting.cancel()
+        go_on.set()
+        with pytest.raises(CancelledError):
+            waiting.result(60)
+
+
+def test_a_closed_session_takes_nothing(pipelines: Mapping[str, Pipeline], condition: Condition) -> None:
+    session = pipelines["pools"].session(1)
+    session.close()
+    with pytest.raises(RuntimeError):
+        session.submit(condition, 1, "ar")
+
+
+def test_closing_may_end_what_is_on_its_way(pipelines: Mapping[str, Pipeline], condition: Condition) -> None:
+    session = pipelines["pools"].session(1)
+    requests = [session.submit(condition, seed, "ar") for seed in range(3)]
+    session.close(cancel=True)
+    assert all(request.done for request in requests)
+    assert any(isinstance(request.exception(), CancelledError) for request in requests)
+
+
+@pytest.mark.parametrize("size", [0, -1, 257, 2.0, True, None, "2"])
+def test_wrong_size(pipelines: Mapping[str, Pipeline], size: Any) -> None:
+    with pytest.raises(SettingsError, match=r"size: expected a whole number in 1\.\.256, got"):
+        Session(pipelines["pools"], size)
+
+
+@pytest.mark.parametrize("deadline", [0, -1.0, float("nan"), float("inf"), "5", True, 1e10])
+def test_wrong_deadline(pipelines: Mapping[str, Pipeline], condition: Condition, deadline: float) -> None:
+    with pipelines["pools"].session(1) as session, pytest.raises(SettingsError, match=r"^deadline: expected a number "):
+        session.submit(condition, deadline=deadline)
+
+
+def test_generate_takes_several_prompts(pipelines: Mapping[str, Pipeline], condition: Condition) -> None:
+    pipeline = pipelines["pools"]
+    found = pipeline.generate([condition] * 3, [4, 5, 6], "ar", batch=2)
+    for seed, result in zip((4, 5, 6), found, strict=True):
+        np.testing.assert_array_equal(result.tokens, alone(pipeline, condition, seed=seed, mode="ar"))
+    same = pipeline.generate([condition] * 2, 4, "ar", batch=2)
+    np.testing.assert_array_equal(same[0].tokens, same[1].tokens)
+
+
+def test_generate_refuses_half_of_a_batch(pipelines: Mapping[str, Pipeline], condition: Condition) -> None:
+    pipeline: Any = pipelines["pools"]
+    with pytest.raises(SettingsError, match="expected one prompt without batch"):
+        pipeline.generate([condition])
+    with pytest.raises(SettingsError, match="expected a list of prompts with batch"):
+        pipeline.generate(condition, batch=2)
+    with pytest.raises(SettingsError, match="expected one of each of 2 prompts, got 1"):
+        pipeline.generate([condition] * 2, [1], batch=2)
+
+
+def test_turns_come_in_the_order_of_asking() -> None:
+    turns, had = Turns(), list[int]()
+    turns.take()
+    asked = [threading.Event() for _ in range(4)]
+
+    def wait(number: int) -> None:
+        asked[number].set()
+        turns.take()
+        had.append(number)
+        turns.end()
+
+    threads = [threading.Thread(target=wait, args=(number,)) for number in range(4)]
+    for number, thread in enumerate(threads):
+        thread.start()
+        assert asked[number].wait(10)
+        while len(turns._waiting) <= number:
+            time.sleep(0.001)
+    assert had == []
+    turns.end()
+    for thread in threads:
+        thread.join(10)
+    assert had == [0, 1, 2, 3]
+    turns.take()  # free again
+    turns.end()
+
+
+class _RefusesToken:
+    """A pooling backend that fails at a pass in which some row feeds one token."""
+
+    name = "refuses"
+
+    def __init__(self, token: int, error: BaseException) -> None:
+        self.token, self.error, self.calls = token, error, 0
+
+    def new_pool(self, graph: str, rows: int) -> Any:
+        return self
+
+    def rows(self, first_row: int, count: int) -> Any:
+        return count
+
+    def clear(self, first_row: int, count: int) -> None:
+        return
+
+    def score(self, graph: str, cache: Any, inputs: Tensors) -> ArrayScores:
+        self.calls += 1
+        if (inputs["tokens"] == self.token).any():
+            raise self.error
+        return ArrayScores(np.repeat(inputs["tokens"][..., None], 3, axis=2).astype(np.float32))
+
+
+@pytest.mark.parametrize("error", [BackendError("refused"), KeyError("x"), KeyboardInterrupt(), SystemExit(3)])
+def test_a_shared_pass_that_fails_fails_for_its_culprit_alone(error: BaseException) -> None:
+    backend: Any = _RefusesToken(7, error)
+    backend.run = backend.new_cache = backend.feed = backend.keep_slots = lambda *given: None
+    typed: Backend = backend
+    shared = SharedPasses(typed, 3)
+    outcomes: dict[int, Any] = {}
+
+    def ask(number: int, token: int, fed: int) -> None:
+        inputs = {
+            "tokens": np.full((2, fed), token),
+            "prefix": np.zeros((2, fed, 4), np.float32),
+            "positions": np.zeros((2, fed), np.int64),
+            "slot_ranks": np.zeros((2, 40), np.int64),
+            "write_index": np.zeros(2, np.int64),
+        }
+        try:
+            outcomes[number] = shared.score("target", shared.place("target", number, 2), inputs).logits()
+        except BaseException as caught:
+            outcomes[number] = caught
+        finally:
+            shared.leave()
+
+    for _ in range(3):
+        shared.enter()
+    given = ((0, 5, 1), (1, 7, 2), (2, 6, 3))
+    threads = [threading.Thread(target=ask, args=one) for one in given]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert outcomes[1] is error
+    np.testing.assert_array_equal(outcomes[0], np.full((2, 1, 3), 5))
+    np.testing.assert_array_equal(outcomes[2], np.full((2, 3, 3), 6))
+    assert backend.calls == 5, "once for all, then half by half down to the culprit"
+
+
+def test_rows_of_a_pool_in_onnx_runtime(tiny_bundle: Path) -> None:
+    """A pass over four rows of a pool is two passes over two rows each, and over caches of their own."""
+    backend = OnnxRuntimeBackend(open_bundle(tiny_bundle), 1)
+    generator = np.random.default_rng(4)
+    fed = [generator.integers(0, 12, (4, count)) for count in (3, 1, 2)]
+    pools = [backend.new_pool("target", 6) for _ in range(2)]
+    together = pools[0].rows(1, 4)
+    apart = [pools[1].rows(1, 2), pools[1].rows(3, 2)]
+    own = [backend.new_cache("target", 2) for _ in range(2)]
+    start = np.array([0, 0, 2, 2])  # the second decode's slots are elsewhere
+    for tokens in fed:
+        count = tokens.shape[1]
+        positions = start[:, None] + np.arange(count)
+        ranks = np.full((4, 13), DEAD_RANK)
+        for row in range(4):
+            ranks[row, : start[row] + count] = np.arange(start[row] + count)
+        inputs: dict[str, NDArray[Any]] = {
+            "tokens": tokens,
+            "prefix": np.zeros((4, count, 8), np.float32),
+            "positions": positions,
+            "slot_ranks": ranks,
+            "write_index": start.copy(),
+        }
+        joint = backend.score("target", together, inputs)
+        for number, rows in enumerate((slice(0, 2), slice(2, 4))):
+            part = {name: value[rows] for name, value in inputs.items()}
+            expected = backend.feed("target", own[number], part)
+            for found in (joint.part(2 * number, 2, count).logits(), backend.feed("target", apart[number], part)):
+                np.testing.assert_allclose(found, expected, atol=1e-5)
+        start += count
+    pools[0].clear(1, 2)
+    for value in pools[0].arrays.values():
+        assert not value[:3].any()
+        assert value[3:5].any()

@@ -1,0 +1,112 @@
+"""In a folder with an `export.py` or a package `engines` of its own, nothing of ours runs it."""
+
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from mulo_sd.conformance.bench.fresh import fresh_figures
+from mulo_sd.processes import ROOT
+
+FOREIGN = ("conformance/__init__.py", "engines/__init__.py", "export.py", "reference.py")
+# Says that it was run, and ends what runs it.
+PROGRAM = "import os\nopen(os.path.join({folder!r}, 'ran'), 'a').write(__name__)\nraise SystemExit('foreign code')\n"
+# What pip writes for a command of [project.scripts].
+SCRIPT = "import sys\nfrom {module} import {function}\nif __name__ == '__main__':\n    sys.exit({function}())\n"
+SPAWN = """
+import multiprocessing
+from mulo_sd.engines.numbers import whole_number
+if __name__ == "__main__":
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        print(pool.apply(whole_number, ("n", 3, 0, 9)))
+"""
+BUILD = """
+from pathlib import Path
+from mulo_sd.engines.commands.demo_bundle import build_demo_bundle
+build_demo_bundle(Path("new"), "nonsense")
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder to work in, with code that is called as ours is."""
+    found = tmp_path / "a checkout"
+    for name in FOREIGN:
+        path = found / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(PROGRAM.format(folder=str(tmp_path)))
+    return found
+
+
+def run(folder: Path, command: list[str], path: str = ROOT) -> str:
+    """Run a command in a folder; return what it prints. Nothing foreign runs, and it ends well."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    done = subprocess.run(
+        [sys.executable, *command],
+        cwd=folder,
+        env=environment | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert not (folder.parent / "ran").exists(), (folder.parent / "ran").read_text()
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["generate", "--help"], "usage: mulo-sd generate"),
+        (["build", "--help"], "usage: mulo-sd build"),
+        # In the process of pytest and in a worker.
+        (["conformance", "-n1", "-q", "rules/test_grid.py", "--report", "report.md"], "passed"),
+    ],
+)
+def test_commands(arguments: list[str], expected: str, folder: Path, tmp_path: Path) -> None:
+    """Also where PYTHONPATH names the folder, as such checkouts often ask for."""
+    project = tomllib.loads(Path(ROOT, "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    module, _, function = project["scripts"]["mulo-sd"].partition(":")
+    script = tmp_path / "mulo-sd"
+    script.write_text(SCRIPT.format(module=module, function=function))
+    assert expected in run(folder, [str(script), *arguments], os.pathsep.join([".", ROOT]))
+
+
+@pytest.mark.parametrize("module", ["engines.generate", "export.build"])
+def test_modules(module: str, folder: Path) -> None:
+    """`python -m` looks into the folder first: our package has a name of its own."""
+    assert f"usage: python -m {module}" in run(folder, ["-m", f"mulo_sd.{module}", "--help"])
+
+
+def test_processes_of_a_command(folder: Path) -> None:
+    """Those of multiprocessing take the order of folders over."""
+    program = folder / "program.py"
+    program.write_text(SPAWN)
+    assert run(folder, [str(program)]) == "3\n"
+
+
+def test_the_build_that_a_command_starts(folder: Path) -> None:
+    """It is ours that refuses the precision."""
+    with pytest.raises(AssertionError, match=r"argument --precision: invalid choice: 'nonsense'"):
+        run(folder, ["-c", BUILD])
+    assert not (folder.parent / "ran").exists()
+
+
+def test_fresh_processes_of_the_benchmark(folder: Path, demo_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    assert fresh_figures(demo_bundle, "ort", 1, None, draw=False)["import"] > 0
+    assert not (folder.parent / "ran").exists()
+
+
+def test_a_program_that_embeds_the_engines_keeps_its_own_modules(folder: Path) -> None:
+    """A library disturbs nobody: `export` and `engines` are the program's own."""
+    for name in ("engines/__init__.py", "export.py"):
+        (folder / name).write_text("OWN = True\n")
+    program = (
+        "import engines, export; from mulo_sd import engines as ours; print(engines.OWN, export.OWN, ours.Settings)"
+    )
+    assert run(folder, ["-c", program]).startswith("True True <class 'mulo_sd.engines.settings.Settings'")
