@@ -12,7 +12,7 @@ from mulo_sd.engines.commands.layouts import LAYOUTS, LayoutError, PromptsError,
 from mulo_sd.engines.commands.run_folder import FOREIGN, RUN_NAME
 from mulo_sd.engines.files.paths import user_path
 
-MOST_TOLD = 10
+MAX_NAMED = 10
 # Scorers take these for images whatever their names begin with: macOS leaves ._NAME.png beside NAME.png.
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".ppm", ".tif", ".tiff")
 
@@ -88,10 +88,10 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     told = list(faults(arguments.folder, tasks, arguments.pixels))
-    for line in told[:MOST_TOLD]:
+    for line in told[:MAX_NAMED]:
         print(line)
-    if len(told) > MOST_TOLD:
-        print(f"and {len(told) - MOST_TOLD} more")
+    if len(told) > MAX_NAMED:
+        print(f"and {len(told) - MAX_NAMED} more")
     images = sum(len(task.images) for task in tasks)
     print(f"{arguments.folder}: {len(tasks)} prompts, {images} images, {len(told) or 'no'} faults")
     return 1 if told else 0

@@ -17,7 +17,7 @@ from mulo_sd.engines.commands.backend_argument import add_backend_argument
 from mulo_sd.engines.commands.command_line import command, program
 from mulo_sd.engines.commands.demo_bundle import build_demo_bundle, demo_bundle_path
 from mulo_sd.engines.commands.draw_many import Run
-from mulo_sd.engines.commands.layouts import LAYOUTS, MOST_LISTED, LayoutError, PromptsError, read_tasks
+from mulo_sd.engines.commands.layouts import LAYOUTS, MAX_LISTED, LayoutError, PromptsError, read_tasks
 from mulo_sd.engines.commands.overlay import draw_overlay
 from mulo_sd.engines.commands.run_progress import shown_progress
 from mulo_sd.engines.commands.setting_arguments import add_setting_arguments, settings_from_arguments
@@ -30,7 +30,7 @@ from mulo_sd.engines.numbers import seed_number, thread_count, whole_number
 from mulo_sd.engines.prompts import PlanError, PromptError, load_plan, make_plan, parse, save_plan
 from mulo_sd.engines.service.pipeline import Pipeline, load
 from mulo_sd.engines.service.result import Result
-from mulo_sd.engines.service.session import MOST_AT_ONCE
+from mulo_sd.engines.service.session import MAX_AT_ONCE
 from mulo_sd.engines.settings import MODES, UNDRAFTED_MODES, SettingsError
 
 IMAGES_MISSING = 3  # the exit status of a run that could not draw some of its images
@@ -180,7 +180,7 @@ def _generate_many(arguments: argparse.Namespace, console: Console) -> int:
         raise LayoutError(f"prompts: expected no {given[0].replace('_', '-')} beside --prompts")
     seed_number(arguments.seed)
     thread_count(arguments.threads)
-    batch = 1 if arguments.batch is None else whole_number("batch", arguments.batch, 1, MOST_AT_ONCE)
+    batch = 1 if arguments.batch is None else whole_number("batch", arguments.batch, 1, MAX_AT_ONCE)
     tasks = read_tasks(arguments.layout or "plain", arguments.prompts, arguments.samples)
     pipeline = _open(arguments, console)
     settings = pipeline.settings(mode=arguments.mode, **settings_from_arguments(arguments))
@@ -192,10 +192,10 @@ def _generate_many(arguments: argparse.Namespace, console: Console) -> int:
         there = f"{run.there} of {run.total} images are in {arguments.out}"
         print(f"error: interrupted; {there}; run the same command to go on", file=sys.stderr)
         return 130
-    for failure in run.failures[:MOST_LISTED]:
+    for failure in run.failures[:MAX_LISTED]:
         print(f"error: {failure}", file=sys.stderr)
-    if len(run.failures) > MOST_LISTED:
-        print(f"error: and {len(run.failures) - MOST_LISTED} more images", file=sys.stderr)
+    if len(run.failures) > MAX_LISTED:
+        print(f"error: and {len(run.failures) - MAX_LISTED} more images", file=sys.stderr)
     missing = f", {len(run.failures)} missing" if run.failures else ""
     print(f"{arguments.out}: {run.total} images of {len(tasks)} prompts, {drawn} drawn now{missing}")
     return IMAGES_MISSING if run.failures else 0

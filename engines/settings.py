@@ -14,7 +14,7 @@ Mode = Literal["ar", "zipar", "serial", "parallel", "exact"]
 UpSampler = Literal["bicubic", "bilinear", "nearest", "latent"]
 DownSampler = Literal["area", "bicubic", "latent"]
 # Smaller ones overflow float32 in the division; published code takes this in their stead, and we refuse them.
-LEAST_TEMPERATURE = 1e-5
+MIN_TEMPERATURE = 1e-5
 # No grid or codebook is larger; a number beyond would only cost memory.
 MAX_COUNT = 2**20
 MAX_RADIUS = 1024
@@ -44,7 +44,7 @@ def _window(value: object, info: ValidationInfo) -> int | None:
 
 def _temperature(value: object, info: ValidationInfo) -> float:
     number = real_number(_name(info), value, 0, 100)
-    if 0 < number < LEAST_TEMPERATURE:
+    if 0 < number < MIN_TEMPERATURE:
         raise SettingsError(f"temperature: expected 0 (greedy) or a number in 1e-05..100, got {value!r:.80}")
     return number
 

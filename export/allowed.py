@@ -17,7 +17,7 @@ def false_alarm(allowed: int, count: int, rate: float) -> float:
     return float(bdtrc(allowed, count, rate)) if allowed < count else 0.0
 
 
-def most_allowed(count: int, rate: float) -> int:
+def max_allowed(count: int, rate: float) -> int:
     """Return how many of `count` decisions may differ: the smallest number that chance exceeds too rarely to matter."""
     allowed = 0
     while false_alarm(allowed, count, rate) > FALSE_ALARM:

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mulo_sd.export.allowed import most_allowed
+from mulo_sd.export.allowed import max_allowed
 from mulo_sd.export.arithmetic import Activations, watched
 from mulo_sd.export.comparison import Runner, ToleranceError, outputs_of
 from mulo_sd.export.evidence import Evidence
@@ -213,7 +213,7 @@ class CodeComparison:
             beyond += int((lead > CODE_MARGIN[self.precision]).sum())
             total += different.numel()
         limit = CODE_TOLERANCE[self.precision]
-        shares = (others / most_allowed(total, self.rate), beyond / most_allowed(total, limit))
+        shares = (others / max_allowed(total, self.rate), beyond / max_allowed(total, limit))
         return max(shares) * limit
 
     def _lead(self, case: _Case, codes: Tensor) -> Tensor:

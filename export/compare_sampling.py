@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from mulo_sd.export.allowed import most_allowed
+from mulo_sd.export.allowed import max_allowed
 from mulo_sd.export.comparison import Runner, ToleranceError, outputs_of
 from mulo_sd.export.evidence import Evidence
 from mulo_sd.export.kept_codes import UNIT, Sampling, guided, kept_bounds, slack_of
@@ -179,7 +179,7 @@ class _Judged:
         """Hold the number of near-ties at the edge of top-p: few codes a row, and few rows."""
         codes = self.logits.shape[-1]
         rate = EDGE_ROW_RATE * (1 if codes <= SMALL_CODEBOOK else LARGE_CODEBOOK_FACTOR)
-        rows, allowed = int((others > 0).sum()), most_allowed(len(others), rate)
+        rows, allowed = int((others > 0).sum()), max_allowed(len(others), rate)
         if rows > allowed or int(others.max()) > EDGE_CODES:
             raise ToleranceError(
                 f"output log_probs: {rows} of {len(others)} rows keep other codes at the edge ({self.settings}), up to "

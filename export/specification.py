@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mulo_sd.engines.bundle.manifest import SEMANTIC_FEATURES, down_sampler_graph, up_sampler_graph
-from mulo_sd.export.graphs.sampling import MOST_RANKED, AcceptanceGraph, SamplerGraph
+from mulo_sd.export.graphs.sampling import MAX_RANKED, AcceptanceGraph, SamplerGraph
 from mulo_sd.export.graphs.scaling import DecoderGraph, DownSamplerGraph, UpSamplerGraph
 from mulo_sd.export.graphs.semantic import SemanticFeaturesGraph
 from mulo_sd.export.graphs.transformer import ConditionGraph, TransformerGraph, cache_head_dim
@@ -105,7 +105,7 @@ def _row_profiles(ranges: Mapping[str, Range], codes: int) -> tuple[Mapping[str,
     hundreds (docs/decisions.md).
     """
     cells = ranges["rows"][-1]
-    if codes > MOST_RANKED:
+    if codes > MAX_RANKED:
         return ()
     few = min(FEW_TOKENS, cells)
     return (
@@ -258,7 +258,7 @@ def _sampling(models: Models) -> list[GraphSpecification]:
     codes, cells = models.target.config.vocabulary, models.target.config.grid_height * models.target.config.grid_width
     rows, by_row = 3, {0: "rows"}
     sampler_ranges: dict[str, Range] = {"rows": (1, 1, cells)}  # a step of many islands samples many cells at once
-    usual_rows = cells // 4 if codes <= MOST_RANKED else 1
+    usual_rows = cells // 4 if codes <= MAX_RANKED else 1
     acceptance_ranges: dict[str, Range] = {"rows": (1, usual_rows, cells), "near": (1, 16, min(codes, 64))}
     logits = {"cond_logits": torch.zeros(rows, codes), "uncond_logits": torch.zeros(rows, codes)}
     settings = {

@@ -14,7 +14,7 @@ MODES: tuple[Mode, ...] = get_args(Mode)
 # Modes in which the target alone decodes.
 UNDRAFTED_MODES: tuple[Mode, ...] = ("ar", "zipar")
 # Smaller ones overflow float32 in the division; published code takes this in their stead, and we refuse them.
-LEAST_TEMPERATURE = 1e-5
+MIN_TEMPERATURE = 1e-5
 WINDOWS = ("window", "draft_window", "island_window", "exact_window")
 FLAGS = ("refresh", "adaptive_window", "islands")
 _CHOICES: dict[str, tuple[str, ...]] = {
@@ -111,9 +111,9 @@ class Settings:
                 raise ValueError(f"{name}: expected True or False, got {getattr(self, name)!r}")
             object.__setattr__(self, name, bool(getattr(self, name)))
         object.__setattr__(self, "drafters", _ascending(self.drafters))
-        if 0 < self.temperature < LEAST_TEMPERATURE:
+        if 0 < self.temperature < MIN_TEMPERATURE:
             raise ValueError(
-                f"temperature: expected 0 (greedy) or a number in {LEAST_TEMPERATURE:g}..100, got {self.temperature!r}"
+                f"temperature: expected 0 (greedy) or a number in {MIN_TEMPERATURE:g}..100, got {self.temperature!r}"
             )
         if self.top_p == 0:
             raise ValueError(f"top_p: expected a number above 0, at most 1, got {self.top_p!r}")

@@ -55,7 +55,7 @@ class TimedBackend:
         """
         self.backend, self.name, self.synchronise = backend, backend.name, synchronise
         # What the loop asks of the backend: without `pads_passes` padding would be written over what is alive.
-        for attribute in ("capabilities", "pads_passes", "most_shared_tokens"):
+        for attribute in ("capabilities", "pads_passes", "max_shared_tokens"):
             if hasattr(backend, attribute):
                 setattr(self, attribute, getattr(backend, attribute))
         self.calls: list[Call] = []

@@ -100,8 +100,8 @@ def replayed(subject: Subject, reference_side: ReferenceSide, case: Case, pytest
     settings = reference_side.settings(subject.pipeline, case)
     prompt = PROMPTS[CASES.index(case) % case.prompts]
     decoded = reference_side.decode(prompt, SEED, settings, record_logits=True)
-    condition, most_near_ties = reference_side.condition(prompt, SEED), read_options(pytestconfig).near_ties
-    return replay(case, subject.pipeline, settings, decoded, condition, most_near_ties)
+    condition, max_near_ties = reference_side.condition(prompt, SEED), read_options(pytestconfig).near_ties
+    return replay(case, subject.pipeline, settings, decoded, condition, max_near_ties)
 
 
 @pytest.fixture(scope="session")

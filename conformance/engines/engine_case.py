@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mulo_sd import engines
 from mulo_sd.conformance.engines.conditions import condition_of, engine_condition
 from mulo_sd.conformance.rules.decode_case import Rounding
 from mulo_sd.conformance.subject import Subject
+from mulo_sd.engines.rules import trace as engine_trace
 from mulo_sd.reference.decode import Decoded
 from mulo_sd.reference.models import Condition, Models
 from mulo_sd.reference.settings import UNDRAFTED_MODES, Settings
@@ -29,7 +29,7 @@ def tensor(value: NDArray[Any]) -> Tensor:
     return found.double() if found.is_floating_point() else found
 
 
-def reference_trace(trace: engines.rules.trace.Trace) -> Trace:
+def reference_trace(trace: engine_trace.Trace) -> Trace:
     """Return an engine's trace as the reference's class."""
     passes = [
         Pass(
@@ -46,7 +46,7 @@ def reference_trace(trace: engines.rules.trace.Trace) -> Trace:
     return Trace(passes, [_cycle(item) for item in trace.cycles])
 
 
-def _cycle(item: engines.rules.trace.Cycle) -> Cycle:
+def _cycle(item: engine_trace.Cycle) -> Cycle:
     told: dict[str, Any] = {
         name: tensor(value) if isinstance(value, np.ndarray) else value for name, value in vars(item).items()
     }

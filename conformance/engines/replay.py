@@ -18,7 +18,7 @@ from mulo_sd.reference.trace import Cycle, Pass
 
 Logits = NDArray[np.float32]
 # Shares of the decisions of a kind, for models that are about as sure of themselves as the demo's.
-MOST_NEAR_TIES = {"fp32": 0.003, "fp16": 0.04, "bf16": 0.3}
+MAX_NEAR_TIES = {"fp32": 0.003, "fp16": 0.04, "bf16": 0.3}
 
 
 def array(tensor: Any) -> NDArray[Any]:
@@ -68,7 +68,7 @@ class Replayed:
         settings: The reference's.
         decoded: With logits.
         engine_logits: Float32[B, T, V] of every pass.
-        most_near_ties: Share of the decisions of a kind that precision may excuse.
+        max_near_ties: Share of the decisions of a kind that precision may excuse.
     """
 
     case: Case
@@ -76,7 +76,7 @@ class Replayed:
     settings: Settings
     decoded: Decoded
     engine_logits: list[Logits]
-    most_near_ties: float
+    max_near_ties: float
 
     @property
     def engine_settings(self) -> engines.Settings:
@@ -110,7 +110,7 @@ def replay(
     settings: Settings,
     decoded: Decoded,
     condition: Condition,
-    most_near_ties: float | None = None,
+    max_near_ties: float | None = None,
 ) -> Replayed:
     """Feed every pass of a reference trace to the engines."""
     null, guidance_scale = pipeline.bundle.null_conditions, settings.guidance_scale
@@ -131,6 +131,6 @@ def replay(
         else:
             cells = made.positions.numpy() - entry.prefix_length
             logits.append(sessions[made.model].feed(cells, made.tokens.numpy()).logits())
-    if most_near_ties is None:
-        most_near_ties = MOST_NEAR_TIES[pipeline.bundle.manifest.precision]
-    return Replayed(case, pipeline, settings, decoded, logits, most_near_ties)
+    if max_near_ties is None:
+        max_near_ties = MAX_NEAR_TIES[pipeline.bundle.manifest.precision]
+    return Replayed(case, pipeline, settings, decoded, logits, max_near_ties)

@@ -6,10 +6,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from mulo_sd.conformance.engines.shapes import MOST_SHARED_TOKENS, Shape, by_kind, due_shapes
+from mulo_sd.conformance.engines.shapes import MAX_SHARED_TOKENS, Shape, by_kind, due_shapes
 from mulo_sd.engines.bundle.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, Manifest
 
-MOST_SHOWN = 8
+MAX_SHOWN = 8
 # By graph and kind, values that were met and values that never were.
 OfSubject = Mapping[str, Mapping[str, Mapping[str, Sequence[str]]]]
 
@@ -19,13 +19,13 @@ class ShapesMet:
 
     def __init__(self) -> None:
         self.met: dict[str, dict[Shape, None]] = {}
-        self.most_shared: dict[str, float] = {}
+        self.max_shared: dict[str, float] = {}
 
-    def add(self, subject: str, shapes: Iterable[Sequence[Any]], most_shared: float | None) -> None:
+    def add(self, subject: str, shapes: Iterable[Sequence[Any]], max_shared: float | None) -> None:
         """Take the shapes of a test that has passed."""
         self.met.setdefault(subject, {}).update(dict.fromkeys(Shape(*shape) for shape in shapes))
-        if most_shared is not None:
-            self.most_shared[subject] = most_shared
+        if max_shared is not None:
+            self.max_shared[subject] = max_shared
 
     def of(self, subject: str, bundle: Path) -> dict[str, dict[str, dict[str, list[str]]]]:
         """Return what was met of what a bundle's loop asks for; nothing where there is no bundle to read."""
@@ -36,7 +36,7 @@ class ShapesMet:
             manifest = Manifest.model_validate_json(path.read_bytes())
         except (OSError, ValidationError):
             return {}
-        due = due_shapes(manifest, self.most_shared.get(subject, MOST_SHARED_TOKENS))
+        due = due_shapes(manifest, self.max_shared.get(subject, MAX_SHARED_TOKENS))
         return by_kind(due, self.met.get(subject, {}))
 
 
@@ -72,5 +72,5 @@ def shapes_page(shapes: Mapping[str, OfSubject]) -> list[str]:
 
 
 def _shown(values: Sequence[str]) -> str:
-    text = ", ".join(values[:MOST_SHOWN])
-    return f"{text}, and {len(values) - MOST_SHOWN} more" if len(values) > MOST_SHOWN else text
+    text = ", ".join(values[:MAX_SHOWN])
+    return f"{text}, and {len(values) - MAX_SHOWN} more" if len(values) > MAX_SHOWN else text

@@ -16,7 +16,7 @@ from mulo_sd.reference.models import Models
 from mulo_sd.reference.scaling import enlarge, shrink
 
 # Of all codes of a graph, how many may be another as near.
-MOST_OTHERS = {"fp32": 0.001, "fp16": 0.02, "bf16": 0.1}
+MAX_OTHERS = {"fp32": 0.001, "fp16": 0.02, "bf16": 0.1}
 
 
 def features_of(models: Models, graph: str, tokens: Tensor) -> tuple[Tensor, Tensor]:
@@ -58,7 +58,7 @@ class _Tally:
 
     def check(self) -> None:
         """Fail where too many codes are another as near."""
-        most = max(2.0, MOST_OTHERS[self.subject.precision] * self.total)
+        most = max(2.0, MAX_OTHERS[self.subject.precision] * self.total)
         assert self.others <= most, f"{self.graph}: {self.others} of {self.total} codes are others, at most {most:.0f}"
 
 

@@ -24,7 +24,7 @@ from mulo_sd.conformance.engines.shapes import (
     Level,
     Note,
     Shape,
-    most_rows,
+    max_rows,
     neighbour_counts,
     row_counts,
     row_shape,
@@ -90,7 +90,7 @@ class _Scored:
         prefixes = given.prefixes(pipeline.bundle.null_conditions[0], float(batch))
         self.session = TransformerSession(pipeline.backend, entry, prefixes, given.places())
         self.session.prefill()
-        self.count, self.random = most_rows(entry), np.random.default_rng(batch)
+        self.count, self.random = max_rows(entry), np.random.default_rng(batch)
         tokens = self.random.integers(0, entry.vocabulary, self.count)
         self.scores: Scores = self.session.feed(np.arange(self.count), tokens)
         self.logits = self.scores.logits().copy()

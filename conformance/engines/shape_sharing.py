@@ -15,7 +15,7 @@ from mulo_sd.conformance.engines.shape_rows import hold_samples, rows_of
 from mulo_sd.conformance.engines.shape_tokens import Tokens
 from mulo_sd.conformance.engines.shape_walk import Logits, Oracle, guided_batches, within
 from mulo_sd.conformance.engines.shapes import (
-    MOST_REQUESTS,
+    MAX_REQUESTS,
     Level,
     Note,
     cells_of,
@@ -31,15 +31,15 @@ from mulo_sd.engines.passes.transformer import TransformerSession
 from mulo_sd.engines.rules.noise import NoiseSource, sample_stream
 from mulo_sd.reference.noise import gumbel_noise
 
-MOST_SECONDS = 120.0
+MAX_SECONDS = 120.0
 # Cells that every request has fed at least before it shares.
 FILLED = 6
 
 
-def most_shared_tokens(subject: Subject) -> float:
+def max_shared_tokens(subject: Subject) -> float:
     """Return the tokens of the longest pass that requests share; 0 where the backend shares none."""
     backend = subject.pipeline.backend
-    return float(getattr(backend, "most_shared_tokens", float("inf"))) if isinstance(backend, PoolingBackend) else 0.0
+    return float(getattr(backend, "max_shared_tokens", float("inf"))) if isinstance(backend, PoolingBackend) else 0.0
 
 
 class _Request:
@@ -65,7 +65,7 @@ class _Request:
         within(session.prefill().logits(), oracle.prefill(), self.tolerance, f"request {self.place}, the prefill")
         cells, what = cells_of(self.entry), f"request {self.place} at batch {self.batch}"
         # How many, and which of them are written again, is each request's own: no two caches look the same.
-        done = min(cells, FILLED + 3 * (5 * self.place % MOST_REQUESTS))
+        done = min(cells, FILLED + 3 * (5 * self.place % MAX_REQUESTS))
         self._pass(session, oracle, np.arange(done), f"{what}, its first pass of {done}")
         again = np.arange(self.place % 3, done, 2 + self.place % 3)
         self._pass(session, oracle, again, f"{what}, its second pass of {len(again)}")
@@ -113,7 +113,7 @@ def run_together(shared: SharedPasses, work: list[Callable[[], Any]]) -> None:
     threads = [threading.Thread(target=run, args=(one,), daemon=True) for one in work]
     for thread in threads:
         thread.start()
-    deadline = time.monotonic() + MOST_SECONDS
+    deadline = time.monotonic() + MAX_SECONDS
     while shared.running <= len(work) and time.monotonic() < deadline:
         time.sleep(0.001)
     shared.leave()
@@ -121,12 +121,12 @@ def run_together(shared: SharedPasses, work: list[Callable[[], Any]]) -> None:
         thread.join(max(0.0, deadline - time.monotonic()))
     if errors:
         raise errors[0]
-    assert not any(thread.is_alive() for thread in threads), f"requests wait for each other for {MOST_SECONDS:g} s"
+    assert not any(thread.is_alive() for thread in threads), f"requests wait for each other for {MAX_SECONDS:g} s"
 
 
 def shared_passes_are_right(subject: Subject, level: Level, note: Note) -> None:
     """CONF-5, KV-1, RNG-1: requests that share passes have tokens, masks, write places and noise of their own."""
-    most = most_shared_tokens(subject)
+    most = max_shared_tokens(subject)
     lengths = shared_lengths(most)
     last = guided_batches(subject)[-1]
     for number in range(len(subject.pipeline.bundle.manifest.models)) if lengths else ():

@@ -29,7 +29,7 @@ from mulo_sd.reference.models import Condition
 from mulo_sd.reference.transformer import Transformer
 
 # Passes after which any cache is full.
-MOST_TRIES = 200
+MAX_TRIES = 200
 Logits = NDArray[np.float32]
 
 
@@ -187,7 +187,7 @@ class _Filling:
         else:
             fed = min(most, max(2, written // 2))
             fed -= 1 if most - fed == 1 and fed > 2 else 0
-            candidates = [sorted(self.random.choice(written, fed, replace=False).tolist()) for _ in range(MOST_TRIES)]
+            candidates = [sorted(self.random.choice(written, fed, replace=False).tolist()) for _ in range(MAX_TRIES)]
         for candidate in candidates:
             cells = np.array(candidate, dtype=np.int64)
             trial = deepcopy(self.table)
@@ -202,7 +202,7 @@ class _Filling:
 
     def overflow(self) -> None:
         """Plan passes till one does not fit, so that the cache is compacted."""
-        for _ in range(MOST_TRIES):
+        for _ in range(MAX_TRIES):
             fed = int(self.random.integers(2, max(3, min(cells_of(self.entry), BLOCK))))
             cells = np.sort(self.random.choice(cells_of(self.entry), fed, replace=False))
             self.passes.append(cells)

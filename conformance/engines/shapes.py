@@ -21,11 +21,11 @@ Kind = Literal[
 # Caches grow by multiples of it, in every backend that we know.
 BLOCK = 64
 # More requests than share a pass in a session by default are the same again.
-MOST_REQUESTS = 8
+MAX_REQUESTS = 8
 # Of a shared pass; longer ones compute for longer than they read weights.
-MOST_SHARED_TOKENS = 8
+MAX_SHARED_TOKENS = 8
 # Of the logits of one pass on the host, so that a grid of thousands of cells and a vocabulary of 65,536 fits.
-MOST_BYTES = 2**29
+MAX_BYTES = 2**29
 
 
 class Level(IntEnum):
@@ -99,12 +99,12 @@ def cells_of(entry: TransformerEntry) -> int:
 
 def longest_pass(entry: TransformerEntry) -> int:
     """Return the most tokens of a pass: a whole grid, or as many as leave room for their logits."""
-    return max(1, min(cells_of(entry), MOST_BYTES // (8 * entry.vocabulary)))
+    return max(1, min(cells_of(entry), MAX_BYTES // (8 * entry.vocabulary)))
 
 
-def most_rows(entry: TransformerEntry) -> int:
+def max_rows(entry: TransformerEntry) -> int:
     """Return the most rows that are sampled or judged at once: a whole grid, or as many as leave room for bounds."""
-    return max(1, min(cells_of(entry), MOST_BYTES // (64 * entry.vocabulary)))
+    return max(1, min(cells_of(entry), MAX_BYTES // (64 * entry.vocabulary)))
 
 
 def pass_lengths(manifest: Manifest, entry: TransformerEntry, level: Level) -> list[int]:
@@ -114,7 +114,7 @@ def pass_lengths(manifest: Manifest, entry: TransformerEntry, level: Level) -> l
 
 def row_counts(manifest: Manifest, graph: str, level: Level) -> list[int]:
     """Return of how many rows the sampler or the acceptance is asked at once."""
-    return lengths(most_rows(manifest.target), level, profile_edges(manifest.graphs[graph], "rows"))
+    return lengths(max_rows(manifest.target), level, profile_edges(manifest.graphs[graph], "rows"))
 
 
 def neighbour_counts(manifest: Manifest, level: Level) -> list[int]:
@@ -136,12 +136,12 @@ def blocks(entry: TransformerEntry, level: Level) -> list[int]:
 
 def request_counts(level: Level) -> list[int]:
     """Return how many requests share passes."""
-    return {FEW: [7], MANY: [2, 7], ALL: list(range(2, MOST_REQUESTS + 1))}[level]
+    return {FEW: [7], MANY: [2, 7], ALL: list(range(2, MAX_REQUESTS + 1))}[level]
 
 
-def shared_lengths(most_shared: float) -> list[int]:
+def shared_lengths(max_shared: float) -> list[int]:
     """Return how many tokens the requests of a shared pass feed, of a backend that shares passes up to some length."""
-    return list(range(1, int(min(most_shared, MOST_SHARED_TOKENS)) + 1))
+    return list(range(1, int(min(max_shared, MAX_SHARED_TOKENS)) + 1))
 
 
 def scaled_rows(manifest: Manifest, number: int, draft_number: int, level: Level) -> list[int]:
@@ -167,7 +167,7 @@ def pass_shape(graph: str, batch: int, fed: int) -> Shape:
     return Shape(graph, "passes", f"{batch} x {fed}")
 
 
-def _of_transformer(manifest: Manifest, entry: TransformerEntry, most_shared: float, level: Level) -> list[Shape]:
+def _of_transformer(manifest: Manifest, entry: TransformerEntry, max_shared: float, level: Level) -> list[Shape]:
     graph, spare = entry.graph, entry.slots - entry.prefix_length - cells_of(entry)
     found = [Shape(graph, "prefills", f"{batch} x {entry.prefix_length}") for batch in (1, 2)]
     found += [pass_shape(graph, batch, fed) for fed in pass_lengths(manifest, entry, level) for batch in (1, 2)]
@@ -177,7 +177,7 @@ def _of_transformer(manifest: Manifest, entry: TransformerEntry, most_shared: fl
     if spare > 2 * BLOCK:
         found.append(Shape(graph, "compaction", f"by more than {2 * BLOCK} slots"))
     for requests in request_counts(level):
-        found += [shared_shape(graph, requests, fed) for fed in shared_lengths(most_shared)]
+        found += [shared_shape(graph, requests, fed) for fed in shared_lengths(max_shared)]
     return [*found, *(Shape(entry.condition_graph, "conditions", f"{batch}") for batch in (1, 2))]
 
 
@@ -191,17 +191,17 @@ def row_shape(graph: str, batch: int, rows: int) -> Shape:
     return Shape(graph, "rows", f"{batch} x {rows}")
 
 
-def due_shapes(manifest: Manifest, most_shared: float = MOST_SHARED_TOKENS, level: Level = ALL) -> list[Shape]:
+def due_shapes(manifest: Manifest, max_shared: float = MAX_SHARED_TOKENS, level: Level = ALL) -> list[Shape]:
     """Return every shape that a bundle's loop may ask for, or of those what a level is for.
 
     Args:
         manifest: The bundle's.
-        most_shared: Tokens of the longest pass that requests share; 0 where the backend shares none.
+        max_shared: Tokens of the longest pass that requests share; 0 where the backend shares none.
         level: How many.
     """
     found: list[Shape] = []
     for entry in manifest.models:
-        found += _of_transformer(manifest, entry, most_shared, level)
+        found += _of_transformer(manifest, entry, max_shared, level)
     for graph in ("sampler", "acceptance"):
         found += [row_shape(graph, batch, rows) for rows in row_counts(manifest, graph, level) for batch in (1, 2)]
     found += [Shape("acceptance", "neighbours", f"{count}") for count in neighbour_counts(manifest, level)]

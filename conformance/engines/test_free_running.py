@@ -24,7 +24,7 @@ def asked(subject: Subject, prompt: str, seed: int) -> engines.Condition:
     return engine_condition(condition_of(subject.models, prompt, seed))
 
 
-def most_explained(case: Case) -> int:
+def max_explained(case: Case) -> int:
     """Return how many grids of a case may leave the reference at a near-tie: one, where there are others."""
     return min(1, case.prompts - 1)
 
@@ -62,7 +62,7 @@ class TestConf3:
                 continue
             expected = reference_side.decode(prompt, SEED, settings)
             assert np.array_equal(drawn(case, prompt).tokens, expected.tokens.numpy())
-        assert len(explained) <= most_explained(case), explained
+        assert len(explained) <= max_explained(case), explained
 
 
 class TestConf4:
@@ -83,7 +83,7 @@ class TestConf4:
             assert result.stats.nfe_drafter == expected.nfe_drafter
             assert result.stats.cycles == len(expected.trace.cycles_of(0))
             assert result.stats.acceptance_rate == pytest.approx(expected.trace.acceptance_rate)
-        assert compared >= case.prompts - most_explained(case)
+        assert compared >= case.prompts - max_explained(case)
 
 
 class TestConf5:

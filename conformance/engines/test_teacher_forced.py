@@ -31,7 +31,7 @@ from mulo_sd.reference.settings import Settings
 
 # How far ahead of the second-best the reference's code may be where U_r or D_r chooses another, and how many may.
 CODE_MARGIN = {"fp32": 1e-4, "fp16": 2e-2}
-MOST_OTHER_CODES = {"fp32": 0.001, "fp16": 0.02}
+MAX_OTHER_CODES = {"fp32": 0.001, "fp16": 0.02}
 
 
 class Tally:
@@ -48,7 +48,7 @@ class Tally:
 
     def check(self) -> None:
         """Fail where there were too many near-ties: one is none."""
-        most = max(1.0, self.replayed.most_near_ties * self.total)
+        most = max(1.0, self.replayed.max_near_ties * self.total)
         reach(NEAR_TIE, count=self.near_ties)
         assert self.near_ties <= most, (
             f"{self.near_ties} near-ties among {self.total} decisions, expected at most {most:.0f} (--near-ties)"
@@ -339,4 +339,4 @@ class TestConf2:
             other += int(different.sum())
             total += different.size
         assert (total >= replayed.decoded.tokens.numel()) == bool(cycles)
-        assert other <= max(1, MOST_OTHER_CODES[replayed.precision] * total)
+        assert other <= max(1, MAX_OTHER_CODES[replayed.precision] * total)

@@ -12,7 +12,7 @@ from mulo_sd.engines.commands.demo_bundle import ENVIRONMENT_VARIABLE, bundle_pa
 from mulo_sd.processes import environment
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "write-a-backend.md"
-MOST_LINES = 150
+MAX_LINES = 150
 
 
 @pytest.mark.thorough
@@ -22,7 +22,7 @@ def test_the_page_s_backend_conforms(tmp_path: Path, minimal_target_path: Path) 
     text = PAGE.read_text(encoding="utf-8")
     code = re.findall(r"^<!-- backend -->\n```python\n(.*?)^```\n<!-- /backend -->$", text, re.DOTALL | re.MULTILINE)
     assert len(code) == 1
-    assert len(code[0].splitlines()) < MOST_LINES
+    assert len(code[0].splitlines()) < MAX_LINES
     (tmp_path / "my_backend.py").write_text(code[0], encoding="utf-8")
     # As a script that is installed starts: without the working folder on Python's path.
     command = [sys.executable, "-P", "-m", "mulo_sd.conformance", "--backend", "my_backend:make"]

@@ -18,8 +18,8 @@ from mulo_sd.conformance.rules.branches import must_reach, reach, share_of_examp
 from mulo_sd.conformance.subject import Subject
 from mulo_sd.engines import generate as generate_command
 
-MOST_SECONDS, MOST_BYTES = 20.0, 2**29
-MOST_LINE = 1000
+MAX_SECONDS, MAX_BYTES = 20.0, 2**29
+MAX_LINE = 1000
 NAMES = (
     "weights of a transformer",
     "weights of a tokenizer",
@@ -67,8 +67,8 @@ def watched(work: Callable[[], None]) -> None:
     """Run something, and assert that it neither takes long nor allocates much."""
     before, started = peak_bytes(), time.perf_counter()
     work()
-    assert time.perf_counter() - started < MOST_SECONDS, "it takes too long"
-    assert peak_bytes() - before < MOST_BYTES, "it allocates too much"
+    assert time.perf_counter() - started < MAX_SECONDS, "it takes too long"
+    assert peak_bytes() - before < MAX_BYTES, "it allocates too much"
 
 
 def read_one(kind: Input, content: bytes) -> None:
@@ -82,7 +82,7 @@ def read_one(kind: Input, content: bytes) -> None:
             text = str(error)
             assert text.strip()
             assert len(text.splitlines()) == 1, text
-            assert len(text) < MOST_LINE, text
+            assert len(text) < MAX_LINE, text
             reach("refused")
         else:
             reach("read")

@@ -17,7 +17,7 @@ from mulo_sd.reference.decode import Decoded
 from mulo_sd.reference.settings import UNDRAFTED_MODES
 from mulo_sd.reference.trace import Pass
 
-MOST_SHOWN = 12
+MAX_SHOWN = 12
 Law = Callable[[DecodeCase, Decoded], None]
 
 
@@ -65,8 +65,8 @@ def may_be_sampled(case: DecodeCase, likely: Sequence[Sequence[float]], noise: S
 def shown(cells: Iterable[int]) -> str:
     """Return cells in order, the first few of many."""
     ordered = sorted(cells)
-    text = ", ".join(map(str, ordered[:MOST_SHOWN]))
-    return f"[{text}, and {len(ordered) - MOST_SHOWN} more]" if len(ordered) > MOST_SHOWN else f"[{text}]"
+    text = ", ".join(map(str, ordered[:MAX_SHOWN]))
+    return f"[{text}, and {len(ordered) - MAX_SHOWN} more]" if len(ordered) > MAX_SHOWN else f"[{text}]"
 
 
 def recorded(item: Pass) -> Tensor:

@@ -32,7 +32,7 @@ TWO_LAYERS = Toy(2, 2, 2, 2, 2, 1.5, 5)
 @st.composite
 def toys_and_passes(draw: st.DrawFn) -> tuple[Toy, Passes]:
     """Toys with passes over any cells in any order, which leave gaps, look back, and write places again."""
-    toy = draw(toys(most_cells=24))
+    toy = draw(toys(max_cells=24))
     cells = st.integers(0, toy.target_cells - 1)
     one_pass = st.dictionaries(cells, st.integers(0, CODES - 1), min_size=1, max_size=6)
     return toy, draw(st.lists(one_pass, min_size=1, max_size=4))

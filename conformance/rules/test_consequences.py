@@ -174,7 +174,7 @@ def distance_from_scratch(case: Case) -> float:
 @must_reach("without refresh it is not so")
 @example(REFRESHED)
 @share_of_examples(2)
-@given(cases(most_cells=36))
+@given(cases(max_cells=36))
 def test_refresh_recomputes(case: Case) -> None:
     """KV-4: `refresh` makes the verification's p equal a full recomputation from scratch."""
     assert distance_from_scratch(changed(case, refresh=True)) < FLOAT64.logits

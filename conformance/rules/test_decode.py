@@ -176,7 +176,7 @@ class TestModeAr:
     @must_reach("sampled against the odds")
     @example(AUTOREGRESSIVE)
     @share_of_examples(4)
-    @given(cases(modes=("ar",), most_cells=20))
+    @given(cases(modes=("ar",), max_cells=20))
     def test_autoregressive(self, case: Case) -> None:
         """Every cell is sampled in raster order, given all before it: N passes for N tokens, no drafter."""
         decoded = case.run()

@@ -37,11 +37,11 @@ class Judgement(NamedTuple):
 
 
 @st.composite
-def codebooks(draw: st.DrawFn, most_codes: int = 12) -> Codebook:
-    """Codebooks of 1 to `most_codes` codes in 1 to 3 dimensions."""
+def codebooks(draw: st.DrawFn, max_codes: int = 12) -> Codebook:
+    """Codebooks of 1 to `max_codes` codes in 1 to 3 dimensions."""
     dim = draw(st.integers(1, 3))
     row = st.tuples(*[st.integers(-3, 3)] * dim)
-    return Codebook(tuple(draw(st.lists(row, min_size=1, max_size=most_codes))))
+    return Codebook(tuple(draw(st.lists(row, min_size=1, max_size=max_codes))))
 
 
 @st.composite

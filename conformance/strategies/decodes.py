@@ -119,9 +119,9 @@ def drafts_of(draw: st.DrawFn, toy: Toy, model: int = 1) -> tuple[int, ...]:
 
 
 @st.composite
-def cases(draw: st.DrawFn, modes: Sequence[Mode] = ("serial",), most_cells: int = 48, own_draft: bool = False) -> Case:
+def cases(draw: st.DrawFn, modes: Sequence[Mode] = ("serial",), max_cells: int = 48, own_draft: bool = False) -> Case:
     """Decodes in some mode; with `own_draft` the coarsest drafter's tokens are now and then given."""
-    toy = draw(toys(most_cells))
+    toy = draw(toys(max_cells))
     settings = draw(settings_of(toy, draw(st.sampled_from(modes))))
     drafted = own_draft and settings.mode not in UNDRAFTED_MODES
     draft = draw(st.none() | drafts_of(toy, settings.model_numbers[-1])) if drafted else None

@@ -39,9 +39,9 @@ def one_row(codes: int) -> st.SearchStrategy[tuple[float, ...]]:
 
 
 @st.composite
-def logits(draw: st.DrawFn, most_codes: int = 12) -> Logits:
-    """Logits of 1 to `most_codes` codes with any mix of guidance, temperature, top-k and top-p."""
-    codes = draw(st.integers(1, most_codes))
+def logits(draw: st.DrawFn, max_codes: int = 12) -> Logits:
+    """Logits of 1 to `max_codes` codes with any mix of guidance, temperature, top-k and top-p."""
+    codes = draw(st.integers(1, max_codes))
     cond = draw(one_row(codes))
     uncond = draw(st.none() | one_row(codes))
     scale = draw(st.sampled_from((0.0, 0.5, 1.0, 1.5, 2.0, 4.0))) if uncond is not None else 1.0

@@ -76,8 +76,8 @@ class World(NamedTuple):
 
 
 @st.composite
-def toys(draw: st.DrawFn, most_cells: int = 48) -> Toy:
-    """Toys whose target has at most `most_cells` cells, two or more in a row; grids need not be square.
+def toys(draw: st.DrawFn, max_cells: int = 48) -> Toy:
+    """Toys whose target has at most `max_cells` cells, two or more in a row; grids need not be square.
 
     (A window of nothing but cell 0 would be verified by the prefill: no pass, and nothing to learn.) Where the
     drafter's grid can be halved, and still has two columns, half of the toys have a third model.
@@ -87,7 +87,7 @@ def toys(draw: st.DrawFn, most_cells: int = 48) -> Toy:
         for ratio in (2, 3, 1)
         for height in (2, 3, 1, 4)
         for width in (2, 3, 1, 4)
-        if width * ratio > 1 and height * width * ratio**2 <= most_cells
+        if width * ratio > 1 and height * width * ratio**2 <= max_cells
     ]
     height, width, ratio = draw(st.sampled_from(shapes))
     halved = height % 2 == 0 and width % 2 == 0

@@ -18,7 +18,7 @@ from mulo_sd.engines.commands.command_line import command, program
 from mulo_sd.engines.files.paths import user_path
 
 SEED = 2601
-MOST_TOLD = 20
+MAX_NAMED = 20
 
 
 def _arguments() -> argparse.Namespace:
@@ -78,10 +78,10 @@ def _check(arguments: argparse.Namespace, console: Console) -> int:
             failed = len({line.partition(":")[0] for line in wrong[stage]})
             console.print(f"{stage}: {count - failed} of {count} cases right", highlight=False)
     lines = [line for found in wrong.values() for line in found]
-    for line in lines[:MOST_TOLD]:
+    for line in lines[:MAX_NAMED]:
         console.print(f"  {line}", highlight=False, soft_wrap=True, markup=False)
-    if len(lines) > MOST_TOLD:
-        console.print(f"  and {len(lines) - MOST_TOLD} more", highlight=False)
+    if len(lines) > MAX_NAMED:
+        console.print(f"  and {len(lines) - MAX_NAMED} more", highlight=False)
     return 1 if lines else 0
 
 

@@ -24,15 +24,15 @@ class Output(NamedTuple):
         shape: In words of the rules.
         meaning: What it holds.
         tolerance: Largest absolute difference of a number; infinities must be the same.
-        margin: Name of the array that tells how clear each decision is; below `least_margin` any answer is right.
-        least_margin: In the margin's unit.
+        margin: Name of the array that tells how clear each decision is; below `min_margin` any answer is right.
+        min_margin: In the margin's unit.
     """
 
     shape: str
     meaning: str
     tolerance: float | None = None
     margin: str | None = None
-    least_margin: float = 0.0
+    min_margin: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -167,7 +167,7 @@ def compare(case: Case, answers: Arrays, expected: Arrays) -> Iterator[str]:
             continue
         wrong = _wrong(output, mine, right)
         if output.margin is not None:
-            wrong &= expected[output.margin] >= output.least_margin
+            wrong &= expected[output.margin] >= output.min_margin
         if wrong.any():
             place = tuple(int(index) for index in np.argwhere(wrong)[0])
             yield (

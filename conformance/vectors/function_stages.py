@@ -199,7 +199,7 @@ FUNCTION_STAGES = (
         },
         {
             "log_probs": Output("n, codes", "log p, -inf for codes that a filter drops", tolerance=PROBABILITY),
-            "tokens": Output("n", "the code drawn", margin="lead", least_margin=2 * PROBABILITY),
+            "tokens": Output("n", "the code drawn", margin="lead", min_margin=2 * PROBABILITY),
             "entropies": Output("n", "of p, nats", tolerance=PROBABILITY),
         },
         _distribution,
@@ -217,7 +217,7 @@ FUNCTION_STAGES = (
         {
             "neighbours": Output("codes, count", "B_k of each code, in its order"),
             "pooled": Output("n", "the sum of p over B_k", tolerance=PROBABILITY),
-            "kept": Output("n", "accepted or not", margin="distance_to_tau", least_margin=PROBABILITY),
+            "kept": Output("n", "accepted or not", margin="distance_to_tau", min_margin=PROBABILITY),
         },
         _pooling,
     ),

@@ -118,7 +118,7 @@ class CachePool(Protocol):
 class PoolingBackend(Backend, Protocol):
     """A backend that runs passes of several decodes as one, over rows of a pool side by side.
 
-    One for which passes of many tokens gain nothing has an attribute `most_shared_tokens`, the most that do.
+    One for which passes of many tokens gain nothing has an attribute `max_shared_tokens`, the most that do.
     """
 
     def new_pool(self, graph: str, rows: int) -> CachePool:

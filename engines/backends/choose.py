@@ -102,7 +102,7 @@ def _check_backend(name: str, backend: Backend) -> None:
         raise BackendError(f"backend {name}: name: expected a line of text, got {backend.name!r:.80}")
     if hasattr(backend, "new_pool") and not hasattr(backend, "score"):
         raise BackendError(f"backend {name}: expected score beside new_pool, got none")
-    most = getattr(backend, "most_shared_tokens", 1)
+    most = getattr(backend, "max_shared_tokens", 1)
     if not isinstance(most, int | float) or not most >= 0:
-        raise BackendError(f"backend {name}: most_shared_tokens: expected a number of tokens, got {most!r:.80}")
+        raise BackendError(f"backend {name}: max_shared_tokens: expected a number of tokens, got {most!r:.80}")
     capabilities_of(backend)

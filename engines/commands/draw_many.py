@@ -22,7 +22,7 @@ from mulo_sd.engines.service.session import Request, Session
 from mulo_sd.engines.settings import Settings
 
 # So many images that fail one after the other are no fault of their prompts; the run ends.
-MOST_FAILURES = 10
+MAX_FAILURES = 10
 
 
 def seeds_of(tasks: list[Task], seed: int) -> list[list[list[int]]]:
@@ -161,7 +161,7 @@ class Run:
                     except (ValueError, RuntimeError) as error:
                         self._note(number, place, error)
                         in_a_row += 1
-                        if in_a_row == MOST_FAILURES:
+                        if in_a_row == MAX_FAILURES:
                             raise LayoutError(f"{in_a_row} images in a row failed: {self.failures[-1]}") from None
                         continue
                     write = partial(save_with, tiled(tiles), self.record(number, place))

@@ -11,7 +11,7 @@ from mulo_sd.engines.text import PromptError, check_text
 
 MAX_PROMPT_FILE_BYTES = 256 * 2**20
 MAX_PROMPTS = 200_000
-MOST_LISTED = 10
+MAX_LISTED = 10
 BLANKS = " \t\r\f\v"  # a line of these alone lies between prompts; one of others that show nothing is an empty prompt
 
 
@@ -34,9 +34,9 @@ class PromptsError(LayoutError):
 
     def lines(self) -> Iterator[str]:
         """Return what to show: the first faults, and how many there are where they are more."""
-        yield from self.faults[:MOST_LISTED]
-        if len(self.faults) > MOST_LISTED:
-            yield f"and {len(self.faults) - MOST_LISTED} more; {len(self.faults)} prompts cannot be drawn"
+        yield from self.faults[:MAX_LISTED]
+        if len(self.faults) > MAX_LISTED:
+            yield f"and {len(self.faults) - MAX_LISTED} more; {len(self.faults)} prompts cannot be drawn"
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ class TextFileError(ValueError):
     """A text file that cannot be read; its message is one line for the user."""
 
 
-def read_text(path: Path, most_bytes: int, what: str = "text") -> str:
+def read_text(path: Path, max_bytes: int, what: str = "text") -> str:
     """Return a file's text, without a byte-order mark.
 
     Args:
         path: The file.
-        most_bytes: That it may have.
+        max_bytes: That it may have.
         what: The file should hold, for messages.
 
     Raises:
@@ -27,12 +27,12 @@ def read_text(path: Path, most_bytes: int, what: str = "text") -> str:
     try:
         if not (path.is_file() or path.is_fifo()):  # a pipe is what a shell's <(command) gives
             raise TextFileError(f"{path}: expected a file of {what}, found none; give the path of one")
-        if path.stat().st_size > most_bytes:
-            raise TextFileError(f"{path}: expected at most {most_bytes} bytes, got {path.stat().st_size}")
+        if path.stat().st_size > max_bytes:
+            raise TextFileError(f"{path}: expected at most {max_bytes} bytes, got {path.stat().st_size}")
         with path.open("rb") as file:
-            content = file.read(most_bytes + 1)
-        if len(content) > most_bytes:
-            raise TextFileError(f"{path}: expected at most {most_bytes} bytes, got more")
+            content = file.read(max_bytes + 1)
+        if len(content) > max_bytes:
+            raise TextFileError(f"{path}: expected at most {max_bytes} bytes, got more")
     except OSError as error:
         raise TextFileError(f"{path}: cannot read it: {error.strerror or error}") from None
     return decoded(content, str(path))

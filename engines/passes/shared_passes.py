@@ -29,7 +29,7 @@ LONG = 0.05
 # Guidance takes two rows of a pool.
 ROWS = 2
 # Of the tokens of a shared pass, the largest share that may be padding.
-MOST_PADDING = 0.25
+MAX_PADDING = 0.25
 # Passes of so few tokens read weights longer than they compute: they are shared whatever the padding.
 FEW = 4
 
@@ -94,18 +94,18 @@ def _merged(asked: list[_Asked]) -> Tensors:
     return found
 
 
-def _fits(group: list[_Asked], item: _Asked, slots: int, most_tokens: float) -> bool:
+def _fits(group: list[_Asked], item: _Asked, slots: int, max_tokens: float) -> bool:
     """Whether a pass may join others of its model: beside them in the pool, without much padding, with room for it."""
     fed = [other.fed for other in (*group, item)]
     longest = max(fed)
-    if group[-1].end != item.place.first_row or longest > most_tokens:
+    if group[-1].end != item.place.first_row or longest > max_tokens:
         return False
     if any(int(other.inputs["write_index"][0]) + longest > slots for other in (*group, item)):
         return False
     # A prefill's prefix is not padded with a token's: the two are told apart by tokens of -1.
     if len({bool(other.inputs["tokens"][0, 0] < 0) for other in (*group, item)}) > 1:
         return False
-    return longest <= FEW or 1 - sum(fed) / (longest * len(fed)) <= MOST_PADDING
+    return longest <= FEW or 1 - sum(fed) / (longest * len(fed)) <= MAX_PADDING
 
 
 class SharedPasses:
@@ -122,9 +122,9 @@ class SharedPasses:
         self.score_alone = scorer(backend)
         self.pooling = backend if isinstance(backend, PoolingBackend) else None
         # Passes of more tokens gain nothing: they compute for longer than they read weights.
-        self.most_tokens = float(getattr(backend, "most_shared_tokens", float("inf")))
+        self.max_tokens = float(getattr(backend, "max_shared_tokens", float("inf")))
         # Where passes compute on the host's processors, decodes would disturb them there: one goes on at a time.
-        self.turns = None if self.most_tokens == float("inf") else Turns()
+        self.turns = None if self.max_tokens == float("inf") else Turns()
         self.pools: dict[str, CachePool] = {}
         self.seconds: dict[str, float] = {}  # that stateless graphs take
         self.lock = threading.Lock()
@@ -209,7 +209,7 @@ class SharedPasses:
             BackendError: it cannot be run. The others go on.
         """
         asked = _Asked(graph, place, inputs)
-        if self.pooling is None or asked.fed > self.most_tokens:
+        if self.pooling is None or asked.fed > self.max_tokens:
             self._run_alone(asked)
         else:
             with self.lock:
@@ -254,7 +254,7 @@ class SharedPasses:
         for _, items in groupby(ordered, key=lambda item: item.graph):
             for number, item in enumerate(items):
                 slots = int(item.inputs["slot_ranks"].shape[1])
-                if self.pooling is not None and number and _fits(groups[-1], item, slots, self.most_tokens):
+                if self.pooling is not None and number and _fits(groups[-1], item, slots, self.max_tokens):
                     groups[-1].append(item)
                 else:
                     groups.append([item])

@@ -22,7 +22,7 @@ from mulo_sd.engines.loop.verify import Accepted
 from mulo_sd.engines.numbers import seed_number, thread_count, token_grid, whole_number
 from mulo_sd.engines.prompts import Plan, PlanError, PromptError
 from mulo_sd.engines.service.result import Prepared, Result, stats_of
-from mulo_sd.engines.service.session import MOST_AT_ONCE, Session
+from mulo_sd.engines.service.session import MAX_AT_ONCE, Session
 from mulo_sd.engines.settings import UNDRAFTED_MODES, Mode, Settings, SettingsError
 
 
@@ -109,7 +109,7 @@ class Pipeline:
             raise SettingsError(f"prompt: expected {expected}, got {type(prompt).__name__}")
         if isinstance(prompt, str | Condition):
             return self.draw(prompt, seed, mode, **given)  # type: ignore[arg-type]  # `draw` checks its seed
-        places = whole_number("batch", batch, 1, MOST_AT_ONCE)
+        places = whole_number("batch", batch, 1, MAX_AT_ONCE)
         prompts = list(prompt)
         seeds = _seeds_of(prompts, seed)
         if not prompts:

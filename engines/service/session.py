@@ -27,10 +27,10 @@ from mulo_sd.engines.settings import Mode
 if TYPE_CHECKING:
     from mulo_sd.engines.service.pipeline import Pipeline
 
-__all__ = ["MOST_AT_ONCE", "DeadlineError", "QueueFullError", "Request", "Session"]
+__all__ = ["MAX_AT_ONCE", "DeadlineError", "QueueFullError", "Request", "Session"]
 
-MOST_AT_ONCE = 256
-MOST_WAITING = 2**20
+MAX_AT_ONCE = 256
+MAX_WAITING = 2**20
 WAITING_BY_PLACE = 16
 # Arguments of `Pipeline.draw` that its decode takes, beside the condition, the settings, the seed and the progress.
 _OF_DECODING = ("draft", "record_logits", "accepted")
@@ -62,8 +62,8 @@ class Session:
         Raises:
             SettingsError: the size or the queue is out of its range.
         """
-        self._size = whole_number("size", size, 1, MOST_AT_ONCE)
-        self._queue = WAITING_BY_PLACE * self._size if queue is None else whole_number("queue", queue, 0, MOST_WAITING)
+        self._size = whole_number("size", size, 1, MAX_AT_ONCE)
+        self._queue = WAITING_BY_PLACE * self._size if queue is None else whole_number("queue", queue, 0, MAX_WAITING)
         self._pipeline, self._shared = pipeline, SharedPasses(pipeline.backend, self._size)
         self._changed = threading.Condition()  # guards all that follows
         self._waiting = Waiting(self._size)

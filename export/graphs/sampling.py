@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mulo_sd.reference.radius import entropy
 
 # TensorRT's TopK takes no more.
-MOST_RANKED = 3840
+MAX_RANKED = 3840
 LARGEST = torch.finfo(torch.float32).max
 # Halvings of an interval as wide as logits differ, some hundred, until nothing in float32 lies in it.
 STEPS = 36
@@ -82,7 +82,7 @@ def _log_probs(
     warm = logits / torch.where(greedy, 1.0, temperature)
 
     last = torch.where((top_k <= 0) | (top_k > codes), codes, top_k)
-    keep = _kept_by_rank(warm, last, top_p) if codes <= MOST_RANKED else _kept_by_search(warm, last, top_p)
+    keep = _kept_by_rank(warm, last, top_p) if codes <= MAX_RANKED else _kept_by_search(warm, last, top_p)
     keep = (greedy & best) | (~greedy & keep)
     masked = torch.where(keep, warm, -torch.inf)
     sound = (~(warm.abs() <= LARGEST)).sum(dim=-1, keepdim=True) == 0

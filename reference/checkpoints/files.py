@@ -19,8 +19,8 @@ from mulo_sd.reference.weights import MAX_WEIGHT_BYTES, AnyModule, WeightsError,
 # Under which names files keep their tensors, in the order in which published inference looks for them. An average of
 # the weights (`ema`) comes last: LlamaGen's sampling takes `model` where a file of its training holds both.
 WRAPPERS = ("model", "module", "state_dict", "sd", "ema")
-MOST_WRAPPERS = 4  # one in another
-MOST_SHOWN = 8
+MAX_WRAPPERS = 4  # one in another
+MAX_SHOWN = 8
 
 
 def read_checkpoint(path: Path) -> Mapping[str, Any]:
@@ -71,14 +71,14 @@ def tensors_of(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
     Raises:
         WeightsError: there are none, or something else stands among them.
     """
-    for _ in range(MOST_WRAPPERS):
+    for _ in range(MAX_WRAPPERS):
         inner = next((content[name] for name in WRAPPERS if isinstance(content.get(name), Mapping)), None)
         if inner is None:
             break
         content = inner
     others = [str(name) for name, value in content.items() if not isinstance(value, Tensor)]
     if others or not content:
-        got = f"also {', '.join(sorted(others)[:MOST_SHOWN])}" if content else "nothing"
+        got = f"also {', '.join(sorted(others)[:MAX_SHOWN])}" if content else "nothing"
         raise WeightsError(f"{path}: expected tensors by name under {', '.join(WRAPPERS)} or bare, got {got}")
     named = bare_names({str(name): value for name, value in content.items()}, path)
     return {name: value for name, value in named.items() if not LEFT_OVERS.fullmatch(name)}
@@ -139,7 +139,7 @@ def filled(
 def _listed(names: list[str], expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> str:
     shown = [
         f"{name} ({list(found[name])}, not {list(expected[name])})" if name in expected and name in found else name
-        for name in names[:MOST_SHOWN]
+        for name in names[:MAX_SHOWN]
     ]
-    more = f" and {len(names) - MOST_SHOWN} more" if len(names) > MOST_SHOWN else ""
+    more = f" and {len(names) - MAX_SHOWN} more" if len(names) > MAX_SHOWN else ""
     return ", ".join(shown) + more

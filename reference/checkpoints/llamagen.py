@@ -22,7 +22,7 @@ HEADS = {
     (24, 3200): 32,
 }
 LAYER = re.compile(r"layers\.(\d+)\.")
-MOST_LAYERS = 1000
+MAX_LAYERS = 1000
 
 
 def layers_of(tensors: dict[str, Tensor]) -> int:

@@ -38,7 +38,7 @@ def test_due_shapes(manifest: Manifest) -> None:
     assert {pass_shape("target", 1, 48), pass_shape("target", 2, 33), pass_shape("drafter_1", 2, 12)} <= few
     assert Shape("target", "cache filled to", "64") in every
     assert Shape("decoder", "grids", "4 x 12") in few
-    assert not [shape for shape in due_shapes(manifest, most_shared=0) if shape.kind == "shared passes"]
+    assert not [shape for shape in due_shapes(manifest, max_shared=0) if shape.kind == "shared passes"]
 
 
 def test_edges_of_profiles(manifest: Manifest) -> None:

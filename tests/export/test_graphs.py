@@ -26,16 +26,16 @@ CODES = 13
     top_k=st.integers(0, CODES + 1),
     top_p=st.sampled_from([0.01, 0.3, 0.7, 0.95, 1.0]),
     distinct=st.integers(1, 30),
-    most_ranked=st.sampled_from([0, CODES]),
+    max_ranked=st.sampled_from([0, CODES]),
 )
 def test_distribution(
-    seed: int, rows: int, scale: float, temperature: float, top_k: int, top_p: float, distinct: int, most_ranked: int
+    seed: int, rows: int, scale: float, temperature: float, top_k: int, top_p: float, distinct: int, max_ranked: int
 ) -> None:
     """DIST-1: the graphs keep the tokens that the reference keeps, with its probabilities, ties included.
 
     By sorting and by searching, which is for more codes than can be sorted.
     """
-    with patch.object(sampling, "MOST_RANKED", most_ranked):
+    with patch.object(sampling, "MAX_RANKED", max_ranked):
         same_distribution(seed, rows, scale, temperature, top_k, top_p, distinct)
 
 

@@ -9,7 +9,7 @@ import torch
 
 from mulo_sd.engines.bundle.manifest import FileEntry, PlanEntry
 from mulo_sd.engines.prompts.prefix import FIELDS
-from mulo_sd.export.graphs.sampling import MOST_RANKED
+from mulo_sd.export.graphs.sampling import MAX_RANKED
 from mulo_sd.export.manifest import tensor_entries
 from mulo_sd.export.onnx_from_torch import onnx_from_torch
 from mulo_sd.export.plans import build_plan, is_installed
@@ -39,8 +39,8 @@ def test_profiles_are_ranges(name: str, toy_models: Models) -> None:
 def test_a_searched_threshold_has_one_usual_row() -> None:
     """Of hundreds, TensorRT for RTX looks for minutes for kernels."""
     ranges: dict[str, Range] = {"rows": (1, 1, 1024)}
-    assert _row_profiles(ranges, MOST_RANKED + 1) == ()
-    assert len(_row_profiles(ranges, MOST_RANKED)) == 3
+    assert _row_profiles(ranges, MAX_RANKED + 1) == ()
+    assert len(_row_profiles(ranges, MAX_RANKED)) == 3
 
 
 def test_older_manifests_have_no_profiles() -> None:

@@ -32,7 +32,7 @@ FALSE_ALARM = 8.1e-11
 # A mean of fewer is no mean.
 FEWEST = 6
 # A reference in float64 and an engine without any error but that of its last rounding.
-LEAST_SPREAD = 2e-7
+MIN_SPREAD = 2e-7
 Floats = NDArray[np.floating[Any]]
 Labels = NDArray[np.int64]
 
@@ -86,7 +86,7 @@ def _spread(values: Floats, axis: int | None = None) -> float:
 
 
 def _limit(spread: float, count: int) -> float:
-    return max(spread, LEAST_SPREAD) * (SHARED + STEEP * TAIL / float(np.sqrt(count)))
+    return max(spread, MIN_SPREAD) * (SHARED + STEEP * TAIL / float(np.sqrt(count)))
 
 
 def _codes(rows: Rows) -> Iterator[Group]:

@@ -138,7 +138,7 @@ class OnnxRuntimeBackend:
     """Runs a bundle's ONNX files on ONNX Runtime's CPU provider."""
 
     name = "ort"
-    most_shared_tokens = 4
+    max_shared_tokens = 4
 
     def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
         """Remember the bundle; a session is made when its graph is first used.

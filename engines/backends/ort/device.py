@@ -28,7 +28,7 @@ PROVIDERS: Mapping[str, tuple[str, ...]] = {
 }
 INSTALL = "pip uninstall -y onnxruntime && pip install --force-reinstall --no-deps onnxruntime-gpu"
 FLOAT_BYTES = 4
-MOST_ARRAYS = 8
+MAX_ARRAYS = 8
 
 
 class DeviceCache:
@@ -62,7 +62,7 @@ class DeviceArrays:
         if id(array) not in self.held:
             content = np.ascontiguousarray(array)
             self.held[id(array)] = array, onnxruntime.OrtValue.ortvalue_from_numpy(content, self.device, 0)
-            if len(self.held) > MOST_ARRAYS:
+            if len(self.held) > MAX_ARRAYS:
                 self.held.popitem(last=False)
         self.held.move_to_end(id(array))
         return self.held[id(array)][1]

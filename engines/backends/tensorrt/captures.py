@@ -10,8 +10,8 @@ from mulo_sd.engines.backends.tensorrt.runtime import Runtime
 
 # A capture costs a context; what comes twice may never come again.
 RUNS_BEFORE = 2
-MOST_CAPTURED = 16
-MOST_SEEN = 256
+MAX_CAPTURED = 16
+MAX_SEEN = 256
 
 
 class Captures:
@@ -45,7 +45,7 @@ class Captures:
             self.runtime.cuda.launch(self.captured[layout][0])
             return True
         count = self.seen[layout] = self.seen.pop(layout, 0) + 1
-        if len(self.seen) > MOST_SEEN:
+        if len(self.seen) > MAX_SEEN:
             self.seen.popitem(last=False)
         return count > RUNS_BEFORE and self._capture(layout, make)
 
@@ -60,6 +60,6 @@ class Captures:
             self.runtime.note(f"graph {self.graph}: runs without CUDA graphs: {one_line(error)}")
             return True
         self.captured[layout] = graph, context
-        if len(self.captured) > MOST_CAPTURED:
+        if len(self.captured) > MAX_CAPTURED:
             self.captured.popitem(last=False)
         return True

@@ -14,8 +14,8 @@ from mulo_sd.engines.files.paths import expanded
 from mulo_sd.engines.files.whole_files import write_bytes_whole
 
 VARIABLE = "MULO_SD_CACHE"
-MOST_BYTES = 256 * 2**20  # of one file
-MOST_FILES = 16  # of one folder: the oldest go
+MAX_BYTES = 256 * 2**20  # of one file
+MAX_FILES = 16  # of one folder: the oldest go
 # The folder is the user's choice, and may hold files of others: only what is called like a kernel file goes.
 OWN_NAME = re.compile(r"[A-Za-z0-9._]+-[A-Za-z0-9._]+-[0-9a-f]{16}\.bin")
 
@@ -54,7 +54,7 @@ class KernelFile:
         if self.path is None:
             return None
         try:
-            if not self.path.is_file() or not 0 < self.path.stat().st_size <= MOST_BYTES:
+            if not self.path.is_file() or not 0 < self.path.stat().st_size <= MAX_BYTES:
                 return None
             return self.path.read_bytes()
         except OSError:
@@ -62,7 +62,7 @@ class KernelFile:
 
     def write(self, content: bytes) -> bool:
         """Put content there, whole or not at all; say whether it was."""
-        if self.path is None or not 0 < len(content) <= MOST_BYTES:
+        if self.path is None or not 0 < len(content) <= MAX_BYTES:
             return False
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -72,7 +72,7 @@ class KernelFile:
         with contextlib.suppress(OSError):  # another process may clear the folder at the same time
             files = [path for path in self.path.parent.iterdir() if OWN_NAME.fullmatch(path.name)]
             files.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-            for old in files[MOST_FILES:]:
+            for old in files[MAX_FILES:]:
                 if old != self.path:
                     old.unlink(missing_ok=True)
         return True

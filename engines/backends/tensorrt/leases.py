@@ -4,7 +4,7 @@ import weakref
 
 from mulo_sd.engines.backends.tensorrt.cuda import Cuda, DeviceBuffer, aligned
 
-MOST_FREE = 4
+MAX_FREE = 4
 
 
 class Lease:
@@ -41,5 +41,5 @@ class Leases:
         leases = owner()
         if leases is not None:
             leases.free.append(buffer)
-            if len(leases.free) > MOST_FREE:
+            if len(leases.free) > MAX_FREE:
                 del leases.free[0]

@@ -19,9 +19,9 @@ from mulo_sd.engines.scores import Floats, Tokens, setting_inputs
 from mulo_sd.engines.settings import Settings
 
 FLOAT_BYTES = 4
-MOST_ARRAYS = 8
+MAX_ARRAYS = 8
 # Of one stream of one image; the rows of a larger one are copied as they are needed.
-MOST_NOISE_BYTES = 16 * 2**20
+MAX_NOISE_BYTES = 16 * 2**20
 
 
 class DeviceArrays:
@@ -40,7 +40,7 @@ class DeviceArrays:
             buffer = DeviceBuffer(self.cuda, content.nbytes)
             self.cuda.upload(buffer.address, content)
             self.held[key] = array, buffer
-            if len(self.held) > MOST_ARRAYS:
+            if len(self.held) > MAX_ARRAYS:
                 self.held.popitem(last=False)
         self.held.move_to_end(key)
         return Placed(array.shape, self.held[key][1].address)
@@ -104,7 +104,7 @@ class Sampling:
     def noise(self, source: NoiseSource, cells: Tokens) -> NDArray[np.float32] | Placed:
         """Return the noise of cells, Float32[n, V]: on the device, where an image's table is small enough for it."""
         row_bytes = source.vocabulary * FLOAT_BYTES
-        if source.cells * row_bytes > MOST_NOISE_BYTES:
+        if source.cells * row_bytes > MAX_NOISE_BYTES:
             return source.rows(cells)
         table = self.tables.get(source)
         if table is None:

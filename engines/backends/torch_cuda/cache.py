@@ -15,7 +15,7 @@ from mulo_sd.engines.backends.torch_cuda.work import DeviceWork
 from mulo_sd.reference.transformer import TransformerConfig
 
 # As long a run as a pass is padded by at most, and what the attended part is rounded up to.
-MOST_PADDING, SLOT_STEP = 64, 256
+MAX_PADDING, SLOT_STEP = 64, 256
 BUCKETS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 # slot_ranks are int32 on the device; a position is smaller by far.
 DEAD = int(np.iinfo(np.int32).max)
@@ -30,7 +30,7 @@ def rounded_up(count: int, step: int) -> int:
 
 def bucket(count: int) -> int:
     """Return the number of tokens that a pass of `count` is padded to."""
-    return BUCKETS[bisect_left(BUCKETS, count)] if count <= BUCKETS[-1] else rounded_up(count, MOST_PADDING)
+    return BUCKETS[bisect_left(BUCKETS, count)] if count <= BUCKETS[-1] else rounded_up(count, MAX_PADDING)
 
 
 class PassInputs(NamedTuple):
@@ -76,7 +76,7 @@ def empty_caches(
     config: TransformerConfig, rows: int, slots: int, dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """Return memory for keys and values, Float[layers, rows, heads, S, head_dim], with room for padding."""
-    shape = (config.layers, rows, config.heads, rounded_up(slots + MOST_PADDING, SLOT_STEP), config.head_dim)
+    shape = (config.layers, rows, config.heads, rounded_up(slots + MAX_PADDING, SLOT_STEP), config.head_dim)
     with torch.inference_mode(False):  # a tensor made there could be written nowhere else
         return torch.empty(shape, dtype=dtype, device=device), torch.empty(shape, dtype=dtype, device=device)
 

@@ -11,11 +11,11 @@ from mulo_sd.engines.backends.torch_cuda.kernels import few_rows as kernels
 from mulo_sd.engines.backends.torch_cuda.weights import TransformerWeights
 
 Way = Literal["persistent", "chained"]
-MOST_ROWS = 4
+MAX_ROWS = 4
 # Of a sequence, in one kernel: with more, it takes longer to compile than it is worth.
-MOST_TOKENS = 2
+MAX_TOKENS = 2
 # Of the outputs that a program makes at once; more would not fit into registers.
-MOST_BLOCK = 64
+MAX_BLOCK = 64
 # The widest piece of a row: 32 threads of 16 bytes in half precision.
 WIDEST = 256
 PHASES = {
@@ -136,8 +136,8 @@ class FewRows:
                      (config.hidden, 2 * config.dim))  # fmt: skip
             self.grid = best_grid(sizes, most)
         widest = max(3 * config.dim // 2, config.hidden)
-        if on_gpu and -(-widest // self.grid) > MOST_BLOCK:
-            raise ValueError(f"{widest} outputs: expected at most {MOST_BLOCK} for each of {self.grid} programs")
+        if on_gpu and -(-widest // self.grid) > MAX_BLOCK:
+            raise ValueError(f"{widest} outputs: expected at most {MAX_BLOCK} for each of {self.grid} programs")
         self.table = self._addresses()
         self.buffers: dict[tuple[int, int], _Buffers] = {}
 
@@ -156,7 +156,7 @@ class FewRows:
 
     def takes(self, rows: int) -> bool:
         """Whether a pass of so many rows, batch times tokens, is one for these kernels."""
-        return rows <= MOST_ROWS
+        return rows <= MAX_ROWS
 
     def trouble(self) -> str | None:
         """Return what went wrong on the device in any pass so far, if anything did; waits for it."""
@@ -204,7 +204,7 @@ class FewRows:
             inputs: Of the pass, image tokens alone.
         """
         layers = self.weights.config.layers
-        if self.way == "persistent" and inputs.tokens.shape[1] <= MOST_TOKENS:
+        if self.way == "persistent" and inputs.tokens.shape[1] <= MAX_TOKENS:
             self.launch(keys, values, inputs, kernels.ALL, 0, layers)
         else:
             self.launch(keys, values, inputs, kernels.EMBED, 0, 0)

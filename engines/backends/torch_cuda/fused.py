@@ -15,7 +15,7 @@ from mulo_sd.engines.backends.torch_cuda.weights import TransformerWeights
 
 # Programs of attention on the whole GPU, about four on each multiprocessor.
 ATTENTION_PROGRAMS = 528
-MOST_SPLITS = 16
+MAX_SPLITS = 16
 SLOT_BLOCK = 64
 # The widest piece of a row: 32 threads of 16 bytes in half precision.
 WIDEST = 256
@@ -55,7 +55,7 @@ def dividing(size: int, most: int) -> int:
 
 def splits_of(programs: int) -> int:
     """Return in how many parts, a power of two, slots are attended over, where there are `programs` heads in all."""
-    fitting = max(1, min(MOST_SPLITS, ATTENTION_PROGRAMS // programs))
+    fitting = max(1, min(MAX_SPLITS, ATTENTION_PROGRAMS // programs))
     return 1 << (fitting.bit_length() - 1)
 
 

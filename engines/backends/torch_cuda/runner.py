@@ -15,7 +15,7 @@ from mulo_sd.engines.backends.torch_cuda.work import DeviceWork
 
 # Rows of a pass, batch times tokens, that is captured: more keep the GPU busy for longer than their launches take, and
 # the logits that a graph holds are large.
-MOST_CAPTURED = 4096
+MAX_CAPTURED = 4096
 
 
 class CapturedPass:
@@ -92,7 +92,7 @@ class Runner:
 
     def _captured_or_not(self, storage: Storage, key: tuple[int, int]) -> Tensor:
         found = storage.graphs.get(key)
-        captured = self.uses_graphs and storage.batch * key[0] <= MOST_CAPTURED
+        captured = self.uses_graphs and storage.batch * key[0] <= MAX_CAPTURED
         if found is None and key in storage.seen and captured:
             found = self._capture(storage, key)
         if found is None:

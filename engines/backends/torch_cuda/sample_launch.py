@@ -13,7 +13,7 @@ from mulo_sd.engines.settings import Settings
 
 HEADER = sample_kernels.HEADER
 # A row of more codes does not fit into a program's registers.
-MOST_CODES = 16384
+MAX_CODES = 16384
 # Codes that are compared by exact noise at once, and how near in nats a second one calls for it: rough noise errs by
 # less than 1e-4, and what float32 rounds is less by far.
 CHUNK, NEAR = 2048, 1e-3
@@ -53,7 +53,7 @@ class SampleKernels:
 
     def takes(self, logits: Tensor) -> bool:
         """Whether logits, Float[B, T, V], are such as the kernels take."""
-        return logits.shape[-1] <= MOST_CODES and logits.stride(-1) == 1
+        return logits.shape[-1] <= MAX_CODES and logits.stride(-1) == 1
 
     def _ask(self, rows: NDArray[np.int64], settings: Settings) -> _Buffers:
         """Return buffers in which stand rows and settings."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mulo_sd.engines.backends.torch_cuda.sample_launch import SampleKernels
 
 Found = TypeVar("Found")
-MOST_ARRAYS = 8
+MAX_ARRAYS = 8
 
 
 def _as_it_is(tensor: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ class DeviceArrays:
         key = id(array), make
         if key not in self.held:
             self.held[key] = array, make(self.work.put(array))
-            if len(self.held) > MOST_ARRAYS:
+            if len(self.held) > MAX_ARRAYS:
                 self.held.popitem(last=False)
         self.held.move_to_end(key)
         return self.held[key][1]

@@ -15,7 +15,7 @@ from mulo_sd.engines.backends.torch_cuda.weights import TransformerWeights
 
 # Programs of attention that fill the GPU, by their warps: about four, or two, on each multiprocessor.
 FILLING = {4: 528, 8: 264}
-MOST_SPLITS = 16
+MAX_SPLITS = 16
 WIDEST_HEAD = 128
 # Tokens and channels of a program that rotates; outputs of one that gates; blocks of slots looked at together.
 ROTATED_ROWS, ROTATED_CHANNELS, GATED, CHUNK = 4, 256, 1024, 16
@@ -52,7 +52,7 @@ def tiling_of(length: int, dtype: torch.dtype, padded_dim: int) -> Tiling:
 
 def splits_of(programs: int, warps: int) -> int:
     """Return in how many parts, a power of two, slots are attended over, where there are `programs` tiles in all."""
-    fitting = max(1, min(MOST_SPLITS, FILLING[warps] // programs))
+    fitting = max(1, min(MAX_SPLITS, FILLING[warps] // programs))
     return 1 << (fitting.bit_length() - 1)
 
 
@@ -80,7 +80,7 @@ class _Attention:
         self.stats = torch.empty(parts, 2, tiling.block_m, device=device)
         self.arrived = arrived
         # The kernel reads an entry ahead of those that count.
-        self.listed_most = capacity // tiling.block_n + MOST_SPLITS if tiling.listed else 1
+        self.listed_most = capacity // tiling.block_n + MAX_SPLITS if tiling.listed else 1
         self.blocks = torch.empty(batch, self.tiles, self.listed_most, dtype=torch.int32, device=device)
         self.counts = torch.empty(batch, self.tiles, dtype=torch.int32, device=device)
         if tiling.listed:

@@ -49,13 +49,13 @@ TOKENS = {"tokens": np.zeros((2, 5), dtype=np.int64)}
 
 class PaddingSleeper(Sleeper):
     pads_passes = True
-    most_shared_tokens = 3
+    max_shared_tokens = 3
 
 
 def test_what_the_loop_asks_of_a_backend_is_the_backends_own() -> None:
     """Else padding would be written over keys and values that are in use."""
     timer: Any = timed(PaddingSleeper())
-    assert (timer.pads_passes, timer.most_shared_tokens, timer.capabilities) == (True, 3, Sleeper.capabilities)
+    assert (timer.pads_passes, timer.max_shared_tokens, timer.capabilities) == (True, 3, Sleeper.capabilities)
     plain: Any = timed(Sleeper())
     assert not hasattr(plain, "pads_passes")
 

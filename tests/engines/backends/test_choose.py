@@ -36,7 +36,7 @@ def pooling_alone(bundle: object, threads: object) -> object:
 
 
 def sharing_none(bundle: object, threads: object) -> object:
-    return SimpleNamespace(name="sharing", most_shared_tokens="all", **METHODS)
+    return SimpleNamespace(name="sharing", max_shared_tokens="all", **METHODS)
 
 
 def capable(bundle: object, threads: object) -> object:
@@ -79,7 +79,7 @@ def test_a_factory_of_ones_own(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatc
         ("test_choose:uncalled", "backend test_choose:uncalled: feed: expected a method, got int"),
         ("test_choose:nameless", "backend test_choose:nameless: name: expected a line of text, got None"),
         ("test_choose:pooling_alone", "backend test_choose:pooling_alone: expected score beside new_pool"),
-        ("test_choose:sharing_none", "most_shared_tokens: expected a number of tokens, got 'all'"),
+        ("test_choose:sharing_none", "max_shared_tokens: expected a number of tokens, got 'all'"),
         ("test_choose:capable", "backend capable: capabilities: expected a set of names, got 'ar'"),
         ("test_choose:leaving", "backend test_choose:leaving: SystemExit: no licence"),
         ("test_choose:without_arguments", "backend test_choose:without_arguments: TypeError"),

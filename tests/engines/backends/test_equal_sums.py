@@ -76,10 +76,10 @@ def by_mutants_arithmetic(logits: Floats, settings: Settings) -> Floats:
     return Arithmetic().log_probs(distribution_inputs(logits[None], settings))
 
 
-def by_graph(most_ranked: int) -> Callable[[Floats, Settings], Floats]:
+def by_graph(max_ranked: int) -> Callable[[Floats, Settings], Floats]:
     def run(logits: Floats, settings: Settings) -> Floats:
         inputs = distribution_inputs(logits[None], settings) | {"noise": np.zeros_like(logits)}
-        with patch.object(sampling, "MOST_RANKED", most_ranked):
+        with patch.object(sampling, "MAX_RANKED", max_ranked):
             _, found = sampling.SamplerGraph()(**{name: torch.from_numpy(value) for name, value in inputs.items()})
         kept: Floats = found.numpy()
         return kept

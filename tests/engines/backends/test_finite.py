@@ -208,12 +208,12 @@ def test_device_scores(value: float, chosen: str) -> None:
     answer.only([0, 1, 3]).sample(settings, source, None)
 
 
-@pytest.mark.parametrize("most_ranked", [3840, 0], ids=["by rank", "by search"])
+@pytest.mark.parametrize("max_ranked", [3840, 0], ids=["by rank", "by search"])
 @pytest.mark.parametrize("chosen", SETTINGS)
 @pytest.mark.parametrize("value", [*BAD.values(), -np.inf], ids=[*BAD, "-inf"])
-def test_graphs(value: float, chosen: str, most_ranked: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_graphs(value: float, chosen: str, max_ranked: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bundle's graphs mark the row, and torch-cuda's do."""
-    monkeypatch.setattr(graphs, "MOST_RANKED", most_ranked)
+    monkeypatch.setattr(graphs, "MAX_RANKED", max_ranked)
     made = distribution_inputs(spoiled_logits(value), Settings(guidance_scale=2.0, **SETTINGS[chosen]))
     inputs = {name: torch.from_numpy(np.asarray(array)) for name, array in made.items()}
     noise = {"noise": torch.zeros(4, CODES)}

@@ -202,7 +202,7 @@ def test_a_run_ends_where_everything_fails(start: Callable[..., Run], monkeypatc
         raise ValueError("the device is gone")
 
     monkeypatch.setattr(Pipeline, "describe", describe)
-    with pytest.raises(LayoutError, match=f"^{draw_many.MOST_FAILURES} images in a row failed: .* the device is gone"):
+    with pytest.raises(LayoutError, match=f"^{draw_many.MAX_FAILURES} images in a row failed: .* the device is gone"):
         start(plain_tasks(*["a star"] * 40)).draw()
 
 

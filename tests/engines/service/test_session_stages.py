@@ -103,7 +103,7 @@ def test_a_long_graph_and_a_model_that_is_loaded_hold_up_nobody(
     gate = Gate()
     backend = _Slow(models, where, gate)
     if few:
-        backend.most_shared_tokens = 4  # type: ignore[attr-defined]  # an attribute that a backend may have
+        backend.max_shared_tokens = 4  # type: ignore[attr-defined]  # an attribute that a backend may have
     pipeline = Pipeline(one.bundle, backend)
     with pipeline.session(3) as session:
         begun = session.submit(condition, 3, "ar")

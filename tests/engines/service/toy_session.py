@@ -58,7 +58,7 @@ def toy_pipelines(models: Models, folder: Path) -> dict[str, Pipeline]:
     assert isinstance(pooling, PoolingBackend)
     assert not isinstance(plain, PoolingBackend)
     few = TorchBackend(models, torch.float32, "cpu")
-    few.most_shared_tokens = 1  # type: ignore[attr-defined]  # an attribute that a backend may have
+    few.max_shared_tokens = 1  # type: ignore[attr-defined]  # an attribute that a backend may have
     backends: dict[str, Backend] = {"pools": pooling, "few": few, "no pools": plain}
     return {name: Pipeline(bundle, backend) for name, backend in backends.items()}
 

@@ -895,7 +895,7 @@ def test_scores_are_those_of_the_logits(
         for towards in (None, anchor):
             sampled = scores.sample(asked, asked + 9, settings, noise, towards)
             np.testing.assert_array_equal(sampled, host.sample(asked, asked + 9, settings, noise, towards))
-        monkeypatch.setattr(tensorrt_scores, "MOST_NOISE_BYTES", 0)
+        monkeypatch.setattr(tensorrt_scores, "MAX_NOISE_BYTES", 0)
     for got, want in zip(
         (
             *scores.draw(asked, settings, noise.rows(asked)),
@@ -1076,8 +1076,8 @@ def test_where_kernels_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_kernel_files_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In size and number."""
-    monkeypatch.setattr(kernel_file, "MOST_BYTES", 10)
-    monkeypatch.setattr(kernel_file, "MOST_FILES", 3)
+    monkeypatch.setattr(kernel_file, "MAX_BYTES", 10)
+    monkeypatch.setattr(kernel_file, "MAX_FILES", 3)
     hashes = [f"{number:016x}" for number in range(5)]
     others = [tmp_path / "kernels" / name for name in ("a-game-of-mine.bin", "x-1.bin", "x-1-0000000000000000.bin.bak")]
     others[0].parent.mkdir()

@@ -18,7 +18,7 @@ from mulo_sd.engines.backends.base import BackendError, ScoringBackend
 from mulo_sd.engines.backends.torch_cuda import backend as backend_module
 from mulo_sd.engines.backends.torch_cuda import open as open_module
 from mulo_sd.engines.backends.torch_cuda.backend import TorchBackend
-from mulo_sd.engines.backends.torch_cuda.cache import BUCKETS, MOST_PADDING, bucket
+from mulo_sd.engines.backends.torch_cuda.cache import BUCKETS, MAX_PADDING, bucket
 from mulo_sd.engines.backends.torch_cuda.noise import NoiseTables, words
 from mulo_sd.engines.backends.torch_cuda.sampling import log_probs
 from mulo_sd.engines.backends.torch_cuda.scores import DeviceScores
@@ -354,7 +354,7 @@ def test_a_bundle_without_files(small: Callable[[str], Small], family: str) -> N
 
 def test_few_lengths_are_captured() -> None:
     assert [bucket(count) for count in (1, 5, 128, 129, 4096)] == [1, 6, 128, 192, 4096]
-    assert all(0 <= bucket(count) - count < MOST_PADDING for count in range(1, 1000))
+    assert all(0 <= bucket(count) - count < MAX_PADDING for count in range(1, 1000))
     assert tuple(sorted(BUCKETS)) == BUCKETS
 
 
