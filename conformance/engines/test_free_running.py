@@ -44,7 +44,7 @@ def compare(subject: Subject, drawn: Drawn, reference_side: ReferenceSide, case:
 
 
 class TestConf3:
-    """CONF-3.
+    """CONF-3 Free-running grids.
 
     Running free, it makes the same grid of tokens, or the first difference has such a margin. In float32 nearly all
     grids of 1,024 tokens are equal. In float16 a grid soon meets a near-tie; there CONF-2 is the test and CONF-3 a
@@ -66,7 +66,7 @@ class TestConf3:
 
 
 class TestConf4:
-    """CONF-4.
+    """CONF-4 Passes and events.
 
     As long as the grids are the same, so are NFE, cycles and the events of the trace.
     """
@@ -87,7 +87,7 @@ class TestConf4:
 
 
 class TestConf5:
-    """CONF-5.
+    """CONF-5 Repeatable images.
 
     The same seed, settings, precision and backend give the same image in every run, process and batch; up to CONF-3
     where requests share a pass of another shape.

@@ -87,7 +87,7 @@ def reference_entropies(logits: Logits, settings: Settings) -> NDArray[np.float6
 
 
 class TestConf1:
-    """CONF-1.
+    """CONF-1 Logits within tolerance.
 
     Fed the same passes (teacher-forced from the reference's trace), its logits stay within the stated tolerance.
     """
@@ -132,13 +132,13 @@ def anchor_bonus(replayed: Replayed, model: int, number: int, cells: list[int]) 
 
 
 class TestConf2:
-    """CONF-2.
+    """CONF-2 Decisions under teacher forcing.
 
-    So fed, every decision equals the reference's: accept or reject, the token sampled, the code chosen by U_r, D_r and
-    the tokenizer, the sets of top-k and top-p. Exempt is a decision whose margin in the reference is smaller than that
-    tolerance allows: |pooled - tau|, mean entropy over `radius_nats` against the next whole number, best against
-    second-best perturbed log-probability, nearest against second-nearest code, |U - p|. Exempt cases are counted, and
-    too many of them are a failure.
+    Fed the same passes, every decision equals the reference's: accept or reject, the token sampled, the code chosen
+    by U_r, D_r and the tokenizer, the sets of top-k and top-p. Exempt is a decision whose margin in the reference
+    is smaller than that tolerance allows: |pooled - tau|, mean entropy over `radius_nats` against the next whole
+    number, best against second-best perturbed log-probability, nearest against second-nearest code, |U - p|. Exempt
+    cases are counted, and too many of them are a failure.
     """
 
     def test_sampled_tokens(self, replayed: Replayed) -> None:

@@ -24,7 +24,7 @@ def bonus(
 
 
 class TestAnchor1:
-    """ANCHOR-1.
+    """ANCHOR-1 Anchored resampling.
 
     A token that is resampled is drawn from p_u(v) * exp(`anchor` * c(v, d)), renormalised, where c is the cosine of two
     codes and d the draft token of u. By Gumbel-max: `anchor` * c(v, d) is added to the noise of v. p_u knows nothing of

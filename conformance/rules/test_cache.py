@@ -39,7 +39,7 @@ def toys_and_passes(draw: st.DrawFn) -> tuple[Toy, Passes]:
 
 
 class TestKv1:
-    """KV-1.
+    """KV-1 What a pass reads and writes.
 
     A pass feeds a set of (position, token) pairs. It reads the grid as it stood before the step, writes the keys and
     values of all of them, and only then attends: a query at position q sees every position <= q that has ever been
@@ -81,7 +81,7 @@ class TestKv1:
 
 
 class TestKv2:
-    """KV-2.
+    """KV-2 Keys and values may be stale.
 
     The keys and values of a position stay as they were last written. They may be stale with respect to *other* tokens:
     those before them that have been resampled since.
@@ -104,7 +104,7 @@ class TestKv2:
 
 
 class TestKv3:
-    """KV-3.
+    """KV-3 Every decided token is fed.
 
     They are never stale with respect to their *own* token. Every pass, verification included, also feeds every position
     decided since the previous pass of that model. So no query sees the keys and values of a token that the grid no
@@ -129,7 +129,7 @@ class TestKv3:
 
 
 class TestKv4:
-    """KV-4.
+    """KV-4 Refreshing the previous window.
 
     With `refresh`, the verification of a cycle also feeds the whole previous window again, which mends KV-2 for it.
     """
@@ -146,7 +146,7 @@ class TestKv4:
 
 
 class TestPrefill:
-    """PREFILL.
+    """PREFILL The pass of the condition.
 
     The condition is one pass of each model. It counts in that model's number of function evaluations (NFE) and gives
     p_0. Autoregressive decoding of N tokens is therefore N passes. A prefix token that the condition hides (a caption's
@@ -220,7 +220,7 @@ class TestPrefill:
 
 
 class TestGrid2:
-    """GRID-2.
+    """GRID-2 Prefix and queries.
 
     A condition (here: a caption and a plan) is P >= 1 prefix tokens, which are never hidden as a whole. Image token u
     lives at sequence position P + u. The logits from which it is drawn come from feeding its predecessor: token u - 1,

@@ -59,7 +59,7 @@ def test_scaling_of_all_levels(case: Case) -> None:
 
 
 class TestCascade1:
-    """CASCADE-1.
+    """CASCADE-1 Cascade of drafters.
 
     `drafters` lists the models that take part after the target, from finer to coarser grids. The last one samples. Each
     other one decides rows as the target does: from a proposal drafted one level below, up-sampled, verified and

@@ -66,7 +66,7 @@ def _stale_query(query: object) -> object:
 
 
 class TestModeExact:
-    """MODE-EXACT.
+    """MODE-EXACT Lossless decoding.
 
     Lossless, with cycles as in MODE-SERIAL. Given the low-resolution sample the draft is fixed, so draft token d at u
     is accepted with probability p_u(d), in raster order. At the first rejection the token is drawn from p_u without d,
