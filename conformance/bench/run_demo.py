@@ -66,12 +66,12 @@ def run_demo(arguments: argparse.Namespace, console: Console, progress: MakeProg
     """
     path, pipeline = _open(arguments, console, arguments.threads)
     manifest = pipeline.bundle.manifest
-    asked = list(arguments.modes or MODE_NAMES)
-    modes = modes_of(len(manifest.models) - 1, asked)
+    chosen = list(arguments.modes or MODE_NAMES)
+    modes = modes_of(len(manifest.models) - 1, chosen)
     demo = _is_shipped_demo(pipeline)
-    with_eager = demo and EAGER in asked
+    with_eager = demo and EAGER in chosen
     if not modes and not with_eager:
-        raise BenchError(f"--modes: expected one that {path} allows, got {', '.join(asked)}")
+        raise BenchError(f"--modes: expected one that {path} allows, got {', '.join(chosen)}")
     count, repeat = arguments.prompts, arguments.repeat
     drawings = _drawings(pipeline, count)
     record = Record(arguments.out, sys.argv[1:], ("modes.png", "throughput.png", "passes.png"))

@@ -44,7 +44,7 @@ class TestAnchor1:
     def test_bonus(self, codebook: Codebook, drafts: list[int], strength: float, first: int, places: list[int]) -> None:
         """What is added to log p is strength times the cosine of a code and the draft's; strength 0 adds 0."""
         tokens = [draft % len(codebook.rows) for draft in drafts]
-        cells = [first + place % len(drafts) for place in places]
+        cells = [first + offset % len(drafts) for offset in places]
         resampling_laws.bonus_is_a_cosine(codebook, tokens, strength, first, cells, bonus)
 
     @must_reach("the anchor changes a token")

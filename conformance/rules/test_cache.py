@@ -169,7 +169,7 @@ class TestPrefill:
     def test_hidden_prefix(self, case: Case, hidden: int) -> None:
         """What a hidden prefix token holds changes nothing, in either half; its position is fed in no pass."""
         length, condition = case.prefix_length, case.condition
-        shown = torch.tensor([hidden >> place & 1 == 0 for place in range(length - 1)] + [True])
+        shown = torch.tensor([hidden >> position & 1 == 0 for position in range(length - 1)] + [True])
         decoded, others = [], []
         assert condition.uncond is not None
         for shift in (0, 1):
@@ -182,7 +182,7 @@ class TestPrefill:
             others.append(decode(case.models, Condition(cond, uncond), *arguments))
         places = shown.nonzero()[:, 0].tolist()
         for item in decoded[0].trace.passes:
-            before = [place for place in item.positions.tolist() if place < length]
+            before = [position for position in item.positions.tolist() if position < length]
             assert before in ([], places)
         assert torch.equal(decoded[0].tokens, decoded[1].tokens)
         logits = [[decode_laws.recorded(item) for item in run.trace.passes] for run in decoded]
@@ -199,10 +199,12 @@ class TestPrefill:
     def test_hidden_last_token(self, case: Case, hidden: int) -> None:
         """The last prefix token is fed where it is hidden, too; p_0 comes from it, and no later pass sees it."""
         length, condition = case.prefix_length, case.condition
-        shown = torch.tensor([place == 0 or hidden >> place & 1 == 0 for place in range(length - 1)] + [length == 1])
+        shown = torch.tensor(
+            [position == 0 or hidden >> position & 1 == 0 for position in range(length - 1)] + [length == 1]
+        )
         masked = Condition(condition.cond, condition.uncond, shown)
         decoded = decode(case.models, masked, case.settings, case.seed, case.draft_tensor, True)
-        fed = [place for place in range(length) if shown[place] or place == length - 1]
+        fed = [position for position in range(length) if shown[position] or position == length - 1]
         for number in decode_laws.models_of(case):
             for row, prefix in enumerate(decode_laws.conditions(case)):
                 oracle = DictionaryModel(case.models.transformer(number), prefix)
@@ -212,7 +214,7 @@ class TestPrefill:
                     logits = oracle.feed(dict(zip(places, item.tokens.tolist(), strict=True)))
                     if places == fed and length > 1:
                         oracle.forget(length - 1)
-                    expected = np.stack([logits[place] for place in places])
+                    expected = np.stack([logits[position] for position in places])
                     result = decode_laws.recorded(item)[row].numpy()
                     np.testing.assert_allclose(result, expected, rtol=0, atol=FLOAT64.logits)
         reach("a later pass sees less than the prefill", length > 1 and len(passes_of(decoded, 0)) > 1)

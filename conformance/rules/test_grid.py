@@ -104,10 +104,10 @@ class TestLocal2:
     @given(masks())
     def test_islands_partition(self, mask: Mask) -> None:
         """Every cell of R_X lies in exactly one island, and no two islands touch."""
-        found = [island.tolist() for island in islands(mask.tensor)]
-        assert sorted(u for island in found for u in island) == sorted(mask.cells)
-        for index, island in enumerate(found):
-            others = {u for other in found[:index] for u in other}
+        parts = [island.tolist() for island in islands(mask.tensor)]
+        assert sorted(u for island in parts for u in island) == sorted(mask.cells)
+        for index, island in enumerate(parts):
+            others = {u for other in parts[:index] for u in other}
             assert not any(function_laws.near(u, other, mask.width, 1) for u in island for other in others)
             assert len(oracles.components(set(island), mask.width)) == 1
-        reach("two islands or more", len(found) > 1)
+        reach("two islands or more", len(parts) > 1)

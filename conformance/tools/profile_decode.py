@@ -47,11 +47,11 @@ def main() -> int:
         counts: dict[str, int] = {}
         for _ in range(arguments.repeat):
             accounts = draw_timed(wrapped, timer, drawing, settings).accounts
-            found: dict[str, list[float]] = defaultdict(list)
+            part_to_ms: dict[str, list[float]] = defaultdict(list)
             for call in timer.calls:
-                found[part_of(call)].append(1e3 * call.seconds)
-            found["host: schedules, islands, bookkeeping"] = [1e3 * accounts.wall * accounts.host_share]
-            for part, values in found.items():
+                part_to_ms[part_of(call)].append(1e3 * call.seconds)
+            part_to_ms["host: schedules, islands, bookkeeping"] = [1e3 * accounts.wall * accounts.host_share]
+            for part, values in part_to_ms.items():
                 milliseconds[part].append(sum(values))
                 counts[part] = len(values)
         medians = {part: statistics.median(values) for part, values in milliseconds.items()}

@@ -49,12 +49,12 @@ def read_pickle(path: Path, is_zip: bool) -> object:
 def _told(message: str) -> str:
     """Return what is wrong with a pickle, by torch's message."""
     expected = "expected tensors and plain values, got"
-    found = REFUSED.search(message)
-    if found is None:
+    refused = REFUSED.search(message)
+    if refused is None:
         lines = [line.strip() for line in message.splitlines() if "error:" in line.lower()]
         reason = " ".join((lines or [message])[-1].split()).rpartition("rror: ")[2][:120]
         return f"{expected} a pickle that is no plain checkpoint ({reason}); save its state_dict() alone"
-    name = found[1]
+    name = refused[1]
     if RUNS_CODE.match(name):
         return f"{expected} a pickle that would run code ({name}); it is not read: do not load it elsewhere"
     return f"{expected} an object of a type that is not loaded: {name}; save the state_dict() alone, or as safetensors"
