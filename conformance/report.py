@@ -247,8 +247,9 @@ def _results(by_name: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def _cell(result: Mapping[str, Any] | None) -> str:
     if result is None:
         return "-"
-    ties = f", {result['near_ties']} near-ties" if result["near_ties"] else ""
-    return f"{result['verdict']}, {result['examples']}{ties}"
+    ties = result["near_ties"]
+    counted = f", {ties} near-tie{'s' if ties > 1 else ''}" if ties else ""
+    return f"{result['verdict']}, {result['examples']}{counted}"
 
 
 def write_report(content: Mapping[str, Any], path: Path) -> None:
