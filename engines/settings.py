@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo, model_validator
 
+from mulo_sd.engines.distribution import Distribution
 from mulo_sd.engines.numbers import SettingsError, real_number, truth, whole_number
 
 __all__ = ["MODES", "UNDRAFTED_MODES", "WINDOWS", "DownSampler", "Mode", "Settings", "SettingsError", "UpSampler"]
@@ -109,6 +110,11 @@ class Settings(BaseModel):
         if self.mode == "exact" and self.accept_on != "processed":
             raise ValueError("accept_on: expected 'processed' in mode exact (DIST-2)")
         return self
+
+    @property
+    def distribution(self) -> Distribution:
+        """What tokens are drawn from (DIST-1)."""
+        return Distribution(self.guidance_scale, self.temperature, self.top_k, self.top_p)
 
     @property
     def model_numbers(self) -> tuple[int, ...]:

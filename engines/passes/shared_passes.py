@@ -2,7 +2,8 @@
 
 Each decode runs in a thread of its own and asks for its passes as if it were alone. A pass waits until every other
 decode waits too; then all that wait are run, those of one model together, and the decodes go on. So requests join and
-leave between steps, and no decode knows of another. A pass that gains nothing by company waits for nobody.
+leave between steps, and no decode knows of another. Passes too large to gain from batching
+run alone.
 """
 
 import threading
@@ -16,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mulo_sd.engines.backends.base import Backend, CachePool, KVCache, PoolingBackend, Tensors
+from mulo_sd.engines.backends.base import Backend, BackendError, CachePool, KVCache, PartedScores, Scores, Tensors
+from mulo_sd.engines.backends.host_scores import scorer
 from mulo_sd.engines.passes.turns import Turns
-from mulo_sd.engines.scores import Scores, scorer
 
 # A decode that shares the host's processors with its passes goes on for so many of them before the next has its turn:
 # it finds its keys and values in the processor's cache, from which the next ones drive them.
@@ -115,14 +116,14 @@ class SharedPasses:
         """Prepare for decodes.
 
         Args:
-            backend: Runs the graphs; one that is no `PoolingBackend` runs every pass alone.
+            backend: Runs the graphs; one without `Traits.pools` runs every pass alone.
             places: How many decodes may run at once.
         """
         self.backend, self.places = backend, places
         self.score_alone = scorer(backend)
-        self.pooling = backend if isinstance(backend, PoolingBackend) else None
+        self.pooling = backend.traits.pools
         # Passes of more tokens gain nothing: they compute for longer than they read weights.
-        self.max_tokens = float(getattr(backend, "max_shared_tokens", float("inf")))
+        self.max_tokens = float(backend.traits.max_shared_tokens)
         # Where passes compute on the host's processors, decodes would disturb them there: one goes on at a time.
         self.turns = None if self.max_tokens == float("inf") else Turns()
         self.pools: dict[str, CachePool] = {}
@@ -179,13 +180,13 @@ class SharedPasses:
 
         The first of a graph may load a model of gigabytes.
         """
-        if self.pooling is None:
+        if not self.pooling:
             with self.aside():
                 return Place(number * ROWS, batch, self.backend.new_cache(graph, batch))
         if graph not in self.pools:
             with self.aside(), self.making:
                 if graph not in self.pools:
-                    self.pools[graph] = self.pooling.new_pool(graph, self.places * ROWS)
+                    self.pools[graph] = self.backend.new_pool(graph, self.places * ROWS)
         pool = self.pools[graph]
         with self.busy:
             pool.clear(number * ROWS, batch)
@@ -209,7 +210,7 @@ class SharedPasses:
             BackendError: it cannot be run. The others go on.
         """
         asked = _Asked(graph, place, inputs)
-        if self.pooling is None or asked.fed > self.max_tokens:
+        if not self.pooling or asked.fed > self.max_tokens:
             self._run_alone(asked)
         else:
             with self.lock:
@@ -254,7 +255,7 @@ class SharedPasses:
         for _, items in groupby(ordered, key=lambda item: item.graph):
             for number, item in enumerate(items):
                 slots = int(item.inputs["slot_ranks"].shape[1])
-                if self.pooling is not None and number and _fits(groups[-1], item, slots, self.max_tokens):
+                if self.pooling and number and _fits(groups[-1], item, slots, self.max_tokens):
                     groups[-1].append(item)
                 else:
                     groups.append([item])
@@ -281,9 +282,11 @@ class SharedPasses:
             group[0].scores = self.score_alone(graph, place.cache, inputs)
             self.passes += 1
             return
-        assert self.pooling is not None
         rows = self.pools[graph].rows(place.first_row, group[-1].end - place.first_row)
-        scores = self.pooling.score(graph, rows, _merged(group))
+        scores = self.backend.score(graph, rows, _merged(group))
+        if not isinstance(scores, PartedScores):
+            got = type(scores).__name__
+            raise BackendError(f"backend {self.backend.name}: graph {graph}: expected engines.PartedScores, got {got}")
         self.passes += 1
         for item in group:
             item.scores = scores.part(item.place.first_row - place.first_row, item.place.batch, item.fed)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mulo_sd.engines.backends.torch_cuda.kernels import sample as sample_kernels
 from mulo_sd.engines.backends.torch_cuda.work import DeviceWork
-from mulo_sd.engines.settings import Settings
+from mulo_sd.engines.distribution import Distribution
 
 HEADER = sample_kernels.HEADER
 # A row of more codes does not fit into a program's registers.
@@ -55,33 +55,33 @@ class SampleKernels:
         """Whether logits, Float[B, T, V], are such as the kernels take."""
         return logits.shape[-1] <= MAX_CODES and logits.stride(-1) == 1
 
-    def _ask(self, rows: NDArray[np.int64], settings: Settings) -> _Buffers:
-        """Return buffers in which stand rows and settings."""
+    def _ask(self, rows: NDArray[np.int64], distribution: Distribution) -> _Buffers:
+        """Return buffers in which stand rows and distribution."""
         count = len(rows)
         if count > self.buffers.rows:
             self.buffers = _Buffers(_power_of_two(count), self.device)
         buffers = self.buffers
         numbers, floats = buffers.numbers, buffers.floats
-        floats[0], floats[1], floats[3] = settings.guidance_scale, settings.temperature, settings.top_p
-        numbers[2] = settings.top_k
+        floats[0], floats[1] = distribution.guidance_scale, distribution.temperature
+        numbers[2], floats[3] = distribution.top_k, distribution.top_p
         numbers[HEADER : HEADER + 4 * count : 4] = rows
         return buffers
 
     @staticmethod
-    def _flags(logits: Tensor, settings: Settings, raw: bool) -> dict[str, Any]:
+    def _flags(logits: Tensor, distribution: Distribution) -> dict[str, Any]:
         """Return what kernels are compiled for."""
         codes = logits.shape[-1]
         block = max(64, _power_of_two(codes))
-        greedy = not raw and settings.temperature == 0
-        filters = not raw and not greedy
+        greedy = distribution.temperature == 0
+        filters = not greedy
         return {
             "vocabulary": codes,
             "block": block,
             "guided": len(logits) > 1,
-            "heated": filters and settings.temperature != 1,
+            "heated": filters and distribution.temperature != 1,
             "greedy": greedy,
-            "by_rank": filters and 0 < settings.top_k < codes,
-            "by_weight": filters and settings.top_p < 1,
+            "by_rank": filters and 0 < distribution.top_k < codes,
+            "by_weight": filters and distribution.top_p < 1,
             "num_warps": min(16, max(1, block // 512)),
             # Rounded as torch's own operations round.
             "enable_fp_fusion": False,
@@ -102,7 +102,7 @@ class SampleKernels:
         logits: Tensor,
         rows: NDArray[np.int64],
         cells: NDArray[np.int64],
-        settings: Settings,
+        distribution: Distribution,
         seed: int,
         stream: int,
         drafts: NDArray[np.int64] | None = None,
@@ -115,14 +115,14 @@ class SampleKernels:
             logits: Float[B, T, V].
             rows: Int[n].
             cells: Int[n].
-            settings: For DIST-1.
+            distribution: What p is (DIST-1).
             seed: 0..2^64 - 1.
             stream: RNG-2.
             drafts: Int[n], the cells' draft tokens, where there is an anchor.
             strength: The anchor's.
             vectors: Float32[d, V], its codes.
         """
-        count, buffers = len(rows), self._ask(rows, settings)
+        count, buffers = len(rows), self._ask(rows, distribution)
         words, last = buffers.words, HEADER + 4 * count
         words[4], words[5], words[6] = seed % 2**32, seed // 2**32, stream
         buffers.numbers[HEADER + 1 : last : 4] = cells
@@ -132,7 +132,7 @@ class SampleKernels:
             buffers.numbers[HEADER + 2 : last : 4] = drafts
             width = len(vectors)
         self._send(buffers, count)
-        flags = self._flags(logits, settings, raw=False)
+        flags = self._flags(logits, distribution)
         sample_kernels.sample_kernel[(count,)](
             logits,
             buffers.asked,
@@ -150,22 +150,20 @@ class SampleKernels:
         self,
         logits: Tensor,
         rows: NDArray[np.int64],
-        settings: Settings,
+        distribution: Distribution,
         drafts: NDArray[np.int64],
         neighbours: Tensor,
-        raw: bool,
     ) -> NDArray[np.float32]:
         """Return pooled probabilities around draft tokens, and entropies, Float32[2, n].
 
         Args:
             logits: Float[B, T, V].
             rows: Int[n].
-            settings: For DIST-1.
+            distribution: What p is (DIST-1).
             drafts: Int[n].
             neighbours: Int32[V, k].
-            raw: Leave temperature and filters out (DIST-2).
         """
-        count, buffers = len(rows), self._ask(rows, settings)
+        count, buffers = len(rows), self._ask(rows, distribution)
         buffers.numbers[HEADER + 2 : HEADER + 4 * count : 4] = drafts
         self._send(buffers, count)
         pooled = neighbours.shape[1]
@@ -178,19 +176,19 @@ class SampleKernels:
             *logits.stride()[:2],
             pooled=pooled,
             pooled_block=_power_of_two(pooled),
-            **self._flags(logits, settings, raw),
+            **self._flags(logits, distribution),
         )
         return self._receive(buffers, 2 * count).view(np.float32).reshape(2, count).copy()
 
-    def log_probs(self, logits: Tensor, rows: NDArray[np.int64], settings: Settings) -> Tensor:
+    def log_probs(self, logits: Tensor, rows: NDArray[np.int64], distribution: Distribution) -> Tensor:
         """Return log p, Float32[n, V], on the device; whoever asks waits for it before another call.
 
         Args:
             logits: Float[B, T, V].
             rows: Int[n].
-            settings: For DIST-1.
+            distribution: What p is (DIST-1).
         """
-        count, buffers = len(rows), self._ask(rows, settings)
+        count, buffers = len(rows), self._ask(rows, distribution)
         self._send(buffers, count)
         found = torch.empty(count, logits.shape[-1], dtype=torch.float32, device=self.device)
         sample_kernels.judge_kernel[(count,)](
@@ -202,6 +200,6 @@ class SampleKernels:
             *logits.stride()[:2],
             pooled=0,
             pooled_block=1,
-            **self._flags(logits, settings, raw=False),
+            **self._flags(logits, distribution),
         )
         return found
