@@ -66,7 +66,7 @@ class HostLogits(Scores):
         self, rows: Tokens, cells: Tokens, distribution: Distribution, noise: NoiseSource, anchor: Anchor | None
     ) -> Tokens:
         """Sample by the cells' own noise."""
-        return self.draw(rows, distribution, CellNoise(noise, cells, anchor).on_host()).tokens
+        return self._draw(self.of(rows), distribution, CellNoise(noise, cells, anchor).on_host()).tokens
 
     def judge(self, rows: Tokens, distribution: Distribution, draft_tokens: Tokens, neighbours: Tokens) -> Judgement:
         """Pool the probability around draft tokens."""

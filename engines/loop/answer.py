@@ -1,11 +1,10 @@
 """The scores of the cells of a query, as the loop draws from them and judges by them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mulo_sd.engines.backends.base import Draw, Floats, Judgement, Scores, Tokens
 from mulo_sd.engines.backends.finite import check_drawn, check_made
@@ -87,7 +86,7 @@ class Answer:
                 for scores, places, rows in self._parts()
             ]
         )
-        for name, values in _fields(judgement).items():
+        for name, values in vars(judgement).items():
             if values is not None:
                 check_made(values, self.where, f"numbers for {name}")
         return judgement
@@ -97,14 +96,9 @@ def joined(parts: Sequence[Judgement]) -> Judgement:
     """Return one judgement of all rows; of a field that one part has left out, nothing."""
     if len(parts) == 1:
         return parts[0]
-    columns: dict[str, list[Any]] = {name: [_fields(part)[name] for part in parts] for name in _fields(parts[0])}
+    columns: dict[str, list[Any]] = {name: [vars(part)[name] for part in parts] for name in vars(parts[0])}
     whole: dict[str, Any] = {
         name: None if any(values is None for values in column) else np.concatenate(column)
         for name, column in columns.items()
     }
     return type(parts[0])(**whole)
-
-
-def _fields(judgement: Judgement) -> dict[str, NDArray[Any] | None]:
-    """Return the arrays by name; None for what was left out."""
-    return {item.name: vars(judgement)[item.name] for item in fields(judgement)}

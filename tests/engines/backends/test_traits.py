@@ -2,14 +2,17 @@
 
 import inspect
 import pkgutil
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from importlib import import_module
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
+from mulo_sd import conformance, engines
 from mulo_sd.conformance import mutants
 from mulo_sd.conformance.bench.timed import TimedBackend
 from mulo_sd.conformance.engines.probes.probe import Listening
@@ -120,6 +123,15 @@ def test_a_wrapper_forwards_every_method_of_the_interface() -> None:
     for name, call in CALLS.items():
         call(WrappedBackend(inner))
         assert inner.called.pop() == name
+
+
+def test_nothing_looks_for_a_member_of_a_backend_by_name() -> None:
+    """What a backend may leave out is a trait, or has a default."""
+    by_name = re.compile(r"(?:get|has)attr\([\w.]*backend\b")
+    packages = [Path(package.__path__[0]) for package in (engines, conformance)]
+    modules = [module for package in packages for module in package.rglob("*.py")]
+    assert len(modules) > 100
+    assert [module.name for module in modules if by_name.search(module.read_text(encoding="utf-8"))] == []
 
 
 @pytest.mark.parametrize("name", ["score", "scores_of", "new_pool"])
