@@ -114,11 +114,11 @@ class ModelState:
         The pass feeds every cell's predecessor or its stand-in, everything pending, and `also_feed` (KV-1, KV-3,
         SCHED-3). Cell 0 takes its scores from the prefill; where there is nothing to feed, no pass is made.
         """
-        asked = np.array(cells, dtype=np.int64)
+        queried = np.array(cells, dtype=np.int64)
         wanted = {cell - 1 for cell in cells if cell > 0}
         wanted.update(self.pending, also_feed)
         if not wanted:
-            return Answer(asked, np.full(len(asked), -1), None, self.first_scores, self._where("prefill"))
+            return Answer(queried, np.full(len(queried), -1), None, self.first_scores, self._where("prefill"))
         fed = np.array(sorted(wanted), dtype=np.int64)
         tokens = self.grid[fed]
         if tokens.min() < 0:
@@ -129,10 +129,10 @@ class ModelState:
         self._record(fed + self.entry.prefix_length, tokens, scores)
         self.pending.clear()
         self.unfed.difference_update(wanted)
-        rows = fed.searchsorted(asked - 1)
+        rows = fed.searchsorted(queried - 1)
         if cells[0] == 0:
             rows[0] = -1
-        return Answer(asked, rows, scores, self.first_scores, self._where(name))
+        return Answer(queried, rows, scores, self.first_scores, self._where(name))
 
     def origin(self, cell: int, source_pass: int | None = None) -> tuple[Pass, int]:
         """Return the pass and its row that a cell's logits come from; None is the last pass."""

@@ -45,7 +45,7 @@ class Place:
 
 
 @dataclass
-class _Asked:
+class _WaitingPass:
     """A pass that waits: `gate` opens when it has its scores, or an error."""
 
     graph: str
@@ -79,23 +79,23 @@ def _padded(value: NDArray[Any], fed: int, last: bool) -> NDArray[Any]:
     return np.concatenate([value, more], axis=1)
 
 
-def _merged(asked: list[_Asked]) -> Tensors:
+def _merged(group: list[_WaitingPass]) -> Tensors:
     """Return the inputs of one pass for several that wait.
 
     Padding stands at its decode's last position, so that it sees something, and is written to slots behind the decode's
     own, of which `slot_ranks` says that they are dead: nobody sees it, and the next pass writes over it.
     """
-    fed = max(item.fed for item in asked)
-    found: dict[str, NDArray[Any]] = {}
-    for name in asked[0].inputs:
-        values = [item.inputs[name] for item in asked]
+    fed = max(item.fed for item in group)
+    inputs: dict[str, NDArray[Any]] = {}
+    for name in group[0].inputs:
+        values = [item.inputs[name] for item in group]
         if name in ("tokens", "positions", "prefix"):
             values = [_padded(value, fed, last=name != "prefix") for value in values]
-        found[name] = np.concatenate(values)
-    return found
+        inputs[name] = np.concatenate(values)
+    return inputs
 
 
-def _fits(group: list[_Asked], item: _Asked, slots: int, max_tokens: float) -> bool:
+def _fits(group: list[_WaitingPass], item: _WaitingPass, slots: int, max_tokens: float) -> bool:
     """Whether a pass may join others of its model: beside them in the pool, without much padding, with room for it."""
     fed = [other.fed for other in (*group, item)]
     longest = max(fed)
@@ -103,7 +103,7 @@ def _fits(group: list[_Asked], item: _Asked, slots: int, max_tokens: float) -> b
         return False
     if any(int(other.inputs["write_index"][0]) + longest > slots for other in (*group, item)):
         return False
-    # A prefill's prefix is not padded with a token's: the two are told apart by tokens of -1.
+    # A prefill's prefix is not padded with a token's: the two differ by tokens of -1.
     if len({bool(other.inputs["tokens"][0, 0] < 0) for other in (*group, item)}) > 1:
         return False
     return longest <= FEW or 1 - sum(fed) / (longest * len(fed)) <= MAX_PADDING
@@ -133,8 +133,8 @@ class SharedPasses:
         # Held while anything moves or computes keys and values, so that one pass is made at a time.
         self.busy = threading.Lock()
         self.running = 0
-        self.waiting: list[_Asked] = []
-        self.passes = 0  # of the backend: fewer than those asked for where some were shared
+        self.waiting: list[_WaitingPass] = []
+        self.passes = 0  # of the backend: fewer than the decodes made where some were shared
 
     @contextmanager
     def joined(self) -> Iterator[None]:
@@ -209,30 +209,30 @@ class SharedPasses:
         Raises:
             BackendError: it cannot be run. The others go on.
         """
-        asked = _Asked(graph, place, inputs)
-        if not self.pooling or asked.fed > self.max_tokens:
-            self._run_alone(asked)
+        own = _WaitingPass(graph, place, inputs)
+        if not self.pooling or own.fed > self.max_tokens:
+            self._run_alone(own)
         else:
             with self.lock:
-                self.waiting.append(asked)
+                self.waiting.append(own)
                 self._run_if_all_wait()
             if self.turns is not None:
                 self.turns.end()
-            asked.gate.acquire()
+            own.gate.acquire()
             if self.turns is not None:
                 self.turns.take()
-        if asked.error is not None:
-            raise asked.error
-        assert asked.scores is not None
-        return asked.scores
+        if own.error is not None:
+            raise own.error
+        assert own.scores is not None
+        return own.scores
 
-    def _run_alone(self, asked: _Asked) -> None:
+    def _run_alone(self, item: _WaitingPass) -> None:
         """Run a pass that none can share, beside what other decodes do on the host; those that wait go first."""
         with self.lock:
             self.running -= 1
             self._run_if_all_wait()
         with self.busy:
-            self._run([asked])
+            self._run([item])
         with self.lock:
             self.running += 1
 
@@ -245,12 +245,12 @@ class SharedPasses:
                 for group in self._groups(waiting):
                     self._run(group)
         finally:
-            for asked in waiting:
-                asked.gate.release()
+            for item in waiting:
+                item.gate.release()
 
-    def _groups(self, waiting: list[_Asked]) -> list[list[_Asked]]:
+    def _groups(self, waiting: list[_WaitingPass]) -> list[list[_WaitingPass]]:
         """Return what can be run together, in the order of models and rows."""
-        groups: list[list[_Asked]] = []
+        groups: list[list[_WaitingPass]] = []
         ordered = sorted(waiting, key=lambda item: (item.graph, item.place.first_row))
         for _, items in groupby(ordered, key=lambda item: item.graph):
             for number, item in enumerate(items):
@@ -261,14 +261,14 @@ class SharedPasses:
                     groups.append([item])
         return groups
 
-    def _run(self, group: list[_Asked]) -> None:
+    def _run(self, group: list[_WaitingPass]) -> None:
         """Run a group as one pass; where that fails, its halves, so that only what is at fault fails.
 
         It may be too large for a backend, too.
         """
         try:
             self._score(group)
-        except BaseException as error:  # a backend from outside may raise anything; the decode that asked is told
+        except BaseException as error:  # a backend from outside may raise anything; its decode ends with it
             if len(group) == 1:
                 group[0].error = error
                 return
@@ -276,7 +276,7 @@ class SharedPasses:
             self._run(group[:middle])
             self._run(group[middle:])
 
-    def _score(self, group: list[_Asked]) -> None:
+    def _score(self, group: list[_WaitingPass]) -> None:
         graph, place, inputs = group[0].graph, group[0].place, group[0].inputs
         if len(group) == 1:
             group[0].scores = self.score_alone(graph, place.cache, inputs)

@@ -113,9 +113,9 @@ class OnnxRuntimeCache(KVCache):
         if self.bound_slots == self.pool.slots:
             return
         for name, value in self.arrays.items():
-            place = ("cpu", 0, value.dtype, value.shape, value.ctypes.data)
-            self.binding.bind_input(name, *place)
-            self.binding.bind_output(f"new_{name}", *place)
+            memory = ("cpu", 0, value.dtype, value.shape, value.ctypes.data)
+            self.binding.bind_input(name, *memory)
+            self.binding.bind_output(f"new_{name}", *memory)
         self.bound_slots = self.pool.slots
 
     def put(self, name: str, value: NDArray[Any]) -> None:

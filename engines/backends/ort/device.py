@@ -214,8 +214,8 @@ class OnnxRuntimeScores(DeviceScores):
                 bound[name] = self.backend.arrays.of(value)
             else:
                 bound[name] = _spread(value.on_host() if isinstance(value, CellNoise) else value, rows - start, count)
-        found = self.backend.run_bound(graph, bound, outputs)
-        return {name: value[rows - start] for name, value in found.items()}
+        results = self.backend.run_bound(graph, bound, outputs)
+        return {name: value[rows - start] for name, value in results.items()}
 
 
 def _spread(values: NDArray[Any], rows: Tokens, count: int) -> NDArray[Any]:

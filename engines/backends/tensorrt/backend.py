@@ -155,7 +155,7 @@ class TensorRTBackend(Backend):
 
         Raises:
             BackendError: it would write beyond the last slot, the plan was not built for so many rows or tokens, or
-                CUDA or TensorRT report a failure; some of what fails on the device is told by the next call.
+                CUDA or TensorRT report a failure; some of what fails on the device is reported by the next call.
         """
         assert isinstance(cache, TensorRTCache)
         batch, fed = inputs["tokens"].shape
@@ -180,11 +180,11 @@ class TensorRTBackend(Backend):
         Weights are those of the plans that are loaded, as TensorRT tells them; what the runtimes take for their code
         and for themselves is not counted.
         """
-        found = {"weights": 0, "activations": 0, "caches": 0, "logits": 0, "scratch": 0}
-        found["weights"] = sum(plan.weight_bytes for plan in list(self.plans.loaded.values()))
+        by_purpose = {"weights": 0, "activations": 0, "caches": 0, "logits": 0, "scratch": 0}
+        by_purpose["weights"] = sum(plan.weight_bytes for plan in list(self.plans.loaded.values()))
         for purpose, size_bytes in list(self.runtime.cuda.live.values()):
-            found[purpose] += size_bytes
-        return found
+            by_purpose[purpose] += size_bytes
+        return by_purpose
 
     def keep_slots(self, graph: str, cache: KVCache, slots: NDArray[np.int64]) -> None:
         """Move slots to the front, on the device."""
@@ -215,6 +215,6 @@ class TensorRTBackend(Backend):
         pitch, packed = slots * size, sum(run.length for run in moving) * size
         copy_rows = self.runtime.cuda.copy_rows
         for run in moving:
-            place = scratch.address + (run.destination - first) * size
-            copy_rows(place, packed, address + run.source * size, pitch, run.length * size, rows)
+            target = scratch.address + (run.destination - first) * size
+            copy_rows(target, packed, address + run.source * size, pitch, run.length * size, rows)
         copy_rows(address + first * size, pitch, scratch.address, packed, packed, rows)

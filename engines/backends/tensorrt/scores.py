@@ -91,8 +91,8 @@ class Sampling:
             self.cuda.copy_rows(buffer.address, row_bytes, start, int(steps[0]) * row_bytes, row_bytes, count)
         else:
             for run in slot_runs(rows):
-                place = buffer.address + run.destination * row_bytes
-                self.cuda.copy(place, address + run.source * row_bytes, run.length * row_bytes)
+                target = buffer.address + run.destination * row_bytes
+                self.cuda.copy(target, address + run.source * row_bytes, run.length * row_bytes)
         return buffer.address
 
     @staticmethod
@@ -141,14 +141,14 @@ class TensorRTScores(DeviceScores, PartedScores):
 
     def logits(self) -> Floats:
         """Return all of them on the host."""
-        found = np.empty((self.batch, self.fed, self.vocabulary), dtype=np.float32)
+        logits = np.empty((self.batch, self.fed, self.vocabulary), dtype=np.float32)
         with self.sampling.lock:
             cuda = self.sampling.cuda
             cuda.use()
-            for row, part in enumerate(found):
+            for row, part in enumerate(logits):
                 cuda.download(part, self.address + row * self.pitch)
             cuda.synchronise()
-        return found
+        return logits
 
     def last(self) -> "TensorRTScores":
         """Return the last row's, in memory of their own."""

@@ -38,10 +38,10 @@ def difference(kernels: SampleKernels, vocabulary: int) -> str | None:
     tokens = (expected + noise).argmax(dim=-1).tolist()
     near = kernels.near
     for called, kernels.near in (("rough", near), ("exact", 1e6)):
-        found = kernels.sample(logits, rows, rows, distribution, SEED, STREAM).tolist()
-        if found != tokens:
+        drawn = kernels.sample(logits, rows, rows, distribution, SEED, STREAM).tolist()
+        if drawn != tokens:
             kernels.near = near
-            return f"tokens by {called} noise: expected {tokens}, got {found}"
+            return f"tokens by {called} noise: expected {tokens}, got {drawn}"
     kernels.near = near
     judged = kernels.judge(logits, rows, distribution, drafts, neighbours)
     pooled = 2 * expected.exp().gather(1, torch.from_numpy(drafts).to(device)[:, None])[:, 0]

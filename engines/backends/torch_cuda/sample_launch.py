@@ -1,4 +1,4 @@
-"""Launches the kernels of sampling and acceptance: what a call asks goes in one copy, what it finds comes in one."""
+"""Launches the kernels of sampling and acceptance: a request goes in one copy, its result comes in one."""
 
 from typing import Any
 
@@ -25,24 +25,24 @@ def _power_of_two(count: int) -> int:
 
 
 class _Buffers:
-    """What is asked and what is found, on the host and on the device, for up to so many rows."""
+    """A request and its result, on the host and on the device, for up to so many rows."""
 
     def __init__(self, rows: int, device: torch.device) -> None:
         pinned = device.type == "cuda"
         self.rows = rows
         with torch.inference_mode(False):  # a tensor made there could be written nowhere else
-            self.asked = torch.zeros(HEADER + 4 * rows, dtype=torch.int32, device=device)
-            self.asked_on_host = torch.zeros(HEADER + 4 * rows, dtype=torch.int32, pin_memory=pinned)
-            self.found = torch.zeros(2 * rows, dtype=torch.int32, device=device)
-            self.found_on_host = torch.zeros(2 * rows, dtype=torch.int32, pin_memory=pinned)
-        self.numbers: NDArray[np.int32] = self.asked_on_host.numpy()
+            self.request = torch.zeros(HEADER + 4 * rows, dtype=torch.int32, device=device)
+            self.request_on_host = torch.zeros(HEADER + 4 * rows, dtype=torch.int32, pin_memory=pinned)
+            self.result = torch.zeros(2 * rows, dtype=torch.int32, device=device)
+            self.result_on_host = torch.zeros(2 * rows, dtype=torch.int32, pin_memory=pinned)
+        self.numbers: NDArray[np.int32] = self.request_on_host.numpy()
         self.words: NDArray[np.uint32] = self.numbers.view(np.uint32)
         self.floats: NDArray[np.float32] = self.numbers.view(np.float32)
-        self.answers: NDArray[np.int32] = self.found_on_host.numpy()
+        self.answers: NDArray[np.int32] = self.result_on_host.numpy()
 
 
 class SampleKernels:
-    """The kernels on one device; one call at a time, which waits for what it asked."""
+    """The kernels on one device; one call at a time, which waits for its result."""
 
     def __init__(self, work: DeviceWork) -> None:
         self.work, self.device = work, work.device
@@ -55,7 +55,7 @@ class SampleKernels:
         """Whether logits, Float[B, T, V], are such as the kernels take."""
         return logits.shape[-1] <= MAX_CODES and logits.stride(-1) == 1
 
-    def _ask(self, rows: NDArray[np.int64], distribution: Distribution) -> _Buffers:
+    def _request(self, rows: NDArray[np.int64], distribution: Distribution) -> _Buffers:
         """Return buffers in which stand rows and distribution."""
         count = len(rows)
         if count > self.buffers.rows:
@@ -89,10 +89,10 @@ class SampleKernels:
 
     def _send(self, buffers: _Buffers, count: int) -> None:
         length = HEADER + 4 * count
-        buffers.asked[:length].copy_(buffers.asked_on_host[:length], non_blocking=True)
+        buffers.request[:length].copy_(buffers.request_on_host[:length], non_blocking=True)
 
     def _receive(self, buffers: _Buffers, length: int) -> NDArray[np.int32]:
-        buffers.found_on_host[:length].copy_(buffers.found[:length], non_blocking=True)
+        buffers.result_on_host[:length].copy_(buffers.result[:length], non_blocking=True)
         if self.work.stream is not None:
             self.work.stream.synchronize()
         return buffers.answers[:length]
@@ -122,7 +122,7 @@ class SampleKernels:
             strength: The anchor's.
             vectors: Float32[d, V], its codes.
         """
-        count, buffers = len(rows), self._ask(rows, distribution)
+        count, buffers = len(rows), self._request(rows, distribution)
         words, last = buffers.words, HEADER + 4 * count
         words[4], words[5], words[6] = seed % 2**32, seed // 2**32, stream
         buffers.numbers[HEADER + 1 : last : 4] = cells
@@ -135,9 +135,9 @@ class SampleKernels:
         flags = self._flags(logits, distribution)
         sample_kernels.sample_kernel[(count,)](
             logits,
-            buffers.asked,
+            buffers.request,
             self.nothing if vectors is None else vectors,
-            buffers.found,
+            buffers.result,
             *logits.stride()[:2],
             width=width,
             chunk=min(CHUNK, flags["block"]),
@@ -163,15 +163,15 @@ class SampleKernels:
             drafts: Int[n].
             neighbours: Int32[V, k].
         """
-        count, buffers = len(rows), self._ask(rows, distribution)
+        count, buffers = len(rows), self._request(rows, distribution)
         buffers.numbers[HEADER + 2 : HEADER + 4 * count : 4] = drafts
         self._send(buffers, count)
         pooled = neighbours.shape[1]
         sample_kernels.judge_kernel[(count,)](
             logits,
-            buffers.asked,
+            buffers.request,
             neighbours,
-            buffers.found.view(torch.float32),
+            buffers.result.view(torch.float32),
             self.nothing,
             *logits.stride()[:2],
             pooled=pooled,
@@ -188,18 +188,18 @@ class SampleKernels:
             rows: Int[n].
             distribution: What p is (DIST-1).
         """
-        count, buffers = len(rows), self._ask(rows, distribution)
+        count, buffers = len(rows), self._request(rows, distribution)
         self._send(buffers, count)
-        found = torch.empty(count, logits.shape[-1], dtype=torch.float32, device=self.device)
+        logs = torch.empty(count, logits.shape[-1], dtype=torch.float32, device=self.device)
         sample_kernels.judge_kernel[(count,)](
             logits,
-            buffers.asked,
+            buffers.request,
             self.no_neighbours,
             self.nothing,
-            found,
+            logs,
             *logits.stride()[:2],
             pooled=0,
             pooled_block=1,
             **self._flags(logits, distribution),
         )
-        return found
+        return logs
