@@ -76,6 +76,7 @@ two_lines = changed(Whole, name="one\ntwo")
 traitless = changed(Whole, traits={"scores": True})
 silent_scores = changed(Scoring)
 silent_pool = changed(Pooling)
+poolless = changed(Pooling, traits=Traits(scores=True))
 no_score = changed(Whole, traits=Traits(scores=True))
 no_scores_of = changed(Scoring, traits=Traits(scores=True, scores_host_logits=True))
 no_pool = changed(Scoring, traits=Traits(scores=True, pools=True))
@@ -143,11 +144,11 @@ def test_a_factory_of_ones_own(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatc
         ("test_choose:unnamed", "backend test_choose:unnamed: name: expected a line of text, got ''"),
         ("test_choose:two_lines", "backend test_choose:two_lines: name: expected a line of text, got 'one"),
         ("test_choose:traitless", "backend test_choose:traitless: traits: expected engines.Traits, got dict"),
-        ("test_choose:silent_scores", "score: expected what its traits declare (False), but it has the method"),
-        ("test_choose:silent_pool", "new_pool: expected what its traits declare (False), but it has the method"),
-        ("test_choose:no_score", "score: expected what its traits declare (True), but it has no such method"),
-        ("test_choose:no_scores_of", "scores_of: expected what its traits declare (True), but it has no such"),
-        ("test_choose:no_pool", "new_pool: expected what its traits declare (True), but it has no such method"),
+        ("test_choose:silent_scores", "silent_scores: score: expected a trait that declares the method, got none"),
+        ("test_choose:silent_pool", "silent_pool: new_pool: expected a trait that declares the method, got none"),
+        ("test_choose:no_score", "no_score: score: expected the method that its traits declare, got none"),
+        ("test_choose:no_scores_of", "no_scores_of: scores_of: expected the method that its traits declare"),
+        ("test_choose:no_pool", "no_pool: new_pool: expected the method that its traits declare, got none"),
         ("test_choose:pooling_alone", "traits: expected scores beside pools, got scores=False"),
         ("test_choose:sharing_none", "max_shared_tokens: expected a number of tokens, got 'all'"),
         ("test_choose:capable", "traits: capabilities: expected a set of names, got 'ar'"),
@@ -169,9 +170,14 @@ def test_what_is_no_backend(name: str, expected: str, tiny_bundle: Path, monkeyp
     assert len(str(error.value).splitlines()) == 1
 
 
-def test_a_wrapper_of_ones_own(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("factory", ["wrapping", "poolless"])
+def test_methods_that_an_object_has_and_does_not_offer(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, factory: str
+) -> None:
+    """A wrapper, and a backend that lets no decodes share passes with this bundle."""
     monkeypatch.syspath_prepend(Path(__file__).parent)
-    assert engines.load(tiny_bundle, backend="test_choose:wrapping").backend.name == "made"
+    backend = engines.load(tiny_bundle, backend=f"test_choose:{factory}").backend
+    assert not backend.traits.pools
 
 
 def test_capabilities(tiny_bundle: Path) -> None:

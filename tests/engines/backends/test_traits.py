@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+import torch
 
 from mulo_sd import conformance, engines
 from mulo_sd.conformance import mutants
@@ -20,10 +21,17 @@ from mulo_sd.conformance.engines.unscored_backend import UnscoredBackend
 from mulo_sd.conformance.mutants.arithmetic import Arithmetic
 from mulo_sd.conformance.mutants.scores import OwnScores, ScoresBackend
 from mulo_sd.engines.backends.base import Backend, Traits
+from mulo_sd.engines.backends.choose import check_backend
+from mulo_sd.engines.backends.ort.cpu import OnnxRuntimeBackend
+from mulo_sd.engines.backends.ort.device import OnnxRuntimeDeviceBackend
+from mulo_sd.engines.backends.torch_cuda.backend import TorchBackend
 from mulo_sd.engines.backends.wrapped import WrappedBackend
+from mulo_sd.engines.bundle import open_bundle
 from mulo_sd.engines.passes.decodes_backend import DecodesBackend
 from mulo_sd.engines.passes.shared_passes import SharedPasses
+from tests.engines.service.toy_session import FIELDS, toy_models
 from tests.fakes.noting_backend import EVERYTHING, NotingBackend
+from tests.fakes.torch_backend import TorchBackend as PlainBackend
 
 SCORES_OF_ITS_OWN = {"scores", "scores_host_logits", "pools"}
 # What each kind of wrapper does otherwise than the backend inside it.
@@ -101,6 +109,29 @@ def test_a_wrapper_cannot_forget_that_passes_are_padded() -> None:
 
     with pytest.raises(TypeError, match="pads_pass"):
         Misspelt(NotingBackend())
+
+
+@pytest.fixture
+def backends(tiny_bundle: Path) -> dict[str, Backend]:
+    """Return one of every kind that runs without a GPU; TensorRT's is in its own tests."""
+    bundle, models = open_bundle(tiny_bundle), toy_models()
+    return {
+        "ort": OnnxRuntimeBackend(bundle, 1),
+        "ort-cuda": OnnxRuntimeDeviceBackend(bundle, "cpu"),
+        "torch-cuda": TorchBackend(models, torch.float32, "cpu"),
+        "graphs alone": PlainBackend(models, FIELDS),
+    }
+
+
+def test_every_backend_keeps_its_traits_when_it_is_wrapped(backends: dict[str, Backend]) -> None:
+    """Its traits and its methods agree, too, and no two backends declare the same."""
+    assert len({backend.traits for backend in backends.values()}) == len(backends)
+    for name, backend in backends.items():
+        check_backend(name, backend)
+        assert WrappedBackend(backend).traits == backend.traits
+        assert TimedBackend(backend).traits == replace(backend.traits, pools=False)
+        decodes = DecodesBackend(SharedPasses(backend, 1), 0, lambda: None)
+        assert decodes.traits == replace(backend.traits, scores=True, pools=False, pads_passes=True)
 
 
 CALLS: dict[str, Callable[[Backend], object]] = {

@@ -33,6 +33,7 @@ from mulo_sd import engines
 from mulo_sd.conformance.engines.unscored_backend import UnscoredBackend
 from mulo_sd.engines.backends import BackendError, make_backend
 from mulo_sd.engines.backends.caches import CacheTensor
+from mulo_sd.engines.backends.choose import check_backend
 from mulo_sd.engines.backends.host_scores import HostScores
 from mulo_sd.engines.backends.ort.cpu import OnnxRuntimeBackend
 from mulo_sd.engines.backends.tensorrt import kernel_file
@@ -967,7 +968,9 @@ def test_parts_of_a_shared_pass(large_fakes: Fakes, minimal: Bundle) -> None:
 
 def test_plans_without_rows_for_several_decodes(fakes: Fakes, bundle: Bundle) -> None:
     """There is no pool then: each decode has its own passes."""
-    assert not TensorRTBackend(bundle, "trt-rtx").traits.pools
+    backend = TensorRTBackend(bundle, "trt-rtx")
+    assert not backend.traits.pools
+    check_backend("trt-rtx", backend)
 
 
 def test_a_plan_with_other_profiles(fakes: Fakes, minimal: Bundle) -> None:
