@@ -13,7 +13,7 @@ from mulo_sd.conformance.bench.passes import PassRow, pass_rows
 from mulo_sd.conformance.bench.replay import Replay
 from mulo_sd.conformance.bench.shape_rows import ShapeOptions, ShapeRow
 from mulo_sd.conformance.bench.spread import Spread, spread_of
-from mulo_sd.conformance.bench.timed import TimedBackend, timed
+from mulo_sd.conformance.bench.timed import TimedBackend
 from mulo_sd.conformance.bench.workload import Drawing, random_condition
 from mulo_sd.engines.service.pipeline import Pipeline
 from mulo_sd.engines.settings import Settings
@@ -76,7 +76,7 @@ class ShapeRun:
             advance: Told what is being drawn.
             tell: Given each row.
         """
-        timer = timed(self.pipeline.backend)
+        timer = TimedBackend(self.pipeline.backend)
         wrapped = Pipeline(self.pipeline.bundle, timer)
         for mode in shape_modes(self.shape, self.options.modes):
             settings = self.pipeline.settings(**mode.changes)

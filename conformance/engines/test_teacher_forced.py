@@ -16,6 +16,7 @@ from mulo_sd.conformance.engines.probes.systematic import Rows
 from mulo_sd.conformance.engines.reference_side import ReferenceSide
 from mulo_sd.conformance.engines.replay import Logits, Replayed, exact_decisions, reference_logits
 from mulo_sd.conformance.rules.branches import NEAR_TIE, reach
+from mulo_sd.engines.backends.host_scores import distribution_inputs
 from mulo_sd.engines.bundle.manifest import down_sampler_graph, up_sampler_graph
 from mulo_sd.engines.loop.execute import predict_again
 from mulo_sd.engines.loop.verify import accept
@@ -23,7 +24,6 @@ from mulo_sd.engines.rules.anchor import Anchor
 from mulo_sd.engines.rules.grid import expand
 from mulo_sd.engines.rules.noise import acceptance_stream, gumbel_noise, sample_stream, uniform_noise
 from mulo_sd.engines.rules.radius import adaptive_radii
-from mulo_sd.engines.scores import distribution_inputs
 from mulo_sd.reference.radius import adaptive_radii as reference_radii
 from mulo_sd.reference.radius import entropy
 from mulo_sd.reference.sampling import target_log_probs
@@ -57,7 +57,7 @@ class Tally:
 
 def sample(replayed: Replayed, logits: Logits, noise: NDArray[np.float32]) -> tuple[NDArray[np.int64], Logits]:
     """Sample with the engine's graph; return tokens Int[n] and log p Float32[n, V]."""
-    inputs = distribution_inputs(logits, replayed.engine_settings) | {"noise": noise}
+    inputs = distribution_inputs(logits, replayed.engine_settings.distribution) | {"noise": noise}
     outputs = replayed.pipeline.backend.run("sampler", inputs)
     return outputs["tokens"], outputs["log_probs"]
 
@@ -66,7 +66,8 @@ def judge(
     replayed: Replayed, logits: Logits, draft: NDArray[np.int64], near: NDArray[np.int64], raw: bool = False
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Pool with the engine's graph; return pooled probabilities and entropies, Float32[n]."""
-    inputs = distribution_inputs(logits, replayed.engine_settings, raw)
+    distribution = replayed.engine_settings.distribution
+    inputs = distribution_inputs(logits, distribution.raw() if raw else distribution)
     outputs = replayed.pipeline.backend.run("acceptance", inputs | {"draft_tokens": draft, "neighbours": near})
     return outputs["pooled_probs"], outputs["entropies"]
 

@@ -9,7 +9,7 @@ from mulo_sd import engines
 from mulo_sd.conformance.bench.demo_table import draw_timed
 from mulo_sd.conformance.bench.modes import ENGINE_MODES
 from mulo_sd.conformance.bench.reference_side import held_out_drawings
-from mulo_sd.conformance.bench.timed import Call, timed
+from mulo_sd.conformance.bench.timed import Call, TimedBackend
 from mulo_sd.engines.commands.command_line import command, program
 from mulo_sd.engines.commands.demo_bundle import demo_bundle_path
 from mulo_sd.engines.service.pipeline import Pipeline
@@ -37,7 +37,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=2, help="default: %(default)s")
     arguments = parser.parse_args()
     pipeline = engines.load(demo_bundle_path(), threads=arguments.threads)
-    timer = timed(pipeline.backend)
+    timer = TimedBackend(pipeline.backend)
     wrapped = Pipeline(pipeline.bundle, timer)
     drawing = held_out_drawings(1)[0]
     for mode in (mode for mode in ENGINE_MODES if mode.name in arguments.modes):

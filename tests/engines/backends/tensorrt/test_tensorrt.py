@@ -30,8 +30,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from mulo_sd import engines
+from mulo_sd.conformance.engines.unscored_backend import UnscoredBackend
 from mulo_sd.engines.backends import BackendError, make_backend
-from mulo_sd.engines.backends.base import CacheTensor, PoolingBackend
+from mulo_sd.engines.backends.caches import CacheTensor
+from mulo_sd.engines.backends.choose import check_backend
+from mulo_sd.engines.backends.host_scores import HostScores
 from mulo_sd.engines.backends.ort.cpu import OnnxRuntimeBackend
 from mulo_sd.engines.backends.tensorrt import kernel_file
 from mulo_sd.engines.backends.tensorrt import scores as tensorrt_scores
@@ -44,7 +47,6 @@ from mulo_sd.engines.commands.demo_bundle import build_demo_bundle, bundle_path
 from mulo_sd.engines.passes.transformer import TransformerSession
 from mulo_sd.engines.rules.anchor import Anchor
 from mulo_sd.engines.rules.noise import NoiseSource
-from mulo_sd.engines.scores import HostScores
 
 ALIGNMENT = 256
 DEVICE = 1  # not the one that other threads start with
@@ -793,15 +795,13 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-class Plain:
+class Plain(UnscoredBackend):
     """ONNX Runtime without scores of its own: the bundle's graphs sample and judge, as they do on the device."""
 
-    name = "plain"
+    label = "plain"
 
     def __init__(self, bundle: Bundle) -> None:
-        backend = OnnxRuntimeBackend(bundle, 1)
-        self.run, self.new_cache, self.feed = backend.run, backend.new_cache, backend.feed
-        self.keep_slots = backend.keep_slots
+        super().__init__(OnnxRuntimeBackend(bundle, 1))
 
 
 @pytest.fixture(scope="module")
@@ -842,7 +842,7 @@ def test_decodes(large_fakes: Fakes, minimal: Bundle, given: str, name: str) -> 
     """Tokens are those of the same graphs on the host, whatever is captured, gathered and given back."""
     bundle = with_plans(minimal, name)
     backend = TensorRTBackend(bundle, name)
-    assert isinstance(backend, PoolingBackend)
+    assert backend.traits.pools
     for got, want in zip(
         grids(backend, bundle, SETTINGS[given]), grids(Plain(minimal), minimal, SETTINGS[given]), strict=True
     ):
@@ -858,7 +858,7 @@ def test_logits_do_not_come_to_the_host(large_fakes: Fakes, minimal: Bundle) -> 
     state = TransformerSession(backend, bundle.manifest.target, np.zeros((2, 12, 5), dtype=np.int64))
     state.prefill()
     noise, cuda = NoiseSource(1, 0, 64, 48), large_fakes.cuda
-    row, one = np.zeros(1, dtype=np.int64), engines.Settings(guidance_scale=2.0)
+    row, one = np.zeros(1, dtype=np.int64), engines.Distribution(guidance_scale=2.0)
     for cell in range(8):
         scores = state.feed(np.array([cell]), np.array([3]))
         before = cuda.downloaded, cuda.synchronisations
@@ -869,7 +869,7 @@ def test_logits_do_not_come_to_the_host(large_fakes: Fakes, minimal: Bundle) -> 
     neighbours: NDArray[np.int64] = np.tile(np.arange(48)[:, None], 2)
     for _ in range(2):
         uploaded = cuda.uploaded
-        scores.judge(np.arange(1, 7), one, np.arange(6), neighbours, False)
+        scores.judge(np.arange(1, 7), one, np.arange(6), neighbours)
     assert cuda.uploaded - uploaded <= 6 * 8  # the draft: neighbours and settings are there
     assert (cuda.downloaded, cuda.synchronisations) == (before[0] + 2 * 6 * 8, before[1] + 2)
 
@@ -886,26 +886,26 @@ def test_scores_are_those_of_the_logits(
     first = state.prefill().last()
     scores = state.feed(np.arange(8), np.arange(8) * 2)
     host, asked = HostScores(Plain(minimal), scores.logits()), np.array(rows)
-    settings = engines.Settings(guidance_scale=1.5, top_k=20)
+    distribution = engines.Distribution(guidance_scale=1.5, top_k=20)
     codes = np.random.default_rng(1).standard_normal((48, 4), dtype=np.float32)
     anchor = Anchor(1.0, codes, np.arange(40), 2)
     noise = NoiseSource(3, 0, 64, 48)
     neighbours = minimal.neighbours[:, :4]
     for _ in range(2):
         for towards in (None, anchor):
-            sampled = scores.sample(asked, asked + 9, settings, noise, towards)
-            np.testing.assert_array_equal(sampled, host.sample(asked, asked + 9, settings, noise, towards))
+            sampled = scores.sample(asked, asked + 9, distribution, noise, towards)
+            np.testing.assert_array_equal(sampled, host.sample(asked, asked + 9, distribution, noise, towards))
         monkeypatch.setattr(tensorrt_scores, "MAX_NOISE_BYTES", 0)
     for got, want in zip(
         (
-            *scores.draw(asked, settings, noise.rows(asked)),
-            *scores.judge(asked, settings, asked, neighbours, False),
-            *scores.judge(asked, settings, asked, neighbours, True),
+            *scores.draw(asked, distribution, noise.rows(asked)),
+            *vars(scores.judge(asked, distribution, asked, neighbours)).values(),
+            *vars(scores.judge(asked, distribution.raw(), asked, neighbours)).values(),
         ),
         (
-            *host.draw(asked, settings, noise.rows(asked)),
-            *host.judge(asked, settings, asked, neighbours, False),
-            *host.judge(asked, settings, asked, neighbours, True),
+            *host.draw(asked, distribution, noise.rows(asked)),
+            *vars(host.judge(asked, distribution, asked, neighbours)).values(),
+            *vars(host.judge(asked, distribution.raw(), asked, neighbours)).values(),
         ),
         strict=True,
     ):
@@ -968,7 +968,9 @@ def test_parts_of_a_shared_pass(large_fakes: Fakes, minimal: Bundle) -> None:
 
 def test_plans_without_rows_for_several_decodes(fakes: Fakes, bundle: Bundle) -> None:
     """There is no pool then: each decode has its own passes."""
-    assert not isinstance(TensorRTBackend(bundle, "trt-rtx"), PoolingBackend)
+    backend = TensorRTBackend(bundle, "trt-rtx")
+    assert not backend.traits.pools
+    check_backend("trt-rtx", backend)
 
 
 def test_a_plan_with_other_profiles(fakes: Fakes, minimal: Bundle) -> None:
