@@ -421,5 +421,5 @@ def test_kernels_that_fail_are_done_without(small: Callable[[str], Small], monke
     backend = TorchBackend(small("demo").models, kernels="triton")
     assert backend.kernels == "torch"
     assert "torch's own are used" in backend.notes[0]
-    assert all(runner.fused is None for runner in backend.runners.values())
+    assert all(runner.kernels == () for runner in backend.runners.values())
     assert backend_module.slot_count(small("demo").models.target.config) == 2 + 16 + 16
