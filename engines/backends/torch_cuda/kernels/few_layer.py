@@ -102,36 +102,37 @@ def qkv_kernel(
     first, end = share(pairs, programs, tl.program_id(0))
     pair = first + tl.arange(0, block)
     there = pair < end
-    evens = load_tiles(w_ptr, pair * 2, there, dim, block_k, 0, held)
-    odds = load_tiles(w_ptr, pair * 2 + 1, there, dim, block_k, 0, held)
-    cosines, sines, slots = (), (), ()
-    for row in tl.static_range(rows):
-        cos, sin = 1.0, 0.0
-        if rotary:
-            place = tl.load(positions_ptr + row) * (head_dim // 2) + pair % (head_dim // 2)
-            cos = tl.load(cos_ptr + place, mask=there, other=0.0)
-            sin = tl.load(sin_ptr + place, mask=there, other=0.0)
-        cosines, sines = cosines + (cos,), sines + (sin,)  # noqa: RUF005  (no unpacking in Triton)
-        slots = slots + (tl.load(write_ptr + row // length) + row % length,)  # noqa: RUF005  (as above)
-    if chained:
-        gdc_wait()
-    squares = load_squares(squares_ptr, rows, programs)
-    totals, others = zero_totals(rows, block, block_k), zero_totals(rows, block, block_k)
-    totals, others = add_products(
-        totals, others, evens, odds, scaled_ptr, rows, dim, block, block_k, 0, held, True
-    )  # fmt: skip
-    evens = load_tiles(w_ptr, pair * 2, there, dim, block_k, held, steps)
-    odds = load_tiles(w_ptr, pair * 2 + 1, there, dim, block_k, held, steps)
-    totals, others = add_products(
-        totals, others, evens, odds, scaled_ptr, rows, dim, block, block_k, held, steps, True
-    )  # fmt: skip
-    for row in tl.static_range(rows):
-        scale = norm_scale(squares[row], dim, eps)
-        _store_qkv(
-            tl.sum(totals[row], axis=1) * scale, tl.sum(others[row], axis=1) * scale, row, pair * 2, there,
-            cosines[row], sines[row], slots[row], query_ptr, key_ptr, value_ptr, capacity, length, heads, head_dim,
-            rotary,
+    if first < end:  # a block of its own, in which the compiler spills far fewer registers
+        evens = load_tiles(w_ptr, pair * 2, there, dim, block_k, 0, held)
+        odds = load_tiles(w_ptr, pair * 2 + 1, there, dim, block_k, 0, held)
+        cosines, sines, slots = (), (), ()
+        for row in tl.static_range(rows):
+            cos, sin = 1.0, 0.0
+            if rotary:
+                place = tl.load(positions_ptr + row) * (head_dim // 2) + pair % (head_dim // 2)
+                cos = tl.load(cos_ptr + place, mask=there, other=0.0)
+                sin = tl.load(sin_ptr + place, mask=there, other=0.0)
+            cosines, sines = cosines + (cos,), sines + (sin,)  # noqa: RUF005  (no unpacking in Triton)
+            slots = slots + (tl.load(write_ptr + row // length) + row % length,)  # noqa: RUF005  (as above)
+        if chained:
+            gdc_wait()
+        squares = load_squares(squares_ptr, rows, programs)
+        totals, others = zero_totals(rows, block, block_k), zero_totals(rows, block, block_k)
+        totals, others = add_products(
+            totals, others, evens, odds, scaled_ptr, rows, dim, block, block_k, 0, held, True
         )  # fmt: skip
+        evens = load_tiles(w_ptr, pair * 2, there, dim, block_k, held, steps)
+        odds = load_tiles(w_ptr, pair * 2 + 1, there, dim, block_k, held, steps)
+        totals, others = add_products(
+            totals, others, evens, odds, scaled_ptr, rows, dim, block, block_k, held, steps, True
+        )  # fmt: skip
+        for row in tl.static_range(rows):
+            scale = norm_scale(squares[row], dim, eps)
+            _store_qkv(
+                tl.sum(totals[row], axis=1) * scale, tl.sum(others[row], axis=1) * scale, row, pair * 2, there,
+                cosines[row], sines[row], slots[row], query_ptr, key_ptr, value_ptr, capacity, length, heads, head_dim,
+                rotary,
+            )  # fmt: skip
 
 
 @triton.jit
@@ -212,25 +213,26 @@ def swiglu_kernel(
     first, end = share(hidden, programs, tl.program_id(0))
     output = first + tl.arange(0, block)
     there = output < end
-    gates = load_tiles(w_ptr, output, there, dim, block_k, 0, held)
-    ups = load_tiles(w_ptr, hidden + output, there, dim, block_k, 0, held)
-    if chained:
-        gdc_wait()
-    squares = load_squares(squares_ptr, rows, programs)
-    totals, others = zero_totals(rows, block, block_k), zero_totals(rows, block, block_k)
-    totals, others = add_products(
-        totals, others, gates, ups, scaled_ptr, rows, dim, block, block_k, 0, held, True
-    )  # fmt: skip
-    gates = load_tiles(w_ptr, output, there, dim, block_k, held, steps)
-    ups = load_tiles(w_ptr, hidden + output, there, dim, block_k, held, steps)
-    totals, others = add_products(
-        totals, others, gates, ups, scaled_ptr, rows, dim, block, block_k, held, steps, True
-    )  # fmt: skip
-    for row in tl.static_range(rows):
-        scale = norm_scale(squares[row], dim, eps)
-        gate, up = tl.sum(totals[row], axis=1) * scale, tl.sum(others[row], axis=1) * scale
-        gated = gate * tl.sigmoid(gate) * up
-        tl.store(hidden_ptr + row * hidden + output, gated.to(hidden_ptr.dtype.element_ty), mask=there)
+    if first < end:  # as in qkv_kernel
+        gates = load_tiles(w_ptr, output, there, dim, block_k, 0, held)
+        ups = load_tiles(w_ptr, hidden + output, there, dim, block_k, 0, held)
+        if chained:
+            gdc_wait()
+        squares = load_squares(squares_ptr, rows, programs)
+        totals, others = zero_totals(rows, block, block_k), zero_totals(rows, block, block_k)
+        totals, others = add_products(
+            totals, others, gates, ups, scaled_ptr, rows, dim, block, block_k, 0, held, True
+        )  # fmt: skip
+        gates = load_tiles(w_ptr, output, there, dim, block_k, held, steps)
+        ups = load_tiles(w_ptr, hidden + output, there, dim, block_k, held, steps)
+        totals, others = add_products(
+            totals, others, gates, ups, scaled_ptr, rows, dim, block, block_k, held, steps, True
+        )  # fmt: skip
+        for row in tl.static_range(rows):
+            scale = norm_scale(squares[row], dim, eps)
+            gate, up = tl.sum(totals[row], axis=1) * scale, tl.sum(others[row], axis=1) * scale
+            gated = gate * tl.sigmoid(gate) * up
+            tl.store(hidden_ptr + row * hidden + output, gated.to(hidden_ptr.dtype.element_ty), mask=there)
 
 
 @triton.jit
