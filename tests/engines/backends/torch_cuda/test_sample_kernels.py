@@ -110,19 +110,19 @@ def test_noise(sampling: Any, seed: int, monkeypatch: pytest.MonkeyPatch) -> Non
     import triton
     import triton.language as tl
 
-    from mulo_sd.engines.backends.torch_cuda.kernels import sample as sample_kernels
+    from mulo_sd.engines.backends.torch_cuda.kernels import sample_noise
 
     # The interpreter looks for names in the module alone.
     monkeypatch.setitem(globals(), "tl", tl)
-    monkeypatch.setitem(globals(), "sample_kernels", sample_kernels)
+    monkeypatch.setitem(globals(), "sample_noise", sample_noise)
 
     @triton.jit  # type: ignore[untyped-decorator]  # it has no types
     def kernel(asked_ptr: Any, words_ptr: Any, noise_ptr: Any, rough_ptr: Any, count: tl.constexpr) -> None:
         places = tl.arange(0, count)
-        words = sample_kernels._words(asked_ptr, tl.load(asked_ptr + 9), tl.full((), 0, tl.int32), count)
+        words = sample_noise.philox_words(asked_ptr, tl.load(asked_ptr + 9), tl.full((), 0, tl.int32), count)
         tl.store(words_ptr + places, words.to(tl.int32, bitcast=True))
-        tl.store(noise_ptr + places, sample_kernels._noise(words))
-        tl.store(rough_ptr + places, sample_kernels._rough_noise(words))
+        tl.store(noise_ptr + places, sample_noise.gumbel(words))
+        tl.store(rough_ptr + places, sample_noise.rough_gumbel(words))
 
     count, cell = 16384, 1023
     asked = torch.zeros(12, dtype=torch.int32)
