@@ -5,6 +5,7 @@ whether twice gave the same bits. With --kernels, each kernel of a pass too, by 
 """
 
 import argparse
+import importlib.util
 import statistics
 import sys
 import time
@@ -18,8 +19,7 @@ from mulo_sd.conformance.bench.shapes import SHAPES
 from mulo_sd.engines.backends.torch_cuda import check
 from mulo_sd.engines.backends.torch_cuda.cache import SLOT_STEP, PassInputs, rounded_up
 from mulo_sd.engines.backends.torch_cuda.eager import run_eagerly
-from mulo_sd.engines.backends.torch_cuda.few_launch import DEFAULT_TUNING, Held
-from mulo_sd.engines.backends.torch_cuda.few_rows import FewRows
+from mulo_sd.engines.backends.torch_cuda.few_tuning import DEFAULT_TUNING, Held
 from mulo_sd.engines.backends.torch_cuda.weights import TransformerWeights, pack
 from mulo_sd.engines.commands.command_line import command, program
 from mulo_sd.reference.transformer import Transformer, TransformerConfig
@@ -108,6 +108,8 @@ def microseconds(graph: torch.cuda.CUDAGraph, repeats: int = 60) -> float:
 
 def time_tuning(choice: dict[str, Any], timed: TimedPass, device: torch.device, floor: float) -> str:
     """Return the line of one tuning."""
+    from mulo_sd.engines.backends.torch_cuda.few_rows import FewRows
+
     started = time.perf_counter()
     passes = FewRows(timed.weights, device, tuning=DEFAULT_TUNING._replace(**choice))
 
@@ -128,6 +130,8 @@ def time_tuning(choice: dict[str, Any], timed: TimedPass, device: torch.device, 
 
 def time_kernels(timed: TimedPass, device: torch.device) -> dict[str, float]:
     """Return the microseconds of each kernel of a pass, a launch's mean over all layers."""
+    from mulo_sd.engines.backends.torch_cuda.few_rows import FewRows
+
     by_name: dict[str, list[Callable[[], Any]]] = {}
     for name, launch in FewRows(timed.weights, device).launches(timed.keys, timed.values, timed.inputs):
         by_name.setdefault(name, []).append(launch)
@@ -154,9 +158,10 @@ def main() -> int:
     parser.add_argument("--batch", type=int, default=2, help="rows; default: %(default)s")
     parser.add_argument("--fed", type=int, default=1, help="tokens a row; default: %(default)s")
     parser.add_argument("--kernels", action="store_true", help="time the kernels of a pass one by one")
-    parser.add_argument("--device", default="cuda", help="as PyTorch names it; default: %(default)s")
     arguments = parser.parse_args()
-    device = torch.device(arguments.device)
+    if not torch.cuda.is_available() or importlib.util.find_spec("triton") is None:
+        parser.error("expected an NVIDIA GPU, a torch that was built for it, and Triton; found not all of them")
+    device = torch.device("cuda")
     config = SHAPES[arguments.shape].models[0]
     timed = random_pass(config, device, arguments.batch, arguments.fed, arguments.filled)
     floor = timed.floor(arguments.filled)

@@ -6,14 +6,8 @@ import torch
 from torch import Tensor
 
 from mulo_sd.engines.backends.torch_cuda.cache import PassInputs
-from mulo_sd.engines.backends.torch_cuda.few_launch import (
-    DEFAULT_TUNING,
-    Buffers,
-    Launch,
-    PassKernels,
-    Tuning,
-    padded_head_dim,
-)
+from mulo_sd.engines.backends.torch_cuda.few_launch import Buffers, Launch, PassKernels, padded_head_dim
+from mulo_sd.engines.backends.torch_cuda.few_tuning import DEFAULT_TUNING, Tuning
 from mulo_sd.engines.backends.torch_cuda.weights import TransformerWeights
 
 MAX_ROWS = 4

@@ -10,6 +10,7 @@ from torch import Tensor
 from mulo_sd.engines.backends.torch_cuda import check
 from mulo_sd.engines.backends.torch_cuda.cache import PassInputs
 from mulo_sd.engines.backends.torch_cuda.eager import embed
+from mulo_sd.engines.backends.torch_cuda.few_tuning import DEFAULT_TUNING
 from mulo_sd.engines.backends.torch_cuda.weights import TransformerWeights
 from tests.engines.backends.torch_cuda.small_transformers import CONFIGS, CPU, random_transformer
 
@@ -42,7 +43,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 def made(name: str, splits: int = 1, batch: int = 2, length: int = 2) -> Case:
-    from mulo_sd.engines.backends.torch_cuda.few_launch import DEFAULT_TUNING, PassKernels
+    from mulo_sd.engines.backends.torch_cuda.few_launch import PassKernels
     from mulo_sd.engines.backends.torch_cuda.few_rows import FewRows
 
     weights, generator = random_transformer(name, torch.float32), torch.Generator().manual_seed(2)
@@ -90,7 +91,7 @@ def test_embed(name: str) -> None:
 
 @pytest.mark.usefixtures("interpreter")
 def test_qkv(name: str) -> None:
-    """Queries and keys are turned by their positions; keys and values go into their slots, and nowhere else."""
+    """Queries and keys are turned by their positions; keys and values go into their slots alone."""
     case = made(name)
     config, layer = case.weights.config, case.weights.layers[0]
     joint = F.linear(normed(case, layer.attention_norm), layer.wqkv).view(4, 3, config.heads, -1, 2)
@@ -108,11 +109,6 @@ def test_qkv(name: str) -> None:
     close(case.buffers.query, queries.reshape(4, -1))
     close(case.keys, expected_keys)
     close(case.values, expected_values)
-    written = (case.keys != expected_keys).any() or (case.values != expected_values).any()
-    untouched = torch.ones(2, CAPACITY, dtype=torch.bool)
-    for row in range(4):
-        untouched[row // 2, int(case.inputs.write_index[row // 2]) + row % 2] = False
-    assert not written or torch.equal(case.keys.transpose(1, 2)[untouched], expected_keys.transpose(1, 2)[untouched])
 
 
 def attended(case: Case) -> Tensor:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from mulo_sd.engines.backends.torch_cuda import check
+from mulo_sd.engines.backends.torch_cuda.few_tuning import DEFAULT_TUNING, Held, Tuning
 from tests.engines.backends.torch_cuda.small_transformers import CLOSE, CONFIGS, CPU, random_transformer
 
 
@@ -17,16 +18,15 @@ def few_rows(interpreter: Any) -> Any:
     return few_rows
 
 
-def tuning_of(few_rows: Any, kind: str) -> Any:
+def tuning_of(kind: str) -> Tuning:
     """One program that has it all; programs that share; parts of slots, and weights that nobody loads ahead."""
-    nothing = few_rows.DEFAULT_TUNING.held._make([0.0] * 4)
-    changes: dict[str, Any] = {
+    changes: dict[str, dict[str, Any]] = {
         "one program": {"programs": 1},
         "programs": {"programs": 5},
-        "parts": {"programs": 7, "splits": 3, "block_s": 16, "held": nothing},
+        "parts": {"programs": 7, "splits": 3, "block_s": 16, "held": Held(0.0, 0.0, 0.0, 0.0)},
         "two parts, one program": {"programs": 1, "splits": 2},
-    }[kind]
-    return few_rows.DEFAULT_TUNING._replace(**changes)
+    }
+    return DEFAULT_TUNING._replace(**changes[kind])
 
 
 @pytest.mark.parametrize("dtype", CLOSE)
@@ -47,7 +47,7 @@ def test_logits_keys_and_values(
 ) -> None:
     """Of one row and of several, with dead slots and rows that differ."""
     weights = random_transformer(name, dtype)
-    passes = few_rows.FewRows(weights, CPU, tuning=tuning_of(few_rows, kind))
+    passes = few_rows.FewRows(weights, CPU, tuning=tuning_of(kind))
     assert passes.takes(shape[0] * shape[1])
     monkeypatch.setattr(check, "SHAPES", (shape,))
     monkeypatch.setattr(check, "REPEATS", 1)
@@ -72,6 +72,6 @@ def test_programs_share_evenly(few_rows: Any) -> None:
 
 def test_slots_are_attended_over_in_parts_where_programs_are_idle(few_rows: Any) -> None:
     weights = random_transformer("absolute", torch.float32)
-    passes = few_rows.FewRows(weights, CPU, tuning=few_rows.DEFAULT_TUNING._replace(programs=12))
+    passes = few_rows.FewRows(weights, CPU, tuning=DEFAULT_TUNING._replace(programs=12))
     assert [passes.splits(batch) for batch in (1, 2, 3, 6, 7)] == [6, 3, 2, 1, 1]
-    assert few_rows.FewRows(weights, CPU, tuning=few_rows.DEFAULT_TUNING._replace(programs=128)).splits(1) == 8
+    assert few_rows.FewRows(weights, CPU, tuning=DEFAULT_TUNING._replace(programs=128)).splits(1) == 8
