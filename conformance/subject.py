@@ -13,6 +13,7 @@ from mulo_sd.engines.backends import Backend, make_backend
 from mulo_sd.engines.backends.base import capabilities_of, one_line
 from mulo_sd.engines.bundle import Bundle
 from mulo_sd.engines.commands.demo_bundle import build_demo_bundle, bundle_path
+from mulo_sd.engines.modes import MODES
 from mulo_sd.engines.named_functions import function_named
 from mulo_sd.reference import demo, minimal
 from mulo_sd.reference.models import Models
@@ -61,7 +62,7 @@ class Subject:
         found = set(capabilities_of(self.pipeline.backend))
         manifest = self.pipeline.bundle.manifest
         if len(manifest.models) == 1:
-            found -= {"serial", "parallel", "exact", "cascade", "latent"}
+            found -= {*(name for name, mode in MODES.items() if mode.drafts), "cascade", "latent"}
         elif len(manifest.models) == 2:
             found.discard("cascade")
         if not any(name.endswith("_latent") for name in manifest.graphs):

@@ -34,7 +34,7 @@ def tokens_are_what_was_decided(case: EngineCase, decoded: Decoded) -> None:
     assert int(decoded.tokens.min()) >= 0
     assert int(decoded.tokens.max()) < case.codes
     tokens = decoded.tokens.flatten().tolist()
-    if case.settings.mode in ("ar", "zipar"):
+    if not case.settings.decoding.drafts:
         drawn = {cell: token for item in decoded.trace.passes for _, cell, token in item.sampled}
         drawn |= {again.cell: again.token for item in decoded.trace.passes for again in item.repredicted}
         assert drawn == dict(enumerate(tokens))

@@ -170,13 +170,13 @@ class TestConf2:
     def test_acceptance(self, replayed: Replayed) -> None:
         """Every draft token is kept or rejected as in the reference, near-ties aside; of every verifying model."""
         settings = replayed.settings
-        if settings.mode in ("ar", "zipar"):
+        if not settings.decoding.drafts:
             assert not replayed.decoded.trace.cycles
             return
         tally, rejected, raw = Tally(replayed), 0, settings.accept_on == "raw"
         near = table(replayed, settings.neighbours)
         for cycle in replayed.decoded.trace.cycles:
-            if settings.mode == "exact" and cycle.model == 0:
+            if settings.decoding.is_exact and cycle.model == 0:
                 continue
             cells = replayed.cycle_cells(cycle)
             ours, theirs, errors = replayed.rows(cycle.verify_pass, cells)
@@ -192,7 +192,7 @@ class TestConf2:
             rejected += int((~expected).sum())
         verified = {cycle.model for cycle in replayed.decoded.trace.cycles}
         assert verified == set(settings.model_numbers[:-1])
-        assert settings.mode == "exact" or rejected > 0
+        assert settings.decoding.is_exact or rejected > 0
         tally.check()
 
     def test_exact_acceptance(self, replayed: Replayed) -> None:
@@ -200,7 +200,7 @@ class TestConf2:
         settings, tally, rejected = replayed.settings, Tally(replayed), 0
         own = table(replayed, 1)
         for cycle in replayed.decoded.trace.cycles:
-            if settings.mode != "exact" or cycle.model != 0:
+            if not settings.decoding.is_exact or cycle.model != 0:
                 continue
             draft, kept = cycle.up_sampled.numpy().ravel(), cycle.kept.numpy().ravel()
             first = replayed.cycle_cells(cycle).start
@@ -217,7 +217,7 @@ class TestConf2:
                     what = f"pass {number}, cell {cell}: U {draws[index]:.6g}, p {probs[index]:.6g}"
                     tally.add(accepted == expected, near_tie, what)
                     rejected += not expected
-        assert (tally.total == replayed.decoded.tokens.numel()) == (settings.mode == "exact")
+        assert (tally.total == replayed.decoded.tokens.numel()) == (settings.decoding.is_exact)
         assert rejected == sum(len(made.residuals) for made in replayed.decoded.trace.passes)
         tally.check()
 
@@ -225,7 +225,7 @@ class TestConf2:
         """In place of a rejected token MODE-EXACT draws the reference's, near-ties aside."""
         settings, tally = replayed.settings, Tally(replayed)
         for cycle in replayed.decoded.trace.cycles:
-            if settings.mode != "exact" or cycle.model != 0:
+            if not settings.decoding.is_exact or cycle.model != 0:
                 continue
             draft, kept, decided = (item.numpy().ravel() for item in (cycle.up_sampled, cycle.kept, cycle.tokens))
             first = replayed.cycle_cells(cycle).start
@@ -240,7 +240,7 @@ class TestConf2:
                 may_be = margins.uncertain(theirs, errors, settings).tokens(noise)[0]
                 what = f"pass {number}, cell {cells[-1]}: drew {token}, the reference {decided[place]}"
                 tally.add(token == decided[place], may_be.sum() > 1 and bool(may_be[token]), what)
-        assert (tally.total > 0) == (settings.mode == "exact")
+        assert (tally.total > 0) == (settings.decoding.is_exact)
         tally.check()
 
     def test_repredictions(self, replayed: Replayed) -> None:
@@ -273,7 +273,7 @@ class TestConf2:
         near = table(replayed, 1)
         found = set()
         for cycle in replayed.decoded.trace.cycles:
-            if settings.mode == "exact" and cycle.model == 0:
+            if settings.decoding.is_exact and cycle.model == 0:
                 assert not cycle.radii.any()
                 continue
             shape, cells = cycle.kept.shape, replayed.cycle_cells(cycle)

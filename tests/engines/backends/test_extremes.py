@@ -75,7 +75,7 @@ def test_each_by_itself(pipeline: Pipeline, changes: dict[str, Any]) -> None:
 
 
 @given(
-    mode=st.sampled_from(MODES),
+    mode=st.sampled_from(tuple(MODES)),
     changes=st.fixed_dictionaries({}, optional={name: st.sampled_from(values) for name, values in EXTREMES.items()}),
 )
 @example(mode="parallel", changes={"temperature": 1e-5, "guidance_scale": -100, "top_p": TINY, "radius_nats": TINY})
