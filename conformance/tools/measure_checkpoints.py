@@ -48,7 +48,7 @@ def one_cycle(pipeline: engines.Pipeline, mode: str, chain: tuple[int, ...]) -> 
     decoder: Decoder
 
     def stop(done: int, total: int) -> None:
-        if decoder.trace.cycles_of(0) or (not MODES[mode].drafts and done >= CELLS):
+        if decoder.trace.cycles_of(0) or (not MODES[settings.mode].drafts and done >= CELLS):
             raise EnoughError
 
     decoder = Decoder(pipeline.bundle, pipeline.backend, condition_of(pipeline), settings, 1, stop)
