@@ -39,19 +39,12 @@ class Case(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def sampling() -> Any:
+def sampling(interpreter: Any) -> Any:
     """What samples by kernels, of which the interpreter makes Python functions."""
-    pytest.importorskip("triton", reason="the kernels are Triton's, which comes with torch for a GPU")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TRITON_INTERPRET", "1")
-        found = Sampling(DeviceWork(torch.device("cpu")))
-        found.use_kernels({64})
-        if any("0-dimensional" in note for note in found.notes):
-            pytest.skip("Triton's interpreter takes arrays of one number for numbers, as this numpy does not")
-        if any("outside of the scope" in note for note in found.notes):
-            pytest.skip("Triton was imported before: its interpreter is to be chosen with TRITON_INTERPRET=1")
-        assert found.notes == []
-        yield found
+    found = Sampling(DeviceWork(torch.device("cpu")))
+    found.use_kernels({64})
+    assert found.notes == []
+    return found
 
 
 def case(sampling: Sampling, vocabulary: int, batch: int, ties: bool, seed: int = 1) -> Case:
@@ -119,19 +112,19 @@ def test_noise(sampling: Any, seed: int, monkeypatch: pytest.MonkeyPatch) -> Non
     import triton
     import triton.language as tl
 
-    from mulo_sd.engines.backends.torch_cuda.kernels import sample as sample_kernels
+    from mulo_sd.engines.backends.torch_cuda.kernels import sample_noise
 
     # The interpreter looks for names in the module alone.
     monkeypatch.setitem(globals(), "tl", tl)
-    monkeypatch.setitem(globals(), "sample_kernels", sample_kernels)
+    monkeypatch.setitem(globals(), "sample_noise", sample_noise)
 
     @triton.jit  # type: ignore[untyped-decorator]  # it has no types
     def kernel(asked_ptr: Any, words_ptr: Any, noise_ptr: Any, rough_ptr: Any, count: tl.constexpr) -> None:
         places = tl.arange(0, count)
-        words = sample_kernels._words(asked_ptr, tl.load(asked_ptr + 9), tl.full((), 0, tl.int32), count)
+        words = sample_noise.philox_words(asked_ptr, tl.load(asked_ptr + 9), tl.full((), 0, tl.int32), count)
         tl.store(words_ptr + places, words.to(tl.int32, bitcast=True))
-        tl.store(noise_ptr + places, sample_kernels._noise(words))
-        tl.store(rough_ptr + places, sample_kernels._rough_noise(words))
+        tl.store(noise_ptr + places, sample_noise.gumbel(words))
+        tl.store(rough_ptr + places, sample_noise.rough_gumbel(words))
 
     count, cell = 16384, 1023
     asked = torch.zeros(12, dtype=torch.int32)
@@ -200,8 +193,8 @@ def test_logits_that_are_not_finite(sampling: Any, chosen: str, value: float) ->
 
 def test_kernels_that_fail_are_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "triton", None)
-    for name in ("sample_check", "sample_launch", "sample_kernels"):
-        monkeypatch.delitem(sys.modules, f"engines.backends.torch_cuda.{name}", raising=False)
+    for name in ("sample_check", "sample_launch", "kernels.sample"):
+        monkeypatch.delitem(sys.modules, f"mulo_sd.engines.backends.torch_cuda.{name}", raising=False)
     found = Sampling(DeviceWork(torch.device("cpu")))
     found.use_kernels({32})
     assert found.kernels is None

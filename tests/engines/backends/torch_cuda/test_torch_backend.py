@@ -17,6 +17,7 @@ from mulo_sd.conformance.bench import in_memory
 from mulo_sd.engines.backends.base import BackendError
 from mulo_sd.engines.backends.host_scores import HostScores
 from mulo_sd.engines.backends.torch_cuda import backend as backend_module
+from mulo_sd.engines.backends.torch_cuda import check
 from mulo_sd.engines.backends.torch_cuda import open as open_module
 from mulo_sd.engines.backends.torch_cuda.backend import TorchBackend
 from mulo_sd.engines.backends.torch_cuda.cache import BUCKETS, MAX_PADDING, bucket
@@ -419,5 +420,29 @@ def test_kernels_that_fail_are_done_without(small: Callable[[str], Small], monke
     backend = TorchBackend(small("demo").models, kernels="triton")
     assert backend.kernels == "torch"
     assert "torch's own are used" in backend.notes[0]
-    assert all(runner.fused is None for runner in backend.runners.values())
+    assert all(runner.kernels == () for runner in backend.runners.values())
     assert backend_module.slot_count(small("demo").models.target.config) == 2 + 16 + 16
+
+
+@pytest.mark.usefixtures("interpreter")
+def test_wide_kernels_make_what_those_for_few_rows_cannot(
+    small: Callable[[str], Small], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model too large for them, for one: with dependent launch and without, then wide kernels alone."""
+    from mulo_sd.engines.backends.torch_cuda import few_rows
+
+    def refuse(*_: object) -> int:
+        raise ValueError("too large")
+
+    monkeypatch.setattr(few_rows, "best_grid", refuse)
+    monkeypatch.setattr(check, "SHAPES", ((2, 1),))
+    monkeypatch.setattr(check, "REPEATS", 0)
+    backend = TorchBackend(small("demo").models, kernels="triton")
+    assert backend.kernels == "triton"
+    assert backend.notes == [
+        "fused kernels with pdl: ValueError: too large; others are tried",
+        "fused kernels: ValueError: too large; others are tried",
+    ]
+    assert [[type(kernels).__name__ for kernels in runner.kernels] for runner in backend.runners.values()] == [
+        ["WidePass"]
+    ] * len(backend.runners)
