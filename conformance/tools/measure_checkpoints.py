@@ -59,7 +59,6 @@ def one_cycle(pipeline: engines.Pipeline, mode: str, chain: tuple[int, ...]) -> 
 
 
 @command
-@command
 def main() -> int:
     """Print a table."""
     parser = argparse.ArgumentParser(prog=program("conformance.tools.measure_checkpoints"), description=__doc__)

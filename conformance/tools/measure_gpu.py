@@ -246,7 +246,6 @@ PARTS: dict[str, Callable[[Report], None]] = {
 
 
 @command
-@command
 def main() -> int:
     """Run the parts that are asked for; one that fails does not keep the next from running."""
     parser = argparse.ArgumentParser(prog=program("conformance.tools.measure_gpu"), description=__doc__)

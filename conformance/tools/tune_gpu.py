@@ -69,7 +69,6 @@ def microseconds(graph: torch.cuda.CUDAGraph, repeats: int = 60) -> float:
 
 
 @command
-@command
 def main() -> int:
     """Time all choices; one that fails does not keep the next from running."""
     parser = argparse.ArgumentParser(prog=program("conformance.tools.tune_gpu"), description=__doc__)
