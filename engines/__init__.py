@@ -18,7 +18,8 @@ from mulo_sd.engines.bundle import BundleError
 from mulo_sd.engines.condition import Condition, ConditionError
 from mulo_sd.engines.distribution import Distribution
 from mulo_sd.engines.prompts import Plan, PlanError, PromptError, load_plan, save_plan
-from mulo_sd.engines.service.pipeline import Pipeline, load
+from mulo_sd.engines.service.load import load
+from mulo_sd.engines.service.pipeline import Pipeline
 from mulo_sd.engines.service.request import DeadlineError, Request
 from mulo_sd.engines.service.result import Result, Stats
 from mulo_sd.engines.service.session import QueueFullError, Session

@@ -16,6 +16,7 @@ from mulo_sd.conformance.bench.timed import BUCKET_NAMES, Accounts, TimedBackend
 from mulo_sd.conformance.bench.workload import Drawing
 from mulo_sd.engines.loop.decode import Decoded
 from mulo_sd.engines.loop.verify import Accepted
+from mulo_sd.engines.service.hooks import Hooks
 from mulo_sd.engines.service.pipeline import Pipeline
 from mulo_sd.engines.settings import Settings
 
@@ -58,7 +59,7 @@ def draw_timed(
     timer.calls.clear()
     finish()
     started = time.perf_counter()
-    decoded = pipeline.decode(condition, settings, drawing.seed, accepted=accepted)
+    decoded = pipeline.decode(condition, settings, drawing.seed, hooks=Hooks(accepted=accepted))
     image = pipeline.image_from_tokens(decoded.tokens)
     finish()
     wall = time.perf_counter() - started

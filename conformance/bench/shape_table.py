@@ -15,6 +15,7 @@ from mulo_sd.conformance.bench.shape_rows import ShapeOptions, ShapeRow
 from mulo_sd.conformance.bench.spread import Spread, spread_of
 from mulo_sd.conformance.bench.timed import TimedBackend
 from mulo_sd.conformance.bench.workload import Drawing, random_condition
+from mulo_sd.engines.service.hooks import Hooks
 from mulo_sd.engines.service.pipeline import Pipeline
 from mulo_sd.engines.settings import Settings
 
@@ -102,7 +103,7 @@ class ShapeRun:
                 raise _EnoughError
 
         with contextlib.suppress(_EnoughError):
-            self.pipeline.decode(self.condition, settings, self.options.seed, progress=stop, accepted=replay)
+            self.pipeline.decode(self.condition, settings, self.options.seed, hooks=Hooks(stop, accepted=replay))
         self.finish()
 
     def _row(

@@ -16,6 +16,8 @@ def check_name(name: str) -> None:
     Raises:
         BackendError: it is not.
     """
+    if not isinstance(name, str):  # of a program; mypy would have found it
+        raise BackendError(f"backend: expected one of {', '.join(BACKENDS)} or module:factory, got {name!r:.80}")
     if name in BACKENDS:
         return
     try:

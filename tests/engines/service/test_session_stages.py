@@ -183,6 +183,7 @@ def test_cancelled_in_every_stage(one: Pipeline, condition: Condition, stage: st
     gate.opened.set()
     with pytest.raises(CancelledError):
         request.result(LIMIT)
+    assert request.state == "cancelled"
     same(session.submit(condition, 5, "ar"), one, condition, 5)
     session.close()
 

@@ -1,5 +1,6 @@
 """ONNX Runtime on a device, with the CPU for the device: what it draws is what the plain backend draws."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +16,6 @@ from mulo_sd.engines.backends.ort import device as onnx_runtime_device
 from mulo_sd.engines.backends.ort.cpu import OnnxRuntimeBackend
 from mulo_sd.engines.backends.ort.device import INSTALL, OnnxRuntimeDeviceBackend
 from mulo_sd.engines.bundle import Bundle, open_bundle
-from mulo_sd.engines.commands.demo_bundle import build_demo_bundle, bundle_path
 from mulo_sd.engines.passes.transformer import TransformerSession
 from mulo_sd.engines.rules.noise import NoiseSource
 
@@ -28,11 +28,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def minimal() -> Bundle:
-    path = bundle_path("minimal", "fp32")
-    if not path.exists():
-        build_demo_bundle(path, "fp32", models="minimal")
-    return open_bundle(path)
+def minimal(minimal_bundle: Path) -> Bundle:
+    return open_bundle(minimal_bundle)
 
 
 def grid(backend: Any, bundle: Bundle, given: str) -> NDArray[np.int64]:
