@@ -10,14 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mulo_sd.engines.bundle.manifest import Family
+from mulo_sd.engines.bundle.contract import Family, Precision, cache_head_dim, slot_count, updated_cache
 from mulo_sd.engines.rules.slots import SlotTable
 from mulo_sd.export.arithmetic import ActivationError, Activations, watched
 from mulo_sd.export.compare_codes import CodeComparison
 from mulo_sd.export.compare_sampling import sampling_error
 from mulo_sd.export.comparison import Runner, ToleranceError, outputs_of
 from mulo_sd.export.evidence import Evidence
-from mulo_sd.export.graphs.transformer import cache_head_dim
+from mulo_sd.export.graphs.specification import GraphSpecification, Kind
 from mulo_sd.export.precision import (
     CODE_TOLERANCE,
     EMBEDDING_TOLERANCE,
@@ -27,9 +27,7 @@ from mulo_sd.export.precision import (
     PROBABILITY_TOLERANCE,
     PUBLISHED_FACTOR,
     TORCH_DTYPES,
-    Precision,
 )
-from mulo_sd.export.specification import GraphSpecification, Kind, slot_count
 from mulo_sd.reference.checkpoints.ta_tok import semantic_features
 from mulo_sd.reference.largest_error import NotFiniteError, check_finite_numbers, largest_error
 from mulo_sd.reference.trace import Pass
@@ -69,10 +67,11 @@ def _replay(
 ) -> float:
     """Feed recorded passes through a graph; return the largest difference of its logits."""
     config, batch = model.config, len(prefix)
-    table = SlotTable(slot_count(model), config.sequence_length)
+    slots = slot_count(config)
+    table = SlotTable(slots, config.sequence_length)
     dtype = specification.example["caches"][0].dtype
     names = [name for name in specification.input_names if name not in specification.example]
-    shape = (batch, config.heads, slot_count(model), cache_head_dim(model))
+    shape = (batch, config.heads, slots, cache_head_dim(config.head_dim))
     caches = {name: torch.zeros(shape, dtype=dtype) for name in names}
     errors = []
     for number, item in enumerate(passes):
@@ -90,7 +89,7 @@ def _replay(
             **caches,
         }
         outputs = outputs_of(run, specification, inputs)
-        caches = {name: outputs[f"new_{name}"] for name in names}
+        caches = {name: outputs[updated_cache(name)] for name in names}
         if item.logits is None:
             raise ValueError("evidence: expected passes with their logits, got one without")
         errors.append(largest_error(outputs["logits"], item.logits, f"output logits, pass {number}"))

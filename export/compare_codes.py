@@ -15,11 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mulo_sd.engines.bundle.contract import Precision
 from mulo_sd.export.allowed import max_allowed
 from mulo_sd.export.arithmetic import Activations, watched
 from mulo_sd.export.comparison import Runner, ToleranceError, outputs_of
 from mulo_sd.export.evidence import Evidence
 from mulo_sd.export.graphs.scaling import DownSamplerGraph, UpSamplerGraph
+from mulo_sd.export.graphs.specification import GraphSpecification
 from mulo_sd.export.precision import (
     CODE_MARGIN,
     CODE_TOLERANCE,
@@ -27,9 +29,7 @@ from mulo_sd.export.precision import (
     OTHER_CODE_RATE,
     SMALL_CODEBOOK,
     TORCH_DTYPES,
-    Precision,
 )
-from mulo_sd.export.specification import GraphSpecification
 from mulo_sd.reference.largest_error import check_finite_numbers
 from mulo_sd.reference.latent import LatentScaler
 from mulo_sd.reference.models import Models

@@ -15,9 +15,9 @@ from torch import Tensor
 from mulo_sd.export.allowed import max_allowed
 from mulo_sd.export.comparison import Runner, ToleranceError, outputs_of
 from mulo_sd.export.evidence import Evidence
+from mulo_sd.export.graphs.specification import GraphSpecification
 from mulo_sd.export.kept_codes import UNIT, Sampling, guided, kept_bounds, slack_of
 from mulo_sd.export.precision import EDGE_CODES, EDGE_ROW_RATE, LARGE_CODEBOOK_FACTOR, SMALL_CODEBOOK
-from mulo_sd.export.specification import GraphSpecification
 from mulo_sd.reference.largest_error import largest_error
 
 COMPARED_ROWS, COMPARED_ROWS_OF_LARGE = 512, 128

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
-from mulo_sd.export.specification import GraphSpecification
+from mulo_sd.export.graphs.specification import GraphSpecification
 from mulo_sd.reference.largest_error import check_finite_numbers
 
 # Flat inputs to outputs by name; a graph in any runtime.

@@ -8,17 +8,17 @@ import errno
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from rich.progress import track
 from torch import Tensor
 
+from mulo_sd.engines.bundle.contract import PUBLISHED_FAMILIES, PublishedFamily
 from mulo_sd.engines.commands.command_line import command, program
 from mulo_sd.engines.files.fixed_names import first_there
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.engines.files.whole_files import make_folder, write_whole
-from mulo_sd.export.published import PublishedFamily
 from mulo_sd.reference.checkpoints.ta_tok import TATokConfig, TATokDecoder
 from mulo_sd.reference.checkpoints.vq import VQ_16, VQTokenizer
 from mulo_sd.reference.transformer import Transformer, TransformerConfig
@@ -77,7 +77,7 @@ def _save(content: dict[str, Any], path: Path) -> None:
 def main() -> int:
     """Write the files."""
     parser = argparse.ArgumentParser(prog=program("export.full_size"), description=__doc__)
-    parser.add_argument("--family", choices=get_args(PublishedFamily), required=True, help="whose checkpoints")
+    parser.add_argument("--family", choices=PUBLISHED_FAMILIES, required=True, help="whose checkpoints")
     parser.add_argument("--out", type=user_path, required=True, help="folder; about 7 GB")
     arguments = parser.parse_args()
     out: Path = arguments.out

@@ -1,11 +1,9 @@
-"""Precisions of a bundle and the tolerances that its graphs are held to."""
-
-from typing import Literal
+"""The tolerances that the graphs of a bundle are held to, by its precision."""
 
 import torch
 
-Precision = Literal["fp32", "fp16", "bf16"]
-PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16")
+from mulo_sd.engines.bundle.contract import Precision
+
 TORCH_DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 # Each is two to some seventy times what the build's table shows for the demo; CONF-1 holds engines to the same ones.

@@ -5,11 +5,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal, overload
+from typing import overload
 
 import torch
 from torch import Tensor
 
+from mulo_sd.engines.bundle.contract import PublishedFamily
 from mulo_sd.engines.settings import MAX_DRAFTERS
 from mulo_sd.export.evidence import Evidence
 from mulo_sd.reference.cache import KVCache, feed
@@ -24,8 +25,6 @@ from mulo_sd.reference.trace import Pass
 from mulo_sd.reference.transformer import Transformer
 from mulo_sd.reference.weights import WeightsError
 
-PublishedFamily = Literal["llamagen", "tar"]
-PUBLISHED_FAMILIES: tuple[PublishedFamily, ...] = ("llamagen", "tar")
 # The resolution in a published file's name: t2i_XL_stage2_512.pt, ar_dtok_lp_1024px.pth.
 PIXELS_IN_NAME = re.compile(r"_(\d{2,4})(?:px)?$")
 # The published sampling defaults; all else is the paper's: radius 3, whole islands.

@@ -16,7 +16,7 @@ from mulo_sd.conformance.engines.probes.systematic import Rows
 from mulo_sd.conformance.engines.reference_side import ReferenceSide
 from mulo_sd.conformance.engines.replay import Logits, Replayed, exact_decisions, reference_logits
 from mulo_sd.conformance.rules.branches import NEAR_TIE, reach
-from mulo_sd.engines.bundle.manifest import down_sampler_graph, up_sampler_graph
+from mulo_sd.engines.bundle.contract import down_sampler_graph, up_sampler_graph
 from mulo_sd.engines.loop.execute import predict_again
 from mulo_sd.engines.loop.verify import accept
 from mulo_sd.engines.rules.anchor import Anchor

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from mulo_sd.engines.bundle.contract import ACCEPTANCE, DECODER, SAMPLER
 from mulo_sd.engines.bundle.manifest import (
     MANIFEST_NAME,
     MAX_MANIFEST_BYTES,
@@ -21,7 +22,6 @@ from mulo_sd.engines.bundle.manifest import (
 )
 from mulo_sd.engines.files.paths import expanded
 
-_GRAPHS = ("decoder", "sampler", "acceptance")
 BUILD = "build a bundle in a new folder with `python -m export.build`"
 # Only of a folder whose manifest is a bundle's: the build replaces no other.
 REBUILD = "build the bundle again as it was built, with --force"
@@ -169,7 +169,7 @@ def _opened(folder: Path) -> Bundle:
             f"{folder / MANIFEST_NAME}: settings.drafters: expected models in 1..{len(manifest.models) - 1}, "
             f"got {unknown[0]}; {REBUILD}"
         )
-    needed = {*_GRAPHS, *manifest.graphs_of(manifest.settings)}
+    needed = {DECODER, SAMPLER, ACCEPTANCE, *manifest.graphs_of(manifest.settings)}
     needed |= {name for model in manifest.models for name in (model.graph, model.condition_graph)}
     missing = sorted(needed - manifest.graphs.keys())
     if missing:

@@ -14,10 +14,11 @@ from mulo_sd import engines
 from mulo_sd.engines.bundle import open_bundle
 from mulo_sd.engines.prompts.prefix import FIELDS
 from mulo_sd.export import precision
-from mulo_sd.export.bundle_from_models import build_bundle, neighbour_table
+from mulo_sd.export.build_bundle import build_bundle, neighbour_table
 from mulo_sd.export.comparison import ToleranceError
 from mulo_sd.export.demo_evidence import demo_evidence
-from mulo_sd.export.specification import specifications
+from mulo_sd.export.graphs.listing import specifications
+from mulo_sd.export.request import BuildRequest
 from mulo_sd.reference import demo
 from mulo_sd.reference.demo.weights import SHIPPED
 
@@ -80,9 +81,8 @@ def test_too_far_from_the_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """A graph beyond its tolerance stops the build, which names the tensor and the distance."""
     models = demo.load()
     evidence = demo_evidence(models, neighbour_table(models))
+    request = BuildRequest("test", evidence, engines.Settings(), "fp32")
     monkeypatch.setitem(precision.LOGIT_TOLERANCE, "fp32", 1e-12)
     with pytest.raises(ToleranceError, match=r"graph target, output logits: .* expected at most 1e-12"):
-        build_bundle(
-            models, evidence, engines.Settings(), tmp_path / "bundle", "test", "fp32", (), False, Console(quiet=True)
-        )
+        build_bundle(request, tmp_path / "bundle", force=False, console=Console(quiet=True))
     assert list(tmp_path.iterdir()) == []

@@ -27,10 +27,10 @@ import sys
 from pathlib import Path
 import torch
 from mulo_sd.engines.prompts.prefix import FIELDS
-from mulo_sd.export.bundle_from_models import save_onnx
+from mulo_sd.export.build_graph import save_onnx
 from mulo_sd.export.modules import write_other_modules, write_transformer
 from mulo_sd.export.onnx_from_torch import onnx_from_torch
-from mulo_sd.export.specification import specifications
+from mulo_sd.export.graphs.listing import specifications
 from mulo_sd.reference import minimal
 torch.set_num_threads(1)
 models = minimal.load()
@@ -38,7 +38,7 @@ write_transformer(Path(sys.argv[1]), "target", models.target, torch.float16)
 write_other_modules(Path(sys.argv[1]), models, None, torch.float16)
 for item in specifications(models, torch.float32, FIELDS):
     if item.name in ("target", "decoder", "sampler"):
-        model = onnx_from_torch(item.module, item.example, item.dynamic, item.input_names, item.output_names)
+        model = onnx_from_torch(item)
         save_onnx(model, Path(sys.argv[1], f"{item.name}.onnx"))
 """
 BUILD = """

@@ -14,25 +14,18 @@ from mulo_sd.engines.backends.torch_cuda.cache import SharedRows, Storage, Stora
 from mulo_sd.engines.backends.torch_cuda.check import Comparison, compare_kernels
 from mulo_sd.engines.backends.torch_cuda.runner import Runner
 from mulo_sd.engines.backends.torch_cuda.scores import DeviceScores, Sampling
-from mulo_sd.engines.backends.torch_cuda.stateless import model_names, stateless_graphs
+from mulo_sd.engines.backends.torch_cuda.stateless import stateless_graphs
 from mulo_sd.engines.backends.torch_cuda.weights import TransformerWeights, pack
 from mulo_sd.engines.backends.torch_cuda.work import DeviceWork, host
+from mulo_sd.engines.bundle.contract import model_names, slot_count
 from mulo_sd.reference.checkpoints.ta_tok import TATokDecoder
 from mulo_sd.reference.models import Models
-from mulo_sd.reference.transformer import TransformerConfig
 
 Kernels = Literal["triton", "torch"]
 # What makes passes of very few rows: a kernel's phases one by one, one kernel for all of a pass, five kernels a layer.
 # The first is the fastest on an H200 (docs/performance.md).
 Way = Literal["chained", "persistent", "separate"]
 WAYS: tuple[Way, ...] = ("chained", "persistent", "separate")
-# Slots beyond the sequence, where no bundle says how many: as many as an exported graph has.
-SPARE_SLOTS = 256
-
-
-def slot_count(config: TransformerConfig) -> int:
-    """Return how many slots a transformer's cache has where nobody says."""
-    return config.sequence_length + min(SPARE_SLOTS, config.grid_height * config.grid_width)
 
 
 class TorchBackend:
@@ -94,7 +87,7 @@ class TorchBackend:
         self.runners: dict[str, Runner] = {}
         self.slots = dict(slots or {})
         with self.work.alone():
-            for number, name in enumerate(model_names(models)):
+            for number, name in enumerate(model_names(len(models.drafters))):
                 model = models.transformer(number)
                 self.runners[name] = Runner(pack(model, dtype, place), self.work, self.notes)
                 self.slots.setdefault(name, slot_count(model.config))
