@@ -37,6 +37,7 @@ from mulo_sd.export.manifest import (
     transformer_entry,
     without_measurements,
 )
+from mulo_sd.export.memory import short_collections
 from mulo_sd.export.modules import write_other_modules, write_transformer
 from mulo_sd.export.place import new_bundle
 from mulo_sd.export.precision import TORCH_DTYPES
@@ -107,10 +108,12 @@ def _build_graphs(
 ) -> _Contents:
     """Build every graph, and what else is made of a transformer while its weights are in memory."""
     builder, contents = GraphBuilder(folder, request), _Contents()
-    with _progress(console, len(listed)) as (progress, bar):
+    with _progress(console, len(listed)) as (progress, bar), short_collections() as pass_over:
         for specification in listed:
             progress.update(bar, description=specification.name)
             contents.graphs[specification.name] = builder.build(specification)
+            if len(contents.graphs) == 1:
+                pass_over()  # the first export has loaded as much again as all imports
             progress.advance(bar)
             if specification.kind == "embeddings":  # the last graph of its transformer
                 _finish_transformer(len(contents.transformers), folder, request, contents)
