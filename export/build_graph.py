@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from mulo_sd.engines.bundle.manifest import GraphEntry, PlanEntry, TensorEntry
-from mulo_sd.export.compare import ERROR_OF, Comparison, check_error, model_number, tolerance_of
+from mulo_sd.export.compare import ERROR_OF, Comparison, check_error, tolerance_of
 from mulo_sd.export.external_weights import ExternalWeights
 from mulo_sd.export.finite_weights import check_weights
 from mulo_sd.export.graphs.specification import GraphSpecification
@@ -60,7 +60,7 @@ class GraphBuilder:
     """
 
     def __init__(self, folder: Path, request: BuildRequest) -> None:
-        """Build into a folder what is asked for."""
+        """Take a bundle's folder and what is to be in it."""
         self.folder, self.request = folder, request
         self.dtype = TORCH_DTYPES[request.precision]
         self.weights = ExternalWeights(folder / "onnx")
@@ -125,10 +125,10 @@ class GraphBuilder:
         The reference keeps keys and values in float32 while it makes the passes. Weights of other graphs are checked
         before the first graph is built.
         """
-        if specification.kind != "logits":
+        if specification.kind != "logits" or specification.model_number is None:
             return
         check_weights(specification.module, self.dtype, specification.name)
-        _ = self.request.evidence.passes[model_number(specification.name)]
+        _ = self.request.evidence.passes[specification.model_number]
         release()
 
     def _own_errors(self, comparison: Comparison) -> list[float]:
@@ -159,7 +159,7 @@ class GraphBuilder:
     def _plans(
         self, specification: GraphSpecification, onnx_file: Path, inputs: Sequence[TensorEntry]
     ) -> tuple[PlanEntry, ...]:
-        """Compile and write a graph's plans, one for every runtime that was asked for."""
+        """Compile and write a graph's plans, one for every runtime of the request."""
         plans = []
         shapes = {item.name: item.shape for item in inputs}
         decomposable = self.request.precision == "fp32" or not has_attention_kernel(specification)

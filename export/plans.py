@@ -109,16 +109,8 @@ def build_plan(
     trt = importlib.import_module(PLAN_PACKAGES[backend])
     started = time.perf_counter()
     logger, errors = _logger(trt)
-    try:
-        builder = trt.Builder(logger)
-    except TypeError:  # how the binding says that its factory gave nothing
-        builder = None
-    if builder is None:
-        raise PlanError(f"backend {backend}: its builder does not start here: {'; '.join(errors[:1]) or 'no GPU?'}")
-    flags = 0
-    if hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED"):
-        flags = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
-    network = builder.create_network(flags)
+    builder = _builder(trt, backend, logger, errors)
+    network = _empty_network(trt, builder)
     parser = trt.OnnxParser(network, logger)
     slots = max((ranges[SLOTS_DIMENSION][-1] for ranges in profiles if SLOTS_DIMENSION in ranges), default=None)
     if slots is not None:
@@ -141,3 +133,21 @@ def build_plan(
         reason = errors[-1].splitlines()[0] if errors else "it gives no reason"
         raise PlanError(f"{onnx_file.name}: {backend} does not build it: {reason}")
     return Plan(bytes(content), time.perf_counter() - started, str(trt.__version__))
+
+
+def _builder(trt: ModuleType, backend: PlanBackend, logger: Any, errors: list[str]) -> Any:
+    try:
+        builder = trt.Builder(logger)
+    except TypeError:  # how the binding says that its factory gave nothing
+        builder = None
+    if builder is None:
+        raise PlanError(f"backend {backend}: its builder does not start here: {'; '.join(errors[:1]) or 'no GPU?'}")
+    return builder
+
+
+def _empty_network(trt: ModuleType, builder: Any) -> Any:
+    """Return a network whose tensors have the types of the ONNX file, where TensorRT has to be told so."""
+    flags = 0
+    if hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED"):
+        flags = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    return builder.create_network(flags)

@@ -30,7 +30,7 @@ SMALL_CODEBOOK, LARGE_CODEBOOK_FACTOR = 1024, 5
 # Share of rows in which a correct graph keeps other codes at the edge of top-p, at most, with as many codes; and how
 # many codes those are.
 EDGE_ROW_RATE, EDGE_CODES = 0.002, 2
-# Numbers within this factor of a precision's largest are told: real prompts may go beyond those measured.
+# A build warns of numbers within this factor of a precision's largest: real prompts may go beyond those measured.
 ACTIVATION_ROOM = 4
 # Sampling and acceptance are float32 everywhere; largest difference of log-probabilities and pooled sums.
 PROBABILITY_TOLERANCE = 1e-4

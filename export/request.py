@@ -1,4 +1,4 @@
-"""What a build is asked for."""
+"""What is to be built."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

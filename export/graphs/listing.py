@@ -2,7 +2,6 @@
 
 import torch
 
-from mulo_sd.engines.bundle.contract import condition_graph, model_names
 from mulo_sd.export.graphs.sampling import acceptance_graph, sampler_graph
 from mulo_sd.export.graphs.scaling import decoder_graph, scaler_graphs
 from mulo_sd.export.graphs.semantic import semantic_features_graph
@@ -29,10 +28,8 @@ def specifications(
         ta_tok: What makes features of Tar's semantic ids.
     """
     transformers: list[GraphSpecification] = []
-    for number, name in enumerate(model_names(len(models.drafters))):
-        model = models.transformer(number)
-        transformers.append(transformer_graph(name, model, dtype))
-        transformers.append(prefix_graph(condition_graph(name), name, model, fields))
+    for number in range(1 + len(models.drafters)):
+        transformers += [transformer_graph(models, number, dtype), prefix_graph(models, number, fields)]
     semantic = [] if ta_tok is None else [semantic_features_graph(ta_tok)]
     sampling = [sampler_graph(models), acceptance_graph(models)]
     return [*transformers, *semantic, *scaler_graphs(models, all_filters), decoder_graph(models), *sampling]

@@ -6,6 +6,7 @@ from a search.
 """
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -70,18 +71,24 @@ def _kept_by_search(warm: Tensor, top_k: Tensor, top_p: Tensor) -> Tensor:
     return reaches & ((top_p >= 1) | kept)
 
 
-def _log_probs(
-    cond_logits: Tensor,
-    uncond_logits: Tensor,
-    guidance_scale: Tensor,
-    temperature: Tensor,
-    top_k: Tensor,
-    top_p: Tensor,
-) -> tuple[Tensor, Tensor]:
+class _Settings(NamedTuple):
+    """Settings of DIST-1 as inputs of a graph, tensors without dimensions."""
+
+    guidance_scale: Tensor
+    temperature: Tensor
+    top_k: Tensor
+    top_p: Tensor
+
+
+NEUTRAL = _Settings(torch.tensor(1.0), torch.tensor(1.0), torch.tensor(0), torch.tensor(1.0))
+
+
+def _log_probs(cond_logits: Tensor, uncond_logits: Tensor, settings: _Settings) -> tuple[Tensor, Tensor]:
     """Return log p, Float32[T, V] (DIST-1); top_k 0 and top_p 1 keep all, temperature 0 is greedy.
 
     Beside it, Bool[T], whether all logits of a row are finite: where not, all of it is NaN, which filters would hide.
     """
+    guidance_scale, temperature, top_k, top_p = settings
     codes = cond_logits.shape[-1]
     logits = uncond_logits + guidance_scale * (cond_logits - uncond_logits)
     greedy = temperature == 0
@@ -114,7 +121,7 @@ class SamplerGraph(nn.Module):
         top_p: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Sample one token a row."""
-        log_probs, sound = _log_probs(cond_logits, uncond_logits, guidance_scale, temperature, top_k, top_p)
+        log_probs, sound = _log_probs(cond_logits, uncond_logits, _Settings(guidance_scale, temperature, top_k, top_p))
         return torch.where(sound, (log_probs + noise).argmax(dim=-1), -1), log_probs
 
 
@@ -138,7 +145,7 @@ class AcceptanceGraph(nn.Module):
         neighbours: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Pool the target's probability around every draft token."""
-        log_probs, _ = _log_probs(cond_logits, uncond_logits, guidance_scale, temperature, top_k, top_p)
+        log_probs, _ = _log_probs(cond_logits, uncond_logits, _Settings(guidance_scale, temperature, top_k, top_p))
         near = log_probs.exp().gather(1, F.embedding(draft_tokens, neighbours))
         return near.sum(dim=-1), log_probs, entropy(log_probs)
 
@@ -160,22 +167,12 @@ def _row_profiles(ranges: Mapping[str, Range], codes: int) -> tuple[Mapping[str,
     )
 
 
-def _settings() -> dict[str, Tensor]:
-    """Return settings of DIST-1 that change nothing, as inputs of a graph."""
-    return {
-        "guidance_scale": torch.tensor(1.0),
-        "temperature": torch.tensor(1.0),
-        "top_k": torch.tensor(0),
-        "top_p": torch.tensor(1.0),
-    }
-
-
 def sampler_graph(models: Models) -> GraphSpecification:
     """Return the graph that samples tokens."""
     config = models.target.config
     codes, cells = config.vocabulary, config.grid_height * config.grid_width
     rows = {name: torch.zeros(EXAMPLE_ROWS, codes) for name in ("cond_logits", "uncond_logits", "noise")}
-    example = {**rows, **_settings()}
+    example = {**rows, **NEUTRAL._asdict()}
     ranges: dict[str, Range] = {"rows": (1, 1, cells)}  # a step of many islands samples many cells at once
     return GraphSpecification(
         name=SAMPLER,
@@ -199,7 +196,7 @@ def acceptance_graph(models: Models) -> GraphSpecification:
     example = {
         "cond_logits": torch.zeros(EXAMPLE_ROWS, codes),
         "uncond_logits": torch.zeros(EXAMPLE_ROWS, codes),
-        **_settings(),
+        **NEUTRAL._asdict(),
         "draft_tokens": torch.zeros(EXAMPLE_ROWS, dtype=torch.long),
         "neighbours": torch.zeros(codes, 4, dtype=torch.long),
     }

@@ -28,6 +28,7 @@ class GraphSpecification:
         kind: What the compared output is, which decides the tolerance.
         compared: The output that is compared with the reference.
         weights: The name of its file of weights, where these are large; graphs of one model share a file.
+        model_number: The transformer whose graph it is, 0 for the target; None for graphs of none.
         profiles: What plans are built for: ranges as above, of which the first that holds the shapes is taken; none
             are the graph's own ranges.
     """
@@ -42,6 +43,7 @@ class GraphSpecification:
     kind: Kind
     compared: str
     weights: str
+    model_number: int | None = None
     profiles: tuple[Mapping[str, Range], ...] = ()
 
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -11,8 +11,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mulo_sd.engines.bundle.contract import SLOTS_DIMENSION, cache_head_dim, cache_names, slot_count, updated_cache
+from mulo_sd.engines.bundle.contract import (
+    SLOTS_DIMENSION,
+    cache_head_dim,
+    cache_names,
+    condition_graph,
+    model_names,
+    slot_count,
+    updated_cache,
+)
 from mulo_sd.export.graphs.specification import FEW, GraphSpecification, Range
+from mulo_sd.reference.models import Models
 from mulo_sd.reference.transformer import Transformer
 
 # Guidance feeds two rows, conditional and unconditional.
@@ -120,14 +129,15 @@ def _profiles(ranges: Mapping[str, Range], longest: int) -> tuple[Mapping[str, R
     )
 
 
-def transformer_graph(name: str, model: Transformer, dtype: torch.dtype) -> GraphSpecification:
+def transformer_graph(models: Models, number: int, dtype: torch.dtype) -> GraphSpecification:
     """Return a transformer's graph.
 
     Args:
-        name: In the bundle.
-        model: In float32.
+        models: In float32.
+        number: Of the transformer, 0 for the target.
         dtype: Of keys and values.
     """
+    name, model = model_names(len(models.drafters))[number], models.transformer(number)
     config, slots = model.config, slot_count(model.config)
     batch, fed = 2, 3
     cache_shape = (batch, config.heads, slots, cache_head_dim(config.head_dim))
@@ -164,6 +174,7 @@ def transformer_graph(name: str, model: Transformer, dtype: torch.dtype) -> Grap
         kind="logits",
         compared="logits",
         weights=name,
+        model_number=number,
         profiles=_profiles(ranges, config.sequence_length),
     )
 
@@ -176,17 +187,17 @@ def example_condition(model: Transformer, fields: int) -> Tensor:
     return torch.zeros(config.prefix_length, 1 if config.condition == "class" else fields, dtype=torch.long)
 
 
-def prefix_graph(name: str, weights: str, model: Transformer, fields: int) -> GraphSpecification:
+def prefix_graph(models: Models, number: int, fields: int) -> GraphSpecification:
     """Return the graph that makes a transformer's prefix of a condition.
 
     Args:
-        name: In the bundle.
-        weights: The transformer's own graph.
-        model: In float32.
+        models: In float32.
+        number: Of the transformer, 0 for the target.
         fields: Ids a prefix token, of models that take fields.
     """
+    name, model = model_names(len(models.drafters))[number], models.transformer(number)
     return GraphSpecification(
-        name=name,
+        name=condition_graph(name),
         module=ConditionGraph(model),
         example={"condition": example_condition(model, fields)[None].repeat(2, 1, 1)},
         dynamic={"condition": {0: "batch"}},
@@ -195,5 +206,6 @@ def prefix_graph(name: str, weights: str, model: Transformer, fields: int) -> Gr
         ranges={"batch": BATCH},
         kind="embeddings",
         compared="prefix",
-        weights=weights,
+        weights=name,
+        model_number=number,
     )
