@@ -10,6 +10,12 @@ PublishedFamily = Literal["llamagen", "tar"]
 Family = Literal["demo", PublishedFamily]
 PUBLISHED_FAMILIES: tuple[PublishedFamily, ...] = get_args(PublishedFamily)
 
+# fields: rows of ids, whose embeddings are added. class: one id. caption: a text encoder's features. features: an image
+# encoder's.
+ConditionKind = Literal["fields", "class", "caption", "features"]
+# Of these a condition is int64 ids, of the others float32 numbers.
+ID_CONDITIONS: tuple[ConditionKind, ...] = ("fields", "class")
+
 # Of weights, keys, values and passes; logits and sampling are float32 in every bundle.
 Precision = Literal["fp32", "fp16", "bf16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from mulo_sd.engines.bundle.contract import (
     SLOTS_DIMENSION,
+    ConditionKind,
     Family,
     PlanBackend,
     Precision,
@@ -20,9 +21,6 @@ from mulo_sd.engines.settings import MAX_DRAFTERS, Settings
 SCHEMA_VERSION: Literal[4] = 4
 MANIFEST_NAME = "manifest.json"
 MAX_MANIFEST_BYTES = 4 * 2**20
-# fields: rows of ids, whose embeddings are added. class: one id. caption: a text encoder's features. features: an image
-# encoder's.
-ConditionKind = Literal["fields", "class", "caption", "features"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Positive = Annotated[int, Field(ge=1)]
 Finite = Annotated[float, Field(ge=0, allow_inf_nan=False)]  # JSON's NaN and Infinity are Python's invention

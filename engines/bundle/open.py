@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from mulo_sd.engines.bundle.contract import ACCEPTANCE, DECODER, SAMPLER
+from mulo_sd.engines.bundle.contract import ACCEPTANCE, DECODER, ID_CONDITIONS, SAMPLER
 from mulo_sd.engines.bundle.manifest import (
     MANIFEST_NAME,
     MAX_MANIFEST_BYTES,
@@ -140,12 +140,12 @@ def read_null_condition(folder: Path, entry: TransformerEntry) -> NDArray[Any] |
     if entry.null_condition is None:
         return None
     path, shape = folder / entry.null_condition.path, (entry.prefix_length, entry.condition_width)
-    if entry.condition in ("caption", "features"):
-        null = _read_array(path, shape, np.float32)
-        if not np.isfinite(null).all():
-            raise BundleError(f"{path}: expected finite numbers; {REBUILD}")
-        return null
-    return _read_array(path, shape, np.int64)
+    if entry.condition in ID_CONDITIONS:
+        return _read_array(path, shape, np.int64)
+    null = _read_array(path, shape, np.float32)
+    if not np.isfinite(null).all():
+        raise BundleError(f"{path}: expected finite numbers; {REBUILD}")
+    return null
 
 
 def open_bundle(path: Path | str) -> Bundle:
