@@ -21,6 +21,7 @@ from mulo_sd.engines.backends.base import (
     one_line,
 )
 from mulo_sd.engines.bundle import Bundle
+from mulo_sd.engines.bundle.contract import updated_cache
 
 
 @contextmanager
@@ -122,7 +123,7 @@ class OnnxRuntimeCache:
         for name, value in self.arrays.items():
             place = ("cpu", 0, value.dtype, value.shape, value.ctypes.data)
             self.binding.bind_input(name, *place)
-            self.binding.bind_output(f"new_{name}", *place)
+            self.binding.bind_output(updated_cache(name), *place)
         self.bound_slots = self.pool.slots
 
     def put(self, name: str, value: NDArray[Any]) -> None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from mulo_sd.engines.backends.base import NUMPY_DTYPES, BackendError, KVCache, Tensors, cache_tensors
 from mulo_sd.engines.backends.ort.cpu import make_session, told
 from mulo_sd.engines.bundle import Bundle
+from mulo_sd.engines.bundle.contract import updated_cache
 from mulo_sd.engines.rules.anchor import Anchor
 from mulo_sd.engines.rules.noise import NoiseSource
 from mulo_sd.engines.scores import Floats, Tokens, setting_inputs
@@ -39,7 +40,7 @@ class DeviceCache:
         self.batch, self.values, self.binding = batch, values, binding
         for name, value in values.items():
             binding.bind_ortvalue_input(name, value)
-            binding.bind_ortvalue_output(f"new_{name}", value)
+            binding.bind_ortvalue_output(updated_cache(name), value)
 
 
 class At(NamedTuple):
