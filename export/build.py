@@ -155,7 +155,7 @@ def _published_files(arguments: argparse.Namespace) -> Files | None:
 
 
 def _load(arguments: argparse.Namespace, name: str) -> tuple[Models, Settings, TATokDecoder | None]:
-    """Return the models that were asked for, and the settings that their bundle starts from.
+    """Return the models that the options name, the settings that their bundle starts from, and TA-Tok if it is given.
 
     Raises:
         WeightsError: a file cannot be used, a number is too large for the precision, or options contradict each other.

@@ -94,9 +94,12 @@ def _replay(
 
 
 class Comparison:
-    """Compares one graph with the reference: first its module in the bundle's own arithmetic, then what was exported.
+    """Compares one graph with the reference: its module in the bundle's own arithmetic, and the exported graph.
 
     Attributes:
+        specification: The graph; its module is in the bundle's precision.
+        evidence: The reference and the inputs on which both are run.
+        precision: Of the bundle.
         activations: How large the module's numbers became; None for graphs that are float32 in every bundle.
     """
 

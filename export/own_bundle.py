@@ -63,7 +63,7 @@ def _entries(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
 
 
 def known_files(folder: Path) -> Callable[[str], bool]:
-    """Return what tells the files of a bundle's folder from others, by their paths inside.
+    """Return a predicate of a file's path inside a bundle's folder: whether the file is the bundle's.
 
     Raises:
         BuildError: the folder holds no bundle, or something beside it.

@@ -64,7 +64,7 @@ class Files:
     semantic_ids: int | None = None
 
     def __post_init__(self) -> None:
-        """Check what only one family has.
+        """Check the options that only one family has.
 
         Raises:
             WeightsError: it is given for another.
@@ -197,7 +197,7 @@ def passes_of(model: Transformer, number: int, condition: Condition, generator: 
 
 
 class RealPasses(Sequence[list[Pass]]):
-    """The passes of every model, made when first asked for: until then its weights need not be in memory."""
+    """The passes of every model, run when they are first read: until then its weights need not be in memory."""
 
     def __init__(self, models: Models, condition: Condition) -> None:
         self.models, self.condition = models, condition

@@ -24,7 +24,11 @@ ALL_DOWN_SAMPLERS: tuple[DownSampler, ...] = get_args(DownSampler)
 
 
 class UpSamplerGraph(nn.Module):
-    """U_r: low_tokens Int[rows, w] -> high_tokens Int[rows * r, w * r] (SCALE-1)."""
+    """U_r: low_tokens Int[rows, w] -> high_tokens Int[rows * r, w * r] (SCALE-1).
+
+    Attributes:
+        by: The module that scales: the tokenizer, around a resize filter, or a latent up-sampler.
+    """
 
     def __init__(self, by: ImageTokenizer | LatentScaler, scale_ratio: int, up_sampler: UpSampler) -> None:
         super().__init__()
@@ -38,7 +42,11 @@ class UpSamplerGraph(nn.Module):
 
 
 class DownSamplerGraph(nn.Module):
-    """D_r: high_tokens Int[rows * r, W] -> low_tokens Int[rows, W / r] (SCALE-2)."""
+    """D_r: high_tokens Int[rows * r, W] -> low_tokens Int[rows, W / r] (SCALE-2).
+
+    Attributes:
+        by: The module that scales: the tokenizer, around a resize filter, or a latent down-sampler.
+    """
 
     def __init__(self, by: ImageTokenizer | LatentScaler, scale_ratio: int, down_sampler: DownSampler) -> None:
         super().__init__()
