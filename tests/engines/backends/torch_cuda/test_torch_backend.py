@@ -16,7 +16,6 @@ from mulo_sd import engines
 from mulo_sd.conformance.bench import in_memory
 from mulo_sd.engines.backends.base import BackendError
 from mulo_sd.engines.backends.host_scores import HostScores
-from mulo_sd.engines.backends.torch_cuda import backend as backend_module
 from mulo_sd.engines.backends.torch_cuda import check
 from mulo_sd.engines.backends.torch_cuda import open as open_module
 from mulo_sd.engines.backends.torch_cuda.backend import TorchBackend
@@ -25,6 +24,7 @@ from mulo_sd.engines.backends.torch_cuda.noise import NoiseTables, words
 from mulo_sd.engines.backends.torch_cuda.sampling import log_probs
 from mulo_sd.engines.backends.torch_cuda.scores import TorchScores
 from mulo_sd.engines.bundle import Bundle
+from mulo_sd.engines.bundle.contract import slot_count
 from mulo_sd.engines.bundle.manifest import FileEntry
 from mulo_sd.engines.loop.decode import Decoder
 from mulo_sd.engines.rules.anchor import Anchor
@@ -421,7 +421,7 @@ def test_kernels_that_fail_are_done_without(small: Callable[[str], Small], monke
     assert backend.kernels == "torch"
     assert "torch's own are used" in backend.notes[0]
     assert all(runner.kernels == () for runner in backend.runners.values())
-    assert backend_module.slot_count(small("demo").models.target.config) == 2 + 16 + 16
+    assert slot_count(small("demo").models.target.config) == 2 + 16 + 16
 
 
 @pytest.mark.usefixtures("interpreter")
