@@ -24,7 +24,7 @@ from mulo_sd.engines.commands.demo_bundle import build_demo_bundle, demo_bundle_
 from mulo_sd.engines.service.load import load
 from mulo_sd.engines.service.pipeline import Pipeline
 
-# Makes a progress bar of so many steps, None where they are not known; told what each step does.
+# Makes a progress bar of so many steps, None where they are not known; called with what each step does.
 MakeProgress = Callable[[int | None], AbstractContextManager[Callable[[str], None]]]
 # Backends whose passes run on the processor, so that its floors are theirs.
 CPU_BACKENDS = ("ort",)

@@ -1,4 +1,4 @@
-"""A decode of an engine, told as the reference tells its own, so that the same laws judge both."""
+"""A decode of an engine in the form of the reference's own, so that the same laws judge both."""
 
 from dataclasses import dataclass
 from functools import lru_cache

@@ -1,4 +1,4 @@
-"""A decode told again from its trace: what the grid held before each pass, and which cells were then decided."""
+"""A decode replayed from its trace: what the grid held before each pass, and which cells were then decided."""
 
 import math
 from itertools import pairwise
@@ -86,7 +86,7 @@ def resampled_cells(cycle: Cycle, width: int) -> list[int]:
 
 
 class Told:
-    """One model's part of a decode, told from the trace."""
+    """One model's part of a decode, from its trace."""
 
     def __init__(self, case: DecodeCase, decoded: Decoded, model: int) -> None:
         self.case, self.decoded, self.model, self.settings = case, decoded, model, case.settings

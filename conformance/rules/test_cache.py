@@ -93,7 +93,7 @@ class TestKv2:
     @example(FILTERED)
     @share_of_examples(2)
     @given(cases(ALL_MODES, own_draft=True))
-    def test_passes_attend_as_told(self, case: Case) -> None:
+    def test_passes_attend_to_what_is_written(self, case: Case) -> None:
         """KV-1, KV-2: Each pass of a decode reads the grid as it stood before the step.
 
         Its logits are those of attention over the keys and values last written at or before each query.

@@ -38,16 +38,16 @@ def _arguments() -> argparse.Namespace:
 
 def _write(arguments: argparse.Namespace) -> str:
     stages: tuple[Stage, ...] = FUNCTION_STAGES
-    told: dict[str, Any] = {"versions": versions()}
+    origin: dict[str, Any] = {"versions": versions()}
     if not arguments.functions_only:
         target = preset_target("minimal", "fp32")
         subject = open_target(target)
         graphs = subject.pipeline.bundle.manifest.graphs
         tolerance = max(graphs[entry.graph].tolerance for entry in subject.pipeline.bundle.manifest.models)
         stages += model_stages(subject.models, tolerance)
-        told["bundle"] = describe(target)
+        origin["bundle"] = describe(target)
     with torch.inference_mode():
-        count = write_vectors(arguments.out, stages, told, SEED)
+        count = write_vectors(arguments.out, stages, origin, SEED)
     return f"{arguments.out}: {count} cases of {len(stages)} stages"
 
 

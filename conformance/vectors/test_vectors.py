@@ -190,7 +190,7 @@ def test_engines_answer_every_case(folder: Path, answers: Path, capsys: pytest.C
 def test_wrong_answers_are_found(
     stage: str, folder: Path, answers: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One value that is off in one case ends the check with 1, and its place is told."""
+    """One value that is off in one case ends the check with 1 and a line that says where it is."""
     chosen = [case for case in read_cases(folder) if case.stage == stage]
     for case in chosen:
         write(tmp_path, Case(**(vars(case) | {"name": case.name.replace("/", "-")})), {})  # a stranger's other files
@@ -209,7 +209,7 @@ def test_wrong_answers_are_found(
     assert f"{len(chosen) - 1} of {len(chosen)} cases right" in printed
 
 
-def test_missing_and_misshapen_answers_are_told(
+def test_missing_and_misshapen_answers_are_named(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A case without a file, without an array, of another shape or of objects is wrong, each in one line."""
@@ -228,16 +228,16 @@ def test_missing_and_misshapen_answers_are_told(
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (lambda told: told | {"format_version": 99}, "expected format version 1, got 99"),
+        (lambda manifest: manifest | {"format_version": 99}, "expected format version 1, got 99"),
         (
-            lambda told: told | {"cases": [told["cases"][0] | {"answers": "../../etc/passwd"}]},
+            lambda manifest: manifest | {"cases": [manifest["cases"][0] | {"answers": "../../etc/passwd"}]},
             "paths inside the folder",
         ),
-        (lambda told: {"format_version": 1}, "expected a manifest of vectors"),
-        (lambda told: told | {"cases": [told["cases"][0] | {"stage": "nonsense"}]}, "expected a manifest of vectors"),
-        (lambda told: told | {"cases": [told["cases"][0] | {"answers_sha256": "0"}]}, "not the file of the manifest"),
-        (lambda told: told | {"cases": []}, "expected cases, got none"),
-        (lambda told: [], "expected a manifest of vectors"),
+        (lambda manifest: {"format_version": 1}, "expected a manifest of vectors"),
+        (lambda manifest: manifest | {"cases": [manifest["cases"][0] | {"stage": "nonsense"}]}, "expected a manifest of vectors"),
+        (lambda manifest: manifest | {"cases": [manifest["cases"][0] | {"answers_sha256": "0"}]}, "not the file of the manifest"),
+        (lambda manifest: manifest | {"cases": []}, "expected cases, got none"),
+        (lambda manifest: [], "expected a manifest of vectors"),
     ],
 )
 def test_broken_folders_are_refused(

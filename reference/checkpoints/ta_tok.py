@@ -32,7 +32,7 @@ VISION = "decoder.vision_model"
 
 @dataclass(frozen=True)
 class TATokConfig:
-    """The size of TA-Tok's decoder side; heads and whether codes have unit length are not told by its tensors."""
+    """The size of TA-Tok's decoder side; heads and whether codes have unit length do not follow from its tensors."""
 
     codes: int = 65536
     code_dim: int = 1536
