@@ -41,7 +41,7 @@ def cascades(draw: st.DrawFn, modes: tuple[Mode, ...] = ("serial", "parallel", "
 @share_of_examples(2)
 @given(cascades())
 def test_caches_of_all_levels(case: Case) -> None:
-    """KV-3, KV-4: No query of any model sees a token that its grid has not, and every pass feeds what these rules say and no more."""
+    """KV-3, KV-4: No query of any model sees a token that its grid lacks, and each pass feeds these and no more."""
     decoded = case.run(record_logits=True)
     decode_laws.nothing_seen_is_gone(case, decoded)
     decode_laws.passes_feed_exactly(case, decoded)

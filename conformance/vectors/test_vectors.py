@@ -234,8 +234,14 @@ def test_missing_and_misshapen_answers_are_named(
             "paths inside the folder",
         ),
         (lambda manifest: {"format_version": 1}, "expected a manifest of vectors"),
-        (lambda manifest: manifest | {"cases": [manifest["cases"][0] | {"stage": "nonsense"}]}, "expected a manifest of vectors"),
-        (lambda manifest: manifest | {"cases": [manifest["cases"][0] | {"answers_sha256": "0"}]}, "not the file of the manifest"),
+        (
+            lambda manifest: manifest | {"cases": [manifest["cases"][0] | {"stage": "nonsense"}]},
+            "expected a manifest of vectors",
+        ),
+        (
+            lambda manifest: manifest | {"cases": [manifest["cases"][0] | {"answers_sha256": "0"}]},
+            "not the file of the manifest",
+        ),
         (lambda manifest: manifest | {"cases": []}, "expected cases, got none"),
         (lambda manifest: [], "expected a manifest of vectors"),
     ],
