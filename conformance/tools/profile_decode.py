@@ -10,7 +10,7 @@ from mulo_sd.conformance.bench.demo_table import draw_timed
 from mulo_sd.conformance.bench.modes import ENGINE_MODES
 from mulo_sd.conformance.bench.reference_side import held_out_drawings
 from mulo_sd.conformance.bench.timed import Call, timed
-from mulo_sd.engines.commands.command_line import command, program
+from mulo_sd.engines.commands.command_line import command, program, purpose
 from mulo_sd.engines.commands.demo_bundle import demo_bundle_path
 from mulo_sd.engines.service.pipeline import Pipeline
 
@@ -31,7 +31,7 @@ def part_of(call: Call) -> str:
 @command
 def main() -> int:
     """Draw, and print a table for each mode."""
-    parser = argparse.ArgumentParser(prog=program("conformance.tools.profile_decode"), description=__doc__)
+    parser = argparse.ArgumentParser(prog=program("conformance.tools.profile_decode"), description=purpose(__doc__))
     parser.add_argument("--modes", nargs="+", default=["ar", "serial", "cascade"], help="default: %(default)s")
     parser.add_argument("--repeat", type=int, default=5, help="default: %(default)s")
     parser.add_argument("--threads", type=int, default=2, help="default: %(default)s")

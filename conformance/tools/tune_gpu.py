@@ -21,7 +21,7 @@ from mulo_sd.engines.backends.torch_cuda.few_rows import DEFAULTS, PHASES, FewRo
 from mulo_sd.engines.backends.torch_cuda.fused import FusedPass
 from mulo_sd.engines.backends.torch_cuda.kernels import few_rows as kernels
 from mulo_sd.engines.backends.torch_cuda.weights import pack
-from mulo_sd.engines.commands.command_line import command, program
+from mulo_sd.engines.commands.command_line import command, program, purpose
 from mulo_sd.reference.transformer import Transformer
 
 # What differs from the defaults, by way; the most telling first.
@@ -72,7 +72,7 @@ def microseconds(graph: torch.cuda.CUDAGraph, repeats: int = 60) -> float:
 @command
 def main() -> int:
     """Time all choices; one that fails does not keep the next from running."""
-    parser = argparse.ArgumentParser(prog=program("conformance.tools.tune_gpu"), description=__doc__)
+    parser = argparse.ArgumentParser(prog=program("conformance.tools.tune_gpu"), description=purpose(__doc__))
     parser.add_argument("--shape", default="llamagen-xl-512", choices=SHAPES, help="default: %(default)s")
     ways = ["persistent", "chained", "separate"]
     parser.add_argument("--ways", nargs="+", default=ways[:2], choices=ways, help="default: %(default)s")

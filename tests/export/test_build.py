@@ -19,7 +19,7 @@ from mulo_sd.export.comparison import ToleranceError
 from mulo_sd.export.demo_evidence import demo_evidence
 from mulo_sd.export.specification import specifications
 from mulo_sd.reference import demo
-from mulo_sd.reference.demo.weights import SHIPPED
+from mulo_sd.reference.demo.shipped import SHIPPED
 
 COMMAND = [sys.executable, "-m", "mulo_sd.export.build", "--backend", "ort"]
 
