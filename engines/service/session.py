@@ -7,6 +7,7 @@ is straight code in a thread of its own.
 
 import copy
 import heapq
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -72,6 +73,7 @@ class Session:
         self._requests: dict[int, Request] = {}  # that have not ended
         self._submitted = 0
         self._closed = False
+        self._process = os.getpid()
         self._threads = ThreadPoolExecutor(3 * self._size, thread_name_prefix="mulo-sd")
         self._clock: threading.Thread | None = None
 
@@ -102,9 +104,11 @@ class Session:
 
         Raises:
             QueueFullError: as many requests as the session takes have not ended yet. It never waits for one.
-            RuntimeError: the session is closed.
+            RuntimeError: the session is closed, or another process opened it: its threads are not in this one.
             SettingsError: the deadline is no positive number of seconds.
         """
+        if os.getpid() != self._process:
+            raise RuntimeError("session: another process opened it, before a fork; open one in this process")
         if deadline is not None:
             deadline = positive_seconds("deadline", deadline)
         decoding = {name: given.pop(name) for name in _OF_DECODING if name in given}
