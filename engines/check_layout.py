@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from mulo_sd.engines.commands.command_line import command, program
+from mulo_sd.engines.commands.command_line import command, program, purpose
 from mulo_sd.engines.commands.layouts import LAYOUTS, LayoutError, PromptsError, Task, read_tasks
 from mulo_sd.engines.commands.run_folder import FOREIGN, RUN_NAME
 from mulo_sd.engines.files.paths import user_path
@@ -69,8 +69,8 @@ def _is_harmless(path: Path) -> bool:
 @command
 def main() -> int:
     """Say whether a folder is complete and well-formed; 0 if it is, 1 if it is not."""
-    parser = argparse.ArgumentParser(prog=program("engines.check_layout"), description=__doc__)
-    parser.add_argument("folder", type=user_path, help="what `engines.generate --prompts` wrote")
+    parser = argparse.ArgumentParser(prog=program("engines.check_layout"), description=purpose(__doc__))
+    parser.add_argument("folder", type=user_path, help="what `mulo-sd generate --prompts` wrote")
     parser.add_argument("--layout", choices=tuple(LAYOUTS), required=True, help="that it was drawn in")
     parser.add_argument("--prompts", type=user_path, required=True, help="the file or folder that it was drawn from")
     parser.add_argument("--samples", type=int, help="images a prompt; default: what the scorer expects")

@@ -15,7 +15,7 @@ from mulo_sd.engines.backends import BackendError
 from mulo_sd.engines.bundle import BundleError
 from mulo_sd.engines.commands.backend_argument import add_backend_argument
 from mulo_sd.engines.commands.command_line import command, program
-from mulo_sd.engines.commands.demo_bundle import build_demo_bundle, demo_bundle_path
+from mulo_sd.engines.commands.demo_bundle import build_demo_bundle, check_can_build, demo_bundle_path
 from mulo_sd.engines.commands.draw_many import Run
 from mulo_sd.engines.commands.layouts import LAYOUTS, MAX_LISTED, LayoutError, PromptsError, read_tasks
 from mulo_sd.engines.commands.overlay import draw_overlay
@@ -139,6 +139,7 @@ def _open(arguments: argparse.Namespace, console: Console) -> Pipeline:
     if path is None:
         path = demo_bundle_path()
         if not path.exists():
+            check_can_build(path)
             console.print(f"There is no bundle at {path}: building the demo bundle (fp32) first, once.")
             build_demo_bundle(path, plans=arguments.backend.startswith("trt"))
     return load(path, arguments.backend, arguments.threads, arguments.text_model)

@@ -15,7 +15,7 @@ from rich.progress import track
 from torch import Tensor
 
 from mulo_sd.engines.bundle.contract import PUBLISHED_FAMILIES, PublishedFamily
-from mulo_sd.engines.commands.command_line import command, program
+from mulo_sd.engines.commands.command_line import command, program, purpose
 from mulo_sd.engines.files.fixed_names import first_there
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.engines.files.whole_files import make_folder, write_whole
@@ -76,7 +76,7 @@ def _save(content: dict[str, Any], path: Path) -> None:
 @command
 def main() -> int:
     """Write the files."""
-    parser = argparse.ArgumentParser(prog=program("export.full_size"), description=__doc__)
+    parser = argparse.ArgumentParser(prog=program("export.full_size"), description=purpose(__doc__))
     parser.add_argument("--family", choices=PUBLISHED_FAMILIES, required=True, help="whose checkpoints")
     parser.add_argument("--out", type=user_path, required=True, help="folder; about 7 GB")
     arguments = parser.parse_args()
