@@ -32,7 +32,8 @@ from mulo_sd.engines.files.paths import user_path
 from mulo_sd.engines.files.whole_files import check_writable, write_whole
 from mulo_sd.engines.numbers import seed_number, thread_count, whole_number
 from mulo_sd.engines.prompts import PlanError, PromptError, load_plan, make_plan, parse, save_plan
-from mulo_sd.engines.service.pipeline import Pipeline, load
+from mulo_sd.engines.service.load import load
+from mulo_sd.engines.service.pipeline import Pipeline
 from mulo_sd.engines.service.result import Result
 from mulo_sd.engines.service.session import MAX_AT_ONCE
 from mulo_sd.engines.settings import SettingsError

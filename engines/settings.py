@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator, model_validator
 
+from mulo_sd.engines.distribution import Distribution
 from mulo_sd.engines.modes import MODES, UNDRAFTED_MODES, DecodingMode, Mode
 from mulo_sd.engines.numbers import SettingsError
 from mulo_sd.engines.setting_kinds import MIN_TEMPERATURE, Choice, Drafters, Flag, Kind, Real, Whole, Window
@@ -128,6 +129,11 @@ class Settings(BaseModel):
             if getattr(self, name) != value:
                 raise ValueError(f"{name}: expected {value!r} in mode {self.mode} ({SETTINGS[name].rule})")
         return self
+
+    @property
+    def distribution(self) -> Distribution:
+        """What tokens are drawn from (DIST-1)."""
+        return Distribution(self.guidance_scale, self.temperature, self.top_k, self.top_p)
 
     @property
     def decoding(self) -> DecodingMode:

@@ -13,8 +13,9 @@ from mulo_sd.conformance.bench.passes import PassRow, pass_rows
 from mulo_sd.conformance.bench.replay import Replay
 from mulo_sd.conformance.bench.shape_rows import ShapeOptions, ShapeRow
 from mulo_sd.conformance.bench.spread import Spread, spread_of
-from mulo_sd.conformance.bench.timed import TimedBackend, timed
+from mulo_sd.conformance.bench.timed import TimedBackend
 from mulo_sd.conformance.bench.workload import Drawing, random_condition
+from mulo_sd.engines.service.hooks import Hooks
 from mulo_sd.engines.service.pipeline import Pipeline
 from mulo_sd.engines.settings import Settings
 
@@ -76,7 +77,7 @@ class ShapeRun:
             advance: Told what is being drawn.
             tell: Given each row.
         """
-        timer = timed(self.pipeline.backend)
+        timer = TimedBackend(self.pipeline.backend)
         wrapped = Pipeline(self.pipeline.bundle, timer)
         for mode in shape_modes(self.shape, self.options.modes):
             settings = self.pipeline.settings(**mode.changes)
@@ -102,7 +103,7 @@ class ShapeRun:
                 raise _EnoughError
 
         with contextlib.suppress(_EnoughError):
-            self.pipeline.decode(self.condition, settings, self.options.seed, progress=stop, accepted=replay)
+            self.pipeline.decode(self.condition, settings, self.options.seed, hooks=Hooks(stop, accepted=replay))
         self.finish()
 
     def _row(

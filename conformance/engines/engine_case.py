@@ -13,6 +13,7 @@ from mulo_sd.conformance.engines.conditions import condition_of, engine_conditio
 from mulo_sd.conformance.rules.decode_case import Rounding
 from mulo_sd.conformance.subject import Subject
 from mulo_sd.engines.rules import trace as engine_trace
+from mulo_sd.engines.service.hooks import Hooks
 from mulo_sd.reference.decode import Decoded
 from mulo_sd.reference.models import Condition, Models
 from mulo_sd.reference.settings import Settings
@@ -127,7 +128,8 @@ class EngineCase:
         draft = None
         if self.draft is not None:
             draft = np.array(self.draft).reshape(self.grid(self.settings.model_numbers[-1]))
-        decoded = pipeline.decode(engine_condition(self.condition), settings, self.seed, draft, record_logits=True)
+        hooks = Hooks(record_logits=True)
+        decoded = pipeline.decode(engine_condition(self.condition), settings, self.seed, draft, hooks=hooks)
         return Decoded(torch.from_numpy(decoded.tokens), reference_trace(decoded.trace))
 
 

@@ -230,7 +230,7 @@ def plans(report: Report) -> None:
                     report.add(
                         backend=name, mode=mode, at_once=at_once, equal=sum(equal), of=len(equal), seconds=seconds
                     )
-            report.add(backend=name, memory=getattr(backend, "memory", dict)(), notes=getattr(backend, "notes", []))
+            report.add(backend=name, memory=backend.memory(), notes=list(backend.notes))
         except Exception as error:  # the next backend may be there
             report.add(backend=name, error=f"{type(error).__name__}: {error}")
 

@@ -9,33 +9,26 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mulo_sd.engines.backends.base import BackendError, KVCache, Tensors, one_line
+from mulo_sd.engines.backends.base import Backend, BackendError, KVCache, Tensors, Traits, one_line
 from mulo_sd.engines.backends.torch_cuda.cache import SharedRows, Storage, StoragePool, TorchCache, empty_caches
 from mulo_sd.engines.backends.torch_cuda.check import Comparison, compare_kernels
 from mulo_sd.engines.backends.torch_cuda.runner import Runner
-from mulo_sd.engines.backends.torch_cuda.scores import DeviceScores, Sampling
-from mulo_sd.engines.backends.torch_cuda.stateless import model_names, stateless_graphs
+from mulo_sd.engines.backends.torch_cuda.scores import Sampling, TorchScores
+from mulo_sd.engines.backends.torch_cuda.stateless import stateless_graphs
 from mulo_sd.engines.backends.torch_cuda.weights import TransformerWeights, pack
 from mulo_sd.engines.backends.torch_cuda.work import DeviceWork, host
+from mulo_sd.engines.bundle.contract import model_names, slot_count
 from mulo_sd.reference.checkpoints.ta_tok import TATokDecoder
 from mulo_sd.reference.models import Models
-from mulo_sd.reference.transformer import TransformerConfig
 
 Kernels = Literal["triton", "torch"]
 # What is tried, in order: kernels for few rows, chained by programmatic dependent launch or not, and kernels for any
 # number of rows, which make all passes where those for few do not work.
 WITH_PDL, WITHOUT_PDL, WIDE_ALONE = "fused kernels with pdl", "fused kernels", "fused kernels, none for few rows"
-# Slots beyond the sequence, where no bundle says how many: as many as an exported graph has.
-SPARE_SLOTS = 256
 
 
-def slot_count(config: TransformerConfig) -> int:
-    """Return how many slots a transformer's cache has where nobody says."""
-    return config.sequence_length + min(SPARE_SLOTS, config.grid_height * config.grid_width)
-
-
-class TorchBackend:
-    """Runs models in torch; an `engines.backends.base.ScoringBackend`.
+class TorchBackend(Backend):
+    """Runs models in torch; logits stay on the device.
 
     Several decodes may run at once, from any threads: each pass, and each sampling, is done alone.
 
@@ -47,7 +40,8 @@ class TorchBackend:
     """
 
     name = "torch-cuda"
-    pads_passes = True
+    notes: list[str]
+    traits = Traits(scores=True, scores_host_logits=True, pools=True, pads_passes=True)
 
     def __init__(
         self,
@@ -90,7 +84,7 @@ class TorchBackend:
         self.runners: dict[str, Runner] = {}
         self.slots = dict(slots or {})
         with self.work.alone():
-            for number, name in enumerate(model_names(models)):
+            for number, name in enumerate(model_names(len(models.drafters))):
                 model = models.transformer(number)
                 self.runners[name] = Runner(pack(model, dtype, place), self.work, self.notes)
                 self.slots.setdefault(name, slot_count(model.config))
@@ -210,16 +204,16 @@ class TorchBackend:
             storage.clear()
             return SharedRows(graph, storage, self.work)
 
-    def _pass(self, graph: str, cache: KVCache, inputs: Tensors) -> DeviceScores:
+    def _pass(self, graph: str, cache: KVCache, inputs: Tensors) -> TorchScores:
         assert isinstance(cache, TorchCache)
         end, slots = int(inputs["write_index"].max()) + inputs["tokens"].shape[1], cache.storage.slots
         if end > slots or inputs["slot_ranks"].shape[1] > slots:
             got = max(end, inputs["slot_ranks"].shape[1])
             raise BackendError(f"graph {graph}: expected writes into {slots} slots, got one that ends at {got}")
-        return DeviceScores(self.sampling, self.runners[graph].run(cache.storage, inputs))
+        return TorchScores(self.sampling, self.runners[graph].run(cache.storage, inputs))
 
-    def score(self, graph: str, cache: KVCache, inputs: Tensors) -> DeviceScores:
-        """Run one pass; its logits stay on the device. Rows may be of several requests (`DeviceScores.part`)."""
+    def score(self, graph: str, cache: KVCache, inputs: Tensors) -> TorchScores:
+        """Run one pass; its logits stay on the device. Rows may be of several requests (`TorchScores.part`)."""
         with self.work.alone():
             return self._pass(graph, cache, inputs)
 
@@ -228,10 +222,10 @@ class TorchBackend:
         with self.work.alone():
             return self._pass(graph, cache, inputs).logits()
 
-    def scores_of(self, logits: NDArray[np.float32]) -> DeviceScores:
+    def scores_of(self, logits: NDArray[np.float32]) -> TorchScores:
         """Return the scores of given logits, on the device."""
         with self.work.alone():
-            return DeviceScores(self.sampling, self.work.put(logits))
+            return TorchScores(self.sampling, self.work.put(logits))
 
     def keep_slots(self, graph: str, cache: KVCache, slots: NDArray[np.int64]) -> None:
         """Move slots to the front, on the device."""
