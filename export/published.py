@@ -10,7 +10,7 @@ from typing import Literal, overload
 import torch
 from torch import Tensor
 
-from mulo_sd.engines.settings import MAX_DRAFTERS
+from mulo_sd.engines.setting_kinds import MAX_DRAFTERS
 from mulo_sd.export.evidence import Evidence
 from mulo_sd.reference.cache import KVCache, feed
 from mulo_sd.reference.checkpoints.ar_dtok import load_ar_dtok

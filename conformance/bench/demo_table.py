@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mulo_sd.conformance.bench.modes import EAGER, BenchMode
 from mulo_sd.conformance.bench.spread import Spread, spread_of
-from mulo_sd.conformance.bench.timed import BUCKET_NAMES, Accounts, TimedBackend, accounts_of, timed
+from mulo_sd.conformance.bench.timed import BUCKET_NAMES, Accounts, TimedBackend, accounts_of
 from mulo_sd.conformance.bench.workload import Drawing
 from mulo_sd.engines.loop.decode import Decoded
 from mulo_sd.engines.loop.verify import Accepted
@@ -203,7 +203,7 @@ def compare(
         holds: Judges an image; None leaves the score out.
         advance: Told what has been drawn, once an image.
     """
-    timer = timed(pipeline.backend)
+    timer = TimedBackend(pipeline.backend)
     wrapped = Pipeline(pipeline.bundle, timer)
     settings = {mode.name: pipeline.settings(**mode.changes) for mode in modes}
     measured = {name: Measurements() for name in ([EAGER] if eager else []) + [mode.name for mode in modes]}

@@ -16,7 +16,7 @@ from mulo_sd.engines.rules import trace as engine_trace
 from mulo_sd.engines.service.hooks import Hooks
 from mulo_sd.reference.decode import Decoded
 from mulo_sd.reference.models import Condition, Models
-from mulo_sd.reference.settings import UNDRAFTED_MODES, Settings
+from mulo_sd.reference.settings import Settings
 from mulo_sd.reference.trace import Cycle, Pass, Reprediction, Trace
 
 # What float32 makes of the sampler's and the acceptance's arithmetic; both are float32 in every bundle.
@@ -58,7 +58,7 @@ def capabilities_for(item: Settings) -> set[str]:
     """Return the capabilities that a decode with some settings takes (engines.backends.base.CAPABILITIES)."""
     found: set[str] = {item.mode}
     found |= {"guidance"} if item.guidance_scale != 1 else set()
-    if item.mode not in UNDRAFTED_MODES:
+    if item.decoding.drafts:
         found |= {"cascade"} if item.drafters != (1,) else set()
         found |= {"latent"} if "latent" in (item.up_sampler, item.down_sampler) else set()
     return found

@@ -17,13 +17,13 @@ from mulo_sd.conformance.engines.reference_side import ReferenceSide
 from mulo_sd.conformance.engines.replay import Logits, Replayed, exact_decisions, reference_logits
 from mulo_sd.conformance.engines.replayed_rows import anchor_bonus, reference_entropies
 from mulo_sd.conformance.engines.tally import Tally
+from mulo_sd.engines.backends.host_scores import distribution_inputs
 from mulo_sd.engines.bundle.manifest import down_sampler_graph, up_sampler_graph
 from mulo_sd.engines.loop.execute import predict_again
 from mulo_sd.engines.loop.verify import accept
 from mulo_sd.engines.rules.grid import expand
 from mulo_sd.engines.rules.noise import acceptance_stream, gumbel_noise, sample_stream, uniform_noise
 from mulo_sd.engines.rules.radius import adaptive_radii
-from mulo_sd.engines.scores import distribution_inputs
 from mulo_sd.reference.radius import adaptive_radii as reference_radii
 
 # How far ahead of the second-best the reference's code may be where U_r or D_r chooses another, and how many may.
@@ -33,7 +33,7 @@ MAX_OTHER_CODES = {"fp32": 0.001, "fp16": 0.02}
 
 def sample(replayed: Replayed, logits: Logits, noise: NDArray[np.float32]) -> tuple[NDArray[np.int64], Logits]:
     """Sample with the engine's graph; return tokens Int[n] and log p Float32[n, V]."""
-    inputs = distribution_inputs(logits, replayed.engine_settings) | {"noise": noise}
+    inputs = distribution_inputs(logits, replayed.engine_settings.distribution) | {"noise": noise}
     outputs = replayed.pipeline.backend.run("sampler", inputs)
     return outputs["tokens"], outputs["log_probs"]
 
@@ -42,7 +42,8 @@ def judge(
     replayed: Replayed, logits: Logits, draft: NDArray[np.int64], near: NDArray[np.int64], raw: bool = False
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Pool with the engine's graph; return pooled probabilities and entropies, Float32[n]."""
-    inputs = distribution_inputs(logits, replayed.engine_settings, raw)
+    distribution = replayed.engine_settings.distribution
+    inputs = distribution_inputs(logits, distribution.raw() if raw else distribution)
     outputs = replayed.pipeline.backend.run("acceptance", inputs | {"draft_tokens": draft, "neighbours": near})
     return outputs["pooled_probs"], outputs["entropies"]
 
@@ -123,13 +124,13 @@ class TestConf2:
     def test_acceptance(self, replayed: Replayed) -> None:
         """Every draft token is kept or rejected as in the reference, near-ties aside; of every verifying model."""
         settings = replayed.settings
-        if settings.mode in ("ar", "zipar"):
+        if not settings.decoding.drafts:
             assert not replayed.decoded.trace.cycles
             return
         tally, rejected, raw = Tally(replayed), 0, settings.accept_on == "raw"
         near = table(replayed, settings.neighbours)
         for cycle in replayed.decoded.trace.cycles:
-            if settings.mode == "exact" and cycle.model == 0:
+            if settings.decoding.is_exact and cycle.model == 0:
                 continue
             cells = replayed.cycle_cells(cycle)
             ours, theirs, errors = replayed.rows(cycle.verify_pass, cells)
@@ -145,7 +146,7 @@ class TestConf2:
             rejected += int((~expected).sum())
         verified = {cycle.model for cycle in replayed.decoded.trace.cycles}
         assert verified == set(settings.model_numbers[:-1])
-        assert settings.mode == "exact" or rejected > 0
+        assert settings.decoding.is_exact or rejected > 0
         tally.check()
 
     def test_exact_acceptance(self, replayed: Replayed) -> None:
@@ -153,7 +154,7 @@ class TestConf2:
         settings, tally, rejected = replayed.settings, Tally(replayed), 0
         own = table(replayed, 1)
         for cycle in replayed.decoded.trace.cycles:
-            if settings.mode != "exact" or cycle.model != 0:
+            if not settings.decoding.is_exact or cycle.model != 0:
                 continue
             draft, kept = cycle.up_sampled.numpy().ravel(), cycle.kept.numpy().ravel()
             first = replayed.cycle_cells(cycle).start
@@ -170,7 +171,7 @@ class TestConf2:
                     what = f"pass {number}, cell {cell}: U {draws[index]:.6g}, p {probs[index]:.6g}"
                     tally.add(accepted == expected, near_tie, what)
                     rejected += not expected
-        assert (tally.total == replayed.decoded.tokens.numel()) == (settings.mode == "exact")
+        assert (tally.total == replayed.decoded.tokens.numel()) == (settings.decoding.is_exact)
         assert rejected == sum(len(made.residuals) for made in replayed.decoded.trace.passes)
         tally.check()
 
@@ -178,7 +179,7 @@ class TestConf2:
         """In place of a rejected token MODE-EXACT draws the reference's, near-ties aside."""
         settings, tally = replayed.settings, Tally(replayed)
         for cycle in replayed.decoded.trace.cycles:
-            if settings.mode != "exact" or cycle.model != 0:
+            if not settings.decoding.is_exact or cycle.model != 0:
                 continue
             draft, kept, decided = (item.numpy().ravel() for item in (cycle.up_sampled, cycle.kept, cycle.tokens))
             first = replayed.cycle_cells(cycle).start
@@ -193,7 +194,7 @@ class TestConf2:
                 may_be = margins.uncertain(theirs, errors, settings).tokens(noise)[0]
                 what = f"pass {number}, cell {cells[-1]}: drew {token}, the reference {decided[place]}"
                 tally.add(token == decided[place], may_be.sum() > 1 and bool(may_be[token]), what)
-        assert (tally.total > 0) == (settings.mode == "exact")
+        assert (tally.total > 0) == (settings.decoding.is_exact)
         tally.check()
 
     def test_repredictions(self, replayed: Replayed) -> None:
@@ -226,7 +227,7 @@ class TestConf2:
         near = table(replayed, 1)
         found = set()
         for cycle in replayed.decoded.trace.cycles:
-            if settings.mode == "exact" and cycle.model == 0:
+            if settings.decoding.is_exact and cycle.model == 0:
                 assert not cycle.radii.any()
                 continue
             shape, cells = cycle.kept.shape, replayed.cycle_cells(cycle)

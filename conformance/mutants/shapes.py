@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from mulo_sd.conformance.engines.wrapped_backend import WrappedBackend
+from mulo_sd.conformance.engines.unscored_backend import UnscoredBackend
 from mulo_sd.conformance.mutants import shape_arithmetic
 from mulo_sd.conformance.mutants.arithmetic import Arithmetic, ArithmeticBackend, Floats
 from mulo_sd.conformance.mutants.graphs import change_rotary, edited
@@ -24,7 +24,7 @@ from mulo_sd.engines.rules.slots import DEAD_RANK
 LONG, BLOCK = 64, 128
 
 
-class _LongPassHidesItsLast(WrappedBackend):
+class _LongPassHidesItsLast(UnscoredBackend):
     """In a pass of 64 tokens or more, hide the last one's slot."""
 
     def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> Floats:
@@ -36,7 +36,7 @@ class _LongPassHidesItsLast(WrappedBackend):
         return super().feed(graph, cache, inputs)
 
 
-class _BlocksApart(WrappedBackend):
+class _BlocksApart(UnscoredBackend):
     """Run what a pass feeds beyond 128 tokens apart, without the tokens before."""
 
     def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> Floats:
@@ -71,14 +71,14 @@ def _second_growth_loses_the_tail(right: Any, pool: onnx_runtime.Pool, slots: in
             value[:, :, held - 1] = 0
 
 
-class _MovesOneBlock(WrappedBackend):
+class _MovesOneBlock(UnscoredBackend):
     """Move the first 128 of the slots that are kept."""
 
     def keep_slots(self, graph: str, cache: KVCache, slots: NDArray[np.int64]) -> None:
         super().keep_slots(graph, cache, slots[:BLOCK])
 
 
-class _MovesOverItself(WrappedBackend):
+class _MovesOverItself(UnscoredBackend):
     """Move blocks of slots from the last to the first, over those that are still to be moved."""
 
     def keep_slots(self, graph: str, cache: KVCache, slots: NDArray[np.int64]) -> None:
@@ -88,7 +88,7 @@ class _MovesOverItself(WrappedBackend):
                 value[:, :, first : first + len(part)] = value[:, :, part]
 
 
-class _TilesOfRows(WrappedBackend):
+class _TilesOfRows(UnscoredBackend):
     """Run a graph over grids in tiles of rows, each as if it were a whole image."""
 
     graph, given, made, rows = "", "", "", 0
@@ -120,7 +120,7 @@ class _DecodesTiles(_TilesOfRows):
     graph, given, made, rows = "decoder", "tokens", "image", 16
 
 
-class _ReadsColumnsFirst(WrappedBackend):
+class _ReadsColumnsFirst(UnscoredBackend):
     """Take the numbers of rows and columns of a grid for each other."""
 
     graph, given = "", ""
@@ -141,7 +141,7 @@ class _UpSamplesColumnsFirst(_ReadsColumnsFirst):
     graph, given = "up_sampler", "low_tokens"
 
 
-class _StaleMask(WrappedBackend):
+class _StaleMask(UnscoredBackend):
     """Without guidance, let a long pass see what the pass before it saw, and itself not."""
 
     def __init__(self, right: Backend) -> None:
@@ -156,7 +156,7 @@ class _StaleMask(WrappedBackend):
         return super().feed(graph, cache, inputs)
 
 
-class _CutAlone(WrappedBackend):
+class _CutAlone(UnscoredBackend):
     """Without guidance, compute 64 tokens of a pass, and repeat the last one's logits for the rest."""
 
     def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> Floats:
@@ -166,7 +166,7 @@ class _CutAlone(WrappedBackend):
         return logits
 
 
-class _HalfOfALongPassIsWritten(WrappedBackend):
+class _HalfOfALongPassIsWritten(UnscoredBackend):
     """Without guidance, a long pass leaves the second half of its keys and values unwritten, as a grid of two rows."""
 
     def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> Floats:
@@ -209,7 +209,7 @@ def _swapped(right: Any, mask: NDArray[np.bool_], radii: NDArray[np.int64], *row
     return np.asarray(right(mask.reshape(turned), radii.reshape(turned))).reshape(mask.shape)
 
 
-class _ConditionAlone(WrappedBackend):
+class _ConditionAlone(UnscoredBackend):
     """Without guidance, leave the first token of the condition out."""
 
     def run(self, graph: str, inputs: Tensors) -> dict[str, NDArray[Any]]:

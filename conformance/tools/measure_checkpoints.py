@@ -19,9 +19,9 @@ from mulo_sd.engines.commands.backend_argument import add_backend_argument
 from mulo_sd.engines.commands.command_line import command, program
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.engines.loop.decode import Decoder
+from mulo_sd.engines.modes import MODES
 from mulo_sd.engines.rules.trace import Trace
 
-MODES = ("ar", "zipar", "serial", "parallel", "exact")
 # Cells of the target after which a mode that knows no cycles is stopped.
 CELLS = 40
 
@@ -48,7 +48,7 @@ def one_cycle(pipeline: engines.Pipeline, mode: str, chain: tuple[int, ...]) -> 
     decoder: Decoder
 
     def stop(done: int, total: int) -> None:
-        if decoder.trace.cycles_of(0) or (mode in ("ar", "zipar") and done >= CELLS):
+        if decoder.trace.cycles_of(0) or (not settings.decoding.drafts and done >= CELLS):
             raise EnoughError
 
     decoder = Decoder(pipeline.bundle, pipeline.backend, condition_of(pipeline), settings, 1, stop)

@@ -11,7 +11,7 @@ from mulo_sd import engines
 from mulo_sd.conformance.bench.demo_table import Drawn, draw_timed
 from mulo_sd.conformance.bench.modes import ENGINE_MODES
 from mulo_sd.conformance.bench.reference_side import held_out_drawings
-from mulo_sd.conformance.bench.timed import Call, TimedBackend, timed
+from mulo_sd.conformance.bench.timed import Call, TimedBackend
 from mulo_sd.engines.commands.command_line import command, program
 from mulo_sd.engines.commands.demo_bundle import demo_bundle_path
 from mulo_sd.engines.files.paths import user_path
@@ -81,7 +81,7 @@ def main() -> int:
         pipeline = engines.load(arguments.bundle, threads=arguments.threads)
     except (engines.BundleError, engines.SettingsError) as error:
         parser.error(str(error))
-    timer = timed(pipeline.backend)
+    timer = TimedBackend(pipeline.backend)
     wrapped = Pipeline(pipeline.bundle, timer)
     drawing = held_out_drawings(1)[0]
     for mode in (mode for mode in ENGINE_MODES if mode.name in arguments.modes):

@@ -20,7 +20,7 @@ from mulo_sd.reference.settings import Settings
 from mulo_sd.reference.trace import Cycle
 
 # Passes after which slots are written out of order, again and again, are told in full.
-PASSES_OF = tuple(item for item in SMALL_SETTINGS if item.mode in ("serial", "parallel") and item.temperature > 0)[:3]
+PASSES_OF = tuple(item for item in SMALL_SETTINGS if item.decoding.is_local and item.temperature > 0)[:3]
 GUIDED = 2.0  # any scale but 1: both halves
 FREE_RUNNING = tuple(item for item in SMALL_SETTINGS if item.temperature > 0)
 

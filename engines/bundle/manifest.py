@@ -6,7 +6,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from mulo_sd.engines.settings import MAX_DRAFTERS, Settings
+from mulo_sd.engines.setting_kinds import MAX_DRAFTERS
+from mulo_sd.engines.settings import Settings
 
 SCHEMA_VERSION: Literal[4] = 4
 MANIFEST_NAME = "manifest.json"
@@ -218,7 +219,7 @@ class Manifest(_Entry):
         for number, draft_number in pairwise(settings.model_numbers):
             ratio = self.scale_ratio(number, draft_number)
             needed[up_sampler_graph(ratio, settings.up_sampler)] = "up_sampler"
-            if settings.mode in ("serial", "exact"):
+            if settings.decoding.by_rows:
                 needed[down_sampler_graph(ratio, settings.down_sampler)] = "down_sampler"
         return needed
 

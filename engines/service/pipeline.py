@@ -54,7 +54,7 @@ class Pipeline:
         limit, last = manifest.max_neighbours, len(manifest.models) - 1
         if settings.neighbours > limit:
             raise SettingsError(f"neighbours: expected at most {limit}, as the bundle holds, got {settings.neighbours}")
-        if last == 0 and settings.mode not in UNDRAFTED_MODES:
+        if last == 0 and settings.decoding.drafts:
             expected = " or ".join(UNDRAFTED_MODES)
             raise SettingsError(f"mode: expected {expected}, since the bundle holds no drafter, got {settings.mode!r}")
         if settings.model_numbers[-1] > last:

@@ -85,10 +85,6 @@ class FakeKernels:
     def serialize(self) -> bytes:
         return b"kernels" + self.content[7:] + b"."
 
-    def reset(self) -> bool:
-        self.content = b""
-        return True
-
 
 class FakeConfig:
     """A runtime configuration."""

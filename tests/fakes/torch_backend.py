@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mulo_sd.engines.backends.base import KVCache, Tensors
+from mulo_sd.engines.backends.base import Backend, KVCache, Tensors
 from mulo_sd.engines.bundle import Bundle, Manifest
 from mulo_sd.engines.bundle.open import read_null_condition
 from mulo_sd.export.graphs.transformer import cache_head_dim
@@ -27,7 +27,7 @@ class TorchCache:
     tensors: dict[str, torch.Tensor]
 
 
-class TorchBackend:
+class TorchBackend(Backend):
     """Runs the graphs of models in torch."""
 
     name = "torch"

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mulo_sd.engines.backends.base import NUMPY_DTYPES, BackendError, cache_tensors
+from mulo_sd.engines.backends.base import BackendError
+from mulo_sd.engines.backends.caches import NUMPY_DTYPES, cache_tensors
 from mulo_sd.engines.backends.tensorrt.activations import Activations
 from mulo_sd.engines.backends.tensorrt.captures import Captures
 from mulo_sd.engines.backends.tensorrt.context import Context, Layout

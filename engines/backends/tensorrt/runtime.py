@@ -1,5 +1,6 @@
 """TensorRT itself: what opens plans and makes contexts; for RTX and proper it has one Python API."""
 
+import contextlib
 import importlib
 import time
 import weakref
@@ -26,10 +27,10 @@ class Kernels:
         self.is_new = False
         self.saved = time.monotonic()
         content = file.read()
-        try:
-            self.was_loaded = content is not None and bool(cache.deserialize(content))
-        except Exception:  # a file from outside: whatever the runtime makes of it, it is not there
-            self.was_loaded = False
+        if content is not None:
+            # A file from outside: whatever the runtime makes of it, it is not there.
+            with contextlib.suppress(Exception):
+                cache.deserialize(content)
 
     def grew(self) -> None:
         """Note that a shape was run that had not been: there may be new kernels."""

@@ -68,16 +68,16 @@ def _log_probs(inputs: Mapping[str, Tensor]) -> Tensor:
 
 def sampler(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Sample by given noise (RNG-1)."""
-    found = _log_probs(inputs)
-    return {"tokens": best_tokens(found + inputs["noise"]), "log_probs": found}
+    logs = _log_probs(inputs)
+    return {"tokens": best_tokens(logs + inputs["noise"]), "log_probs": logs}
 
 
 def acceptance(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Pool probabilities around draft tokens (POOL-1, LOCAL-3)."""
-    found = _log_probs(inputs)
+    logs = _log_probs(inputs)
     near = inputs["neighbours"][inputs["draft_tokens"]]
-    pooled = found.exp().gather(1, near).sum(dim=-1)
-    return {"pooled_probs": pooled, "log_probs": found, "entropies": entropy(found)}
+    pooled = logs.exp().gather(1, near).sum(dim=-1)
+    return {"pooled_probs": pooled, "log_probs": logs, "entropies": entropy(logs)}
 
 
 def stateless_graphs(

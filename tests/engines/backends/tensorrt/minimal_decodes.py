@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mulo_sd import engines
+from mulo_sd.conformance.engines.unscored_backend import UnscoredBackend
 from mulo_sd.engines.backends.ort.cpu import OnnxRuntimeBackend
 from mulo_sd.engines.bundle import Bundle
 from mulo_sd.engines.bundle.manifest import PlanEntry
@@ -25,15 +26,13 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-class Plain:
+class Plain(UnscoredBackend):
     """ONNX Runtime without scores of its own: the bundle's graphs sample and judge, as they do on the device."""
 
-    name = "plain"
+    label = "plain"
 
     def __init__(self, bundle: Bundle) -> None:
-        backend = OnnxRuntimeBackend(bundle, 1)
-        self.run, self.new_cache, self.feed = backend.run, backend.new_cache, backend.feed
-        self.keep_slots = backend.keep_slots
+        super().__init__(OnnxRuntimeBackend(bundle, 1))
 
 
 def with_plans(bundle: Bundle, name: Any, profiles: list[dict[str, int]] = PROFILES) -> Bundle:

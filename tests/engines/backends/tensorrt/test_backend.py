@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mulo_sd import engines
 from mulo_sd.engines.backends import BackendError
-from mulo_sd.engines.backends.base import CacheTensor
+from mulo_sd.engines.backends.caches import CacheTensor
 from mulo_sd.engines.backends.ort.cpu import OnnxRuntimeBackend
 from mulo_sd.engines.backends.tensorrt.backend import TensorRTBackend, TensorRTCache, cache_bytes, slot_bytes
 from mulo_sd.engines.bundle import Bundle, open_bundle

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mulo_sd import engines
-from mulo_sd.engines.backends.base import PoolingBackend
+from mulo_sd.engines.backends.choose import check_backend
 from mulo_sd.engines.backends.tensorrt.backend import TensorRTBackend
 from mulo_sd.engines.bundle import Bundle
 from tests.engines.backends.tensorrt.minimal_decodes import PROFILES, SETTINGS, Plain, grids, with_plans
@@ -17,7 +17,7 @@ def test_decodes(large_fakes: Fakes, minimal: Bundle, given: str, name: str) -> 
     """Tokens are those of the same graphs on the host, whatever is captured, gathered and given back."""
     bundle = with_plans(minimal, name)
     backend = TensorRTBackend(bundle, name)
-    assert isinstance(backend, PoolingBackend)
+    assert backend.traits.pools
     for got, want in zip(
         grids(backend, bundle, SETTINGS[given]), grids(Plain(minimal), minimal, SETTINGS[given]), strict=True
     ):
@@ -53,4 +53,6 @@ def test_more_decodes_than_a_plan_takes(large_fakes: Fakes, minimal: Bundle, mon
 
 def test_plans_without_rows_for_several_decodes(fakes: Fakes, bundle: Bundle) -> None:
     """There is no pool then: each decode has its own passes."""
-    assert not isinstance(TensorRTBackend(bundle, "trt-rtx"), PoolingBackend)
+    backend = TensorRTBackend(bundle, "trt-rtx")
+    assert not backend.traits.pools
+    check_backend("trt-rtx", backend)

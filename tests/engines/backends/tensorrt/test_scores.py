@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 
 from mulo_sd import engines
 from mulo_sd.engines.backends import BackendError
+from mulo_sd.engines.backends.host_scores import HostScores
 from mulo_sd.engines.backends.tensorrt import scores as tensorrt_scores
 from mulo_sd.engines.backends.tensorrt.backend import TensorRTBackend
 from mulo_sd.engines.bundle import Bundle
 from mulo_sd.engines.passes.transformer import TransformerSession
 from mulo_sd.engines.rules.anchor import Anchor
 from mulo_sd.engines.rules.noise import NoiseSource
-from mulo_sd.engines.scores import HostScores
 from tests.engines.backends.tensorrt.minimal_decodes import Plain, with_plans
 from tests.fakes.tensorrt import Fakes
 
@@ -26,7 +26,7 @@ def test_logits_do_not_come_to_the_host(large_fakes: Fakes, minimal: Bundle) -> 
     state = TransformerSession(backend, bundle.manifest.target, np.zeros((2, 12, 5), dtype=np.int64))
     state.prefill()
     noise, cuda = NoiseSource(1, 0, 64, 48), large_fakes.cuda
-    row, one = np.zeros(1, dtype=np.int64), engines.Settings(guidance_scale=2.0)
+    row, one = np.zeros(1, dtype=np.int64), engines.Distribution(guidance_scale=2.0)
     for cell in range(8):
         scores = state.feed(np.array([cell]), np.array([3]))
         before = cuda.downloaded, cuda.synchronisations
@@ -37,7 +37,7 @@ def test_logits_do_not_come_to_the_host(large_fakes: Fakes, minimal: Bundle) -> 
     neighbours: NDArray[np.int64] = np.tile(np.arange(48)[:, None], 2)
     for _ in range(2):
         uploaded = cuda.uploaded
-        scores.judge(np.arange(1, 7), one, np.arange(6), neighbours, False)
+        scores.judge(np.arange(1, 7), one, np.arange(6), neighbours)
     assert cuda.uploaded - uploaded <= 6 * 8  # the draft: neighbours and settings are there
     assert (cuda.downloaded, cuda.synchronisations) == (before[0] + 2 * 6 * 8, before[1] + 2)
 
@@ -54,26 +54,26 @@ def test_scores_are_those_of_the_logits(
     first = state.prefill().last()
     scores = state.feed(np.arange(8), np.arange(8) * 2)
     host, asked = HostScores(Plain(minimal), scores.logits()), np.array(rows)
-    settings = engines.Settings(guidance_scale=1.5, top_k=20)
+    distribution = engines.Distribution(guidance_scale=1.5, top_k=20)
     codes = np.random.default_rng(1).standard_normal((48, 4), dtype=np.float32)
     anchor = Anchor(1.0, codes, np.arange(40), 2)
     noise = NoiseSource(3, 0, 64, 48)
     neighbours = minimal.neighbours[:, :4]
     for _ in range(2):
         for towards in (None, anchor):
-            sampled = scores.sample(asked, asked + 9, settings, noise, towards)
-            np.testing.assert_array_equal(sampled, host.sample(asked, asked + 9, settings, noise, towards))
+            sampled = scores.sample(asked, asked + 9, distribution, noise, towards)
+            np.testing.assert_array_equal(sampled, host.sample(asked, asked + 9, distribution, noise, towards))
         monkeypatch.setattr(tensorrt_scores, "MAX_NOISE_BYTES", 0)
     for got, want in zip(
         (
-            *scores.draw(asked, settings, noise.rows(asked)),
-            *scores.judge(asked, settings, asked, neighbours, False),
-            *scores.judge(asked, settings, asked, neighbours, True),
+            *scores.draw(asked, distribution, noise.rows(asked)),
+            *vars(scores.judge(asked, distribution, asked, neighbours)).values(),
+            *vars(scores.judge(asked, distribution.raw(), asked, neighbours)).values(),
         ),
         (
-            *host.draw(asked, settings, noise.rows(asked)),
-            *host.judge(asked, settings, asked, neighbours, False),
-            *host.judge(asked, settings, asked, neighbours, True),
+            *host.draw(asked, distribution, noise.rows(asked)),
+            *vars(host.judge(asked, distribution, asked, neighbours)).values(),
+            *vars(host.judge(asked, distribution.raw(), asked, neighbours)).values(),
         ),
         strict=True,
     ):
