@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mulo_sd.engines.bundle.contract import ID_CONDITIONS
 from mulo_sd.engines.bundle.manifest import TransformerEntry
-
-IDS = ("fields", "class")  # kinds of conditions that are ids
 
 
 class ConditionError(ValueError):
@@ -76,14 +75,14 @@ def check_condition(condition: Condition, entry: TransformerEntry) -> None:
     """
     if condition.shown is not None and condition.shown.dtype != np.bool_:
         raise ConditionError(f"shown: expected bool, got {condition.shown.dtype}")
-    dtype = np.dtype(np.int64 if entry.condition in IDS else np.float32)
+    dtype = np.dtype(np.int64 if entry.condition in ID_CONDITIONS else np.float32)
     shape = (entry.prefix_length, entry.condition_width)
     for name, values in (("condition", condition.cond), ("null condition", condition.uncond)):
         if values is None:
             continue
         if values.shape != shape or values.dtype != dtype:
             raise ConditionError(f"{name}: expected {dtype} {shape}, got {values.dtype} {values.shape}")
-        if entry.condition in IDS and not 0 <= values.min() <= values.max() < entry.condition_ids:
+        if entry.condition in ID_CONDITIONS and not 0 <= values.min() <= values.max() < entry.condition_ids:
             raise ConditionError(
                 f"{name}: expected ids in 0..{entry.condition_ids - 1}, got {values.min()}..{values.max()}"
             )

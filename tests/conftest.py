@@ -17,6 +17,17 @@ os.environ["PYTHONPATH"] = environment()["PYTHONPATH"]
 # One token a pass keeps one core busy; threads of several test processes would only wait for each other.
 torch.set_num_threads(1)
 
+PRESETS = Path(__file__).resolve().parent / "presets"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests that build the presets first, where they are among the chosen ones.
+
+    Each of their files keeps one process of pytest-xdist busy; without them both processes would soon wait for the
+    same bundle.
+    """
+    items.sort(key=lambda item: PRESETS not in item.path.parents)
+
 
 @pytest.fixture(scope="session")
 def demo_bundle() -> Path:

@@ -46,7 +46,7 @@ def parser_of(name: str) -> argparse.ArgumentParser:
     def catch(parser: argparse.ArgumentParser, *given: object) -> Any:
         raise _Caught(parser)
 
-    module = importlib.import_module(name)
+    module = importlib.import_module(f"mulo_sd.{name}")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(argparse.ArgumentParser, "parse_args", catch)
         patch.setattr(sys, "argv", [name])
@@ -105,10 +105,10 @@ def commands(text: str) -> list[tuple[str, list[str]]]:
 
 def test_there_are_commands() -> None:
     assert {
-        "mulo_sd.engines.generate",
-        "mulo_sd.conformance.bench.__main__",
-        "mulo_sd.export.build",
-        "mulo_sd.conformance.vectors.__main__",
+        "engines.generate",
+        "conformance.bench.__main__",
+        "export.build",
+        "conformance.vectors.__main__",
     } <= {*MODULES}
 
 
@@ -125,9 +125,7 @@ def test_every_option_of_the_suite_says_what_it_is_for() -> None:
     assert [option for option, text in options_of_the_suite().items() if not text] == []
 
 
-@pytest.mark.parametrize(
-    "name", ["mulo_sd.engines.generate", "mulo_sd.conformance.bench.__main__", "mulo_sd.conformance.calibrate.__main__"]
-)
+@pytest.mark.parametrize("name", ["engines.generate", "conformance.bench.__main__", "conformance.calibrate.__main__"])
 def test_a_backend_can_be_of_ones_own(name: str) -> None:
     """Wherever a command draws, and its help lists every one of ours."""
     parser = parser_of(name)
@@ -168,7 +166,7 @@ def test_tables_list_all_options() -> None:
     page = (ROOT / "docs" / "conformance.md").read_text(encoding="utf-8")
     assert {f"--{name}" for name in OPTION_IN_TABLE.findall(page)} == {*options_of_the_suite(), "--hypothesis-profile"}
     page = (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
-    name = "mulo_sd.conformance.study.__main__"
+    name = "conformance.study.__main__"
     assert {f"--{option}" for option in OPTION_IN_TABLE.findall(page)} == options_of(name) - {"-h", "--help"}
     told = dict(re.findall(r"^\| `--([a-z-]+)` \| (\d+) \|", page, re.MULTILINE))
     for action in parser_of(name)._actions:

@@ -21,7 +21,8 @@ from mulo_sd.conformance.bench.throughput import QUICK_SIZES, SIZES, ThroughputR
 from mulo_sd.conformance.bench.timed import timer_seconds_per_call
 from mulo_sd.conformance.bench.workload import Drawing, random_condition
 from mulo_sd.engines.commands.demo_bundle import build_demo_bundle, check_can_build, demo_bundle_path
-from mulo_sd.engines.service.pipeline import Pipeline, load
+from mulo_sd.engines.service.load import load
+from mulo_sd.engines.service.pipeline import Pipeline
 
 # Makes a progress bar of so many steps, None where they are not known; told what each step does.
 MakeProgress = Callable[[int | None], AbstractContextManager[Callable[[str], None]]]

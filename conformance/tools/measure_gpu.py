@@ -81,22 +81,21 @@ def check(report: Report) -> None:
             ("triton", True),
         )
         for chosen, pdl in ways if DEVICE == "cuda" else ways[:1]:
-            if True:
-                backend = TorchBackend(on_gpu, torch.float32, DEVICE, kernels=chosen, pdl=pdl)
-                pipeline = Pipeline(bundle, backend)
-                # Every number of tokens that a pass feeds is compiled anew.
-                for mode in ("ar", "zipar", "serial", "parallel", "exact") if chosen == "torch" else ("ar", "parallel"):
-                    settings = on_cpu.settings(mode=mode, tau=0.02)
-                    expected = on_cpu.decode(condition, settings, 1).tokens
-                    equal = [pipeline.decode(condition, settings, 1).tokens == expected for _ in range(3)]
-                    report.add(
-                        family=name,
-                        kernels=backend.kernels,
-                        pdl=pdl,
-                        mode=mode,
-                        equal=[round(float(item.mean()), 3) for item in equal],
-                        notes=backend.notes,
-                    )
+            backend = TorchBackend(on_gpu, torch.float32, DEVICE, kernels=chosen, pdl=pdl)
+            pipeline = Pipeline(bundle, backend)
+            # Every number of tokens that a pass feeds is compiled anew.
+            for mode in ("ar", "zipar", "serial", "parallel", "exact") if chosen == "torch" else ("ar", "parallel"):
+                settings = on_cpu.settings(mode=mode, tau=0.02)
+                expected = on_cpu.decode(condition, settings, 1).tokens
+                equal = [pipeline.decode(condition, settings, 1).tokens == expected for _ in range(3)]
+                report.add(
+                    family=name,
+                    kernels=backend.kernels,
+                    pdl=pdl,
+                    mode=mode,
+                    equal=[round(float(item.mean()), 3) for item in equal],
+                    notes=backend.notes,
+                )
         # Several at once, over a pool.
         session = pipeline.session(4)
         with session:
@@ -231,7 +230,7 @@ def plans(report: Report) -> None:
                     report.add(
                         backend=name, mode=mode, at_once=at_once, equal=sum(equal), of=len(equal), seconds=seconds
                     )
-            report.add(backend=name, memory=getattr(backend, "memory", dict)(), notes=getattr(backend, "notes", []))
+            report.add(backend=name, memory=backend.memory(), notes=list(backend.notes))
         except Exception as error:  # the next backend may be there
             report.add(backend=name, error=f"{type(error).__name__}: {error}")
 
@@ -245,7 +244,6 @@ PARTS: dict[str, Callable[[Report], None]] = {
 }
 
 
-@command
 @command
 def main() -> int:
     """Run the parts that are asked for; one that fails does not keep the next from running."""

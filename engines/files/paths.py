@@ -1,7 +1,10 @@
 """Paths from outside: `~` means a home folder, whoever gives it (no shell expands `--out=~/a.png`)."""
 
 import argparse
+import os
 from pathlib import Path
+
+from mulo_sd.engines.numbers import SettingsError
 
 
 def expanded(path: Path | str) -> Path:
@@ -9,7 +12,12 @@ def expanded(path: Path | str) -> Path:
 
     Where there is no such user, or the home folder is not known, the path is returned as it is: a file may be called
     so.
+
+    Raises:
+        SettingsError: it is no path, but None or a number, say.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise SettingsError(f"path: expected one as text or as a Path, got {path!r:.80}")
     try:
         return Path(path).expanduser()
     except RuntimeError:

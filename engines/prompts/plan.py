@@ -106,4 +106,4 @@ def load_plan(path: Path | str) -> Plan:
 
 def save_plan(plan: Plan, path: Path | str) -> None:
     """Write a plan as JSON, for a person to edit."""
-    write_text_whole(Path(path), plan.model_dump_json(indent=2) + "\n")
+    write_text_whole(expanded(path), plan.model_dump_json(indent=2) + "\n")

@@ -1,5 +1,6 @@
 """Kernels of our own against torch's operations, on random passes."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -74,21 +75,21 @@ def random_inputs(
     return PassInputs(*put)
 
 
-def compare_kernels(weights: TransformerWeights, fused: Any, slots: int, wide: Any = None) -> Comparison:
+def compare_kernels(weights: TransformerWeights, kernels: Sequence[Any], slots: int) -> Comparison:
     """Run random passes with our kernels and with torch's operations over the same random keys and values.
 
     Args:
         weights: The model's.
-        fused: Its `engines.backends.torch_cuda.fused.FusedPass`.
+        kernels: What makes its passes (`engines.backends.torch_cuda.runner.Runner.kernels`): of each pass, the first
+            that takes it.
         slots: Of its caches.
-        wide: Its `engines.backends.torch_cuda.wide.WidePass`, for passes that `fused` does not take.
     """
     config, device, dtype = weights.config, weights.output.device, weights.dtype
     generator = torch.Generator().manual_seed(SEED)
     largest, filled = 0.0, slots // 3
     for batch, most in SHAPES:
         length = min(most, config.grid_height * config.grid_width)
-        chosen = next((one for one in (fused, wide) if one is not None and one.takes(batch * length)), None)
+        chosen = next((one for one in kernels if one.takes(batch * length)), None)
         if chosen is None:  # the runner has torch make such a pass
             continue
         capacity = rounded_up(filled + length, SLOT_STEP)

@@ -10,7 +10,8 @@ from safetensors import SafetensorError, safe_open
 from mulo_sd.engines.backends.base import BackendError, one_line
 from mulo_sd.engines.backends.torch_cuda.backend import TorchBackend
 from mulo_sd.engines.bundle import Bundle
-from mulo_sd.engines.bundle.manifest import MANIFEST_NAME, SEMANTIC_FEATURES, down_sampler_graph, up_sampler_graph
+from mulo_sd.engines.bundle.contract import SEMANTIC_FEATURES, TOKENIZER, down_sampler_graph, up_sampler_graph
+from mulo_sd.engines.bundle.manifest import MANIFEST_NAME
 from mulo_sd.reference.checkpoints.ta_tok import TATokDecoder, load_ta_tok
 from mulo_sd.reference.checkpoints.vq import load_vq
 from mulo_sd.reference.models import Models
@@ -24,7 +25,6 @@ from mulo_sd.reference.weights import (
 )
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-TOKENIZER = "tokenizer"
 
 
 def _metadata(path: Path) -> dict[str, str]:
