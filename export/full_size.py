@@ -15,7 +15,7 @@ from rich.progress import track
 from torch import Tensor
 
 from mulo_sd.engines.commands.command_line import command, program
-from mulo_sd.engines.files.fixed_names import first_there
+from mulo_sd.engines.files.paths import first_existing
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.engines.files.whole_files import make_folder, write_whole
 from mulo_sd.export.published import PublishedFamily
@@ -86,7 +86,7 @@ def main() -> int:
         "tar": {16: "ar_dtok_lp_256px.pth", 64: "ar_dtok_lp_1024px.pth"},
     }[arguments.family]
     others = ("vq_ds16_t2i.pt", "ta_tok.pth") if arguments.family == "tar" else ("vq_ds16_t2i.pt",)
-    there = first_there(out, (*names.values(), *others))
+    there = first_existing(out, (*names.values(), *others))
     if there is not None:  # the real checkpoints are called so
         print(f"error: {there}: expected no file of this name yet, found one; give another --out", file=sys.stderr)
         return 2
