@@ -35,7 +35,7 @@ def written_file(path: Path) -> Path:
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "expected a plain file, got a device or a pipe; write a file", str(path))
     if any(os.path.samestat(status, stream) for stream in _standard_streams()):
-        raise OSError(errno.EINVAL, "expected another file than the one that this command's output goes to", str(path))
+        raise OSError(errno.EINVAL, "expected another file than this command's own output", str(path))
     return real
 
 

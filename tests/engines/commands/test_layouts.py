@@ -237,11 +237,11 @@ def test_commands(minimal_bundle: Path, tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stdout.startswith("000000000499.png: missing\n")
     for wrong, told in (
-        (["a star", *draw[3:]], "expected no prompt beside --prompts"),
-        ([*draw[3:], "--plan", "p.json"], "expected no plan beside --prompts"),
+        (["a star", *draw[3:]], "prompt: expected --prompts or prompt, got both; leave one out"),
+        ([*draw[3:], "--plan", "p.json"], "--plan: expected --prompts or --plan, got both; leave one out"),
         (
             ["a star", "--out", str(tmp_path / "a.png"), "--layout", "coco"],
-            "layout: expected it beside --prompts alone",
+            "--layout: expected --prompts beside it, got none",
         ),
         (["--out", "a.png"], "expected a prompt or --condition"),
     ):
