@@ -10,9 +10,10 @@ from pathlib import Path
 
 from mulo_sd import engines
 from mulo_sd.engines.backends import Backend, make_backend
-from mulo_sd.engines.backends.base import capabilities_of, one_line
+from mulo_sd.engines.backends.base import one_line
 from mulo_sd.engines.bundle import Bundle
 from mulo_sd.engines.commands.demo_bundle import build_demo_bundle, bundle_path
+from mulo_sd.engines.modes import MODES
 from mulo_sd.engines.named_functions import function_named
 from mulo_sd.reference import demo, minimal
 from mulo_sd.reference.models import Models
@@ -58,10 +59,10 @@ class Subject:
     @cached_property
     def capabilities(self) -> frozenset[str]:
         """What the backend supports and the bundle holds models for."""
-        found = set(capabilities_of(self.pipeline.backend))
+        found = set(self.pipeline.backend.traits.capabilities)
         manifest = self.pipeline.bundle.manifest
         if len(manifest.models) == 1:
-            found -= {"serial", "parallel", "exact", "cascade", "latent"}
+            found -= {*(name for name, mode in MODES.items() if mode.drafts), "cascade", "latent"}
         elif len(manifest.models) == 2:
             found.discard("cascade")
         if not any(name.endswith("_latent") for name in manifest.graphs):
@@ -71,7 +72,7 @@ class Subject:
     @property
     def device(self) -> str:
         """What it runs on: as the backend says, else this machine's processor."""
-        return str(getattr(self.pipeline.backend, "device", None) or processor_name())
+        return self.pipeline.backend.device or processor_name()
 
     @property
     def precision(self) -> str:

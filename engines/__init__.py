@@ -1,11 +1,25 @@
 """The speculative loop over exported engines, to embed in a service. Imports neither torch nor `reference`."""
 
 import mulo_sd  # noqa: F401  (Ctrl-C during the imports of a command)
-from mulo_sd.engines.backends import BACKENDS, Backend, BackendError
+from mulo_sd.engines.backends import (
+    BACKENDS,
+    Backend,
+    BackendError,
+    CachePool,
+    Draw,
+    Judgement,
+    KVCache,
+    PartedScores,
+    Scores,
+    Traits,
+    WrappedBackend,
+)
 from mulo_sd.engines.bundle import BundleError
 from mulo_sd.engines.condition import Condition, ConditionError
+from mulo_sd.engines.distribution import Distribution
 from mulo_sd.engines.prompts import Plan, PlanError, PromptError, load_plan, save_plan
-from mulo_sd.engines.service.pipeline import Pipeline, load
+from mulo_sd.engines.service.load import load
+from mulo_sd.engines.service.pipeline import Pipeline
 from mulo_sd.engines.service.request import DeadlineError, Request
 from mulo_sd.engines.service.result import Result, Stats
 from mulo_sd.engines.service.session import QueueFullError, Session
@@ -16,10 +30,16 @@ __all__ = [
     "Backend",
     "BackendError",
     "BundleError",
+    "CachePool",
     "Condition",
     "ConditionError",
     "DeadlineError",
+    "Distribution",
+    "Draw",
+    "Judgement",
+    "KVCache",
     "Mode",
+    "PartedScores",
     "Pipeline",
     "Plan",
     "PlanError",
@@ -27,10 +47,13 @@ __all__ = [
     "QueueFullError",
     "Request",
     "Result",
+    "Scores",
     "Session",
     "Settings",
     "SettingsError",
     "Stats",
+    "Traits",
+    "WrappedBackend",
     "load",
     "load_plan",
     "save_plan",

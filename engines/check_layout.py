@@ -102,7 +102,7 @@ def main() -> int:
         prog=program("engines.check_layout"),
         description="Check that a folder of images is complete and that its scorer can read it.",
     )
-    parser.add_argument("folder", type=user_path, help="the folder that `engines.generate --prompts` wrote")
+    parser.add_argument("folder", type=user_path, help="the folder that `mulo-sd generate --prompts` wrote")
     parser.add_argument("--layout", choices=tuple(LAYOUTS), required=True, help="the layout that it was drawn in")
     parser.add_argument(
         "--prompts", type=user_path, required=True, help="the file or folder of prompts that it was drawn from"

@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mulo_sd.engines.bundle.contract import ID_CONDITIONS
 from mulo_sd.engines.bundle.manifest import TransformerEntry
-
-ID_KINDS = ("fields", "class")  # the kinds of conditions that are made of ids
 
 
 class ConditionError(ValueError):
@@ -81,14 +80,14 @@ def check_condition(condition: Condition, entry: TransformerEntry) -> None:
     """
     if condition.shown is not None and condition.shown.dtype != np.bool_:
         raise ConditionError(f"shown: expected bool, got {condition.shown.dtype}")
-    dtype = np.dtype(np.int64 if entry.condition in ID_KINDS else np.float32)
+    dtype = np.dtype(np.int64 if entry.condition in ID_CONDITIONS else np.float32)
     shape = (entry.prefix_length, entry.condition_width)
     for name, values in (("condition", condition.cond), ("null condition", condition.uncond)):
         if values is None:
             continue
         if values.shape != shape or values.dtype != dtype:
             raise ConditionError(f"{name}: expected {dtype} {shape}, got {values.dtype} {values.shape}")
-        if entry.condition in ID_KINDS and not 0 <= values.min() <= values.max() < entry.condition_ids:
+        if entry.condition in ID_CONDITIONS and not 0 <= values.min() <= values.max() < entry.condition_ids:
             raise ConditionError(
                 f"{name}: expected ids in 0..{entry.condition_ids - 1}, got {values.min()}..{values.max()}"
             )

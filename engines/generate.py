@@ -15,12 +15,16 @@ from mulo_sd.engines.backends import BackendError
 from mulo_sd.engines.bundle import BundleError
 from mulo_sd.engines.commands.backend_argument import add_backend_argument
 from mulo_sd.engines.commands.command_line import INTERRUPTED, UNUSABLE, command, program
-from mulo_sd.engines.commands.demo_bundle import build_demo_bundle, demo_bundle_path
+from mulo_sd.engines.commands.demo_bundle import build_demo_bundle, check_can_build, demo_bundle_path
 from mulo_sd.engines.commands.draw_many import Run
 from mulo_sd.engines.commands.layouts import LAYOUTS, MAX_LISTED, LayoutError, PromptsError, read_tasks
 from mulo_sd.engines.commands.overlay import draw_overlay
 from mulo_sd.engines.commands.run_progress import shown_progress
-from mulo_sd.engines.commands.setting_arguments import add_setting_arguments, settings_from_arguments
+from mulo_sd.engines.commands.setting_arguments import (
+    add_setting_arguments,
+    say_what_is_not_read,
+    settings_from_arguments,
+)
 from mulo_sd.engines.commands.storyboard import draw_storyboard
 from mulo_sd.engines.condition import ConditionError
 from mulo_sd.engines.conditions import Described, save_condition
@@ -28,10 +32,11 @@ from mulo_sd.engines.files.paths import user_path
 from mulo_sd.engines.files.whole_files import check_writable, write_whole
 from mulo_sd.engines.numbers import seed_number, thread_count, whole_number
 from mulo_sd.engines.prompts import PlanError, PromptError, load_plan, make_plan, parse, save_plan
-from mulo_sd.engines.service.pipeline import Pipeline, load
+from mulo_sd.engines.service.load import load
+from mulo_sd.engines.service.pipeline import Pipeline
 from mulo_sd.engines.service.result import Result
 from mulo_sd.engines.service.session import MAX_AT_ONCE
-from mulo_sd.engines.settings import MODES, UNDRAFTED_MODES, SettingsError
+from mulo_sd.engines.settings import SettingsError
 
 IMAGES_MISSING = 3  # the exit status of a run that could not draw some of its images
 # What belongs to one image, and makes no sense for a file of prompts.
@@ -82,7 +87,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--samples", type=int, help="with --prompts: images of each prompt; default: what the scorer expects"
     )
-    parser.add_argument("--mode", choices=MODES, help="default: the bundle's")
     parser.add_argument(
         "--seed",
         type=int,
@@ -141,7 +145,9 @@ def _check_outputs_are_apart(arguments: argparse.Namespace) -> None:
     Raises:
         OutputError: an output does.
     """
-    inputs = [path.resolve() for path in (arguments.plan, arguments.condition) if path is not None]
+    inputs = [
+        path.resolve() for path in (arguments.plan, arguments.condition, arguments.settings_file) if path is not None
+    ]
     bundle = (arguments.bundle or demo_bundle_path()).resolve()
     taken: dict[Path, str] = {}
     for name in ("out", "overlay", "storyboard", "trace", "save_plan", "save_condition"):
@@ -175,6 +181,7 @@ def _open(arguments: argparse.Namespace, console: Console) -> Pipeline:
     if path is None:
         path = demo_bundle_path()
         if not path.exists():
+            check_can_build(path)
             console.print(f"There is no bundle at {path}: building the demo bundle (fp32) first, once.")
             build_demo_bundle(path, plans=arguments.backend.startswith("trt"))
     return load(path, arguments.backend, arguments.threads, arguments.text_model)
@@ -194,11 +201,13 @@ def _generate(arguments: argparse.Namespace, console: Console) -> tuple[Pipeline
         raise PromptError(f"prompt: expected a prompt or --condition, got {got}; give one")
     # Errors of the request come before a bundle is built or opened for it.
     seed_number(arguments.seed)
+    named = settings_from_arguments(arguments)
     plan = load_plan(arguments.plan) if arguments.plan else None
     if arguments.bundle is None and arguments.prompt is not None:
         parsed = parse(arguments.prompt)
         plan = make_plan(parsed, arguments.seed) if plan is None else plan
     pipeline = _open(arguments, console)
+    say_what_is_not_read(named, pipeline.settings(**named))
     prompt = arguments.prompt if arguments.condition is None else pipeline.load_condition(arguments.condition)
     described = pipeline.describe(prompt, arguments.seed, plan)
     columns = (TextColumn("decoding"), BarColumn(), TextColumn("{task.percentage:.0f}%"), TimeElapsedColumn())
@@ -208,9 +217,8 @@ def _generate(arguments: argparse.Namespace, console: Console) -> tuple[Pipeline
         result = pipeline.generate(
             described.condition,
             seed=arguments.seed,
-            mode=arguments.mode,
             progress=lambda done, total: progress.update(bar, completed=done, total=total),
-            **settings_from_arguments(arguments),
+            **named,
         )
     return pipeline, described, result
 
@@ -224,9 +232,11 @@ def _generate_many(arguments: argparse.Namespace, console: Console) -> int:
     seed_number(arguments.seed)
     thread_count(arguments.threads)
     batch = 1 if arguments.batch is None else whole_number("batch", arguments.batch, 1, MAX_AT_ONCE)
+    named = settings_from_arguments(arguments)
     tasks = read_tasks(arguments.layout or "plain", arguments.prompts, arguments.samples)
     pipeline = _open(arguments, console)
-    settings = pipeline.settings(mode=arguments.mode, **settings_from_arguments(arguments))
+    settings = pipeline.settings(**named)
+    say_what_is_not_read(named, settings)
     run = Run(pipeline, settings, arguments.seed, tasks, arguments.out)
     try:
         with shown_progress(console, run.total) as progress:
@@ -302,7 +312,7 @@ def main() -> int:
     stats, settings = result.stats, result.settings
     print(f"{arguments.out}: {result.image.width} x {result.image.height} pixels, mode {settings.mode}")
     print(f"  passes (NFE): target {stats.nfe_target}, drafter {stats.nfe_drafter}")
-    if settings.mode not in UNDRAFTED_MODES:
+    if settings.decoding.drafts:
         print(f"  draft tokens accepted: {stats.acceptance_rate:.1%}, resampled: {stats.resampled_rate:.1%}")
     print(f"  time: {stats.seconds:.2f} s")
     return 0

@@ -2,6 +2,8 @@
 
 import math
 import operator
+from collections.abc import Iterable
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +68,26 @@ def seed_number(value: object, name: str = "seed") -> int:
         SettingsError: the value is no seed.
     """
     return whole_number(name, value, 0, MAX_SEED)
+
+
+def seed_numbers(count: int, value: object) -> list[int]:
+    """Return seeds that a caller gave: one for all images, or one of each.
+
+    Args:
+        count: Of the images.
+        value: A seed, or seeds.
+
+    Raises:
+        SettingsError: one is no seed, or there are more or fewer than images.
+    """
+    if not isinstance(value, Iterable) or isinstance(value, str | bytes) or getattr(value, "ndim", 1) == 0:
+        return [seed_number(value)] * count
+    # One more than there are images, so that no endless iterable is read.
+    seeds = [seed_number(seed) for seed in islice(value, count + 1)]
+    if len(seeds) != count:
+        more = " or more" if len(seeds) > count else ""
+        raise SettingsError(f"seed: expected one of each of {count} prompts, got {len(seeds)}{more}")
+    return seeds
 
 
 def thread_count(value: object) -> int | None:

@@ -1,78 +1,40 @@
-"""The settings of a decode, checked once where they come in."""
+"""The settings of a decode: each is declared once here, and checked once where it comes in."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator, model_validator
 
-from mulo_sd.engines.numbers import SettingsError, real_number, truth, whole_number
+from mulo_sd.engines.distribution import Distribution
+from mulo_sd.engines.modes import MODES, UNDRAFTED_MODES, DecodingMode, Mode
+from mulo_sd.engines.numbers import SettingsError
+from mulo_sd.engines.setting_kinds import MIN_TEMPERATURE, Choice, Drafters, Flag, Kind, Real, Whole, Window
 
-__all__ = ["MODES", "UNDRAFTED_MODES", "WINDOWS", "DownSampler", "Mode", "Settings", "SettingsError", "UpSampler"]
+__all__ = ["MODES", "SETTINGS", "UNDRAFTED_MODES", "WINDOWS", "DownSampler", "Mode", "Settings", "SettingsError"]
 
-Mode = Literal["ar", "zipar", "serial", "parallel", "exact"]
 UpSampler = Literal["bicubic", "bilinear", "nearest", "latent"]
 DownSampler = Literal["area", "bicubic", "latent"]
-# Smaller ones overflow float32 in the division; published code takes this in their stead, and we refuse them.
-MIN_TEMPERATURE = 1e-5
-# No grid or codebook is larger; a number beyond would only cost memory.
-MAX_COUNT = 2**20
+AcceptOn = Literal["processed", "raw"]
 MAX_RADIUS = 1024
-MAX_DRAFTERS = 8
-MODES: tuple[Mode, ...] = get_args(Mode)
-# Modes in which the target alone decodes.
-UNDRAFTED_MODES: tuple[Mode, ...] = ("ar", "zipar")
-# Here None is a value, infinity, and not "leave it as it is".
-WINDOWS = ("window", "draft_window", "island_window", "exact_window")
 
 
-def _name(info: ValidationInfo) -> str:
-    return info.field_name or "setting"
+@dataclass(frozen=True)
+class Setting:
+    """What a setting is; its name, type and default stand beside it in `Settings`.
 
+    Attributes:
+        kind: The values that it may have.
+        rule: Of docs/semantics.md.
+        purpose: In one line, for help.
+        option: On a command line, where it is another word than the name.
+    """
 
-def _whole(least: int, most: int) -> BeforeValidator:
-    return BeforeValidator(lambda value, info: whole_number(_name(info), value, least, most))
-
-
-def _real(least: float, most: float) -> BeforeValidator:
-    return BeforeValidator(lambda value, info: real_number(_name(info), value, least, most))
-
-
-def _window(value: object, info: ValidationInfo) -> int | None:
-    return None if value is None else whole_number(_name(info), value, 1, MAX_COUNT)
-
-
-def _temperature(value: object, info: ValidationInfo) -> float:
-    number = real_number(_name(info), value, 0, 100)
-    if 0 < number < MIN_TEMPERATURE:
-        raise SettingsError(f"temperature: expected 0 (greedy) or a number in 1e-05..100, got {value!r:.80}")
-    return number
-
-
-def _share(value: object, info: ValidationInfo) -> float:
-    number = real_number(_name(info), value, 0, 1)
-    if number == 0:
-        raise SettingsError(f"{_name(info)}: expected a number above 0, at most 1, got {value!r:.80}")
-    return number
-
-
-def _drafters(value: object) -> tuple[int, ...]:
-    """Return the numbers of models: a single number is one drafter."""
-    if isinstance(value, Iterable) and not isinstance(value, str | bytes) and getattr(value, "ndim", 1) == 1:
-        # One more than there may be, so that no endless iterable is read.
-        listed = [number for number, _ in zip(value, range(MAX_DRAFTERS + 1), strict=False)]
-        found = tuple(whole_number(f"drafters.{at}", number, 1, MAX_DRAFTERS) for at, number in enumerate(listed))
-    else:
-        found = (whole_number("drafters", value, 1, MAX_DRAFTERS),)
-    if not found or list(found) != sorted(set(found)):
-        raise SettingsError(f"drafters: expected numbers of models from 1 on, ascending, got {value!r:.80}")
-    return found
-
-
-Window = Annotated[int | None, BeforeValidator(_window)]
-Count = Annotated[int, _whole(0, MAX_COUNT)]
-CountFromOne = Annotated[int, _whole(1, MAX_COUNT)]
-Flag = Annotated[bool, BeforeValidator(lambda value, info: truth(_name(info), value))]
+    kind: Kind
+    rule: str
+    purpose: str
+    option: str | None = None
 
 
 class Settings(BaseModel):
@@ -80,40 +42,112 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    mode: Mode = "serial"
-    guidance_scale: Annotated[float, _real(-100, 100)] = 1.5
-    temperature: Annotated[float, BeforeValidator(_temperature)] = 1.0
-    top_k: Count = 0
-    top_p: Annotated[float, BeforeValidator(_share)] = 1.0
-    drafters: Annotated[tuple[int, ...], BeforeValidator(_drafters)] = (1,)
-    up_sampler: UpSampler = "bicubic"
-    down_sampler: DownSampler = "area"
-    tau: Annotated[float, _real(-1e9, 1e9)] = 0.1
-    radius: Annotated[int, _whole(0, MAX_RADIUS)] = 1
-    radius_nats: Annotated[float, _real(0, 1e9)] = 0.0
-    anchor: Annotated[float, _real(0, 1e3)] = 0.0
-    neighbours: CountFromOne = 16
-    draft_rows: CountFromOne = 4
-    look_ahead: Count = 1
-    refresh: Flag = False
-    accept_on: Literal["processed", "raw"] = "processed"
-    window: Window = 4
-    adaptive_window: Flag = False
-    draft_window: Window = 4
-    islands: Flag = True
-    island_window: Window = 4
-    exact_window: Window = 16
+    mode: Annotated[Mode, Setting(Choice(tuple(MODES)), "MODE-AR", "how the image is decoded")] = "serial"
+    guidance_scale: Annotated[float, Setting(Real(-100, 100), "DIST-1", "scale; 1 is none", "guidance")] = 1.5
+    temperature: Annotated[float, Setting(Real(0, 100, zero_or=MIN_TEMPERATURE), "DIST-1", "0 is greedy")] = 1.0
+    top_k: Annotated[int, Setting(Whole(0), "DIST-1", "sample from the k most likely codes; 0 is all")] = 0
+    top_p: Annotated[
+        float, Setting(Real(0, 1, above=True), "DIST-1", "sample from the most likely codes that sum to this; 1 is all")
+    ] = 1.0
+    drafters: Annotated[
+        tuple[int, ...],
+        Setting(
+            Drafters(),
+            "CASCADE-1",
+            "models that draft, next to the target first: 1, 2 (a coarser grid), or 1,2 (a cascade)",
+        ),
+    ] = (1,)
+    up_sampler: Annotated[
+        UpSampler,
+        Setting(Choice(get_args(UpSampler)), "SCALE-1", "of drafts: a resize filter, or a trained network"),
+    ] = "bicubic"
+    down_sampler: Annotated[
+        DownSampler,
+        Setting(Choice(get_args(DownSampler)), "SCALE-2", "of decided rows, for the drafters"),
+    ] = "area"
+    tau: Annotated[
+        float,
+        Setting(
+            Real(-1e9, 1e9),
+            "ACCEPT-1",
+            "pooled probability from which a draft token is accepted; above 1 rejects every one",
+        ),
+    ] = 0.1
+    radius: Annotated[
+        int,
+        Setting(Whole(0, MAX_RADIUS), "LOCAL-1", "how far around a rejected token all are resampled, in cells"),
+    ] = 1
+    radius_nats: Annotated[
+        float,
+        Setting(
+            Real(0, 1e9),
+            "LOCAL-3",
+            "nats of the target's entropy for each cell of radius; 0 is the same radius everywhere",
+        ),
+    ] = 0.0
+    anchor: Annotated[
+        float,
+        Setting(
+            Real(0, 1e3),
+            "ANCHOR-1",
+            "how strongly resampled tokens are drawn towards their draft, in nats; 0 is not at all",
+        ),
+    ] = 0.0
+    neighbours: Annotated[
+        int,
+        Setting(Whole(1), "POOL-1", "codes near a draft token over which the target's probability is pooled"),
+    ] = 16
+    draft_rows: Annotated[int, Setting(Whole(1), "DRAFT-1", "rows that the first drafter drafts a cycle")] = 4
+    look_ahead: Annotated[int, Setting(Whole(0), "DRAFT-1", "further rows drafted as context alone")] = 1
+    refresh: Annotated[bool, Setting(Flag(), "KV-4", "a verification feeds the previous window again")] = False
+    accept_on: Annotated[
+        AcceptOn,
+        Setting(
+            Choice(get_args(AcceptOn)),
+            "DIST-2",
+            "tau is compared with probabilities after temperature and filters (processed), or before (raw)",
+        ),
+    ] = "processed"
+    window: Annotated[int | None, Setting(Window(), "SCHED-1", "ZipAR window of the target")] = 4
+    adaptive_window: Annotated[bool, Setting(Flag(), "SCHED-5", "rows open when their first token is settled")] = False
+    draft_window: Annotated[int | None, Setting(Window(), "SCHED-1", "ZipAR window of the last drafter")] = 4
+    islands: Annotated[bool, Setting(Flag(), "SCHED-2", "islands are resampled at the same time")] = True
+    island_window: Annotated[int | None, Setting(Window(), "SCHED-1", "ZipAR window of resampling")] = 4
+    exact_window: Annotated[int | None, Setting(Window(), "MODE-EXACT", "cells that a verification scores at most")] = (
+        16
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_one_of_its_kind(cls, value: object, info: ValidationInfo) -> Any:
+        name = str(info.field_name)
+        return SETTINGS[name].kind.check(name, value)
 
     @model_validator(mode="after")
-    def _exact_is_processed(self) -> Self:
-        if self.mode == "exact" and self.accept_on != "processed":
-            raise ValueError("accept_on: expected 'processed' in mode exact (DIST-2)")
+    def _is_as_the_mode_demands(self) -> Self:
+        for name, value in self.decoding.demands.items():
+            if getattr(self, name) != value:
+                raise ValueError(f"{name}: expected {value!r} in mode {self.mode} ({SETTINGS[name].rule})")
         return self
+
+    @property
+    def distribution(self) -> Distribution:
+        """What tokens are drawn from (DIST-1)."""
+        return Distribution(self.guidance_scale, self.temperature, self.top_k, self.top_p)
+
+    @property
+    def decoding(self) -> DecodingMode:
+        """What the mode means."""
+        return MODES[self.mode]
 
     @property
     def model_numbers(self) -> tuple[int, ...]:
         """The models that take part, the target first (CASCADE-1)."""
-        return (0,) if self.mode in UNDRAFTED_MODES else (0, *self.drafters)
+        return (0, *self.drafters) if self.decoding.drafts else (0,)
+
+    def named(self, name: str | None, otherwise: Any) -> Any:
+        """Return the setting of a name; where a mode names none, another value."""
+        return otherwise if name is None else getattr(self, name)
 
     def changed(self, **changes: object) -> "Settings":
         """Return these settings with some fields changed; None leaves a field as it is, but makes a window infinite.
@@ -121,13 +155,24 @@ class Settings(BaseModel):
         Raises:
             SettingsError: a field is unknown or out of its range.
         """
-        given = {name: value for name, value in changes.items() if value is not None or name in WINDOWS}
+        changes = {name: value for name, value in changes.items() if value is not None or name in WINDOWS}
         try:
-            return Settings.model_validate(self.model_dump() | given)
+            return Settings.model_validate(self.model_dump() | changes)
         except ValidationError as error:
             raise SettingsError(f"{_message(error)}; see docs/semantics.md") from None
 
+    def unread(self, names: Iterable[str]) -> list[str]:
+        """Return those of some settings that a decode with these settings does not read."""
+        reads = self.decoding.reads_of(self.drafters)
+        return [name for name in names if name not in reads]
 
+
+SETTINGS: Mapping[str, Setting] = {
+    name: next(item for item in field.metadata if isinstance(item, Setting))
+    for name, field in Settings.model_fields.items()
+}
+# Here None is a value, infinity, and not "leave it as it is".
+WINDOWS = tuple(name for name, setting in SETTINGS.items() if isinstance(setting.kind, Window))
 # Names by which other places know a setting.
 _OTHER_NAMES = {"guidance": "guidance_scale", "cfg_scale": "guidance_scale", "cfg": "guidance_scale"}
 

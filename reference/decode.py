@@ -11,7 +11,7 @@ from mulo_sd.reference.execute import execute
 from mulo_sd.reference.models import Condition, Models
 from mulo_sd.reference.numbers import seed_number
 from mulo_sd.reference.schedule import Schedule
-from mulo_sd.reference.settings import UNDRAFTED_MODES, Settings
+from mulo_sd.reference.settings import Settings
 from mulo_sd.reference.state import ModelState
 from mulo_sd.reference.trace import Cycle, Proposal, Trace
 from mulo_sd.reference.verify import verify_locally
@@ -69,12 +69,12 @@ class _Decoder:
             self._sample_rows(state, first_row, last_row, given)
             return
         proposal = self._propose(level, first_row, last_row, given)
-        if settings.mode == "exact" and level == 0:
+        mode = settings.decoding
+        if level == 0 and mode.is_exact:
             verdict = verify_exactly(state, proposal)
         else:
-            in_parallel = settings.mode == "parallel"
-            window = settings.island_window if in_parallel else None
-            by_island = in_parallel and settings.islands
+            window = settings.named(mode.correction.window, None)
+            by_island = settings.named(mode.correction.by_island, False)
             refreshed = range(self.refresh_from[level] * state.width, first_row * state.width)
             also_feed = refreshed if settings.refresh else range(0)
             verdict = verify_locally(state, proposal, self.codes, window, by_island, also_feed)
@@ -90,11 +90,11 @@ class _Decoder:
         if given is not None:
             state.propose(cells, given.flatten()[cells.start : cells.stop])
             return
-        window = {"ar": None, "zipar": settings.window}.get(settings.mode, settings.draft_window)
+        drawing = settings.decoding.coarsest
         mask = torch.zeros(state.height, state.width, dtype=torch.bool)
         mask[first_row:last_row] = True
-        schedule = Schedule(mask, window, by_island=False)
-        execute(state, schedule, adaptive_window=settings.mode == "zipar" and settings.adaptive_window)
+        schedule = Schedule(mask, settings.named(drawing.window, None), by_island=False)
+        execute(state, schedule, adaptive_window=settings.named(drawing.adaptive, False))
 
     def _propose(self, level: int, first_row: int, last_row: int, given: Tensor | None) -> Proposal:
         """Draft one level below and up-sample: the proposal for rows of `level` (DRAFT-1, SCALE-1)."""
@@ -159,7 +159,7 @@ def decode(
     """
     decoder = _Decoder(models, condition, settings, seed_number(seed), record_logits)
     target, coarsest = decoder.states[0], decoder.states[-1]
-    if draft is not None and settings.mode in UNDRAFTED_MODES:
+    if draft is not None and not settings.decoding.drafts:
         raise ValueError(f"draft: expected none in mode {settings.mode}, in which nothing is drafted")
     if draft is not None and draft.shape != (coarsest.height, coarsest.width):
         raise ValueError(f"draft: expected {coarsest.height} x {coarsest.width} tokens, got {tuple(draft.shape)}")
@@ -167,7 +167,7 @@ def decode(
     if draft is not None and (draft.is_floating_point() or not 0 <= int(draft.min()) <= int(draft.max()) < codes):
         raise ValueError(f"draft: expected whole numbers in 0..{codes - 1}, got others")
     chunk = target.height
-    if settings.mode in ("serial", "exact"):
+    if settings.decoding.by_rows:
         chunk = settings.draft_rows * decoder.scale_ratio(0)
     for first_row in range(0, target.height, chunk):
         decoder.decide_rows(0, first_row, min(first_row + chunk, target.height), draft)

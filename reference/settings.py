@@ -1,38 +1,83 @@
 """The settings of a decode."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal, get_args
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, get_args
 
+from mulo_sd.reference.modes import MODES, UNDRAFTED_MODES, DecodingMode, Mode
 from mulo_sd.reference.numbers import is_boolean, real_number, whole_number
 
-Mode = Literal["ar", "zipar", "serial", "parallel", "exact"]
+__all__ = ["MODES", "UNDRAFTED_MODES", "WINDOWS", "DownSampler", "Mode", "Settings", "UpSampler"]
+
 UpSampler = Literal["bicubic", "bilinear", "nearest", "latent"]
 DownSampler = Literal["area", "bicubic", "latent"]
 AcceptOn = Literal["processed", "raw"]
-MODES: tuple[Mode, ...] = get_args(Mode)
-# Modes in which the target alone decodes.
-UNDRAFTED_MODES: tuple[Mode, ...] = ("ar", "zipar")
-# Smaller ones overflow float32 in the division; published code takes this in their stead, and we refuse them.
+# No grid or codebook is larger.
+MAX_COUNT = 2**20
+MAX_RADIUS = 1024
+MAX_DRAFTERS = 8
+# Smaller ones overflow float32 in the division; published code takes this one instead, and we refuse them.
 MIN_TEMPERATURE = 1e-5
-WINDOWS = ("window", "draft_window", "island_window", "exact_window")
-FLAGS = ("refresh", "adaptive_window", "islands")
-_CHOICES: dict[str, tuple[str, ...]] = {
-    "mode": MODES,
-    "accept_on": get_args(AcceptOn),
-    "up_sampler": get_args(UpSampler),
-    "down_sampler": get_args(DownSampler),
-}
-# The range of every number, and the smallest of every whole one.
-_REAL: dict[str, tuple[float, float]] = {
-    "guidance_scale": (-100, 100),
-    "temperature": (0, 100),
-    "top_p": (0, 1),
-    "tau": (-1e9, 1e9),
-    "radius_nats": (0, 1e9),
-    "anchor": (0, 1e3),
-}
-_WHOLE = {"top_k": 0, "radius": 0, "neighbours": 1, "draft_rows": 1, "look_ahead": 0}
+
+# A setting's name and a value -> the value in Python's own types; ValueError where it is none.
+Check = Callable[[str, object], Any]
+
+
+def _setting(default: Any, check: Check) -> Any:
+    return field(default=default, metadata={"check": check})
+
+
+def _one_of(choices: Iterable[str]) -> Check:
+    listed = tuple(choices)
+
+    def check(name: str, value: object) -> str:
+        if not isinstance(value, str) or value not in listed:
+            raise ValueError(f"{name}: expected one of {', '.join(listed)}, got {value!r:.80}")
+        return value
+
+    return check
+
+
+def _real(least: float, most: float) -> Check:
+    return lambda name, value: real_number(name, value, least, most)
+
+
+def _whole(least: int, most: int = MAX_COUNT) -> Check:
+    return lambda name, value: whole_number(name, value, least, most)
+
+
+def _window(name: str, value: object) -> int | None:
+    return None if value is None else whole_number(name, value, 1, MAX_COUNT)
+
+
+def _flag(name: str, value: object) -> bool:
+    if not is_boolean(value):
+        raise ValueError(f"{name}: expected True or False, got {value!r:.80}")
+    return bool(value)
+
+
+def _temperature(name: str, value: object) -> float:
+    number = real_number(name, value, 0, 100)
+    if 0 < number < MIN_TEMPERATURE:
+        raise ValueError(f"{name}: expected 0 (greedy) or a number in {MIN_TEMPERATURE:g}..100, got {value!r:.80}")
+    return number
+
+
+def _share(name: str, value: object) -> float:
+    number = real_number(name, value, 0, 1)
+    if number == 0:
+        raise ValueError(f"{name}: expected a number above 0, at most 1, got {value!r:.80}")
+    return number
+
+
+def _ascending(name: str, value: object) -> tuple[int, ...]:
+    """Return the numbers of models in a tuple; a single number is one drafter."""
+    is_list = isinstance(value, Iterable) and not isinstance(value, str | bytes) and getattr(value, "ndim", 1) == 1
+    listed = list(value) if is_list else [value]  # type: ignore[call-overload]
+    numbers = tuple(whole_number(name, number, 1, MAX_DRAFTERS) for number in listed)
+    if not numbers or list(numbers) != sorted(set(numbers)):
+        raise ValueError(f"{name}: expected numbers of models from 1 on, ascending, got {value!r:.80}")
+    return numbers
 
 
 @dataclass(frozen=True)
@@ -40,7 +85,7 @@ class Settings:
     """What a decode may choose; every field is a setting of docs/semantics.md.
 
     Attributes:
-        mode: "ar", "zipar", "serial", "parallel" or "exact" (MODE-AR and so on).
+        mode: "ar", "zipar", "serial", "parallel" or "exact" (`reference.modes`).
         guidance_scale: DIST-1; 1 is no guidance.
         temperature: DIST-1; 0 is greedy.
         top_k: DIST-1; 0 keeps all.
@@ -53,8 +98,8 @@ class Settings:
         radius_nats: LOCAL-3, nats of mean entropy for each cell of radius; 0 is the same radius everywhere.
         anchor: ANCHOR-1, how strongly resampled tokens are drawn towards their draft, in nats; 0 is the paper's rule.
         neighbours: POOL-1, the k of B_k, the token itself included.
-        draft_rows: DRAFT-1, rows of the first drafter a cycle (serial, exact).
-        look_ahead: DRAFT-1, further low-resolution rows drafted as context of the up-sampler only (serial, exact).
+        draft_rows: DRAFT-1, rows of the first drafter a cycle.
+        look_ahead: DRAFT-1, further low-resolution rows drafted as context of the up-sampler only.
         refresh: KV-4.
         accept_on: DIST-2, "processed" or "raw".
         window: SCHED-1, of MODE-ZIPAR; None is infinite.
@@ -65,29 +110,29 @@ class Settings:
         exact_window: MODE-EXACT, how many cells a verification scores at most; None is the rest of the window.
     """
 
-    mode: Mode = "serial"
-    guidance_scale: float = 1.5
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
-    drafters: tuple[int, ...] = (1,)
-    up_sampler: UpSampler = "bicubic"
-    down_sampler: DownSampler = "area"
-    tau: float = 0.1
-    radius: int = 1
-    radius_nats: float = 0.0
-    anchor: float = 0.0
-    neighbours: int = 16
-    draft_rows: int = 4
-    look_ahead: int = 1
-    refresh: bool = False
-    accept_on: AcceptOn = "processed"
-    window: int | None = 4
-    adaptive_window: bool = False
-    draft_window: int | None = 4
-    islands: bool = True
-    island_window: int | None = 4
-    exact_window: int | None = 16
+    mode: Mode = _setting("serial", _one_of(MODES))  # noqa: RUF009  (a field)
+    guidance_scale: float = _setting(1.5, _real(-100, 100))
+    temperature: float = _setting(1.0, _temperature)
+    top_k: int = _setting(0, _whole(0))
+    top_p: float = _setting(1.0, _share)
+    drafters: tuple[int, ...] = _setting((1,), _ascending)
+    up_sampler: UpSampler = _setting("bicubic", _one_of(get_args(UpSampler)))  # noqa: RUF009  (a field)
+    down_sampler: DownSampler = _setting("area", _one_of(get_args(DownSampler)))  # noqa: RUF009  (a field)
+    tau: float = _setting(0.1, _real(-1e9, 1e9))
+    radius: int = _setting(1, _whole(0, MAX_RADIUS))
+    radius_nats: float = _setting(0.0, _real(0, 1e9))
+    anchor: float = _setting(0.0, _real(0, 1e3))
+    neighbours: int = _setting(16, _whole(1))
+    draft_rows: int = _setting(4, _whole(1))
+    look_ahead: int = _setting(1, _whole(0))
+    refresh: bool = _setting(False, _flag)
+    accept_on: AcceptOn = _setting("processed", _one_of(get_args(AcceptOn)))  # noqa: RUF009  (a field)
+    window: int | None = _setting(4, _window)
+    adaptive_window: bool = _setting(False, _flag)
+    draft_window: int | None = _setting(4, _window)
+    islands: bool = _setting(True, _flag)
+    island_window: int | None = _setting(4, _window)
+    exact_window: int | None = _setting(16, _window)
 
     def __post_init__(self) -> None:
         """Check every field once; numbers of other libraries become Python's.
@@ -95,42 +140,26 @@ class Settings:
         Raises:
             ValueError: a field is out of its range.
         """
-        for name, choices in _CHOICES.items():
-            value = getattr(self, name)
-            if not isinstance(value, str) or value not in choices:
-                raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")
-        for name, (least, most) in _REAL.items():
-            object.__setattr__(self, name, real_number(name, getattr(self, name), least, most))
-        for name, smallest in _WHOLE.items():
-            object.__setattr__(self, name, whole_number(name, getattr(self, name), smallest))
-        for name in WINDOWS:
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, whole_number(name, getattr(self, name), 1))
-        for name in FLAGS:
-            if not is_boolean(getattr(self, name)):
-                raise ValueError(f"{name}: expected True or False, got {getattr(self, name)!r}")
-            object.__setattr__(self, name, bool(getattr(self, name)))
-        object.__setattr__(self, "drafters", _ascending(self.drafters))
-        if 0 < self.temperature < MIN_TEMPERATURE:
-            raise ValueError(
-                f"temperature: expected 0 (greedy) or a number in {MIN_TEMPERATURE:g}..100, got {self.temperature!r}"
-            )
-        if self.top_p == 0:
-            raise ValueError(f"top_p: expected a number above 0, at most 1, got {self.top_p!r}")
-        if self.mode == "exact" and self.accept_on != "processed":
-            raise ValueError(f"accept_on: expected 'processed' in mode exact (DIST-2), got {self.accept_on!r}")
+        for item in fields(self):
+            object.__setattr__(self, item.name, item.metadata["check"](item.name, getattr(self, item.name)))
+        for name, value in self.decoding.demands.items():
+            if getattr(self, name) != value:
+                raise ValueError(f"{name}: expected {value!r} in mode {self.mode}, got {getattr(self, name)!r}")
+
+    @property
+    def decoding(self) -> DecodingMode:
+        """What the mode means."""
+        return MODES[self.mode]
 
     @property
     def model_numbers(self) -> tuple[int, ...]:
         """The models that take part, the target first (CASCADE-1)."""
-        return (0,) if self.mode in UNDRAFTED_MODES else (0, *self.drafters)
+        return (0, *self.drafters) if self.decoding.drafts else (0,)
+
+    def named(self, name: str | None, otherwise: Any) -> Any:
+        """Return the setting of a name; where a mode names none, another value."""
+        return otherwise if name is None else getattr(self, name)
 
 
-def _ascending(drafters: object) -> tuple[int, ...]:
-    """Return the numbers of models in a tuple; a single number is one drafter."""
-    listed = isinstance(drafters, Iterable) and not isinstance(drafters, str | bytes)
-    numbers = list(drafters) if listed and getattr(drafters, "ndim", 1) == 1 else [drafters]  # type: ignore[call-overload]
-    found = tuple(whole_number("drafters", number, 1) for number in numbers)
-    if not found or list(found) != sorted(set(found)):
-        raise ValueError(f"drafters: expected numbers of models from 1 on, ascending, got {drafters!r}")
-    return found
+# Settings of which None is a value: infinity.
+WINDOWS = tuple(item.name for item in fields(Settings) if item.metadata["check"] is _window)

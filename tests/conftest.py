@@ -11,11 +11,29 @@ from mulo_sd.processes import environment
 from mulo_sd.reference.models import Models
 from mulo_sd.reference.tokenizer import Tokenizer, TokenizerConfig
 from mulo_sd.reference.transformer import Transformer, TransformerConfig
+from tests.in_process import InProcess
 
 # Processes that tests start find the packages of this tree in any folder, installed or not.
 os.environ["PYTHONPATH"] = environment()["PYTHONPATH"]
 # One token a pass keeps one core busy; threads of several test processes would only wait for each other.
 torch.set_num_threads(1)
+
+PRESETS = Path(__file__).resolve().parent / "presets"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests that build the presets first, where they are among the chosen ones.
+
+    Each of their files keeps one process of pytest-xdist busy; without them both processes would soon wait for the
+    same bundle.
+    """
+    items.sort(key=lambda item: PRESETS not in item.path.parents)
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> InProcess:
+    """What runs commands in this process."""
+    return InProcess(monkeypatch, capsys)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from mulo_sd.conformance.bench.demo_table import Measurements, draw_timed
 from mulo_sd.conformance.bench.errors import BenchError
 from mulo_sd.conformance.bench.modes import modes_of
-from mulo_sd.conformance.bench.timed import timed
+from mulo_sd.conformance.bench.timed import TimedBackend
 from mulo_sd.conformance.bench.workload import Drawing
 from mulo_sd.engines.files.whole_files import write_bytes_whole
 from mulo_sd.engines.service.pipeline import Pipeline
@@ -76,7 +76,7 @@ def measure(
     """
     chosen = modes_of(len(pipeline.bundle.manifest.models) - 1, modes)
     pipeline.decode(drawings[0].condition_of(pipeline), pipeline.settings(), 0)  # makes the sessions
-    timer = timed(pipeline.backend)
+    timer = TimedBackend(pipeline.backend)
     wrapped, measured = Pipeline(pipeline.bundle, timer), {}
     for mode in chosen:
         settings, own = pipeline.settings(**mode.changes), Measurements()

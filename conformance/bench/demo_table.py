@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from mulo_sd.conformance.bench.modes import EAGER, BenchMode
 from mulo_sd.conformance.bench.spread import Spread, spread_of
-from mulo_sd.conformance.bench.timed import BUCKET_NAMES, Accounts, TimedBackend, accounts_of, timed
+from mulo_sd.conformance.bench.timed import BUCKET_NAMES, Accounts, TimedBackend, accounts_of
 from mulo_sd.conformance.bench.workload import Drawing
 from mulo_sd.engines.loop.decode import Decoded
 from mulo_sd.engines.loop.verify import Accepted
+from mulo_sd.engines.service.hooks import Hooks
 from mulo_sd.engines.service.pipeline import Pipeline
 from mulo_sd.engines.settings import Settings
 
@@ -58,7 +59,7 @@ def draw_timed(
     timer.calls.clear()
     finish()
     started = time.perf_counter()
-    decoded = pipeline.decode(condition, settings, drawing.seed, accepted=accepted)
+    decoded = pipeline.decode(condition, settings, drawing.seed, hooks=Hooks(accepted=accepted))
     image = pipeline.image_from_tokens(decoded.tokens)
     finish()
     wall = time.perf_counter() - started
@@ -202,7 +203,7 @@ def compare(
         holds: Judges an image; None leaves the score out.
         advance: Told what has been drawn, once an image.
     """
-    timer = timed(pipeline.backend)
+    timer = TimedBackend(pipeline.backend)
     wrapped = Pipeline(pipeline.bundle, timer)
     settings = {mode.name: pipeline.settings(**mode.changes) for mode in modes}
     measured = {name: Measurements() for name in ([EAGER] if eager else []) + [mode.name for mode in modes]}

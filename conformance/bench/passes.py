@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mulo_sd.conformance.bench.floors import Floor, Machine, PassSize, floor_of, model_size
-from mulo_sd.engines.backends.base import Backend, ScoringBackend, Tensors
+from mulo_sd.engines.backends.base import Backend, Tensors
 from mulo_sd.engines.bundle.manifest import TransformerEntry
 from mulo_sd.engines.rules.slots import DEAD_RANK
 
@@ -111,7 +111,7 @@ def measure_pass(
         synchronise: Waits for the device.
     """
     cache, inputs = backend.new_cache(entry.graph, size.batch), pass_inputs(entry, size)
-    run = backend.score if isinstance(backend, ScoringBackend) else backend.feed
+    run = backend.score if backend.traits.scores else backend.feed
     seconds: list[float] = []
     ends = float("inf")
     for number in range(2 + most):

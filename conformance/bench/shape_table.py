@@ -13,10 +13,11 @@ from mulo_sd.conformance.bench.passes import PassRow, pass_rows
 from mulo_sd.conformance.bench.replay import Replay
 from mulo_sd.conformance.bench.shape_rows import ShapeOptions, ShapeRow
 from mulo_sd.conformance.bench.spread import Spread, spread_of
-from mulo_sd.conformance.bench.timed import TimedBackend, timed
+from mulo_sd.conformance.bench.timed import TimedBackend
 from mulo_sd.conformance.bench.workload import Drawing, random_condition
+from mulo_sd.engines.service.hooks import Hooks
 from mulo_sd.engines.service.pipeline import Pipeline
-from mulo_sd.engines.settings import UNDRAFTED_MODES, Settings
+from mulo_sd.engines.settings import Settings
 
 # Modes whose warm-up draws a whole image, for all sizes of passes and samplers; that of others stops after this share.
 WARM_WHOLE, WARM_SHARE = ("serial", "serial-cascade", "parallel", "cascade"), 1 / 32
@@ -76,12 +77,12 @@ class ShapeRun:
             advance: Told what is being drawn.
             tell: Given each row.
         """
-        timer = timed(self.pipeline.backend)
+        timer = TimedBackend(self.pipeline.backend)
         wrapped = Pipeline(self.pipeline.bundle, timer)
         for mode in shape_modes(self.shape, self.options.modes):
             settings = self.pipeline.settings(**mode.changes)
             self._warm_up(mode, settings, advance)
-            undrafted = settings.mode in UNDRAFTED_MODES
+            undrafted = not settings.decoding.drafts
             for rate in (None,) if undrafted else self.options.acceptances:
                 tell(self._row(mode, settings, rate, wrapped, timer, advance))
             if mode.name == "ar" and (self.options.modes is None or EAGER in self.options.modes):
@@ -95,14 +96,14 @@ class ShapeRun:
 
     def _warm_up(self, mode: BenchMode, settings: Settings, advance: Callable[[str], None]) -> None:
         advance(f"{mode.label}: warm-up")
-        replay = None if settings.mode in UNDRAFTED_MODES else self._replay(self.options.acceptances[0], 0)
+        replay = self._replay(self.options.acceptances[0], 0) if settings.decoding.drafts else None
 
         def stop(done: int, total: int) -> None:
             if mode.name not in WARM_WHOLE and done >= total * WARM_SHARE:
                 raise _EnoughError
 
         with contextlib.suppress(_EnoughError):
-            self.pipeline.decode(self.condition, settings, self.options.seed, progress=stop, accepted=replay)
+            self.pipeline.decode(self.condition, settings, self.options.seed, hooks=Hooks(stop, accepted=replay))
         self.finish()
 
     def _row(

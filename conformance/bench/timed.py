@@ -2,18 +2,18 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mulo_sd.engines.backends.base import Backend, KVCache, ScoringBackend, Tensors
+from mulo_sd.engines.backends.base import Backend, Draw, Floats, Judgement, KVCache, Scores, Tensors, Tokens
+from mulo_sd.engines.backends.wrapped import WrappedBackend
+from mulo_sd.engines.distribution import Distribution
 from mulo_sd.engines.rules.anchor import Anchor
 from mulo_sd.engines.rules.noise import NoiseSource
-from mulo_sd.engines.scores import Floats, Scores, Tokens
-from mulo_sd.engines.settings import Settings
 
 # pass: of a transformer. graph: one that keeps no state. cache: making or compacting one. scores: logits that stay on
 # a device, sampled or judged there.
@@ -38,12 +38,15 @@ def bucket_of(fed: int) -> str:
     return BUCKET_NAMES[sum(fed > end for end in BUCKETS)]
 
 
-class TimedBackend:
-    """Runs another backend's calls and notes them; `timed` makes one.
+class TimedBackend(WrappedBackend):
+    """Runs another backend's calls and notes them.
 
     Attributes:
         calls: In order.
     """
+
+    # A pool's passes are noted nowhere: decodes that are timed run alone.
+    changed_traits: ClassVar[Mapping[str, Any]] = {"pools": False}
 
     def __init__(self, backend: Backend, synchronise: Callable[[], None] | None = None) -> None:
         """Wrap a backend.
@@ -53,11 +56,8 @@ class TimedBackend:
             synchronise: Waits for the device after each call, so that a pass has its own time and not that of its
                 launch; it costs what the host would otherwise do meanwhile.
         """
-        self.backend, self.name, self.synchronise = backend, backend.name, synchronise
-        # What the loop asks of the backend: without `pads_passes` padding would be written over what is alive.
-        for attribute in ("capabilities", "pads_passes", "max_shared_tokens"):
-            if hasattr(backend, attribute):
-                setattr(self, attribute, getattr(backend, attribute))
+        super().__init__(backend)
+        self.synchronise = synchronise
         self.calls: list[Call] = []
 
     def note(self, kind: Kind, graph: str, batch: int, fed: int, started: float) -> None:
@@ -69,47 +69,39 @@ class TimedBackend:
     def run(self, graph: str, inputs: Tensors) -> dict[str, NDArray[Any]]:
         """Run a stateless graph."""
         started = time.perf_counter()
-        outputs = self.backend.run(graph, inputs)
+        outputs = super().run(graph, inputs)
         self.note("graph", graph, 1, len(next(iter(inputs.values()))), started)
         return outputs
 
     def new_cache(self, graph: str, batch: int) -> KVCache:
         """Make a cache."""
         started = time.perf_counter()
-        cache = self.backend.new_cache(graph, batch)
+        cache = super().new_cache(graph, batch)
         self.note("cache", graph, batch, 0, started)
         return cache
 
-    def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> NDArray[np.float32]:
+    def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> Floats:
         """Run a pass."""
         started = time.perf_counter()
-        logits = self.backend.feed(graph, cache, inputs)
+        logits = super().feed(graph, cache, inputs)
         self.note("pass", graph, inputs["tokens"].shape[0], inputs["tokens"].shape[1], started)
         return logits
 
-    def keep_slots(self, graph: str, cache: KVCache, slots: NDArray[np.int64]) -> None:
+    def keep_slots(self, graph: str, cache: KVCache, slots: Tokens) -> None:
         """Compact a cache."""
         started = time.perf_counter()
-        self.backend.keep_slots(graph, cache, slots)
+        super().keep_slots(graph, cache, slots)
         self.note("cache", graph, cache.batch, len(slots), started)
 
-
-class TimedScoringBackend(TimedBackend):
-    """The same of a backend whose logits stay where they are computed."""
-
-    def __init__(self, backend: ScoringBackend, synchronise: Callable[[], None] | None = None) -> None:
-        super().__init__(backend, synchronise)
-        self.scoring = backend
-
-    def score(self, graph: str, cache: KVCache, inputs: Tensors) -> Scores:
-        """Run a pass."""
+    def score(self, graph: str, cache: KVCache, inputs: Tensors) -> "TimedScores":
+        """Run a pass of a backend whose logits stay where they are computed."""
         started = time.perf_counter()
-        scores = self.scoring.score(graph, cache, inputs)
+        scores = super().score(graph, cache, inputs)
         self.note("pass", graph, inputs["tokens"].shape[0], inputs["tokens"].shape[1], started)
         return TimedScores(self, graph, scores)
 
 
-class TimedScores:
+class TimedScores(Scores):
     """Scores of a pass, whose use is the backend's time as well."""
 
     def __init__(self, timer: TimedBackend, graph: str, scores: Scores) -> None:
@@ -129,37 +121,28 @@ class TimedScores:
         self.timer.note("scores", self.graph, 1, 1, started)
         return TimedScores(self.timer, self.graph, last)
 
-    def draw(self, rows: Tokens, settings: Settings, noise: Floats) -> tuple[Tokens, Floats]:
+    def draw(self, rows: Tokens, distribution: Distribution, noise: Floats) -> Draw:
         """Sample by given noise."""
         started = time.perf_counter()
-        drawn = self.scores.draw(rows, settings, noise)
+        drawn = self.scores.draw(rows, distribution, noise)
         self.timer.note("scores", self.graph, 1, len(rows), started)
         return drawn
 
     def sample(
-        self, rows: Tokens, cells: Tokens, settings: Settings, noise: NoiseSource, anchor: Anchor | None
+        self, rows: Tokens, cells: Tokens, distribution: Distribution, noise: NoiseSource, anchor: Anchor | None
     ) -> Tokens:
         """Sample by the cells' own noise."""
         started = time.perf_counter()
-        tokens = self.scores.sample(rows, cells, settings, noise, anchor)
+        tokens = self.scores.sample(rows, cells, distribution, noise, anchor)
         self.timer.note("scores", self.graph, 1, len(rows), started)
         return tokens
 
-    def judge(
-        self, rows: Tokens, settings: Settings, draft_tokens: Tokens, neighbours: Tokens, raw: bool
-    ) -> tuple[Floats, Floats]:
-        """Pool the target's probability around draft tokens."""
+    def judge(self, rows: Tokens, distribution: Distribution, draft_tokens: Tokens, neighbours: Tokens) -> Judgement:
+        """Pool the probability around draft tokens."""
         started = time.perf_counter()
-        judged = self.scores.judge(rows, settings, draft_tokens, neighbours, raw)
+        judged = self.scores.judge(rows, distribution, draft_tokens, neighbours)
         self.timer.note("scores", self.graph, 1, len(rows), started)
         return judged
-
-
-def timed(backend: Backend, synchronise: Callable[[], None] | None = None) -> TimedBackend:
-    """Wrap a backend, with `score` where it has that."""
-    if isinstance(backend, ScoringBackend):
-        return TimedScoringBackend(backend, synchronise)
-    return TimedBackend(backend, synchronise)
 
 
 @dataclass(frozen=True)
@@ -205,7 +188,7 @@ def accounts_of(calls: Sequence[Call], wall: float) -> Accounts:
     return Accounts(wall, sum(call.seconds for call in calls), passes, dict(by_graph), by_bucket)
 
 
-class _Nothing:
+class _Nothing(Backend):
     """A backend that does nothing, to time the timer with."""
 
     name = "nothing"
@@ -216,10 +199,10 @@ class _Nothing:
     def new_cache(self, _graph: str, _batch: int) -> KVCache:
         raise NotImplementedError
 
-    def feed(self, _graph: str, _cache: KVCache, _inputs: Tensors) -> NDArray[np.float32]:
+    def feed(self, _graph: str, _cache: KVCache, _inputs: Tensors) -> Floats:
         raise NotImplementedError
 
-    def keep_slots(self, _graph: str, _cache: KVCache, _slots: NDArray[np.int64]) -> None:
+    def keep_slots(self, _graph: str, _cache: KVCache, _slots: Tokens) -> None:
         raise NotImplementedError
 
 

@@ -23,11 +23,13 @@ from mulo_sd.conformance.calibrate.search import Candidate, Measured, Sample, ch
 from mulo_sd.engines.bundle.manifest import MANIFEST_NAME
 from mulo_sd.engines.bundle.write_settings import write_settings
 from mulo_sd.engines.commands.backend_argument import add_backend_argument
-from mulo_sd.engines.commands.command_line import command, program
+from mulo_sd.engines.commands.command_line import command, program, purpose
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.engines.files.whole_files import check_writable
+from mulo_sd.engines.modes import MODES
 from mulo_sd.engines.numbers import MAX_THREADS
 
+LOCAL_MODES = tuple(name for name, mode in MODES.items() if mode.is_local)
 # The middle first: what a short budget leaves untried is then the outside of the grid, and no radius.
 TAUS = (0.2, 0.05, 0.5)
 RADII = (0, 1, 2, 3)
@@ -37,11 +39,11 @@ KEEP_HELP = f"{KEEP['scene']:g} of the scenes, or {KEEP['likelihood']:g} nats a 
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog=program("conformance.calibrate"), description=__doc__)
+    parser = argparse.ArgumentParser(prog=program("conformance.calibrate"), description=purpose(__doc__))
     parser.add_argument("--bundle", type=user_path, required=True, help="its settings are written, unless --dry-run")
     parser.add_argument("--prompts", type=user_path, required=True, help="text file, a prompt a line")
     parser.add_argument("--budget", type=float, required=True, metavar="MINUTES", help="to search for")
-    parser.add_argument("--mode", choices=("serial", "parallel"), default="parallel", help="default: %(default)s")
+    parser.add_argument("--mode", choices=LOCAL_MODES, default="parallel", help="default: %(default)s")
     parser.add_argument("--by", choices=tuple(KEEP), default="scene", help="what agreement means; default: %(default)s")
     parser.add_argument("--keep", type=float, help=f"agreement that may be lost; default: {KEEP_HELP}")
     add_backend_argument(parser)

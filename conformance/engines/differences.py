@@ -95,7 +95,7 @@ class Differences:
         return {
             number: (index, cells)
             for index, cycle in enumerate(self.theirs.cycles)
-            if cycle.model == 0 and self.settings.mode == "exact"
+            if cycle.model == 0 and self.settings.decoding.is_exact
             for number, cells in exact_decisions(cycle, self.settings.exact_window)
         }
 

@@ -13,9 +13,10 @@ from mulo_sd.conformance.engines.conditions import condition_of, engine_conditio
 from mulo_sd.conformance.rules.decode_case import Rounding
 from mulo_sd.conformance.subject import Subject
 from mulo_sd.engines.rules import trace as engine_trace
+from mulo_sd.engines.service.hooks import Hooks
 from mulo_sd.reference.decode import Decoded
 from mulo_sd.reference.models import Condition, Models
-from mulo_sd.reference.settings import UNDRAFTED_MODES, Settings
+from mulo_sd.reference.settings import Settings
 from mulo_sd.reference.trace import Cycle, Pass, Reprediction, Trace
 
 # What float32 makes of the sampler's and the acceptance's arithmetic; both are float32 in every bundle.
@@ -57,7 +58,7 @@ def capabilities_for(item: Settings) -> set[str]:
     """Return the capabilities that a decode with some settings takes (engines.backends.base.CAPABILITIES)."""
     found: set[str] = {item.mode}
     found |= {"guidance"} if item.guidance_scale != 1 else set()
-    if item.mode not in UNDRAFTED_MODES:
+    if item.decoding.drafts:
         found |= {"cascade"} if item.drafters != (1,) else set()
         found |= {"latent"} if "latent" in (item.up_sampler, item.down_sampler) else set()
     return found
@@ -127,7 +128,8 @@ class EngineCase:
         draft = None
         if self.draft is not None:
             draft = np.array(self.draft).reshape(self.grid(self.settings.model_numbers[-1]))
-        decoded = pipeline.decode(engine_condition(self.condition), settings, self.seed, draft, record_logits=True)
+        hooks = Hooks(record_logits=True)
+        decoded = pipeline.decode(engine_condition(self.condition), settings, self.seed, draft, hooks=hooks)
         return Decoded(torch.from_numpy(decoded.tokens), reference_trace(decoded.trace))
 
 

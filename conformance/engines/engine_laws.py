@@ -10,7 +10,7 @@ import torch
 from mulo_sd import engines
 from mulo_sd.conformance.engines.engine_case import EngineCase, run
 from mulo_sd.conformance.rules.branches import reach
-from mulo_sd.engines.scores import distribution_inputs
+from mulo_sd.engines.backends.host_scores import distribution_inputs
 from mulo_sd.reference.decode import Decoded
 
 FAR_BELOW = -300.0  # the probability of such a logit is 0 in float32
@@ -34,7 +34,7 @@ def tokens_are_what_was_decided(case: EngineCase, decoded: Decoded) -> None:
     assert int(decoded.tokens.min()) >= 0
     assert int(decoded.tokens.max()) < case.codes
     tokens = decoded.tokens.flatten().tolist()
-    if case.settings.mode in ("ar", "zipar"):
+    if not case.settings.decoding.drafts:
         drawn = {cell: token for item in decoded.trace.passes for _, cell, token in item.sampled}
         drawn |= {again.cell: again.token for item in decoded.trace.passes for again in item.repredicted}
         assert drawn == dict(enumerate(tokens))
@@ -68,7 +68,7 @@ def sums_may_meet_top_p(case: EngineCase, decoded: Decoded) -> None:
         logits[:, :, chosen] = 1
         for met in range(1, equal):
             settings = engines.Settings(guidance_scale=1, top_p=met / equal)
-            inputs = distribution_inputs(logits, settings) | {"noise": np.zeros_like(logits[0])}
+            inputs = distribution_inputs(logits, settings.distribution) | {"noise": np.zeros_like(logits[0])}
             kept = np.flatnonzero(np.isfinite(backend.run("sampler", inputs)["log_probs"][0])).tolist()
             expected = chosen[: met + 1].tolist()
             assert kept == expected, (

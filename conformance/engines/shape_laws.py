@@ -30,10 +30,11 @@ from mulo_sd.conformance.engines.shapes import (
     row_shape,
 )
 from mulo_sd.conformance.subject import Subject
+from mulo_sd.engines.backends.base import Scores
+from mulo_sd.engines.backends.host_scores import distribution_inputs
 from mulo_sd.engines.passes.transformer import TransformerSession
 from mulo_sd.engines.rules.anchor import Anchor
 from mulo_sd.engines.rules.noise import NoiseSource, sample_stream
-from mulo_sd.engines.scores import Scores, distribution_inputs
 from mulo_sd.engines.settings import Settings
 from mulo_sd.reference.noise import gumbel_noise
 
@@ -127,19 +128,19 @@ def rows_are_sampled(subject: Subject, level: Level, note: Note) -> None:
         anchor = Anchor(ANCHOR, codes, draft, 0)
         for index, count in enumerate(row_counts(pipeline.bundle.manifest, "sampler", level)):
             rows, variant = scored.some(count, together=index % 2 == 0), index % len(VARIANTS)
-            settings, known = scored.settings(variant), scored.rows(variant).of(rows)
+            distribution, known = scored.settings(variant).distribution, scored.rows(variant).of(rows)
             noise = scored.noise[rows + 1]  # what follows a cell is the next cell's
             what = f"{count} rows at batch {batch}, {dict(VARIANTS[variant])}"
-            tokens, log_probs = scored.scores.draw(rows, settings, noise)
+            tokens, log_probs = scored.scores.draw(rows, distribution, noise)
             hold_samples(known, noise, tokens, f"drawing from {what}")
             hold_log_probs(known, log_probs, f"drawing from {what}")
-            inputs = distribution_inputs(np.ascontiguousarray(scored.logits[:, rows]), settings) | {"noise": noise}
+            inputs = distribution_inputs(np.ascontiguousarray(scored.logits[:, rows]), distribution) | {"noise": noise}
             outputs = pipeline.backend.run("sampler", inputs)
             hold_samples(known, noise, outputs["tokens"], f"the sampler with {what}")
             hold_log_probs(known, outputs["log_probs"], f"the sampler with {what}")
-            tokens = scored.scores.sample(rows, rows + 1, settings, scored.source, None)
+            tokens = scored.scores.sample(rows, rows + 1, distribution, scored.source, None)
             hold_samples(known, noise, tokens, f"sampling {what}")
-            tokens = scored.scores.sample(rows, rows + 1, settings, scored.source, anchor)
+            tokens = scored.scores.sample(rows, rows + 1, distribution, scored.source, anchor)
             bonus = ANCHOR * (codes[draft[rows + 1]].astype(np.float64) @ codes.T.astype(np.float64))
             hold_samples(known, noise + bonus, tokens, f"sampling {what}, anchored")
             note(row_shape("sampler", batch, count))
@@ -156,7 +157,8 @@ def rows_are_judged(subject: Subject, level: Level, note: Note) -> None:
         asked = [(count, near_counts[index % len(near_counts)]) for index, count in enumerate(counts)]
         for index, (count, near_count) in enumerate([*asked, *((middle, count) for count in near_counts)]):
             rows, variant = scored.some(count, together=index % 2 == 0), index % len(VARIANTS)
-            raw, settings = index % 3 == 2, scored.settings(variant)
+            raw, distribution = index % 3 == 2, scored.settings(variant).distribution
+            distribution = distribution.raw() if raw else distribution
             # Likely tokens, whose neighbourhoods have some probability, and any.
             likely = scored.logits[0, rows].argmax(axis=1)
             draft = np.where(
@@ -167,9 +169,9 @@ def rows_are_judged(subject: Subject, level: Level, note: Note) -> None:
                 f"{count} rows at batch {batch}, {near_count} neighbours, {'raw' if raw else dict(VARIANTS[variant])}"
             )
             known = scored.rows(variant, raw).of(rows)
-            pooled, entropies = scored.scores.judge(rows, settings, draft, near, raw)
-            hold_judgements(known, near[draft], pooled, entropies, f"judging {what}")
-            inputs = distribution_inputs(np.ascontiguousarray(scored.logits[:, rows]), settings, raw)
+            judgement = scored.scores.judge(rows, distribution, draft, near)
+            hold_judgements(known, near[draft], judgement.pooled_probs, judgement.entropies, f"judging {what}")
+            inputs = distribution_inputs(np.ascontiguousarray(scored.logits[:, rows]), distribution)
             outputs = pipeline.backend.run("acceptance", inputs | {"draft_tokens": draft, "neighbours": near})
             hold_judgements(
                 known, near[draft], outputs["pooled_probs"], outputs["entropies"], f"acceptance with {what}"

@@ -24,7 +24,6 @@ from mulo_sd.conformance.engines.shapes import (
     shared_shape,
 )
 from mulo_sd.conformance.subject import Subject
-from mulo_sd.engines.backends.base import PoolingBackend
 from mulo_sd.engines.passes.decodes_backend import DecodesBackend
 from mulo_sd.engines.passes.shared_passes import SharedPasses
 from mulo_sd.engines.passes.transformer import TransformerSession
@@ -38,8 +37,8 @@ FILLED = 6
 
 def max_shared_tokens(subject: Subject) -> float:
     """Return the tokens of the longest pass that requests share; 0 where the backend shares none."""
-    backend = subject.pipeline.backend
-    return float(getattr(backend, "max_shared_tokens", float("inf"))) if isinstance(backend, PoolingBackend) else 0.0
+    traits = subject.pipeline.backend.traits
+    return float(traits.max_shared_tokens) if traits.pools else 0.0
 
 
 class _Request:
@@ -85,7 +84,7 @@ class _Request:
         settings = self.subject.pipeline.settings(
             guidance_scale=1.5 if self.batch == 2 else 1.0, temperature=1.0, top_k=0, top_p=1.0
         )
-        found = scores.sample(np.arange(len(cells)), cells + 1, settings, self.source, None)
+        found = scores.sample(np.arange(len(cells)), cells + 1, settings.distribution, self.source, None)
         noise: NDArray[np.float32] = gumbel_noise(
             SEED + self.place, self.stream, (cells + 1).tolist(), self.codes
         ).numpy()

@@ -6,8 +6,8 @@ from mulo_sd.conformance.engines.cases import PROMPTS
 from mulo_sd.conformance.engines.engine_case import EngineCase
 from mulo_sd.conformance.strategies.decodes import SEEDS, TAUS, order_of
 from mulo_sd.conformance.subject import Subject
-from mulo_sd.engines.bundle.manifest import up_sampler_graph
-from mulo_sd.reference.settings import UNDRAFTED_MODES, Mode, Settings, UpSampler
+from mulo_sd.engines.bundle.contract import up_sampler_graph
+from mulo_sd.reference.settings import MODES, Mode, Settings, UpSampler
 
 
 def chains(subject: Subject) -> list[tuple[int, ...]]:
@@ -22,7 +22,7 @@ def chains(subject: Subject) -> list[tuple[int, ...]]:
 def engine_settings(draw: st.DrawFn, subject: Subject, mode: Mode) -> Settings:
     """Settings of a mode, in any mix; among up- and down-samplers those that the bundle holds for the chain."""
     manifest = subject.pipeline.bundle.manifest
-    drafters = draw(st.sampled_from(chains(subject))) if mode not in UNDRAFTED_MODES else (1,)
+    drafters = draw(st.sampled_from(chains(subject))) if MODES[mode].drafts else (1,)
     ratios = {manifest.scale_ratio(high, low) for high, low in zip((0, *drafters), drafters, strict=False)}
     names: list[UpSampler] = ["bicubic"]
     if "latent" in subject.capabilities and all(
@@ -55,7 +55,7 @@ def engine_cases(draw: st.DrawFn, subject: Subject, modes: tuple[Mode, ...]) -> 
     """Decodes in some of the modes; now and then the coarsest drafter's tokens are given."""
     settings = draw(engine_settings(subject, draw(st.sampled_from(modes))))
     draft = None
-    if settings.mode not in UNDRAFTED_MODES and draw(st.integers(0, 3)) == 3:
+    if settings.decoding.drafts and draw(st.integers(0, 3)) == 3:
         config = subject.models.transformer(settings.model_numbers[-1]).config
         cells = config.grid_height * config.grid_width
         draft = tuple(draw(st.lists(st.integers(0, config.vocabulary - 1), min_size=cells, max_size=cells)))

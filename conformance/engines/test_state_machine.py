@@ -24,6 +24,7 @@ from mulo_sd.conformance.rules.branches import must_reach, reach
 from mulo_sd.conformance.rules.oracle_model import DictionaryModel
 from mulo_sd.conformance.subject import Subject
 from mulo_sd.engines.passes.transformer import TransformerSession
+from mulo_sd.engines.service.hooks import Hooks
 
 
 class CancelledError(Exception):
@@ -112,7 +113,7 @@ class CacheMachine(RuleBasedStateMachine):
         pipeline = self.subject.pipeline
         chosen = pipeline.settings(**vars(case.settings))
         with pytest.raises(CancelledError):
-            pipeline.decode(engine_condition(case.condition), chosen, case.seed, progress=stop)
+            pipeline.decode(engine_condition(case.condition), chosen, case.seed, hooks=Hooks(stop))
         assert same(case.run(), expected), "a cancelled decode changed the next one"
         reach("a decode is cancelled")
 

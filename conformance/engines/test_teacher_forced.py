@@ -9,55 +9,31 @@ from numpy.typing import NDArray
 from mulo_sd.conformance.engines import margins
 from mulo_sd.conformance.engines.cases import SEED
 from mulo_sd.conformance.engines.differences import prediction_before
-from mulo_sd.conformance.engines.drafts import down_samplings, drafted_rows, resampling_cycle
+from mulo_sd.conformance.engines.drafts import down_samplings, drafted_rows
 from mulo_sd.conformance.engines.probes import systematic
 from mulo_sd.conformance.engines.probes.bias_laws import labelled
 from mulo_sd.conformance.engines.probes.systematic import Rows
 from mulo_sd.conformance.engines.reference_side import ReferenceSide
 from mulo_sd.conformance.engines.replay import Logits, Replayed, exact_decisions, reference_logits
-from mulo_sd.conformance.rules.branches import NEAR_TIE, reach
-from mulo_sd.engines.bundle.manifest import down_sampler_graph, up_sampler_graph
+from mulo_sd.conformance.engines.replayed_rows import anchor_bonus, reference_entropies
+from mulo_sd.conformance.engines.tally import Tally
+from mulo_sd.engines.backends.host_scores import distribution_inputs
+from mulo_sd.engines.bundle.contract import down_sampler_graph, up_sampler_graph
 from mulo_sd.engines.loop.execute import predict_again
 from mulo_sd.engines.loop.verify import accept
-from mulo_sd.engines.rules.anchor import Anchor
 from mulo_sd.engines.rules.grid import expand
 from mulo_sd.engines.rules.noise import acceptance_stream, gumbel_noise, sample_stream, uniform_noise
 from mulo_sd.engines.rules.radius import adaptive_radii
-from mulo_sd.engines.scores import distribution_inputs
 from mulo_sd.reference.radius import adaptive_radii as reference_radii
-from mulo_sd.reference.radius import entropy
-from mulo_sd.reference.sampling import target_log_probs
-from mulo_sd.reference.settings import Settings
 
 # How far ahead of the second-best the reference's code may be where U_r or D_r chooses another, and how many may.
 CODE_MARGIN = {"fp32": 1e-4, "fp16": 2e-2}
 MAX_OTHER_CODES = {"fp32": 0.001, "fp16": 0.02}
 
 
-class Tally:
-    """Counts decisions and near-ties of one kind, and fails at the first that differs without being one."""
-
-    def __init__(self, replayed: Replayed) -> None:
-        self.replayed, self.total, self.near_ties = replayed, 0, 0
-
-    def add(self, equal: bool, near_tie: bool, what: str) -> None:
-        """Count one decision."""
-        self.total += 1
-        self.near_ties += bool(near_tie)
-        assert equal or near_tie, f"{what}: decided otherwise than the reference, and no near-tie"
-
-    def check(self) -> None:
-        """Fail where there were too many near-ties: one is none."""
-        most = max(1.0, self.replayed.max_near_ties * self.total)
-        reach(NEAR_TIE, count=self.near_ties)
-        assert self.near_ties <= most, (
-            f"{self.near_ties} near-ties among {self.total} decisions, expected at most {most:.0f} (--near-ties)"
-        )
-
-
 def sample(replayed: Replayed, logits: Logits, noise: NDArray[np.float32]) -> tuple[NDArray[np.int64], Logits]:
     """Sample with the engine's graph; return tokens Int[n] and log p Float32[n, V]."""
-    inputs = distribution_inputs(logits, replayed.engine_settings) | {"noise": noise}
+    inputs = distribution_inputs(logits, replayed.engine_settings.distribution) | {"noise": noise}
     outputs = replayed.pipeline.backend.run("sampler", inputs)
     return outputs["tokens"], outputs["log_probs"]
 
@@ -66,7 +42,8 @@ def judge(
     replayed: Replayed, logits: Logits, draft: NDArray[np.int64], near: NDArray[np.int64], raw: bool = False
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Pool with the engine's graph; return pooled probabilities and entropies, Float32[n]."""
-    inputs = distribution_inputs(logits, replayed.engine_settings, raw)
+    distribution = replayed.engine_settings.distribution
+    inputs = distribution_inputs(logits, distribution.raw() if raw else distribution)
     outputs = replayed.pipeline.backend.run("acceptance", inputs | {"draft_tokens": draft, "neighbours": near})
     return outputs["pooled_probs"], outputs["entropies"]
 
@@ -74,16 +51,6 @@ def judge(
 def table(replayed: Replayed, count: int) -> NDArray[np.int64]:
     """Return the bundle's neighbours, Int[V, count] (POOL-1)."""
     return np.ascontiguousarray(replayed.pipeline.bundle.neighbours[:, :count])
-
-
-def reference_entropies(logits: Logits, settings: Settings) -> NDArray[np.float64]:
-    """Return the entropy of p_u of every row of Float32[B, n, V], Float64[n], by the reference's functions."""
-    cond, uncond = torch.from_numpy(logits[0]), torch.from_numpy(logits[-1])
-    log_probs = target_log_probs(
-        cond, uncond, settings.guidance_scale, settings.temperature, settings.top_k, settings.top_p
-    )
-    entropies: NDArray[np.float64] = entropy(log_probs).double().numpy()
-    return entropies
 
 
 class TestConf1:
@@ -116,19 +83,6 @@ class TestConf1:
             parts.setdefault(made.model, []).append(rows)
         for model, found in parts.items():
             systematic.hold(f"model {model}", systematic.each_position_once(systematic.joined(found)))
-
-
-def anchor_bonus(replayed: Replayed, model: int, number: int, cells: list[int]) -> NDArray[np.float32]:
-    """Return what the engine's ANCHOR-1 adds to log p of cells drawn from a pass, Float32[n, V]."""
-    cycles, rows = replayed.decoded.trace.cycles, []
-    for cell in cells:
-        cycle, codes = resampling_cycle(cycles, model, number, cell), replayed.pipeline.bundle.codes
-        if cycle is None or not replayed.settings.anchor:
-            rows.append(np.zeros((1, len(codes)), dtype=np.float32))
-        else:
-            draft, first = cycle.up_sampled.numpy().ravel(), replayed.cycle_cells(cycle).start
-            rows.append(Anchor(replayed.settings.anchor, codes, draft, first).bonus([cell]))
-    return np.concatenate(rows)
 
 
 class TestConf2:
@@ -170,13 +124,13 @@ class TestConf2:
     def test_acceptance(self, replayed: Replayed) -> None:
         """Every draft token is kept or rejected as in the reference, near-ties aside; of every verifying model."""
         settings = replayed.settings
-        if settings.mode in ("ar", "zipar"):
+        if not settings.decoding.drafts:
             assert not replayed.decoded.trace.cycles
             return
         tally, rejected, raw = Tally(replayed), 0, settings.accept_on == "raw"
         near = table(replayed, settings.neighbours)
         for cycle in replayed.decoded.trace.cycles:
-            if settings.mode == "exact" and cycle.model == 0:
+            if settings.decoding.is_exact and cycle.model == 0:
                 continue
             cells = replayed.cycle_cells(cycle)
             ours, theirs, errors = replayed.rows(cycle.verify_pass, cells)
@@ -192,7 +146,7 @@ class TestConf2:
             rejected += int((~expected).sum())
         verified = {cycle.model for cycle in replayed.decoded.trace.cycles}
         assert verified == set(settings.model_numbers[:-1])
-        assert settings.mode == "exact" or rejected > 0
+        assert settings.decoding.is_exact or rejected > 0
         tally.check()
 
     def test_exact_acceptance(self, replayed: Replayed) -> None:
@@ -200,7 +154,7 @@ class TestConf2:
         settings, tally, rejected = replayed.settings, Tally(replayed), 0
         own = table(replayed, 1)
         for cycle in replayed.decoded.trace.cycles:
-            if settings.mode != "exact" or cycle.model != 0:
+            if not settings.decoding.is_exact or cycle.model != 0:
                 continue
             draft, kept = cycle.up_sampled.numpy().ravel(), cycle.kept.numpy().ravel()
             first = replayed.cycle_cells(cycle).start
@@ -217,7 +171,7 @@ class TestConf2:
                     what = f"pass {number}, cell {cell}: U {draws[index]:.6g}, p {probs[index]:.6g}"
                     tally.add(accepted == expected, near_tie, what)
                     rejected += not expected
-        assert (tally.total == replayed.decoded.tokens.numel()) == (settings.mode == "exact")
+        assert (tally.total == replayed.decoded.tokens.numel()) == (settings.decoding.is_exact)
         assert rejected == sum(len(made.residuals) for made in replayed.decoded.trace.passes)
         tally.check()
 
@@ -225,7 +179,7 @@ class TestConf2:
         """In place of a rejected token MODE-EXACT draws the reference's, near-ties aside."""
         settings, tally = replayed.settings, Tally(replayed)
         for cycle in replayed.decoded.trace.cycles:
-            if settings.mode != "exact" or cycle.model != 0:
+            if not settings.decoding.is_exact or cycle.model != 0:
                 continue
             draft, kept, decided = (item.numpy().ravel() for item in (cycle.up_sampled, cycle.kept, cycle.tokens))
             first = replayed.cycle_cells(cycle).start
@@ -240,7 +194,7 @@ class TestConf2:
                 may_be = margins.uncertain(theirs, errors, settings).tokens(noise)[0]
                 what = f"pass {number}, cell {cells[-1]}: drew {token}, the reference {decided[place]}"
                 tally.add(token == decided[place], may_be.sum() > 1 and bool(may_be[token]), what)
-        assert (tally.total > 0) == (settings.mode == "exact")
+        assert (tally.total > 0) == (settings.decoding.is_exact)
         tally.check()
 
     def test_repredictions(self, replayed: Replayed) -> None:
@@ -273,7 +227,7 @@ class TestConf2:
         near = table(replayed, 1)
         found = set()
         for cycle in replayed.decoded.trace.cycles:
-            if settings.mode == "exact" and cycle.model == 0:
+            if settings.decoding.is_exact and cycle.model == 0:
                 assert not cycle.radii.any()
                 continue
             shape, cells = cycle.kept.shape, replayed.cycle_cells(cycle)

@@ -19,16 +19,12 @@ from mulo_sd.processes import environment
 PROGRAM = """
 import sys
 from mulo_sd import engines
-
-class Plain:
-    def __init__(self, backend):
-        self.name, self.run, self.feed = backend.name, backend.run, backend.feed
-        self.new_cache, self.keep_slots = backend.new_cache, backend.keep_slots
+from mulo_sd.conformance.engines.unscored_backend import UnscoredBackend
 
 for path in sys.argv[1:]:
     try:
         pipeline = engines.load(path, threads=1)
-        pipeline.backend = Plain(pipeline.backend)
+        pipeline.backend = UnscoredBackend(pipeline.backend)
         result = pipeline.generate("a star", mode="parallel", drafters=(1,))
         print("drawn", result.tokens.shape)
     except (engines.BundleError, engines.BackendError) as error:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mulo_sd.conformance.engines.wrapped_backend import WrappedBackend
+from mulo_sd.conformance.engines.unscored_backend import UnscoredBackend
 from mulo_sd.engines.backends.base import Backend, Tensors
 
 Floats = NDArray[np.float32]
@@ -89,7 +89,7 @@ class Arithmetic:
         }
 
 
-class ArithmeticBackend(WrappedBackend):
+class ArithmeticBackend(UnscoredBackend):
     """A backend that samples and judges by some `Arithmetic`."""
 
     def __init__(self, right: Backend, arithmetic: Arithmetic) -> None:

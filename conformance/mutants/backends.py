@@ -1,10 +1,11 @@
 """Backends that are wrong altogether; a run against any of them must end red. Factories for `--backend`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
-from mulo_sd.conformance.engines.wrapped_backend import WrappedBackend
+from mulo_sd.conformance.engines.unscored_backend import UnscoredBackend
 from mulo_sd.conformance.mutants.arithmetic import Floats
 from mulo_sd.engines.backends import make_backend
 from mulo_sd.engines.backends.base import Backend, KVCache, Tensors
@@ -13,20 +14,20 @@ from mulo_sd.engines.bundle import Bundle
 Factory = Callable[[Bundle, int | None], Backend]
 
 
-class _Refusing(WrappedBackend):
+class _Refusing(UnscoredBackend):
     """Supports nothing."""
 
-    capabilities: frozenset[str] = frozenset()
+    changed_traits: ClassVar[Mapping[str, Any]] = {**UnscoredBackend.changed_traits, "capabilities": frozenset()}
 
 
-class _NotANumber(WrappedBackend):
+class _NotANumber(UnscoredBackend):
     """Returns NaN for every logit."""
 
     def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> Floats:
         return np.full_like(super().feed(graph, cache, inputs), np.nan)
 
 
-class _RightOnce(WrappedBackend):
+class _RightOnce(UnscoredBackend):
     """Is right for the first pass of each cache, and gives that pass's last row for ever after."""
 
     def __init__(self, right: Backend) -> None:
@@ -45,7 +46,7 @@ class _RightOnce(WrappedBackend):
         return self.first[id(cache)][:, -1:].repeat(inputs["tokens"].shape[1], axis=1)
 
 
-class _NotDeterministic(WrappedBackend):
+class _NotDeterministic(UnscoredBackend):
     """Is right within any tolerance, and never twice the same."""
 
     def __init__(self, right: Backend) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from mulo_sd.conformance.engines.wrapped_backend import WrappedBackend
+from mulo_sd.conformance.engines.unscored_backend import UnscoredBackend
 from mulo_sd.conformance.mutants.arithmetic import Floats
 from mulo_sd.conformance.mutants.mutant import Make, Mutant, on_backend
 from mulo_sd.engines.backends.base import Backend, KVCache, Tensors
@@ -15,7 +15,7 @@ TOLERANCE = np.float32(1e-3)
 Bias = Callable[[Floats, Tensors], Floats]
 
 
-class _Biased(WrappedBackend):
+class _Biased(UnscoredBackend):
     """Add something to all logits of a pass, Float32[B, T, V]."""
 
     def __init__(self, right: Backend, bias: Bias) -> None:

@@ -6,7 +6,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from mulo_sd.conformance.engines.wrapped_backend import WrappedBackend
+from mulo_sd.conformance.engines.unscored_backend import UnscoredBackend
 from mulo_sd.conformance.mutants.arithmetic import Floats
 from mulo_sd.conformance.mutants.mutant import Mutant, on_backend, patched
 from mulo_sd.engines.backends.base import Backend, KVCache, Tensors
@@ -31,7 +31,7 @@ def _positions_off_by_one(right: Any, session: TransformerSession, cells: NDArra
     return right(session, cells, tokens)
 
 
-class _SwapsOnRefresh(WrappedBackend):
+class _SwapsOnRefresh(UnscoredBackend):
     """Write keys as values, and values as keys, where most of a pass is fed again."""
 
     def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> Floats:
@@ -47,7 +47,7 @@ class _SwapsOnRefresh(WrappedBackend):
         return logits
 
 
-class _OldSlotsLive(WrappedBackend):
+class _OldSlotsLive(UnscoredBackend):
     """Show the slots of tokens that have been replaced, until the cache is compacted."""
 
     def __init__(self, right: Backend) -> None:
@@ -66,21 +66,21 @@ class _OldSlotsLive(WrappedBackend):
         super().keep_slots(graph, cache, slots)
 
 
-class _CompactsNothing(WrappedBackend):
+class _CompactsNothing(UnscoredBackend):
     """Leave keys and values where they are while the slots move."""
 
     def keep_slots(self, graph: str, cache: KVCache, slots: NDArray[np.int64]) -> None:
         return
 
 
-class _HalfPrecision(WrappedBackend):
+class _HalfPrecision(UnscoredBackend):
     """Accumulate logits in half precision."""
 
     def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> Floats:
         return super().feed(graph, cache, inputs).astype(np.float16).astype(np.float32)
 
 
-class _SlotOrder(WrappedBackend):
+class _SlotOrder(UnscoredBackend):
     """See what was written before, by slot and not by position."""
 
     def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> Floats:
@@ -89,7 +89,7 @@ class _SlotOrder(WrappedBackend):
         return super().feed(graph, cache, dict(inputs) | {"slot_ranks": np.where(alive, 0, ranks)})
 
 
-class _OwnPassUnseen(WrappedBackend):
+class _OwnPassUnseen(UnscoredBackend):
     """Attend before the pass's own keys are written, but for the query's own."""
 
     def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> Floats:
@@ -105,7 +105,7 @@ class _OwnPassUnseen(WrappedBackend):
         return np.concatenate(rows, axis=1)
 
 
-class _OneCacheForAll(WrappedBackend):
+class _OneCacheForAll(UnscoredBackend):
     """Give every decode with a model the same keys and values, also those that run at once."""
 
     def __init__(self, right: Backend) -> None:
@@ -118,7 +118,7 @@ class _OneCacheForAll(WrappedBackend):
         return self.caches[graph, batch]
 
 
-class _DriftsWithUse(WrappedBackend):
+class _DriftsWithUse(UnscoredBackend):
     """Round a little otherwise each time, as kernels do that add in the order in which threads finish."""
 
     def __init__(self, right: Backend) -> None:
@@ -132,14 +132,14 @@ class _DriftsWithUse(WrappedBackend):
         return logits + np.float32(4e-4) * np.sin(steps + self.passes).astype(np.float32)
 
 
-class _BatchSwapped(WrappedBackend):
+class _BatchSwapped(UnscoredBackend):
     """Return the unconditional half first."""
 
     def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> Floats:
         return super().feed(graph, cache, inputs)[::-1].copy()
 
 
-class _PrefixUnseen(WrappedBackend):
+class _PrefixUnseen(UnscoredBackend):
     """Mask the first four prefix tokens for image tokens."""
 
     def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> Floats:
@@ -150,7 +150,7 @@ class _PrefixUnseen(WrappedBackend):
         return super().feed(graph, cache, dict(inputs) | {"slot_ranks": hidden})
 
 
-class _TwoConditions(WrappedBackend):
+class _TwoConditions(UnscoredBackend):
     """Take the condition for the null condition, too."""
 
     def run(self, graph: str, inputs: Tensors) -> dict[str, NDArray[Any]]:

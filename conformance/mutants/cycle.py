@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from mulo_sd.conformance.engines.wrapped_backend import WrappedBackend
+from mulo_sd.conformance.engines.unscored_backend import UnscoredBackend
 from mulo_sd.conformance.mutants.mutant import Mutant, on_backend, patched
 from mulo_sd.engines.backends.base import Tensors
 from mulo_sd.engines.loop import decode, verify
@@ -70,7 +70,7 @@ def _rounded_up(right: Any, entropies: Any, radius: int, radius_nats: float) -> 
     return np.minimum(right(entropies + radius_nats * (1 - 1e-6), radius, radius_nats), radius)
 
 
-class _UpSamplesTheWindowAlone(WrappedBackend):
+class _UpSamplesTheWindowAlone(UnscoredBackend):
     """Up-sample the last known row without those above it."""
 
     def run(self, graph: str, inputs: Tensors) -> dict[str, NDArray[Any]]:
@@ -85,7 +85,7 @@ class _UpSamplesTheWindowAlone(WrappedBackend):
         return {"high_tokens": np.concatenate(parts)}
 
 
-class _WrongFilter(WrappedBackend):
+class _WrongFilter(UnscoredBackend):
     """Repeat each token, whatever the up-sampler."""
 
     def run(self, graph: str, inputs: Tensors) -> dict[str, NDArray[Any]]:
@@ -95,7 +95,7 @@ class _WrongFilter(WrappedBackend):
         return {"high_tokens": inputs["low_tokens"].repeat(ratio, axis=0).repeat(ratio, axis=1)}
 
 
-class _DownSamplesByStriding(WrappedBackend):
+class _DownSamplesByStriding(UnscoredBackend):
     """Take each block's first token."""
 
     def run(self, graph: str, inputs: Tensors) -> dict[str, NDArray[Any]]:
@@ -105,7 +105,7 @@ class _DownSamplesByStriding(WrappedBackend):
         return {"low_tokens": np.ascontiguousarray(inputs["high_tokens"][::ratio, ::ratio])}
 
 
-class _TransposedImage(WrappedBackend):
+class _TransposedImage(UnscoredBackend):
     """Swap red and blue."""
 
     def run(self, graph: str, inputs: Tensors) -> dict[str, NDArray[Any]]:

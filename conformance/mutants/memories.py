@@ -7,14 +7,14 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from mulo_sd.conformance.engines.wrapped_backend import WrappedBackend
+from mulo_sd.conformance.engines.unscored_backend import UnscoredBackend
 from mulo_sd.conformance.mutants.arithmetic import Floats
 from mulo_sd.conformance.mutants.mutant import Mutant, on_backend
 from mulo_sd.engines.backends.base import Backend, KVCache, Tensors
 from mulo_sd.engines.rules.slots import DEAD_RANK
 
 
-class _FirstNull(WrappedBackend):
+class _FirstNull(UnscoredBackend):
     """Keep the first prompt's null condition for all others: the demo's are all equal."""
 
     def __init__(self, right: Backend) -> None:
@@ -29,7 +29,7 @@ class _FirstNull(WrappedBackend):
         return super().run(graph, inputs)
 
 
-class _KeptConditions(WrappedBackend):
+class _KeptConditions(UnscoredBackend):
     """Make a prefix once for each condition, by a part of it."""
 
     def __init__(self, right: Backend, part: Callable[[NDArray[Any]], NDArray[Any]]) -> None:
@@ -47,7 +47,7 @@ class _KeptConditions(WrappedBackend):
         return self.kept[key]
 
 
-class _Captured(WrappedBackend):
+class _Captured(UnscoredBackend):
     """Capture sampling and acceptance by their shapes, with one setting as it was the first time."""
 
     def __init__(self, right: Backend, setting: str) -> None:
@@ -63,7 +63,7 @@ class _Captured(WrappedBackend):
         return super().run(graph, inputs)
 
 
-class _CapturedPass(WrappedBackend):
+class _CapturedPass(UnscoredBackend):
     """Capture passes of the same shapes once they come a third time, and write where the third wrote."""
 
     def __init__(self, right: Backend) -> None:
@@ -81,7 +81,7 @@ class _CapturedPass(WrappedBackend):
         return super().feed(graph, cache, inputs)
 
 
-class _SharedByBackends(WrappedBackend):
+class _SharedByBackends(UnscoredBackend):
     """Keep keys and values in one place for all backends: those of the n-th cache of each are the same."""
 
     pools: dict[tuple[int, str, int, int], Any] = {}  # noqa: RUF012  # that they are the class's is the defect
@@ -93,12 +93,12 @@ class _SharedByBackends(WrappedBackend):
     def new_cache(self, graph: str, batch: int) -> KVCache:
         self.made += 1
         cache: Any = super().new_cache(graph, batch)  # of ONNX Runtime's backend
-        cache.pool = self.pools.setdefault((id(self.right.bundle), graph, batch, self.made), cache.pool)  # type: ignore[attr-defined]  # likewise
+        cache.pool = self.pools.setdefault((id(self.backend.bundle), graph, batch, self.made), cache.pool)  # type: ignore[attr-defined]  # likewise
         found: KVCache = cache
         return found
 
 
-class _LeftOver(WrappedBackend):
+class _LeftOver(UnscoredBackend):
     """Use again the cache of a decode that did not come to its end, and forget to empty it.
 
     Its slots stay alive beyond those that the next decode has written.
@@ -121,7 +121,7 @@ class _LeftOver(WrappedBackend):
     def _unfinished(self, graph: str, cache: KVCache) -> bool:
         """Whether fewer positions were fed than a grid has, less its last."""
         ranks = self.ranks.get(cache)
-        entries = self.right.bundle.manifest.models  # type: ignore[attr-defined]  # of ONNX Runtime's backend
+        entries = self.backend.bundle.manifest.models  # type: ignore[attr-defined]  # of ONNX Runtime's backend
         entry = next(entry for entry in entries if entry.graph == graph)
         fed = 0 if ranks is None else int((ranks[0] != DEAD_RANK).sum())
         return bool(fed < entry.prefix_length + entry.grid_height * entry.grid_width - 1)

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mulo_sd.conformance.engines.wrapped_backend import WrappedBackend
+from mulo_sd.conformance.engines.unscored_backend import UnscoredBackend
 from mulo_sd.conformance.mutants.arithmetic import Arithmetic, ArithmeticBackend, Floats
 from mulo_sd.conformance.mutants.mutant import Make, Mutant, on_backend, patched
 from mulo_sd.conformance.mutants.scores import OwnScores, ScoresBackend
-from mulo_sd.engines.backends.base import Backend, KVCache, Tensors
+from mulo_sd.engines.backends.base import Backend, Draw, Judgement, KVCache, Tensors
+from mulo_sd.engines.distribution import Distribution
 from mulo_sd.engines.loop import decode
-from mulo_sd.engines.settings import Settings
 
 
 class _UnnormalisedAcceptance(Arithmetic):
@@ -24,30 +24,38 @@ class _UnnormalisedAcceptance(Arithmetic):
 
 
 class _NoEntropies(OwnScores):
-    """Leave entropies out where no radius is bought with them."""
+    """Leave entropies out of a raw judgement, of which no decode reads them."""
 
-    def judge(self, rows: Any, settings: Settings, draft_tokens: Any, neighbours: Any, raw: bool) -> Any:
-        pooled, entropies = super().judge(rows, settings, draft_tokens, neighbours, raw)
-        return pooled, entropies if settings.radius_nats else np.zeros_like(entropies)
+    def judge(self, rows: Any, distribution: Distribution, draft_tokens: Any, neighbours: Any) -> Judgement:
+        right = super().judge(rows, distribution, draft_tokens, neighbours)
+        if distribution != distribution.raw():
+            return right
+        return replace(right, entropies=np.zeros_like(right.entropies))
 
 
 class _ProcessedEntropies(OwnScores):
-    """Return the entropies of what is sampled from, whatever is judged."""
+    """Return the entropies of what was judged before without being raw, where a raw judgement follows."""
 
-    def judge(self, rows: Any, settings: Settings, draft_tokens: Any, neighbours: Any, raw: bool) -> Any:
-        pooled, _ = super().judge(rows, settings, draft_tokens, neighbours, raw)
-        return pooled, super().judge(rows, settings, draft_tokens, neighbours, False)[1]
+    processed: Distribution | None = None
+
+    def judge(self, rows: Any, distribution: Distribution, draft_tokens: Any, neighbours: Any) -> Judgement:
+        right = super().judge(rows, distribution, draft_tokens, neighbours)
+        if distribution != distribution.raw():
+            self.processed = distribution
+        if self.processed is None:
+            return right
+        return replace(right, entropies=super().judge(rows, self.processed, draft_tokens, neighbours).entropies)
 
 
 class _DrawsWithoutNoise(OwnScores):
     """Draw the likeliest, where noise is given: what is predicted again throws the token away."""
 
-    def draw(self, rows: Any, settings: Settings, noise: Floats) -> tuple[Any, Floats]:
-        tokens, found = super().draw(rows, settings, noise)
-        return (tokens if len(tokens) > 1 else found.argmax(axis=1)), found
+    def draw(self, rows: Any, distribution: Distribution, noise: Floats) -> Draw:
+        tokens, found = super().draw(rows, distribution, noise)
+        return Draw(tokens if len(tokens) > 1 else found.argmax(axis=1), found)
 
 
-class _LastRowOfScaling(WrappedBackend):
+class _LastRowOfScaling(UnscoredBackend):
     """Return zeros in the last row of what is enlarged: with rows drafted ahead, it is thrown away."""
 
     def run(self, graph: str, inputs: Tensors) -> dict[str, NDArray[Any]]:
@@ -59,7 +67,7 @@ class _LastRowOfScaling(WrappedBackend):
         return outputs
 
 
-class _FirstRowsOfShrinking(WrappedBackend):
+class _FirstRowsOfShrinking(UnscoredBackend):
     """Return zeros in all rows but the last of what is shrunk: earlier cycles have taken theirs."""
 
     def run(self, graph: str, inputs: Tensors) -> dict[str, NDArray[Any]]:
@@ -118,7 +126,7 @@ def _untold(field: str) -> Make:
 
 MUTANTS = (
     Mutant("acceptance returns logits for log p", "DIST-1", _with(_UnnormalisedAcceptance)),
-    Mutant("entropies are left out where no radius needs them", "LOCAL-3", _scores(_NoEntropies)),
+    Mutant("entropies are left out of a raw judgement", "LOCAL-3", _scores(_NoEntropies)),
     Mutant("entropies of a raw judgement are those of p", "LOCAL-3", _scores(_ProcessedEntropies)),
     Mutant("one row is drawn without its noise", "RNG-1", _scores(_DrawsWithoutNoise)),
     Mutant("the up-sampler's last row is nothing", "SCALE-1", on_backend(_LastRowOfScaling)),

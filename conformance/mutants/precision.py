@@ -1,5 +1,6 @@
 """Mutants that compute a step of sampling or acceptance in half precision, or in bfloat16 (DIST-1, RNG-1, POOL-1)."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,11 +9,11 @@ from numpy.typing import NDArray
 from mulo_sd.conformance.mutants.arithmetic import Arithmetic, ArithmeticBackend, Floats, log_softmax
 from mulo_sd.conformance.mutants.mutant import Make, Mutant, on_backend, patched
 from mulo_sd.conformance.mutants.scores import OwnScores, ScoresBackend, halved, rounded
-from mulo_sd.engines.backends.base import Tensors
+from mulo_sd.engines.backends.base import Draw, Judgement, Tensors
+from mulo_sd.engines.distribution import Distribution
 from mulo_sd.engines.loop import verify
 from mulo_sd.engines.rules.anchor import Anchor
 from mulo_sd.engines.rules.noise import NoiseSource
-from mulo_sd.engines.settings import Settings
 
 
 class _HalfSoftmax(Arithmetic):
@@ -65,19 +66,19 @@ class _HalfEntropies(Arithmetic):
 class _RoundedLogits(OwnScores):
     """Scores whose softmax takes logits in bfloat16."""
 
-    def draw(self, rows: Any, settings: Settings, noise: Floats) -> tuple[Any, Floats]:
-        _, found = super().draw(rows, settings, noise)
+    def draw(self, rows: Any, distribution: Distribution, noise: Floats) -> Draw:
+        _, found = super().draw(rows, distribution, noise)
         kept = np.isfinite(found)
         found = log_softmax(np.where(kept, rounded(found, 8), -np.inf).astype(np.float32))
-        return (found + noise).argmax(axis=1), found
+        return Draw((found + noise).argmax(axis=1), found)
 
 
 class _HalfScoreSums(OwnScores):
     """Scores that pool in half precision."""
 
-    def judge(self, rows: Any, settings: Settings, draft_tokens: Any, neighbours: Any, raw: bool) -> Any:
-        pooled, entropies = super().judge(rows, settings, draft_tokens, neighbours, raw)
-        return halved(pooled), entropies
+    def judge(self, rows: Any, distribution: Distribution, draft_tokens: Any, neighbours: Any) -> Judgement:
+        right = super().judge(rows, distribution, draft_tokens, neighbours)
+        return replace(right, pooled_probs=halved(right.pooled_probs))
 
 
 class _HalfScoreNoise(OwnScores):

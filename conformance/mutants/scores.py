@@ -1,17 +1,18 @@
 """Scores of a backend's own, a method for each step, so that one step can be wrong: noise, sums, what is left out."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mulo_sd.conformance.engines.wrapped_backend import WrappedBackend
+from mulo_sd.conformance.engines.unscored_backend import UnscoredBackend
 from mulo_sd.conformance.mutants.arithmetic import Floats
 from mulo_sd.engines.backends.array_scores import ArrayScores
 from mulo_sd.engines.backends.base import Backend, KVCache, Tensors
+from mulo_sd.engines.distribution import Distribution
 from mulo_sd.engines.rules.anchor import Anchor
 from mulo_sd.engines.rules.noise import NoiseSource
-from mulo_sd.engines.settings import Settings
 
 Tokens = NDArray[np.int64]
 
@@ -29,16 +30,18 @@ class OwnScores(ArrayScores):
         return type(self)(self.all[:, -1:].copy())
 
     def sample(
-        self, rows: Tokens, cells: Tokens, settings: Settings, noise: NoiseSource, anchor: Anchor | None
+        self, rows: Tokens, cells: Tokens, distribution: Distribution, noise: NoiseSource, anchor: Anchor | None
     ) -> Tokens:
         own = self.noise(noise, cells)
         if anchor is not None:
             own = own + self.bonus(anchor, cells)
-        return self.draw(rows, settings, own)[0]
+        return self.draw(rows, distribution, own).tokens
 
 
-class ScoresBackend(WrappedBackend):
+class ScoresBackend(UnscoredBackend):
     """A backend whose passes give scores of some kind."""
+
+    changed_traits: ClassVar[Mapping[str, Any]] = {"scores": True, "scores_host_logits": True, "pools": False}
 
     def __init__(self, right: Backend, kind: type[OwnScores]) -> None:
         super().__init__(right)

@@ -9,8 +9,9 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from mulo_sd.conformance.engines.wrapped_backend import WrappedBackend
-from mulo_sd.conformance.mutants.arithmetic import Arithmetic, ArithmeticBackend, Floats, log_softmax
+from mulo_sd.conformance.engines.unscored_backend import UnscoredBackend
+from mulo_sd.conformance.mutants import shape_arithmetic
+from mulo_sd.conformance.mutants.arithmetic import Arithmetic, ArithmeticBackend, Floats
 from mulo_sd.conformance.mutants.graphs import change_rotary, edited
 from mulo_sd.conformance.mutants.mutant import on_backend, patched
 from mulo_sd.conformance.mutants.sized import OBLONG, SizedMutant
@@ -23,7 +24,7 @@ from mulo_sd.engines.rules.slots import DEAD_RANK
 LONG, BLOCK = 64, 128
 
 
-class _LongPassHidesItsLast(WrappedBackend):
+class _LongPassHidesItsLast(UnscoredBackend):
     """In a pass of 64 tokens or more, hide the last one's slot."""
 
     def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> Floats:
@@ -35,7 +36,7 @@ class _LongPassHidesItsLast(WrappedBackend):
         return super().feed(graph, cache, inputs)
 
 
-class _BlocksApart(WrappedBackend):
+class _BlocksApart(UnscoredBackend):
     """Run what a pass feeds beyond 128 tokens apart, without the tokens before."""
 
     def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> Floats:
@@ -70,14 +71,14 @@ def _second_growth_loses_the_tail(right: Any, pool: onnx_runtime.Pool, slots: in
             value[:, :, held - 1] = 0
 
 
-class _MovesOneBlock(WrappedBackend):
+class _MovesOneBlock(UnscoredBackend):
     """Move the first 128 of the slots that are kept."""
 
     def keep_slots(self, graph: str, cache: KVCache, slots: NDArray[np.int64]) -> None:
         super().keep_slots(graph, cache, slots[:BLOCK])
 
 
-class _MovesOverItself(WrappedBackend):
+class _MovesOverItself(UnscoredBackend):
     """Move blocks of slots from the last to the first, over those that are still to be moved."""
 
     def keep_slots(self, graph: str, cache: KVCache, slots: NDArray[np.int64]) -> None:
@@ -87,70 +88,7 @@ class _MovesOverItself(WrappedBackend):
                 value[:, :, first : first + len(part)] = value[:, :, part]
 
 
-class _NoiseOfTheFirstRow(Arithmetic):
-    def sampler(self, inputs: Tensors) -> dict[str, NDArray[Any]]:
-        drawn = inputs["noise"].copy()
-        drawn[16:] = drawn[0]
-        return super().sampler(dict(inputs) | {"noise": drawn})
-
-
-class _DraftOfTheFirstRow(Arithmetic):
-    def acceptance(self, inputs: Tensors) -> dict[str, NDArray[Any]]:
-        draft = inputs["draft_tokens"].copy()
-        draft[16:] = draft[0]
-        return super().acceptance(dict(inputs) | {"draft_tokens": draft})
-
-
-class _EntropyOfTheFirstRows(Arithmetic):
-    def entropies(self, probs: Floats, log_probs: Floats) -> Floats:
-        found = super().entropies(probs, log_probs)
-        found[LONG:] = found[: max(0, len(found) - LONG)][: len(found) - LONG].mean() if len(found) > LONG else 0
-        return found
-
-
-class _DrawsAmong512(Arithmetic):
-    def sampler(self, inputs: Tensors) -> dict[str, NDArray[Any]]:
-        log_probs = self.log_probs(inputs)
-        return {"tokens": (log_probs + inputs["noise"])[:, :512].argmax(axis=1), "log_probs": log_probs}
-
-
-class _TopKAmong512(Arithmetic):
-    def top_k(self, logits: Floats, count: int) -> Floats:
-        if not 0 < count < logits.shape[1]:
-            return logits
-        kth = np.sort(logits[:, :512], axis=1)[:, [-min(count, 512)]]
-        return np.where(logits >= kth, logits, -np.inf).astype(np.float32)
-
-
-class _TopPAmong1024(Arithmetic):
-    def top_p(self, logits: Floats, share: Floats) -> Floats:
-        kept = super().top_p(logits, share)
-        return kept if share >= 1 else np.where(np.arange(logits.shape[1]) < 1024, kept, -np.inf).astype(np.float32)
-
-
-class _GreedyAmong1024(Arithmetic):
-    def tempered(self, logits: Floats, temperature: Floats) -> Floats:
-        if temperature == 0:
-            return super().tempered(np.where(np.arange(logits.shape[1]) < 1024, logits, -np.inf), temperature)
-        return super().tempered(logits, temperature)
-
-
-class _SoftmaxOver1024(Arithmetic):
-    def log_probs(self, inputs: Tensors) -> Floats:
-        logits = self.guided(inputs["cond_logits"], inputs["uncond_logits"], inputs["guidance_scale"])
-        filtered = self.filtered(logits, inputs)
-        with np.errstate(invalid="ignore"):
-            first = log_softmax(filtered[:, :1024])
-            shift = first.max(axis=1, keepdims=True) - filtered[:, :1024].max(axis=1, keepdims=True)
-            return np.asarray(filtered + shift)
-
-
-class _Pools32(Arithmetic):
-    def pooled(self, probs: Floats, draft_tokens: NDArray[np.int64], neighbours: NDArray[np.int64]) -> Floats:
-        return super().pooled(probs, draft_tokens, neighbours[:, :32])
-
-
-class _TilesOfRows(WrappedBackend):
+class _TilesOfRows(UnscoredBackend):
     """Run a graph over grids in tiles of rows, each as if it were a whole image."""
 
     graph, given, made, rows = "", "", "", 0
@@ -182,7 +120,7 @@ class _DecodesTiles(_TilesOfRows):
     graph, given, made, rows = "decoder", "tokens", "image", 16
 
 
-class _ReadsColumnsFirst(WrappedBackend):
+class _ReadsColumnsFirst(UnscoredBackend):
     """Take the numbers of rows and columns of a grid for each other."""
 
     graph, given = "", ""
@@ -203,7 +141,7 @@ class _UpSamplesColumnsFirst(_ReadsColumnsFirst):
     graph, given = "up_sampler", "low_tokens"
 
 
-class _StaleMask(WrappedBackend):
+class _StaleMask(UnscoredBackend):
     """Without guidance, let a long pass see what the pass before it saw, and itself not."""
 
     def __init__(self, right: Backend) -> None:
@@ -218,7 +156,7 @@ class _StaleMask(WrappedBackend):
         return super().feed(graph, cache, inputs)
 
 
-class _CutAlone(WrappedBackend):
+class _CutAlone(UnscoredBackend):
     """Without guidance, compute 64 tokens of a pass, and repeat the last one's logits for the rest."""
 
     def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> Floats:
@@ -228,7 +166,7 @@ class _CutAlone(WrappedBackend):
         return logits
 
 
-class _HalfOfALongPassIsWritten(WrappedBackend):
+class _HalfOfALongPassIsWritten(UnscoredBackend):
     """Without guidance, a long pass leaves the second half of its keys and values unwritten, as a grid of two rows."""
 
     def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> Floats:
@@ -271,7 +209,7 @@ def _swapped(right: Any, mask: NDArray[np.bool_], radii: NDArray[np.int64], *row
     return np.asarray(right(mask.reshape(turned), radii.reshape(turned))).reshape(mask.shape)
 
 
-class _ConditionAlone(WrappedBackend):
+class _ConditionAlone(UnscoredBackend):
     """Without guidance, leave the first token of the condition out."""
 
     def run(self, graph: str, inputs: Tensors) -> dict[str, NDArray[Any]]:
@@ -305,15 +243,21 @@ MUTANTS: tuple[SizedMutant, ...] = (
     ),
     SizedMutant("compaction moves one block", "KV-1", on_backend(_MovesOneBlock)),
     SizedMutant("compaction moves blocks over one another", "KV-1", on_backend(_MovesOverItself)),
-    SizedMutant("rows beyond the 16th are sampled with the first one's noise", "RNG-1", _with(_NoiseOfTheFirstRow)),
-    SizedMutant("rows beyond the 16th are judged by the first one's draft", "POOL-1", _with(_DraftOfTheFirstRow)),
-    SizedMutant("rows beyond the 64th have a mean entropy", "LOCAL-3", _with(_EntropyOfTheFirstRows)),
-    SizedMutant("512 codes are drawn from", "RNG-1", _with(_DrawsAmong512)),
-    SizedMutant("top-k ranks 512 codes", "DIST-1", _with(_TopKAmong512)),
-    SizedMutant("top-p ranks 1,024 codes", "DIST-1", _with(_TopPAmong1024)),
-    SizedMutant("the best of 1,024 codes is drawn at temperature 0", "DIST-1", _with(_GreedyAmong1024)),
-    SizedMutant("the softmax adds 1,024 codes up", "DIST-1", _with(_SoftmaxOver1024)),
-    SizedMutant("32 neighbours are pooled", "POOL-1", _with(_Pools32)),
+    SizedMutant(
+        "rows beyond the 16th are sampled with the first one's noise",
+        "RNG-1",
+        _with(shape_arithmetic.NoiseOfTheFirstRow),
+    ),
+    SizedMutant(
+        "rows beyond the 16th are judged by the first one's draft", "POOL-1", _with(shape_arithmetic.DraftOfTheFirstRow)
+    ),
+    SizedMutant("rows beyond the 64th have a mean entropy", "LOCAL-3", _with(shape_arithmetic.EntropyOfTheFirstRows)),
+    SizedMutant("512 codes are drawn from", "RNG-1", _with(shape_arithmetic.DrawsAmong512)),
+    SizedMutant("top-k ranks 512 codes", "DIST-1", _with(shape_arithmetic.TopKAmong512)),
+    SizedMutant("top-p ranks 1,024 codes", "DIST-1", _with(shape_arithmetic.TopPAmong1024)),
+    SizedMutant("the best of 1,024 codes is drawn at temperature 0", "DIST-1", _with(shape_arithmetic.GreedyAmong1024)),
+    SizedMutant("the softmax adds 1,024 codes up", "DIST-1", _with(shape_arithmetic.SoftmaxOver1024)),
+    SizedMutant("32 neighbours are pooled", "POOL-1", _with(shape_arithmetic.Pools32)),
     SizedMutant(
         "noise repeats after 256 cells",
         "RNG-1",

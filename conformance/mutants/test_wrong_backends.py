@@ -16,10 +16,10 @@ pytestmark = pytest.mark.thorough
 # A defect that is no mutant: the up-sampler of ratio 4 gives its last column first.
 PLANTED = """
 import numpy as np
-from mulo_sd.conformance.engines.wrapped_backend import WrappedBackend
+from mulo_sd.conformance.engines.unscored_backend import UnscoredBackend
 from mulo_sd.engines.backends import make_backend
 
-class Rolled(WrappedBackend):
+class Rolled(UnscoredBackend):
     def run(self, graph, inputs):
         outputs = super().run(graph, inputs)
         if graph.startswith("up_sampler_4"):

@@ -31,7 +31,7 @@ def cycles_in_order(case: DecodeCase, decoded: Decoded) -> None:
     """MODE-SERIAL, MODE-PARALLEL, CASCADE-1, SCHED-4: windows in order; R_X by its schedule, its first step free."""
     settings, height = case.settings, case.grid(0)[0]
     step = settings.draft_rows * case.models.scale_ratio(0, settings.drafters[0])
-    edges = [*range(0, height, step), height] if settings.mode == "serial" else [0, height]
+    edges = [*range(0, height, step), height] if settings.decoding.by_rows else [0, height]
     assert [(cycle.first_row, cycle.last_row) for cycle in decoded.trace.cycles_of(0)] == list(pairwise(edges))
     for cycle in decoded.trace.cycles_of(0):
         assert torch.equal(decoded.tokens[cycle.first_row : cycle.last_row], cycle.tokens)

@@ -14,7 +14,6 @@ from mulo_sd.conformance.rules.decode_case import DecodeCase
 from mulo_sd.conformance.rules.oracle_model import Array, DictionaryModel, from_scratch
 from mulo_sd.conformance.rules.replay import PREFILL, draft_steps, moments_of, passes_of, resampling_steps
 from mulo_sd.reference.decode import Decoded
-from mulo_sd.reference.settings import UNDRAFTED_MODES
 from mulo_sd.reference.trace import Pass
 
 MAX_SHOWN = 12
@@ -185,11 +184,12 @@ def samples_follow_from_logits(case: DecodeCase, decoded: Decoded) -> None:
 def passes_are_counted(case: DecodeCase, decoded: Decoded) -> None:
     """PREFILL, MODE-AR, MODE-ZIPAR, MODE-SERIAL, MODE-PARALLEL: NFE of each model that takes part."""
     settings = case.settings
-    if settings.mode in UNDRAFTED_MODES:
+    if not settings.decoding.drafts:
         height, width = case.grid(0)
-        window = width if settings.mode == "ar" or settings.window is None else min(settings.window, width)
+        drawing = settings.decoding.coarsest
+        window = min(settings.named(drawing.window, None) or width, width)
         shortest = width + (height - 1) * window
-        adaptive = settings.mode == "zipar" and settings.adaptive_window
+        adaptive = settings.named(drawing.adaptive, False)
         assert decoded.nfe_target == shortest or (adaptive and shortest <= decoded.nfe_target <= height * width)
         assert decoded.nfe_drafter == 0
         return
@@ -199,7 +199,7 @@ def passes_are_counted(case: DecodeCase, decoded: Decoded) -> None:
             len(resampling_steps(settings, cycle, case.grid(number)[1])) for cycle in decoded.trace.cycles_of(number)
         ]
         expected = 1 + sum(max(1, count) for count in resampled)
-        assert settings.mode == "exact" or decoded.trace.nfe(number) == expected, (
+        assert settings.decoding.is_exact or decoded.trace.nfe(number) == expected, (
             f"model {number}: {decoded.trace.nfe(number)} passes, expected {expected}"
         )
         reach("a cycle without rejection", 0 in resampled)

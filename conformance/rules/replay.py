@@ -10,7 +10,7 @@ from torch import Tensor
 from mulo_sd.conformance.rules import oracles
 from mulo_sd.conformance.rules.decode_case import DecodeCase
 from mulo_sd.reference.decode import Decoded
-from mulo_sd.reference.settings import UNDRAFTED_MODES, Settings
+from mulo_sd.reference.settings import Settings
 from mulo_sd.reference.trace import Cycle, Pass
 
 PREFILL = -1  # stands for a prefix token in a pass
@@ -96,7 +96,7 @@ class Told:
 
     def moments(self) -> list[Moment]:
         """Tell all of it."""
-        if self.settings.mode in UNDRAFTED_MODES:
+        if not self.settings.decoding.drafts:
             self._undrafted()
             return self.replay.finish()
         replaced = replaced_rows(self.case, self.decoded, self.model) if self.model else []
@@ -114,11 +114,11 @@ class Told:
         return self.replay.finish()
 
     def _undrafted(self) -> None:
-        settings, tokens = self.settings, self.decoded.tokens.flatten().tolist()
-        if settings.mode == "zipar" and settings.adaptive_window:
+        drawing, tokens = self.settings.decoding.coarsest, self.decoded.tokens.flatten().tolist()
+        if self.settings.named(drawing.adaptive, False):
             self._sample_adaptively(dict(enumerate(tokens)))
             return
-        window = settings.window if settings.mode == "zipar" else None
+        window = self.settings.named(drawing.window, None)
         for cells in oracles.schedule(set(range(len(tokens))), window, self.width, by_island=False):
             self._sample(cells, {cell: tokens[cell] for cell in cells})
 
@@ -159,7 +159,7 @@ class Told:
         window = range(cycle.first_row * self.width, cycle.last_row * self.width)
         tokens = dict(zip(window, cycle.tokens.flatten().tolist(), strict=True))
         self.replay.put(window, cycle.up_sampled.flatten().tolist())
-        if self.settings.mode == "exact" and self.model == 0:
+        if self.settings.decoding.is_exact and self.model == 0:
             self._verify_exactly(window, cycle.kept.flatten().tolist(), tokens)
             return
         also = range(self.before * self.width, window.start) if self.settings.refresh else range(0)
@@ -195,9 +195,9 @@ def draft_steps(case: DecodeCase, cycle: Cycle) -> list[list[int]]:
 
 def resampling_steps(settings: Settings, cycle: Cycle, width: int) -> list[list[int]]:
     """Return the steps in which R_X of a cycle is resampled (MODE-SERIAL, MODE-PARALLEL)."""
-    in_parallel = settings.mode == "parallel"
-    window = settings.island_window if in_parallel else None
-    return oracles.schedule(set(resampled_cells(cycle, width)), window, width, in_parallel and settings.islands)
+    correction = settings.decoding.correction
+    window, by_island = settings.named(correction.window, None), settings.named(correction.by_island, False)
+    return oracles.schedule(set(resampled_cells(cycle, width)), window, width, by_island)
 
 
 def cycles_together(decoded: Decoded) -> list[list[Cycle]]:

@@ -210,5 +210,5 @@ def test_numbers_of_passes(case: Case) -> None:
     decoded = case.run()
     decode_laws.passes_are_counted(case, decoded)
     longest = replace(case.settings, draft_rows=case.toy.height)
-    if case.settings.mode == "serial":
+    if case.settings.decoding.is_local and case.settings.decoding.by_rows:
         assert len(case._replace(settings=longest).run().trace.cycles_of(0)) == 1

@@ -11,7 +11,7 @@ from mulo_sd.conformance.rules.decode_case import FLOAT64, Rounding
 from mulo_sd.conformance.strategies.toys import CODES, Toy, World, build, toys
 from mulo_sd.reference.decode import Decoded, decode
 from mulo_sd.reference.models import Condition, Models
-from mulo_sd.reference.settings import UNDRAFTED_MODES, Mode, Settings
+from mulo_sd.reference.settings import MODES, Mode, Settings
 
 
 class Case(NamedTuple):
@@ -53,7 +53,7 @@ class Case(NamedTuple):
     @property
     def draft_tensor(self) -> Tensor | None:
         """Int[h, w]; None where the target alone decodes."""
-        if self.draft is None or self.settings.mode in UNDRAFTED_MODES:
+        if self.draft is None or not self.settings.decoding.drafts:
             return None
         return torch.tensor(self.draft).reshape(self.toy.grid(self.settings.model_numbers[-1]))
 
@@ -64,9 +64,11 @@ class Case(NamedTuple):
 
 
 SEEDS = st.integers(0, 2**64 - 1) | st.sampled_from((0, 2**32, 2**64 - 1))
-ALL_MODES: tuple[Mode, ...] = ("serial", "parallel", "zipar", "exact", "ar")
-DRAFTED_MODES: tuple[Mode, ...] = ("serial", "parallel", "exact")
-LOCAL_MODES: tuple[Mode, ...] = ("serial", "parallel")  # those that pool and resample around rejections
+# Those that draft first, since Hypothesis shrinks towards the first.
+ALL_MODES: tuple[Mode, ...] = tuple(sorted(MODES, key=lambda mode: not MODES[mode].drafts))
+DRAFTED_MODES: tuple[Mode, ...] = tuple(mode for mode in ALL_MODES if MODES[mode].drafts)
+# Those that pool and resample around rejections.
+LOCAL_MODES: tuple[Mode, ...] = tuple(mode for mode in ALL_MODES if MODES[mode].is_local)
 WINDOWS = st.sampled_from((2, 1, 3, None, 4, 9))
 # In the middle, about a toy's pooled probabilities: some tokens are kept, some rejected.
 TAUS = st.sampled_from((0.2, 0.1, 0.05, 0.4)) | st.floats(0, 1) | st.sampled_from((-1.0, 0.0, 1.0, 1.5))
@@ -77,7 +79,7 @@ def order_of(draw: st.DrawFn, mode: Mode) -> dict[str, Any]:
     return {
         "look_ahead": draw(st.integers(0, 2)),
         "refresh": draw(st.booleans()),
-        "accept_on": "processed" if mode == "exact" else draw(st.sampled_from(("processed", "raw"))),
+        "accept_on": MODES[mode].demands.get("accept_on") or draw(st.sampled_from(("processed", "raw"))),
         "window": draw(WINDOWS),
         "adaptive_window": draw(st.booleans()),
         "draft_window": draw(WINDOWS),
@@ -123,7 +125,7 @@ def cases(draw: st.DrawFn, modes: Sequence[Mode] = ("serial",), max_cells: int =
     """Decodes in some mode; with `own_draft` the coarsest drafter's tokens are now and then given."""
     toy = draw(toys(max_cells))
     settings = draw(settings_of(toy, draw(st.sampled_from(modes))))
-    drafted = own_draft and settings.mode not in UNDRAFTED_MODES
+    drafted = own_draft and settings.decoding.drafts
     draft = draw(st.none() | drafts_of(toy, settings.model_numbers[-1])) if drafted else None
     return Case(toy, settings, draw(SEEDS), draft)
 

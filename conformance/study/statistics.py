@@ -19,10 +19,6 @@ class Estimate:
     low: float
     high: float
 
-    @property
-    def excludes_zero(self) -> bool:
-        return self.low > 0 or self.high < 0
-
 
 def wilson(successes: int, trials: int) -> Estimate:
     """Return a share with Wilson's score interval (JASA 1927).

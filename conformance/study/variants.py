@@ -26,9 +26,6 @@ Chain = tuple[int, ...]
 RATIO_2: Chain = (1,)
 CHAINS: tuple[Chain, ...] = (RATIO_2, (2,), (1, 2))
 ACCEPT_ALL: Mapping[str, Any] = {"tau": 0.0}
-# All that a mode without drafters reads.
-SAMPLING = ("mode", "guidance_scale", "temperature", "top_k", "top_p")
-UNDRAFTED_FIELDS: Mapping[str, tuple[str, ...]] = {"ar": SAMPLING, "zipar": (*SAMPLING, "window", "adaptive_window")}
 
 AR, DEFAULT, ACCEPTED = "AR", "default", "everything accepted"
 # The finest draft that is to be had for the default's passes: what else they could have bought.
@@ -231,9 +228,9 @@ def identity(item: Variant, pipeline: engines.Pipeline) -> str:
     settings = pipeline.settings(**item.settings)
     manifest = pipeline.bundle.manifest
     fields = settings.model_dump()
-    read = {name: fields[name] for name in UNDRAFTED_FIELDS.get(settings.mode, fields)}
+    read = fields if settings.decoding.drafts else {name: fields[name] for name in settings.decoding.reads}
     weights = [manifest.models[number].weights_sha256 for number in settings.model_numbers]
-    if settings.mode not in UNDRAFTED_FIELDS and "latent" in (settings.up_sampler, settings.down_sampler):
+    if settings.decoding.drafts and "latent" in (settings.up_sampler, settings.down_sampler):
         weights += [digest for _, digest in sorted(manifest.latent_sha256.items())]
     content = [read, item.oracle, item.other_seeds, weights, manifest.tokenizer_sha256]
     return sha256(json.dumps([*content, manifest.precision], sort_keys=True).encode()).hexdigest()[:16]

@@ -6,10 +6,11 @@ import sys
 from PIL import Image, ImageDraw
 
 from mulo_sd import engines
-from mulo_sd.engines.commands.command_line import command, program
+from mulo_sd.engines.commands.command_line import command, program, purpose
 from mulo_sd.engines.commands.demo_bundle import demo_bundle_path
 from mulo_sd.engines.commands.storyboard import CAPTION_HEIGHT, GAP, PANEL_PIXELS, draw_storyboard
 from mulo_sd.engines.files.paths import user_path
+from mulo_sd.engines.files.whole_files import check_writable, write_whole
 
 PROMPTS = ("a red circle left of a blue square", "three green stars", "a pink diamond above a yellow cross")
 SEED = 1
@@ -35,16 +36,21 @@ def _row(pipeline: engines.Pipeline, prompt: str) -> Image.Image:
 @command
 def main() -> int:
     """Write the picture: a row a prompt."""
-    parser = argparse.ArgumentParser(prog=program("conformance.tools.make_pictures"), description=__doc__)
+    parser = argparse.ArgumentParser(prog=program("conformance.tools.make_pictures"), description=purpose(__doc__))
+    parser.add_argument("--bundle", type=user_path, default=demo_bundle_path(), help="its folder; default: %(default)s")
     parser.add_argument("--out", type=user_path, default="docs/images/readme.png", help="default: %(default)s")
     arguments = parser.parse_args()
-    pipeline = engines.load(demo_bundle_path())
+    check_writable(arguments.out)
+    try:
+        pipeline = engines.load(arguments.bundle)
+    except engines.BundleError as error:
+        parser.error(str(error))
     rows = [_row(pipeline, prompt) for prompt in PROMPTS]
     height = TITLE_HEIGHT + PANEL_PIXELS + CAPTION_HEIGHT
     picture = Image.new("RGB", (rows[0].width, len(rows) * height), "white")
     for index, row in enumerate(rows):
         picture.paste(row, (0, index * height))
-    picture.save(arguments.out)
+    write_whole(arguments.out, picture.save)
     return 0
 
 

@@ -14,13 +14,14 @@ from rich.console import Console
 from rich.table import Table
 
 from mulo_sd import engines
+from mulo_sd.conformance.bench.workload import random_condition
 from mulo_sd.engines.commands.backend_argument import add_backend_argument
-from mulo_sd.engines.commands.command_line import command, program
+from mulo_sd.engines.commands.command_line import command, program, purpose
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.engines.loop.decode import Decoder
+from mulo_sd.engines.modes import MODES
 from mulo_sd.engines.rules.trace import Trace
 
-MODES = ("ar", "zipar", "serial", "parallel", "exact")
 # Cells of the target after which a mode that knows no cycles is stopped.
 CELLS = 40
 
@@ -31,15 +32,14 @@ class EnoughError(Exception):
 
 def condition_of(pipeline: engines.Pipeline) -> engines.Condition:
     """Return a random condition of the bundle's kind; a quarter of a caption's tokens is shown."""
-    entry, generator = pipeline.bundle.manifest.target, np.random.default_rng(1)
-    if entry.condition == "class":
-        return engines.Condition(np.array([[207]]))
-    shape = (entry.prefix_length, entry.condition_width)
-    features = generator.standard_normal(shape, dtype=np.float32)
-    if entry.condition == "features":
-        return engines.Condition(features)
-    shown = np.arange(entry.prefix_length) >= entry.prefix_length * 3 // 4
-    return engines.Condition(features * shown[:, None], shown=shown)
+    entry = pipeline.bundle.manifest.target
+    condition = random_condition(entry, 1)
+    if entry.condition == "caption":
+        shown = np.arange(entry.prefix_length) >= entry.prefix_length * 3 // 4
+        return engines.Condition(condition.cond * shown[:, None], shown=shown)
+    if pipeline.bundle.null_conditions[0] is None:  # the demo's: the prompt makes it
+        return engines.Condition(condition.cond, random_condition(entry, 2).cond)
+    return condition
 
 
 def one_cycle(pipeline: engines.Pipeline, mode: str, chain: tuple[int, ...]) -> tuple[Trace, float]:
@@ -48,7 +48,7 @@ def one_cycle(pipeline: engines.Pipeline, mode: str, chain: tuple[int, ...]) -> 
     decoder: Decoder
 
     def stop(done: int, total: int) -> None:
-        if decoder.trace.cycles_of(0) or (mode in ("ar", "zipar") and done >= CELLS):
+        if decoder.trace.cycles_of(0) or (not settings.decoding.drafts and done >= CELLS):
             raise EnoughError
 
     decoder = Decoder(pipeline.bundle, pipeline.backend, condition_of(pipeline), settings, 1, stop)
@@ -61,13 +61,18 @@ def one_cycle(pipeline: engines.Pipeline, mode: str, chain: tuple[int, ...]) -> 
 @command
 def main() -> int:
     """Print a table."""
-    parser = argparse.ArgumentParser(prog=program("conformance.tools.measure_checkpoints"), description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog=program("conformance.tools.measure_checkpoints"), description=purpose(__doc__)
+    )
     parser.add_argument("bundle", type=user_path, help="its folder")
     add_backend_argument(parser)
-    parser.add_argument("--modes", default=",".join(MODES), help="default: %(default)s")
+    parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES, help="default: all")
     arguments = parser.parse_args()
     started = time.perf_counter()
-    pipeline = engines.load(arguments.bundle, arguments.backend)
+    try:
+        pipeline = engines.load(arguments.bundle, arguments.backend)
+    except (engines.BundleError, engines.BackendError) as error:
+        parser.error(str(error))
     console = Console(width=110)
     console.print(f"opened in {time.perf_counter() - started:.1f} s")
     table = Table(title=str(arguments.bundle))
@@ -82,7 +87,7 @@ def main() -> int:
     ):
         table.add_column(column, justify="right")
     chain = tuple(range(1, len(pipeline.bundle.manifest.models)))
-    for mode in arguments.modes.split(","):
+    for mode in arguments.modes:
         trace, seconds = one_cycle(pipeline, mode, chain)
         fed = [len(item.tokens) for item in trace.passes]
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9

@@ -26,7 +26,7 @@ import torch
 from mulo_sd.conformance.bench.shapes import SHAPES, Shape, make_shape_pipeline, shape_bundle, shape_models
 from mulo_sd.conformance.bench.workload import random_condition
 from mulo_sd.engines.backends.torch_cuda.backend import TorchBackend
-from mulo_sd.engines.commands.command_line import command, program
+from mulo_sd.engines.commands.command_line import command, program, purpose
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.engines.passes.transformer import TransformerSession
 from mulo_sd.engines.service.pipeline import Pipeline
@@ -81,22 +81,21 @@ def check(report: Report) -> None:
             ("triton", True),
         )
         for chosen, pdl in ways if DEVICE == "cuda" else ways[:1]:
-            if True:
-                backend = TorchBackend(on_gpu, torch.float32, DEVICE, kernels=chosen, pdl=pdl)
-                pipeline = Pipeline(bundle, backend)
-                # Every number of tokens that a pass feeds is compiled anew.
-                for mode in ("ar", "zipar", "serial", "parallel", "exact") if chosen == "torch" else ("ar", "parallel"):
-                    settings = on_cpu.settings(mode=mode, tau=0.02)
-                    expected = on_cpu.decode(condition, settings, 1).tokens
-                    equal = [pipeline.decode(condition, settings, 1).tokens == expected for _ in range(3)]
-                    report.add(
-                        family=name,
-                        kernels=backend.kernels,
-                        pdl=pdl,
-                        mode=mode,
-                        equal=[round(float(item.mean()), 3) for item in equal],
-                        notes=backend.notes,
-                    )
+            backend = TorchBackend(on_gpu, torch.float32, DEVICE, kernels=chosen, pdl=pdl)
+            pipeline = Pipeline(bundle, backend)
+            # Every number of tokens that a pass feeds is compiled anew.
+            for mode in ("ar", "zipar", "serial", "parallel", "exact") if chosen == "torch" else ("ar", "parallel"):
+                settings = on_cpu.settings(mode=mode, tau=0.02)
+                expected = on_cpu.decode(condition, settings, 1).tokens
+                equal = [pipeline.decode(condition, settings, 1).tokens == expected for _ in range(3)]
+                report.add(
+                    family=name,
+                    kernels=backend.kernels,
+                    pdl=pdl,
+                    mode=mode,
+                    equal=[round(float(item.mean()), 3) for item in equal],
+                    notes=backend.notes,
+                )
         # Several at once, over a pool.
         session = pipeline.session(4)
         with session:
@@ -231,7 +230,7 @@ def plans(report: Report) -> None:
                     report.add(
                         backend=name, mode=mode, at_once=at_once, equal=sum(equal), of=len(equal), seconds=seconds
                     )
-            report.add(backend=name, memory=getattr(backend, "memory", dict)(), notes=getattr(backend, "notes", []))
+            report.add(backend=name, memory=backend.memory(), notes=list(backend.notes))
         except Exception as error:  # the next backend may be there
             report.add(backend=name, error=f"{type(error).__name__}: {error}")
 
@@ -248,7 +247,7 @@ PARTS: dict[str, Callable[[Report], None]] = {
 @command
 def main() -> int:
     """Run the parts that are asked for; one that fails does not keep the next from running."""
-    parser = argparse.ArgumentParser(prog=program("conformance.tools.measure_gpu"), description=__doc__)
+    parser = argparse.ArgumentParser(prog=program("conformance.tools.measure_gpu"), description=purpose(__doc__))
     parser.add_argument("--out", type=user_path, required=True, help="folder")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="default: all")
     arguments = parser.parse_args()

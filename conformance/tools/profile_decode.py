@@ -4,18 +4,24 @@ import argparse
 import statistics
 import sys
 from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from mulo_sd import engines
-from mulo_sd.conformance.bench.demo_table import draw_timed
+from mulo_sd.conformance.bench.demo_table import Drawn, draw_timed
 from mulo_sd.conformance.bench.modes import ENGINE_MODES
 from mulo_sd.conformance.bench.reference_side import held_out_drawings
-from mulo_sd.conformance.bench.timed import Call, timed
-from mulo_sd.engines.commands.command_line import command, program
+from mulo_sd.conformance.bench.timed import Call, TimedBackend
+from mulo_sd.engines.commands.command_line import command, program, purpose
 from mulo_sd.engines.commands.demo_bundle import demo_bundle_path
+from mulo_sd.engines.files.paths import user_path
+from mulo_sd.engines.numbers import whole_number
 from mulo_sd.engines.service.pipeline import Pipeline
 
 # Passes of more tokens verify; others decide.
 VERIFIES = 64
+MAX_REPEAT = 1000
+HOST = "host: schedules, islands, bookkeeping"
 
 
 def part_of(call: Call) -> str:
@@ -28,39 +34,59 @@ def part_of(call: Call) -> str:
     return "caches" if call.kind == "cache" else "up- and down-samplers, tokens to pixels"
 
 
+def measured(call: Callable[[], Drawn], timer: TimedBackend, repeat: int) -> dict[str, list[list[float]]]:
+    """Return the milliseconds of the calls of each part, a list for each of `repeat` decodes.
+
+    Args:
+        call: Draws.
+        timer: Whose calls are those of that drawing.
+        repeat: Decodes that are measured; one more comes before them.
+    """
+    call()
+    parts: dict[str, list[list[float]]] = defaultdict(list)
+    for _ in range(repeat):
+        accounts, calls = call().accounts, defaultdict[str, list[float]](list)
+        for made in timer.calls:
+            calls[part_of(made)].append(1e3 * made.seconds)
+        calls[HOST].append(1e3 * accounts.wall * accounts.host_share)
+        for part, milliseconds in calls.items():
+            parts[part].append(milliseconds)
+    return parts
+
+
+def table(title: str, parts: Mapping[str, Sequence[Sequence[float]]]) -> str:
+    """Return a table in Markdown: of each part its calls, the median of its sums, and its share."""
+    medians = {part: statistics.median(sum(calls) for calls in decodes) for part, decodes in parts.items()}
+    total = sum(medians.values())
+    lines = ["", f"| {title} | calls | ms | share |", "|---|---|---|---|"]
+    for part, value in sorted(medians.items(), key=lambda item: -item[1]):
+        calls = "" if part == HOST else str(len(parts[part][-1]))
+        lines.append(f"| {part} | {calls} | {value:.1f} | {value / total:.1%} |")
+    return "\n".join([*lines, f"| all | | {total:.0f} | |"])
+
+
 @command
 def main() -> int:
     """Draw, and print a table for each mode."""
-    parser = argparse.ArgumentParser(prog=program("conformance.tools.profile_decode"), description=__doc__)
-    parser.add_argument("--modes", nargs="+", default=["ar", "serial", "cascade"], help="default: %(default)s")
-    parser.add_argument("--repeat", type=int, default=5, help="default: %(default)s")
+    names = [mode.name for mode in ENGINE_MODES]
+    parser = argparse.ArgumentParser(prog=program("conformance.tools.profile_decode"), description=purpose(__doc__))
+    parser.add_argument("--bundle", type=user_path, default=demo_bundle_path(), help="its folder; default: %(default)s")
+    chosen = ["ar", "serial", "cascade"]
+    parser.add_argument("--modes", nargs="+", choices=names, default=chosen, help="default: " + " ".join(chosen))
+    parser.add_argument("--repeat", type=int, default=5, help="decodes of a mode; default: %(default)s")
     parser.add_argument("--threads", type=int, default=2, help="default: %(default)s")
     arguments = parser.parse_args()
-    pipeline = engines.load(demo_bundle_path(), threads=arguments.threads)
-    timer = timed(pipeline.backend)
+    try:
+        repeat = whole_number("--repeat", arguments.repeat, 1, MAX_REPEAT)
+        pipeline = engines.load(arguments.bundle, threads=arguments.threads)
+    except (engines.BundleError, engines.SettingsError) as error:
+        parser.error(str(error))
+    timer = TimedBackend(pipeline.backend)
     wrapped = Pipeline(pipeline.bundle, timer)
     drawing = held_out_drawings(1)[0]
     for mode in (mode for mode in ENGINE_MODES if mode.name in arguments.modes):
-        settings = pipeline.settings(**mode.changes)
-        draw_timed(wrapped, timer, drawing, settings)
-        milliseconds: dict[str, list[float]] = defaultdict(list)
-        counts: dict[str, int] = {}
-        for _ in range(arguments.repeat):
-            accounts = draw_timed(wrapped, timer, drawing, settings).accounts
-            found: dict[str, list[float]] = defaultdict(list)
-            for call in timer.calls:
-                found[part_of(call)].append(1e3 * call.seconds)
-            found["host: schedules, islands, bookkeeping"] = [1e3 * accounts.wall * accounts.host_share]
-            for part, values in found.items():
-                milliseconds[part].append(sum(values))
-                counts[part] = len(values)
-        medians = {part: statistics.median(values) for part, values in milliseconds.items()}
-        total = sum(medians.values())
-        print(f"\n| {mode.label} | calls | ms | share |\n|---|---|---|---|")
-        for part, value in sorted(medians.items(), key=lambda item: -item[1]):
-            calls = "" if part.startswith("host") else str(counts[part])
-            print(f"| {part} | {calls} | {value:.1f} | {value / total:.1%} |")
-        print(f"| all | | {total:.0f} | |")
+        draw = partial(draw_timed, wrapped, timer, drawing, pipeline.settings(**mode.changes))
+        print(table(mode.label, measured(draw, timer, repeat)))
     return 0
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from mulo_sd.reference.settings import Settings
 from mulo_sd.reference.trace import Cycle
 
 # Passes after which slots are written out of order, again and again, are told in full.
-PASSES_OF = tuple(item for item in SMALL_SETTINGS if item.mode in ("serial", "parallel") and item.temperature > 0)[:3]
+PASSES_OF = tuple(item for item in SMALL_SETTINGS if item.decoding.is_local and item.temperature > 0)[:3]
 GUIDED = 2.0  # any scale but 1: both halves
 FREE_RUNNING = tuple(item for item in SMALL_SETTINGS if item.temperature > 0)
 
@@ -29,6 +30,151 @@ def as_text(settings: Settings) -> NDArray[np.uint8]:
     return np.frombuffer(json.dumps(asdict(settings), sort_keys=True).encode(), dtype=np.uint8)
 
 
+def _grid(cycles: list[Cycle], name: str, tokens: torch.Tensor) -> NDArray[np.bool_]:
+    if not cycles:
+        return np.full(tuple(tokens.shape), name == "kept")
+    found: NDArray[np.bool_] = torch.cat([getattr(cycle, name) for cycle in cycles]).numpy()
+    return found
+
+
+def _passes(models: Models, generator: np.random.Generator) -> Iterator[Vector]:
+    """Every pass of whole decodes, fed again in the same order."""
+    for index, settings in enumerate(PASSES_OF):
+        condition = demo.condition(PROMPTS[index], SEED)
+        decoded = decode(models, condition, settings, SEED, record_logits=True)
+        prefixes = condition.prefixes(models.target, settings.guidance_scale)
+        for number_of_model in settings.model_numbers:
+            made = [item for item in decoded.trace.passes if item.model == number_of_model]
+            logits = [item.logits for item in made if item.logits is not None]
+            inputs: dict[str, NDArray[Any]] = {
+                "model": number(number_of_model),
+                "prefix_ids": prefixes.numpy(),
+                "lengths": np.array([len(item.positions) for item in made]),
+                "positions": torch.cat([item.positions for item in made]).numpy(),
+                "tokens": torch.cat([item.tokens for item in made]).numpy(),
+            }
+            note = f"mode {settings.mode}, model {number_of_model}, {len(made)} passes"
+            yield Vector(inputs, {"logits": torch.cat(logits, dim=1).numpy()}, note)
+
+
+def _passes_stage(models: Models, tolerance: float) -> Stage:
+    """Return what passes of a bundle's models answer."""
+    return Stage(
+        "passes",
+        ("PREFILL", "GRID-2", "KV-1", "KV-2", "KV-3", "CONF-1"),
+        {
+            "model": Field("", "0 is the target, 1 drafts for it, 2 for model 1"),
+            "prefix_ids": Field("B, P, fields", "conditional first"),
+            "lengths": Field("passes", "how many pairs each pass feeds, the prefill first"),
+            "positions": Field("all pairs", "sequence positions, pass after pass"),
+            "tokens": Field("all pairs", "-1 is a prefix token"),
+        },
+        {"logits": Output("B, all pairs, codes", "of every pair fed", tolerance=tolerance)},
+        partial(_passes, models),
+        needs_models=True,
+    )
+
+
+def _rescaling(models: Models, generator: np.random.Generator) -> Iterator[Vector]:
+    """Random rows between every two grids, up- and down-sampled."""
+    pairs = [(high, low) for high in range(len(models.drafters)) for low in range(high + 1, len(models.drafters) + 1)]
+    for high, low in pairs:
+        ratio, grid = models.scale_ratio(high, low), models.transformer(low).config
+        for rows in sorted({1, grid.grid_height}):
+            coarse = torch.from_numpy(generator.integers(0, grid.vocabulary, (rows, grid.grid_width)))
+            fine = models.up_sample("bicubic", coarse, ratio)
+            inputs: dict[str, NDArray[Any]] = {
+                "low_tokens": coarse.numpy(),
+                "scale_ratio": number(ratio),
+                "high_tokens": fine.numpy(),
+            }
+            answers = {"up_sampled": fine.numpy(), "down_sampled": models.down_sample("area", fine, ratio).numpy()}
+            yield Vector(inputs, answers, f"ratio {ratio}, {rows} rows; bicubic up, area down")
+
+
+def _rescaling_stage(models: Models) -> Stage:
+    """Return what the samplers between a bundle's grids answer."""
+    return Stage(
+        "rescaling",
+        ("SCALE-1", "SCALE-2"),
+        {
+            "low_tokens": Field("rows, w", "the rows known so far"),
+            "high_tokens": Field("rows * r, w * r", "decided rows"),
+            "scale_ratio": Field("", "r"),
+        },
+        {
+            "up_sampled": Output("rows * r, w * r", "U_r of low_tokens"),
+            "down_sampled": Output("rows, w", "D_r of high_tokens"),
+        },
+        partial(_rescaling, models),
+        needs_models=True,
+    )
+
+
+def _decodes(models: Models, generator: np.random.Generator) -> Iterator[Vector]:
+    """Whole decodes of every setting that samples."""
+    for index, settings in enumerate(FREE_RUNNING):
+        seed, prompt = SEED + (index << 32), PROMPTS[index % len(PROMPTS)]
+        condition = demo.condition(prompt, seed)
+        decoded = decode(models, condition, settings, seed)
+        cycles = decoded.trace.cycles_of(0)
+        inputs: dict[str, NDArray[Any]] = {
+            "settings": as_text(settings),
+            "seed": np.array(seed, dtype=np.uint64),
+            "prefix_ids": condition.prefixes(models.target, GUIDED).numpy(),
+        }
+        answers = {
+            "tokens": decoded.tokens.numpy(),
+            "nfe": np.array([decoded.trace.nfe(model) for model in range(1 + len(models.drafters))]),
+            "kept": _grid(cycles, "kept", decoded.tokens),
+            "resampled": _grid(cycles, "resampled", decoded.tokens),
+        }
+        yield Vector(inputs, answers, f"mode {settings.mode}, drafters {settings.drafters}, {prompt!r}")
+
+
+def _decode_stage(models: Models) -> Stage:
+    """Return what whole decodes of a bundle give."""
+    return Stage(
+        "decode",
+        ("MODE-AR", "MODE-ZIPAR", "MODE-SERIAL", "MODE-PARALLEL", "MODE-EXACT", "CONF-3", "CONF-4"),
+        {
+            "settings": Field("bytes", "JSON text, settings as in docs/semantics.md"),
+            "seed": Field("", "0 to 2^64 - 1, unsigned"),
+            "prefix_ids": Field("2, P, fields", "the condition and the null condition"),
+        },
+        {
+            "tokens": Output("H, W", "the image's tokens"),
+            "nfe": Output("models", "passes of each model"),
+            "kept": Output("H, W", "bool; all true where nothing is drafted"),
+            "resampled": Output("H, W", "bool; all false where nothing is drafted"),
+        },
+        partial(_decodes, models),
+        needs_models=True,
+    )
+
+
+def _images(models: Models, generator: np.random.Generator) -> Iterator[Vector]:
+    """Images of random tokens."""
+    config = models.target.config
+    for _ in range(2):
+        tokens = torch.from_numpy(generator.integers(0, config.vocabulary, (config.grid_height, config.grid_width)))
+        image = models.tokenizer.images_from_tokens(tokens[None])[0]
+        pixels = ((image + 1) * 127.5).clamp(0, 255).permute(1, 2, 0)
+        yield Vector({"tokens": tokens.numpy()}, {"image": pixels.numpy()}, "random tokens")
+
+
+def _image_stage(models: Models) -> Stage:
+    """Return what the tokenizer's decoder answers."""
+    return Stage(
+        "image",
+        ("CONF-2",),
+        {"tokens": Field("H, W", "codes")},
+        {"image": Output("H * f, W * f, 3", "red, green, blue, 0 to 255", tolerance=0.5)},
+        partial(_images, models),
+        needs_models=True,
+    )
+
+
 def model_stages(models: Models, tolerance: float) -> tuple[Stage, ...]:
     """Return the stages of a bundle's models.
 
@@ -36,129 +182,4 @@ def model_stages(models: Models, tolerance: float) -> tuple[Stage, ...]:
         models: The reference's, in float32.
         tolerance: Of a logit, by the bundle's precision.
     """
-
-    def passes(generator: np.random.Generator) -> Iterator[Vector]:
-        for index, settings in enumerate(PASSES_OF):
-            condition = demo.condition(PROMPTS[index], SEED)
-            decoded = decode(models, condition, settings, SEED, record_logits=True)
-            prefixes = condition.prefixes(models.target, settings.guidance_scale)
-            for number_of_model in settings.model_numbers:
-                made = [item for item in decoded.trace.passes if item.model == number_of_model]
-                logits = [item.logits for item in made if item.logits is not None]
-                inputs: dict[str, NDArray[Any]] = {
-                    "model": number(number_of_model),
-                    "prefix_ids": prefixes.numpy(),
-                    "lengths": np.array([len(item.positions) for item in made]),
-                    "positions": torch.cat([item.positions for item in made]).numpy(),
-                    "tokens": torch.cat([item.tokens for item in made]).numpy(),
-                }
-                note = f"mode {settings.mode}, model {number_of_model}, {len(made)} passes"
-                yield Vector(inputs, {"logits": torch.cat(logits, dim=1).numpy()}, note)
-
-    def rescaling(generator: np.random.Generator) -> Iterator[Vector]:
-        pairs = [
-            (high, low) for high in range(len(models.drafters)) for low in range(high + 1, len(models.drafters) + 1)
-        ]
-        for high, low in pairs:
-            ratio, grid = models.scale_ratio(high, low), models.transformer(low).config
-            for rows in sorted({1, grid.grid_height}):
-                coarse = torch.from_numpy(generator.integers(0, grid.vocabulary, (rows, grid.grid_width)))
-                fine = models.up_sample("bicubic", coarse, ratio)
-                inputs: dict[str, NDArray[Any]] = {
-                    "low_tokens": coarse.numpy(),
-                    "scale_ratio": number(ratio),
-                    "high_tokens": fine.numpy(),
-                }
-                answers = {"up_sampled": fine.numpy(), "down_sampled": models.down_sample("area", fine, ratio).numpy()}
-                yield Vector(inputs, answers, f"ratio {ratio}, {rows} rows; bicubic up, area down")
-
-    def decodes(generator: np.random.Generator) -> Iterator[Vector]:
-        for index, settings in enumerate(FREE_RUNNING):
-            seed, prompt = SEED + (index << 32), PROMPTS[index % len(PROMPTS)]
-            condition = demo.condition(prompt, seed)
-            decoded = decode(models, condition, settings, seed)
-            cycles = decoded.trace.cycles_of(0)
-            inputs: dict[str, NDArray[Any]] = {
-                "settings": as_text(settings),
-                "seed": np.array(seed, dtype=np.uint64),
-                "prefix_ids": condition.prefixes(models.target, GUIDED).numpy(),
-            }
-            answers = {
-                "tokens": decoded.tokens.numpy(),
-                "nfe": np.array([decoded.trace.nfe(model) for model in range(1 + len(models.drafters))]),
-                "kept": _grid(cycles, "kept", decoded.tokens),
-                "resampled": _grid(cycles, "resampled", decoded.tokens),
-            }
-            yield Vector(inputs, answers, f"mode {settings.mode}, drafters {settings.drafters}, {prompt!r}")
-
-    def images(generator: np.random.Generator) -> Iterator[Vector]:
-        config = models.target.config
-        for _ in range(2):
-            tokens = torch.from_numpy(generator.integers(0, config.vocabulary, (config.grid_height, config.grid_width)))
-            image = models.tokenizer.images_from_tokens(tokens[None])[0]
-            pixels = ((image + 1) * 127.5).clamp(0, 255).permute(1, 2, 0)
-            yield Vector({"tokens": tokens.numpy()}, {"image": pixels.numpy()}, "random tokens")
-
-    return (
-        Stage(
-            "passes",
-            ("PREFILL", "GRID-2", "KV-1", "KV-2", "KV-3", "CONF-1"),
-            {
-                "model": Field("", "0 is the target, 1 drafts for it, 2 for model 1"),
-                "prefix_ids": Field("B, P, fields", "conditional first"),
-                "lengths": Field("passes", "how many pairs each pass feeds, the prefill first"),
-                "positions": Field("all pairs", "sequence positions, pass after pass"),
-                "tokens": Field("all pairs", "-1 is a prefix token"),
-            },
-            {"logits": Output("B, all pairs, codes", "of every pair fed", tolerance=tolerance)},
-            passes,
-            needs_models=True,
-        ),
-        Stage(
-            "rescaling",
-            ("SCALE-1", "SCALE-2"),
-            {
-                "low_tokens": Field("rows, w", "the rows known so far"),
-                "high_tokens": Field("rows * r, w * r", "decided rows"),
-                "scale_ratio": Field("", "r"),
-            },
-            {
-                "up_sampled": Output("rows * r, w * r", "U_r of low_tokens"),
-                "down_sampled": Output("rows, w", "D_r of high_tokens"),
-            },
-            rescaling,
-            needs_models=True,
-        ),
-        Stage(
-            "decode",
-            ("MODE-AR", "MODE-ZIPAR", "MODE-SERIAL", "MODE-PARALLEL", "MODE-EXACT", "CONF-3", "CONF-4"),
-            {
-                "settings": Field("bytes", "JSON text, settings as in docs/semantics.md"),
-                "seed": Field("", "0 to 2^64 - 1, unsigned"),
-                "prefix_ids": Field("2, P, fields", "the condition and the null condition"),
-            },
-            {
-                "tokens": Output("H, W", "the image's tokens"),
-                "nfe": Output("models", "passes of each model"),
-                "kept": Output("H, W", "bool; all true where nothing is drafted"),
-                "resampled": Output("H, W", "bool; all false where nothing is drafted"),
-            },
-            decodes,
-            needs_models=True,
-        ),
-        Stage(
-            "image",
-            ("CONF-2",),
-            {"tokens": Field("H, W", "codes")},
-            {"image": Output("H * f, W * f, 3", "red, green, blue, 0 to 255", tolerance=0.5)},
-            images,
-            needs_models=True,
-        ),
-    )
-
-
-def _grid(cycles: list[Cycle], name: str, tokens: torch.Tensor) -> NDArray[np.bool_]:
-    if not cycles:
-        return np.full(tuple(tokens.shape), name == "kept")
-    found: NDArray[np.bool_] = torch.cat([getattr(cycle, name) for cycle in cycles]).numpy()
-    return found
+    return (_passes_stage(models, tolerance), _rescaling_stage(models), _decode_stage(models), _image_stage(models))

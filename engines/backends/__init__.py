@@ -1,6 +1,32 @@
 """Backends: what runs a bundle's graphs."""
 
-from mulo_sd.engines.backends.base import Backend, BackendError, KVCache
+from mulo_sd.engines.backends.base import (
+    Backend,
+    BackendError,
+    CachePool,
+    Draw,
+    Judgement,
+    KVCache,
+    PartedScores,
+    Scores,
+    Tensors,
+    Traits,
+)
 from mulo_sd.engines.backends.choose import BACKENDS, make_backend
+from mulo_sd.engines.backends.wrapped import WrappedBackend
 
-__all__ = ["BACKENDS", "Backend", "BackendError", "KVCache", "make_backend"]
+__all__ = [
+    "BACKENDS",
+    "Backend",
+    "BackendError",
+    "CachePool",
+    "Draw",
+    "Judgement",
+    "KVCache",
+    "PartedScores",
+    "Scores",
+    "Tensors",
+    "Traits",
+    "WrappedBackend",
+    "make_backend",
+]

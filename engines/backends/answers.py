@@ -43,12 +43,12 @@ def run(backend: Backend, graph: str, inputs: Tensors, **outputs: tuple[type[np.
     Raises:
         BackendError: an output is missing, or has another type or shape.
     """
-    found = backend.run(graph, inputs)
-    if not isinstance(found, Mapping):
+    answered = backend.run(graph, inputs)
+    if not isinstance(answered, Mapping):
         raise BackendError(
-            f"backend {backend.name}: graph {graph}: expected a dict of outputs, got {type(found).__name__}"
+            f"backend {backend.name}: graph {graph}: expected a dict of outputs, got {type(answered).__name__}"
         )
-    return [checked(backend, graph, name, found.get(name), *expected) for name, expected in outputs.items()]
+    return [checked(backend, graph, name, answered.get(name), *expected) for name, expected in outputs.items()]
 
 
 def run_for_tokens(

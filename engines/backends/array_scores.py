@@ -5,15 +5,11 @@ For a backend whose logits lie there anyway. numpy sorts a row of 1,024 logits i
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mulo_sd.engines.rules.anchor import Anchor
-from mulo_sd.engines.rules.noise import NoiseSource
-from mulo_sd.engines.scores import HostLogits
-from mulo_sd.engines.settings import Settings
+from mulo_sd.engines.backends.base import Draw, Floats, Judgement, PartedScores, Tokens
+from mulo_sd.engines.backends.host_scores import HostLogits
+from mulo_sd.engines.distribution import Distribution
 
-Floats = NDArray[np.float32]
-Tokens = NDArray[np.int64]
 _NOTHING = np.float32(-np.inf)
 
 
@@ -54,25 +50,24 @@ def _filtered(warm: Floats, top_k: int, top_p: float) -> Floats:
     return np.where(kept, warm, _NOTHING)
 
 
-def log_probs(logits: Floats, settings: Settings, raw: bool = False) -> Floats:
-    """Return log p, Float32[n, V], of logits Float32[B, n, V] (DIST-1); `raw` leaves temperature and filters out."""
-    mixed = guided(logits, settings.guidance_scale)
-    if not raw:
-        if settings.temperature == 0:
-            best = np.full(mixed.shape, _NOTHING)
-            np.put_along_axis(best, mixed.argmax(axis=1)[:, None], 0, axis=1)
-            return best
-        if settings.temperature != 1:
-            mixed = mixed / np.float32(settings.temperature)
-        mixed = _filtered(mixed, settings.top_k, settings.top_p)
+def log_probs(logits: Floats, distribution: Distribution) -> Floats:
+    """Return log p, Float32[n, V], of logits Float32[B, n, V] (DIST-1)."""
+    mixed = guided(logits, distribution.guidance_scale)
+    if distribution.temperature == 0:
+        best = np.full(mixed.shape, _NOTHING)
+        np.put_along_axis(best, mixed.argmax(axis=1)[:, None], 0, axis=1)
+        return best
+    if distribution.temperature != 1:
+        mixed = mixed / np.float32(distribution.temperature)
+    mixed = _filtered(mixed, distribution.top_k, distribution.top_p)
     largest = mixed.max(axis=1, keepdims=True)
     shifted: Floats = mixed - largest
     shifted -= np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     return shifted
 
 
-class ArrayScores(HostLogits):
-    """The scores of a pass whose logits are an array, Float32[B, T, V]."""
+class ArrayScores(HostLogits, PartedScores):
+    """The scores of a pass whose logits are an array, Float32[B, T, V]; numpy samples and judges."""
 
     def last(self) -> "ArrayScores":
         """Return the last row's."""
@@ -82,30 +77,13 @@ class ArrayScores(HostLogits):
         """Return those of one of the decodes that shared a pass: its rows, and the tokens that it fed."""
         return ArrayScores(self.all[first_row : first_row + batch, :fed])
 
-    def draw(self, rows: Tokens, settings: Settings, noise: Floats) -> tuple[Tokens, Floats]:
-        """Sample by given noise."""
-        found = log_probs(self.of(rows), settings)
-        tokens: Tokens = (found + noise).argmax(axis=1)
-        return tokens, found
+    def _draw(self, logits: Floats, distribution: Distribution, noise: Floats) -> Draw:
+        drawn_from = log_probs(logits, distribution)
+        return Draw((drawn_from + noise).argmax(axis=1), drawn_from)
 
-    def sample(
-        self, rows: Tokens, cells: Tokens, settings: Settings, noise: NoiseSource, anchor: Anchor | None
-    ) -> Tokens:
-        """Sample by the cells' own noise."""
-        found = log_probs(self.of(rows), settings)
-        found += noise.rows(cells)
-        if anchor is not None:
-            found += anchor.bonus(cells)
-        tokens: Tokens = found.argmax(axis=1)
-        return tokens
-
-    def judge(
-        self, rows: Tokens, settings: Settings, draft_tokens: Tokens, neighbours: Tokens, raw: bool
-    ) -> tuple[Floats, Floats]:
-        """Pool the target's probability around draft tokens."""
-        found = log_probs(self.of(rows), settings, raw)
-        probs = np.exp(found)
+    def _judge(self, logits: Floats, distribution: Distribution, draft_tokens: Tokens, neighbours: Tokens) -> Judgement:
+        logs = log_probs(logits, distribution)
+        probs = np.exp(logs)
         pooled: Floats = np.take_along_axis(probs, neighbours[draft_tokens], axis=1).sum(axis=1)
-        found[probs == 0] = 0  # 0 log 0 counts nothing
-        entropies: Floats = -np.einsum("nv,nv->n", probs, found)
-        return pooled, entropies
+        logs[probs == 0] = 0  # 0 log 0 counts nothing
+        return Judgement(pooled, -np.einsum("nv,nv->n", probs, logs))

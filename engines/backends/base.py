@@ -1,21 +1,26 @@
-"""What a backend offers: stateless graphs, and transformer passes over a KV cache that it owns."""
+"""The interface of a backend: its graphs, passes, caches, pools and scores, and the traits that it declares.
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+A backend owns the weights, the keys and the values, and keeps the logits of a pass where it computed them. The loop
+gives it numpy arrays and noise, and gets tokens and judgements. What a backend implements is `Backend`; `Scores` too
+where its logits stay on a device; `CachePool` and `PartedScores` where several decodes share its passes.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mulo_sd.engines.bundle.manifest import GraphEntry
-
-if TYPE_CHECKING:
-    from mulo_sd.engines.scores import PartedScores, Scores
+from mulo_sd.engines.distribution import Distribution
+from mulo_sd.engines.rules.anchor import Anchor
+from mulo_sd.engines.rules.noise import NoiseSource
 
 # Arrays of int64 or float32, whatever the precision inside.
 Tensors = Mapping[str, NDArray[Any]]
-# The manifest's types that numpy has; bfloat16 it has not.
-NUMPY_DTYPES: Mapping[str, type[np.generic]] = {"int64": np.int64, "float32": np.float32, "float16": np.float16}
-
+Tokens = NDArray[np.int64]
+Floats = NDArray[np.float32]
 
 # What a backend may support: the modes, guidance (two rows at once), more than one drafter, latent samplers.
 CAPABILITIES = ("ar", "zipar", "serial", "parallel", "exact", "guidance", "cascade", "latent")
@@ -31,77 +36,54 @@ def one_line(error: object) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-class CacheTensor(NamedTuple):
-    """The keys, or the values, of one layer: input `name`, which the graph returns updated as `new_<name>`."""
+@dataclass(frozen=True)
+class Traits:
+    """What a backend declares of itself; the defaults are those of a backend that has the abstract methods alone.
 
-    name: str
-    shape: tuple[int, int, int, int]  # B, heads, slots, head_dim
-    dtype: str
-
-
-def cache_tensors(graph: GraphEntry, batch: int) -> list[CacheTensor]:
-    """Return what a transformer's cache for `batch` rows consists of, with all its slots.
-
-    Raises:
-        BackendError: the manifest describes keys or values of another shape.
+    Attributes:
+        capabilities: Names from CAPABILITIES; the conformance suite leaves the others out.
+        scores: It has `score`: the logits of a pass stay where they are computed.
+        scores_host_logits: It has `scores_of`: scores of logits from the host's memory.
+        pools: It has `new_pool`: several decodes share passes. Then its scores are `PartedScores`.
+        max_shared_tokens: Passes of more tokens gain nothing from being shared. A finite number also says that passes
+            compute on the host's processors, where decodes would disturb each other: then they take turns.
+        pads_passes: It writes padding behind a pass's tokens, so that slots there must be free.
     """
-    found = []
-    for entry in graph.cache_inputs:
-        match entry.shape:
-            case (_, int(heads), "slots", int(head_dim)):
-                slots = graph.dynamic["slots"][-1]
-                found.append(CacheTensor(entry.name, (batch, heads, slots, head_dim), entry.dtype))
-            case _:
-                raise BackendError(f"{entry.name}: expected [batch, heads, slots, head_dim], got {entry.shape}")
-    return found
+
+    capabilities: frozenset[str] = frozenset(CAPABILITIES)
+    scores: bool = False
+    scores_host_logits: bool = False
+    pools: bool = False
+    max_shared_tokens: float = float("inf")
+    pads_passes: bool = False
+
+    def __post_init__(self) -> None:
+        """Check what was declared.
+
+        Raises:
+            BackendError: a trait is of another type, or two contradict each other.
+        """
+        names: object = self.capabilities
+        if isinstance(names, str) or not isinstance(names, Iterable):
+            raise BackendError(f"traits: capabilities: expected a set of names, got {names!r:.80}")
+        object.__setattr__(self, "capabilities", frozenset(map(str, names)))
+        if unknown := sorted(self.capabilities - set(CAPABILITIES)):
+            raise BackendError(
+                f"traits: capabilities: expected some of {', '.join(CAPABILITIES)}, got {', '.join(unknown)}"
+            )
+        tokens: object = self.max_shared_tokens
+        if not isinstance(tokens, int | float) or not tokens >= 0:
+            raise BackendError(f"traits: max_shared_tokens: expected a number of tokens, got {tokens!r:.80}")
+        if self.pools and not self.scores:
+            raise BackendError("traits: expected scores beside pools, got scores=False")
+        if self.scores_host_logits and not self.scores:
+            raise BackendError("traits: expected scores beside scores_host_logits, got scores=False")
 
 
-@runtime_checkable
 class KVCache(Protocol):
     """A handle to the keys and values of one decode with one model; only its backend looks inside."""
 
     batch: int
-
-
-class Backend(Protocol):
-    """Runs the graphs of one bundle. All arrays are numpy, all randomness comes in as noise.
-
-    A backend that does not support all of CAPABILITIES has an attribute `capabilities`, those that it does support.
-    One that writes padding behind a pass's tokens has an attribute `pads_passes`, True.
-    """
-
-    name: str
-
-    def run(self, graph: str, inputs: Tensors) -> dict[str, NDArray[Any]]:
-        """Run a graph that keeps no state and return its outputs by name."""
-
-    def new_cache(self, graph: str, batch: int) -> KVCache:
-        """Return empty keys and values for `batch` rows of a transformer's graph."""
-
-    def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> NDArray[np.float32]:
-        """Run one pass of a transformer, writing keys and values into `cache`; return logits, Float32[B, T, V].
-
-        Args:
-            graph: The transformer's graph.
-            cache: From `new_cache`; mutated.
-            inputs: tokens Int[B, T], prefix Float32[B, T, dim], positions Int[B, T], slot_ranks Int[B, C] and
-                write_index Int[B], as export.graphs.transformer defines them.
-        """
-
-    def keep_slots(self, graph: str, cache: KVCache, slots: NDArray[np.int64]) -> None:
-        """Compact: move the given slots, ascending, to the front of the cache."""
-
-
-@runtime_checkable
-class ScoringBackend(Backend, Protocol):
-    """A backend whose logits stay where they are computed, on a GPU say: the host sees tokens and decisions alone.
-
-    One that can make scores of logits in the host's memory, Float32[B, T, V], has a method `scores_of`: with logits of
-    its own making the conformance suite asks what no model's would (ties, sums that reach a limit exactly).
-    """
-
-    def score(self, graph: str, cache: KVCache, inputs: Tensors) -> "Scores":
-        """Run one pass as `feed` does; return its logits as they lie."""
 
 
 class CachePool(Protocol):
@@ -114,33 +96,136 @@ class CachePool(Protocol):
         """Set some of the rows to zeros: whatever a decode left there is nothing to the next."""
 
 
-@runtime_checkable
-class PoolingBackend(Backend, Protocol):
-    """A backend that runs passes of several decodes as one, over rows of a pool side by side.
+class Draw(NamedTuple):
+    """Tokens, Int[n], and the log p that they were drawn from, Float32[n, V]."""
 
-    One for which passes of many tokens gain nothing has an attribute `max_shared_tokens`, the most that do.
+    tokens: Tokens
+    log_probs: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """What a model thinks of n draft tokens; each field is an array whose first axis is n.
+
+    An acceptance rule that needs another number adds a field here whose default is None. Backends that do not compute
+    it stay as they are; the rule says in one line that a backend has left it out. What joins, checks and forwards
+    judgements takes the fields as they are declared.
+
+    Attributes:
+        pooled_probs: Float32[n], the probability of each draft token's neighbourhood (POOL-1).
+        entropies: Float32[n], of p, in nats (LOCAL-3).
     """
+
+    pooled_probs: Floats
+    entropies: Floats
+
+
+class Scores(ABC):
+    """The logits of one pass, Float32[B, T, V], kept where the backend computed them.
+
+    They are valid until their cache has its next pass. A row is the number of a fed token; n rows, ascending, are asked
+    at once. Where the logits of a row are not finite, its token is -1, and its probabilities and entropy are NaN: then
+    the decode ends with `LogitsError`.
+    """
+
+    @abstractmethod
+    def logits(self) -> Floats:
+        """Return all of them in the host's memory, Float32[B, T, V]."""
+
+    @abstractmethod
+    def last(self) -> "Scores":
+        """Return those of the last row as scores of one row, which outlive the next pass."""
+
+    @abstractmethod
+    def draw(self, rows: Tokens, distribution: Distribution, noise: Floats) -> Draw:
+        """Sample one token a row by given noise, Float32[n, V] (RNG-1)."""
+
+    @abstractmethod
+    def sample(
+        self, rows: Tokens, cells: Tokens, distribution: Distribution, noise: NoiseSource, anchor: Anchor | None
+    ) -> Tokens:
+        """Sample one token a row, Int[n], by its cell's own noise, towards the anchor's draft (RNG-1, ANCHOR-1)."""
+
+    @abstractmethod
+    def judge(self, rows: Tokens, distribution: Distribution, draft_tokens: Tokens, neighbours: Tokens) -> Judgement:
+        """Judge draft tokens, one a row (POOL-1, LOCAL-3).
+
+        Args:
+            rows: Int[n].
+            distribution: What p is; `Distribution.raw` where temperature and filters are left out (DIST-2).
+            draft_tokens: Int[n].
+            neighbours: Int[V, k], the codes pooled around each code.
+        """
+
+
+class PartedScores(Scores):
+    """Scores of a pass that several decodes share."""
+
+    @abstractmethod
+    def part(self, first_row: int, batch: int, fed: int) -> "PartedScores":
+        """Return those of one decode: `batch` rows of the pass from `first_row` on, of the first `fed` tokens."""
+
+
+class Backend(ABC):
+    """Runs the graphs of one bundle. All arrays are numpy, all randomness comes in as noise.
+
+    Methods are called from several threads at once, each decode with a cache of its own. The four abstract ones are
+    enough; `traits` declares which of the others there are.
+
+    Attributes:
+        name: For messages and reports, one line; every backend has one of its own.
+        traits: What it declares of itself.
+        device: What it runs on, for reports; None is the host's processor.
+        notes: What it does otherwise than it should, one line each.
+    """
+
+    name: str = ""
+    traits: Traits = Traits()
+    device: str | None = None
+    notes: Sequence[str] = ()
+
+    @abstractmethod
+    def run(self, graph: str, inputs: Tensors) -> dict[str, NDArray[Any]]:
+        """Run a graph that keeps no state and return its outputs by name."""
+
+    @abstractmethod
+    def new_cache(self, graph: str, batch: int) -> KVCache:
+        """Return empty keys and values for `batch` rows of a transformer's graph."""
+
+    @abstractmethod
+    def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> Floats:
+        """Run one pass of a transformer, writing keys and values into `cache`; return logits, Float32[B, T, V].
+
+        Args:
+            graph: The transformer's graph.
+            cache: From `new_cache`; mutated.
+            inputs: tokens Int[B, T], prefix Float32[B, T, dim], positions Int[B, T], slot_ranks Int[B, C] and
+                write_index Int[B], as export.graphs.transformer defines them.
+        """
+
+    @abstractmethod
+    def keep_slots(self, graph: str, cache: KVCache, slots: Tokens) -> None:
+        """Compact: move the given slots, ascending, to the front of the cache."""
+
+    def score(self, graph: str, cache: KVCache, inputs: Tensors) -> Scores:
+        """Run one pass as `feed` does; return its logits as they lie (`Traits.scores`).
+
+        With `Traits.pools` the cache may be rows of a pool, of several decodes; `write_index` differs by row.
+        """
+        raise NotImplementedError(f"backend {self.name}: score: declared in its traits, but not written")
+
+    def scores_of(self, logits: Floats) -> Scores:
+        """Return scores of logits in the host's memory, Float32[B, T, V] (`Traits.scores_host_logits`).
+
+        With logits of its own making the conformance suite asks what no model's would: ties, sums that reach a limit
+        exactly.
+        """
+        raise NotImplementedError(f"backend {self.name}: scores_of: declared in its traits, but not written")
 
     def new_pool(self, graph: str, rows: int) -> CachePool:
-        """Return an empty pool for a transformer's graph."""
+        """Return an empty pool for a transformer's graph (`Traits.pools`)."""
+        raise NotImplementedError(f"backend {self.name}: new_pool: declared in its traits, but not written")
 
-    def score(self, graph: str, cache: KVCache, inputs: Tensors) -> "PartedScores":
-        """Run one pass over rows of a pool; inputs as for `feed`, `write_index` by row."""
-
-
-def capabilities_of(backend: Backend) -> frozenset[str]:
-    """Return what a backend supports.
-
-    Raises:
-        BackendError: it names something that is no capability.
-    """
-    given = getattr(backend, "capabilities", CAPABILITIES)
-    if isinstance(given, str) or not isinstance(given, Iterable):
-        raise BackendError(f"backend {backend.name}: capabilities: expected a set of names, got {given!r:.80}")
-    named = frozenset(map(str, given))
-    if not named <= set(CAPABILITIES):
-        unknown = ", ".join(sorted(named - set(CAPABILITIES)))
-        raise BackendError(
-            f"backend {backend.name}: capabilities: expected some of {', '.join(CAPABILITIES)}, got {unknown}"
-        )
-    return named
+    def memory(self) -> dict[str, int]:
+        """Return bytes of device memory by what they hold; empty where a backend does not count them."""
+        return {}

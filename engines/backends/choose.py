@@ -1,17 +1,13 @@
 """Choose a backend by name; a runtime is imported only when its backend is made."""
 
-from mulo_sd.engines.backends.base import Backend, BackendError, capabilities_of, one_line
+import inspect
+
+from mulo_sd.engines.backends.base import Backend, BackendError, Traits, one_line
 from mulo_sd.engines.bundle import Bundle
 from mulo_sd.engines.named_functions import NameFormError, check_form, function_named
 from mulo_sd.engines.numbers import thread_count
 
 BACKENDS = ("ort", "ort-cuda", "trt-rtx", "trt", "torch-cuda")
-
-
-# What every backend has: a name, and what can be called.
-_METHODS = ("run", "new_cache", "feed", "keep_slots")
-# What a backend may have beside them.
-_OPTIONAL_METHODS = ("score", "new_pool")
 
 
 def check_name(name: str) -> None:
@@ -20,6 +16,8 @@ def check_name(name: str) -> None:
     Raises:
         BackendError: it is not.
     """
+    if not isinstance(name, str):  # of a program; mypy would have found it
+        raise BackendError(f"backend: expected one of {', '.join(BACKENDS)} or module:factory, got {name!r:.80}")
     if name in BACKENDS:
         return
     try:
@@ -74,7 +72,7 @@ def make_backend(name: str, bundle: Bundle, threads: int | None = None) -> Backe
 def _made_by_factory(name: str, bundle: Bundle, threads: int | None) -> Backend:
     try:
         backend: Backend = function_named(name)(bundle, threads)
-        _check_backend(name, backend)
+        check_backend(name, backend)
     except BackendError:
         raise
     except (Exception, SystemExit) as error:  # code from outside may raise anything
@@ -82,27 +80,29 @@ def _made_by_factory(name: str, bundle: Bundle, threads: int | None) -> Backend:
     return backend
 
 
-def _check_backend(name: str, backend: Backend) -> None:
+def check_backend(name: str, backend: object) -> None:
     """Hold what a factory returned against what the loop calls.
 
     Raises:
-        BackendError: something is missing, or is not what it has to be.
+        BackendError: it is no `Backend`, its name or traits are none, or its traits and its methods contradict each
+            other.
     """
-    missing = [part for part in ("name", *_METHODS) if not hasattr(backend, part)]
-    if missing:
-        kind = type(backend).__name__
-        raise BackendError(f"backend {name}: expected an engines.Backend, got one without {', '.join(missing)}: {kind}")
-    parts = [*_METHODS, *(part for part in _OPTIONAL_METHODS if hasattr(backend, part))]
-    wrong = [part for part in parts if not callable(getattr(backend, part))]
-    if wrong:
+    if not isinstance(backend, Backend):
         raise BackendError(
-            f"backend {name}: {wrong[0]}: expected a method, got {type(getattr(backend, wrong[0])).__name__}"
+            f"backend {name}: expected an object of a class that derives from engines.Backend, got one of "
+            f"{type(backend).__name__}"
         )
-    if not isinstance(backend.name, str) or not backend.name.isprintable():
+    if not isinstance(backend.name, str) or not backend.name or not backend.name.isprintable():
         raise BackendError(f"backend {name}: name: expected a line of text, got {backend.name!r:.80}")
-    if hasattr(backend, "new_pool") and not hasattr(backend, "score"):
-        raise BackendError(f"backend {name}: expected score beside new_pool, got none")
-    most = getattr(backend, "max_shared_tokens", 1)
-    if not isinstance(most, int | float) or not most >= 0:
-        raise BackendError(f"backend {name}: max_shared_tokens: expected a number of tokens, got {most!r:.80}")
-    capabilities_of(backend)
+    traits: object = backend.traits
+    if not isinstance(traits, Traits):
+        got = type(traits).__name__
+        raise BackendError(f"backend {name}: traits: expected engines.Traits, got {got}")
+    declared = {"score": traits.scores, "scores_of": traits.scores_host_logits, "new_pool": traits.pools}
+    for method, expected in declared.items():
+        written = inspect.getattr_static(type(backend), method) is not vars(Backend)[method]
+        if expected and not written:
+            raise BackendError(f"backend {name}: {method}: expected the method that its traits declare, got none")
+        # Where an object has traits of its own, somebody has thought of it: not every bundle lets decodes share passes.
+        if written and not expected and "traits" not in vars(backend):
+            raise BackendError(f"backend {name}: {method}: expected a trait that declares the method, got none")

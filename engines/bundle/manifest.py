@@ -6,17 +6,22 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from mulo_sd.engines.settings import MAX_DRAFTERS, Settings
+from mulo_sd.engines.bundle.contract import (
+    SLOTS_DIMENSION,
+    ConditionKind,
+    Family,
+    PlanBackend,
+    Precision,
+    down_sampler_graph,
+    is_cache,
+    up_sampler_graph,
+)
+from mulo_sd.engines.setting_kinds import MAX_DRAFTERS
+from mulo_sd.engines.settings import Settings
 
 SCHEMA_VERSION: Literal[4] = 4
 MANIFEST_NAME = "manifest.json"
 MAX_MANIFEST_BYTES = 4 * 2**20
-Precision = Literal["fp32", "fp16", "bf16"]
-# Which models: the demo's, LlamaGen's (class or caption) or Tar's AR-DTok.
-Family = Literal["demo", "llamagen", "tar"]
-# fields: rows of ids, whose embeddings are added. class: one id. caption: a text encoder's features. features: an image
-# encoder's.
-ConditionKind = Literal["fields", "class", "caption", "features"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Positive = Annotated[int, Field(ge=1)]
 Finite = Annotated[float, Field(ge=0, allow_inf_nan=False)]  # JSON's NaN and Infinity are Python's invention
@@ -68,7 +73,7 @@ class TensorEntry(_Entry):
 class PlanEntry(_Entry):
     """A TensorRT plan of a graph, and the ranges of the dynamic dimensions of its profiles, in TensorRT's order."""
 
-    backend: Literal["trt-rtx", "trt"]
+    backend: PlanBackend
     file: FileEntry
     build_seconds: Finite
     version: str
@@ -96,7 +101,7 @@ class GraphEntry(_Entry):
     @property
     def cache_inputs(self) -> tuple[TensorEntry, ...]:
         """The keys and values among the inputs; none where the graph keeps no state."""
-        return tuple(item for item in self.inputs if item.name.startswith(("key_", "value_")))
+        return tuple(item for item in self.inputs if is_cache(item.name))
 
 
 class TransformerEntry(_Entry):
@@ -118,20 +123,6 @@ class TransformerEntry(_Entry):
     dim: Positive
     slots: Positive
     weights_sha256: Sha256
-
-
-# The graph that makes TA-Tok's features of semantic ids.
-SEMANTIC_FEATURES = "semantic_features"
-
-
-def up_sampler_graph(scale_ratio: int, up_sampler: str) -> str:
-    """Return the name of the graph that is U_r (SCALE-1)."""
-    return f"up_sampler_{scale_ratio}_{up_sampler}"
-
-
-def down_sampler_graph(scale_ratio: int, down_sampler: str) -> str:
-    """Return the name of the graph that is D_r (SCALE-2)."""
-    return f"down_sampler_{scale_ratio}_{down_sampler}"
 
 
 class Manifest(_Entry):
@@ -166,8 +157,8 @@ class Manifest(_Entry):
             if entry.graph not in self.graphs:
                 continue  # opening the bundle names every graph that is missing
             caches = self.graphs[entry.graph].cache_inputs
-            expected = (entry.heads, "slots", entry.head_dim)
-            largest = self.graphs[entry.graph].dynamic.get("slots", (0,))[-1]
+            expected = (entry.heads, SLOTS_DIMENSION, entry.head_dim)
+            largest = self.graphs[entry.graph].dynamic.get(SLOTS_DIMENSION, (0,))[-1]
             if largest != entry.slots:
                 raise ValueError(f"graphs.{entry.graph}.dynamic.slots: expected at most {entry.slots}, got {largest}")
             if len(caches) != 2 * entry.layers or any(item.shape[1:] != expected for item in caches):
@@ -218,7 +209,7 @@ class Manifest(_Entry):
         for number, draft_number in pairwise(settings.model_numbers):
             ratio = self.scale_ratio(number, draft_number)
             needed[up_sampler_graph(ratio, settings.up_sampler)] = "up_sampler"
-            if settings.mode in ("serial", "exact"):
+            if settings.decoding.by_rows:
                 needed[down_sampler_graph(ratio, settings.down_sampler)] = "down_sampler"
         return needed
 

@@ -1,89 +1,150 @@
-"""The settings of a decode as command-line options, under the names that docs/semantics.md gives them."""
+"""The settings of a decode on a command line: an option for each, and a file of several."""
 
 import argparse
-from typing import Any, get_args
+import sys
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
-from mulo_sd.engines.settings import DownSampler, UpSampler
+from mulo_sd.engines.files.paths import user_path
+from mulo_sd.engines.files.text_files import TextFileError, read_text, strict_json
+from mulo_sd.engines.modes import MODES, Mode
+from mulo_sd.engines.setting_kinds import INFINITE, Choice, Flag, Kind, Window
+from mulo_sd.engines.settings import SETTINGS, Settings, SettingsError
 
-# Options that leave no trace where they are not given: None is a window's infinity.
-_ABSENT = argparse.SUPPRESS
-_HELP = {
-    "tau": (float, "pooled probability from which a draft token is accepted; above 1 rejects every one"),
-    "radius": (int, "how far around a rejected token all are resampled, in cells"),
-    "radius-nats": (float, "nats of the target's entropy for each cell of radius; 0 is the same radius everywhere"),
-    "anchor": (float, "how strongly resampled tokens are drawn towards their draft, in nats; 0 is not at all"),
-    "neighbours": (int, "codes near a draft token over which the target's probability is pooled"),
-    "temperature": (float, "0 is greedy"),
-    "top-k": (int, "sample from the k most likely codes; 0 is all"),
-    "top-p": (float, "sample from the most likely codes that sum to this; 1 is all"),
-    "draft-rows": (int, "rows that the first drafter drafts a cycle (serial, exact)"),
-    "look-ahead": (int, "further rows drafted as context alone (serial, exact)"),
-}
-_WINDOWS = {
-    "window": "ZipAR window of the target (zipar)",
-    "draft-window": "ZipAR window of the last drafter, in every mode that drafts",
-    "island-window": "ZipAR window of resampling (parallel)",
-    "exact-window": "cells that a verification scores at most (exact)",
-}
+MAX_SETTINGS_BYTES = 2**16
+SUFFIXES = (".json", ".toml")
 
 
-def _window(text: str) -> int | None:
-    try:
-        return None if text == "infinite" else int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected a whole number or 'infinite', got {text!r}") from None
+def readers(name: str) -> tuple[Mode, ...]:
+    """Return the modes that read a setting, of a cascade at least."""
+    return tuple(mode for mode, entry in MODES.items() if name in entry.reads | entry.cascade_reads)
 
 
-def _drafters(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected numbers of models, such as 1 or 1,2, got {text!r}") from None
+def option_of(name: str) -> str:
+    """Return a setting's option: `--radius-nats`."""
+    return f"--{(SETTINGS[name].option or name).replace('_', '-')}"
 
 
-def add_setting_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add an option for every setting but the mode; those that are not given keep the bundle's value."""
-    group = parser.add_argument_group("settings", "docs/semantics.md explains each; default: the bundle's")
-    group.add_argument("--guidance", type=float, dest="guidance_scale", default=_ABSENT, help="scale; 1 is none")
-    for name, (kind, text) in _HELP.items():
-        group.add_argument(f"--{name}", type=kind, default=_ABSENT, help=text)
-    for name, text in _WINDOWS.items():
-        group.add_argument(f"--{name}", type=_window, default=_ABSENT, help=f"{text}; a number or infinite")
-    group.add_argument(
-        "--drafters",
-        type=_drafters,
-        default=_ABSENT,
-        help="models that draft, next to the target first: 1, 2 (a coarser grid), or 1,2 (a cascade)",
+def add_setting_arguments(parser: argparse.ArgumentParser, default: str = "the bundle's") -> None:
+    """Add --mode, an option for every other setting, grouped by the modes that read it, and --settings.
+
+    An option that does not stand on the command line leaves no trace: None is a window's infinity.
+
+    Args:
+        parser: Of a command.
+        default: Whose value a setting keeps that is not given, for help.
+    """
+    parser.add_argument(
+        "--settings",
+        dest="settings_file",
+        type=user_path,
+        metavar="FILE",
+        help="JSON or TOML file of settings by name; an option beside it comes first",
     )
-    group.add_argument(
-        "--up-sampler",
-        choices=get_args(UpSampler),
-        default=_ABSENT,
-        help="of drafts: a resize filter, or a trained network",
-    )
-    group.add_argument(
-        "--down-sampler",
-        choices=get_args(DownSampler),
-        default=_ABSENT,
-        help="of decided rows, for the drafters (serial, exact)",
-    )
-    group.add_argument(
-        "--accept-on",
-        choices=("processed", "raw"),
-        default=_ABSENT,
-        help="tau is compared with probabilities after temperature and filters (processed), or before (raw)",
-    )
-    for name, text in (
-        ("refresh", "a verification feeds the previous window again (serial)"),
-        ("islands", "islands are resampled at the same time (parallel)"),
-        ("adaptive-window", "rows open when their first token is settled (zipar)"),
-    ):
-        group.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, default=_ABSENT, help=text)
+    group = parser.add_argument_group("settings that every mode reads", f"docs/semantics.md; default: {default}")
+    groups = {tuple(MODES): group}
+    purposes = "; ".join(f"{name}: {entry.purpose.replace('`', '')}" for name, entry in MODES.items())
+    group.add_argument("--mode", choices=tuple(MODES), default=argparse.SUPPRESS, help=purposes)
+    for name, setting in SETTINGS.items():
+        if name == "mode":
+            continue
+        modes = readers(name)
+        if modes not in groups:
+            groups[modes] = parser.add_argument_group(f"settings that {_listed(modes)} read{'s' * (len(modes) == 1)}")
+        text = f"{setting.purpose} ({setting.rule}; {setting.kind.values})"
+        groups[modes].add_argument(
+            option_of(name), dest=name, default=argparse.SUPPRESS, help=text, **_how_to_read(setting.kind)
+        )
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _how_to_read(kind: Kind) -> dict[str, Any]:
+    """Return what argparse needs to read a setting of some kind."""
+    if isinstance(kind, Flag):
+        return {"action": argparse.BooleanOptionalAction}
+    if isinstance(kind, Choice):
+        return {"choices": kind.names}
+    return {"type": _parser_of(kind), "metavar": "N|infinite" if isinstance(kind, Window) else "N"}
+
+
+def _parser_of(kind: Kind) -> Callable[[str], Any]:
+    def parse(text: str) -> Any:
+        try:
+            return kind.parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return parse
 
 
 def settings_from_arguments(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return the settings that were given, by name."""
-    names = ["guidance_scale", "drafters", "up_sampler", "down_sampler", "accept_on"]
-    names += ["refresh", "islands", "adaptive_window"]
-    names += [name.replace("-", "_") for name in (*_HELP, *_WINDOWS)]
-    return {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
+    """Return the settings that the command line names, in its options and in the file of --settings, by name.
+
+    Raises:
+        SettingsError: the file cannot be read, names what is no setting, or gives one what it cannot be.
+    """
+    path = arguments.settings_file
+    options = {name: getattr(arguments, name) for name in SETTINGS if hasattr(arguments, name)}
+    return options if path is None else read_settings(path) | options
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Return the settings of a file, by name.
+
+    Args:
+        path: JSON or TOML, by its ending: an object or table of settings, windows also as "infinite".
+
+    Raises:
+        SettingsError: it cannot be read, names what is no setting, or gives one what it cannot be.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise SettingsError(f"{path}: expected a file that ends in {' or '.join(SUFFIXES)}, got {path.suffix!r}")
+    try:
+        text = read_text(path, MAX_SETTINGS_BYTES, "settings")
+        content = strict_json(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
+    except TextFileError as error:
+        raise SettingsError(str(error)) from None
+    except (ValueError, RecursionError) as error:  # tomllib's and json's are ValueErrors
+        raise SettingsError(f"{path}: expected {path.suffix[1:].upper()}: {error}".splitlines()[0]) from None
+    if not isinstance(content, dict):
+        raise SettingsError(f"{path}: expected settings by name, got {type(content).__name__}")
+    return _checked(content, path)
+
+
+def _checked(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Return settings of a file as `Settings` takes them, each checked by itself."""
+    made = {}
+    for name, value in content.items():
+        setting = SETTINGS.get(name)
+        is_window = setting is not None and isinstance(setting.kind, Window)
+        if value is None and not is_window:
+            raise SettingsError(f"{path}: {name}: expected a value, got null; leave the name out")
+        made[name] = None if is_window and value == INFINITE else value
+        try:
+            if setting is None:
+                Settings().changed(**{name: value})  # which says what may have been meant
+            else:
+                setting.kind.check(name, made[name])
+        except SettingsError as error:
+            raise SettingsError(f"{path}: {error}") from None
+    return made
+
+
+def say_what_is_not_read(named: Mapping[str, Any], settings: Settings) -> None:
+    """Say in one line on standard error which settings of a command line its decodes do not read.
+
+    Args:
+        named: From `settings_from_arguments`.
+        settings: That it decodes with.
+    """
+    unread = settings.unread(named)
+    if not unread:
+        return
+    chain = " with one drafter" if settings.decoding.reads_of((1, 2)).issuperset(unread) else ""
+    which = "; ".join(f"{name}: {_listed(readers(name))}" for name in unread)
+    print(f"note: mode {settings.mode}{chain} does not read {', '.join(unread)} ({which})", file=sys.stderr)

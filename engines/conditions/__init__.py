@@ -9,6 +9,7 @@ from mulo_sd.engines.conditions.file import load_condition, save_condition
 from mulo_sd.engines.conditions.front_end import Described, FrontEnd
 from mulo_sd.engines.conditions.semantic import SemanticFrontEnd
 from mulo_sd.engines.files.paths import expanded
+from mulo_sd.engines.numbers import SettingsError
 
 __all__ = ["Described", "FrontEnd", "SemanticFrontEnd", "front_end_for", "load_condition", "save_condition"]
 
@@ -23,7 +24,10 @@ def front_end_for(bundle: Bundle, backend: Backend, text_model: str | None) -> F
 
     Raises:
         BundleError: the bundle was built for another prompt grammar than this version's.
+        SettingsError: the text model is no text.
     """
+    if text_model is not None and not isinstance(text_model, str):
+        raise SettingsError(f"text_model: expected a folder or a name, got {text_model!r:.80}")
     if text_model is not None and text_model.startswith("~"):
         text_model = str(expanded(text_model))
     kind = bundle.manifest.target.condition

@@ -3,6 +3,7 @@
 import json
 
 from mulo_sd.engines.bundle import Bundle, BundleError
+from mulo_sd.engines.bundle.contract import GRAMMAR_FILE
 from mulo_sd.engines.condition import Condition
 from mulo_sd.engines.conditions.front_end import Described
 from mulo_sd.engines.prompts import Plan, make_plan, null_prefix, parse, prefix_from_plan
@@ -20,7 +21,7 @@ class DemoFrontEnd:
             BundleError: it is another one.
         """
         entry = bundle.manifest.prompt_grammar
-        grammar = bundle.path / (entry.path if entry else "prompt_grammar.json")
+        grammar = bundle.path / (entry.path if entry else GRAMMAR_FILE)
         try:
             is_known = json.loads(grammar.read_text(encoding="utf-8")) == grammar_description()
         except (OSError, ValueError, RecursionError):

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from mulo_sd.engines.backends.answers import run
 from mulo_sd.engines.backends.base import Backend
 from mulo_sd.engines.bundle import Bundle
-from mulo_sd.engines.bundle.manifest import SEMANTIC_FEATURES
+from mulo_sd.engines.bundle.contract import SEMANTIC_FEATURES
 from mulo_sd.engines.condition import Condition, ConditionError
 from mulo_sd.engines.conditions.front_end import Described
 from mulo_sd.engines.conditions.text_models import MAX_CAPTION_CHARACTERS, SemanticLanguageModel

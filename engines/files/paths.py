@@ -5,13 +5,20 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from mulo_sd.engines.numbers import SettingsError
+
 
 def expanded(path: Path | str) -> Path:
     """Return a path with `~` or `~NAME` at its beginning replaced by the home folder.
 
     Where there is no such user, or the home folder is not known, the path is returned unchanged: a file may have such
     a name.
+
+    Raises:
+        SettingsError: it is no path, but None or a number, say.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise SettingsError(f"path: expected one as text or as a Path, got {path!r:.80}")
     try:
         return Path(path).expanduser()
     except RuntimeError:

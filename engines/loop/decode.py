@@ -8,7 +8,7 @@ import numpy as np
 from mulo_sd.engines.backends.answers import run_for_tokens
 from mulo_sd.engines.backends.base import Backend
 from mulo_sd.engines.bundle import Bundle
-from mulo_sd.engines.bundle.manifest import down_sampler_graph, up_sampler_graph
+from mulo_sd.engines.bundle.contract import down_sampler_graph, up_sampler_graph
 from mulo_sd.engines.condition import Condition
 from mulo_sd.engines.loop.exact import verify_exactly
 from mulo_sd.engines.loop.execute import execute
@@ -17,7 +17,7 @@ from mulo_sd.engines.loop.verify import Accepted, Codes, verify_locally
 from mulo_sd.engines.numbers import token_grid
 from mulo_sd.engines.rules.schedule import Schedule
 from mulo_sd.engines.rules.trace import Cycle, Proposal, Trace
-from mulo_sd.engines.settings import UNDRAFTED_MODES, Settings
+from mulo_sd.engines.settings import Settings
 
 # (cells of the image decided, cells of the image)
 Progress = Callable[[int, int], None]
@@ -84,13 +84,13 @@ class Decoder:
             ValueError: the draft has another shape than that drafter's grid, or nothing is drafted.
         """
         target, coarsest, settings = self.states[0], self.states[-1], self.settings
-        if draft is not None and settings.mode in UNDRAFTED_MODES:
+        if draft is not None and not settings.decoding.drafts:
             raise ValueError(f"draft: expected none in mode {settings.mode}, in which nothing is drafted")
         if draft is not None:
             shape = (coarsest.height, coarsest.width)
             draft = token_grid("draft", draft, coarsest.entry.vocabulary, shape)
         chunk = target.height
-        if settings.mode in ("serial", "exact"):
+        if settings.decoding.by_rows:
             chunk = settings.draft_rows * self.scale_ratio(0)
         for first_row in range(0, target.height, chunk):
             self._decide_rows(0, first_row, min(first_row + chunk, target.height), draft)
@@ -112,12 +112,12 @@ class Decoder:
             self._sample_rows(level, first_row, last_row, given)
             return
         proposal = self._propose(level, first_row, last_row, given)
-        if settings.mode == "exact" and level == 0:
+        mode = settings.decoding
+        if level == 0 and mode.is_exact:
             verdict = verify_exactly(state, proposal, self.codes.neighbours, advance, self.accepted)
         else:
-            in_parallel = settings.mode == "parallel"
-            window = settings.island_window if in_parallel else None
-            by_island = in_parallel and settings.islands
+            window = settings.named(mode.correction.window, None)
+            by_island = settings.named(mode.correction.by_island, False)
             refreshed = range(self.refresh_from[level] * state.width, first_row * state.width)
             also_feed = refreshed if settings.refresh else range(0)
             how = (window, by_island, also_feed)
@@ -134,11 +134,12 @@ class Decoder:
         if given is not None:
             state.propose(cells, given.ravel()[cells.start : cells.stop])
             return
-        window = {"ar": None, "zipar": settings.window}.get(settings.mode, settings.draft_window)
+        drawing = settings.decoding.coarsest
+        window = settings.named(drawing.window, None)
         mask = np.zeros((state.height, state.width), dtype=np.bool_)
         mask[first_row:last_row] = True
         schedule = Schedule(mask, window, by_island=False)
-        adaptive = settings.mode == "zipar" and settings.adaptive_window
+        adaptive = settings.named(drawing.adaptive, False)
         execute(state, schedule, adaptive_window=adaptive, progress=self._advance(level))
 
     def _propose(self, level: int, first_row: int, last_row: int, given: Tokens | None) -> Proposal:

@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from mulo_sd.engines.loop.answer import Answer
 from mulo_sd.engines.loop.state import ModelState, Tokens
 from mulo_sd.engines.loop.verify import Accepted, judge
 from mulo_sd.engines.rules.noise import acceptance_stream, uniform_noise
 from mulo_sd.engines.rules.trace import Proposal, Verdict
-from mulo_sd.engines.scores import Answer
 
 
 def verify_exactly(
@@ -38,7 +38,7 @@ def verify_exactly(
         scored = range(cell, min(cell + (settings.exact_window or len(cells)), cells.stop))
         places = slice(cell - cells.start, scored.stop - cells.start)
         answer = state.query(scored)
-        found, _ = judge(state, answer, draft[places], own)
+        found = judge(state, answer, draft[places], own).pooled_probs
         draws = uniform_noise(state.seed, acceptance_stream(state.number), np.array(scored))[:, 0]
         accepted = draws < found if replayed is None else replayed(state.number, scored)
         count = len(scored) if accepted.all() else int(accepted.argmin())
@@ -62,7 +62,7 @@ def _replace(state: ModelState, cell: int, answer: Answer, token: int) -> bool:
     """Draw another token than the rejected one; return False where there is none, and the draft token stays."""
     noise = state.noise.rows([cell])
     noise[:, token] = -np.inf  # p without the token, renormalised, by Gumbel-max
-    tokens, log_probs = answer.draw(state.settings, noise)
+    tokens, log_probs = answer.draw(state.distribution, noise)
     if np.isneginf(np.delete(log_probs[0], token)).all():
         state.keep([cell])
         return False

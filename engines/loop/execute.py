@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mulo_sd.engines.loop.answer import Answer
 from mulo_sd.engines.loop.state import ModelState, Tokens
 from mulo_sd.engines.rules.anchor import Anchor
 from mulo_sd.engines.rules.noise import acceptance_stream, gumbel_noise, sample_stream, uniform_noise
 from mulo_sd.engines.rules.schedule import Schedule
 from mulo_sd.engines.rules.trace import Reprediction
-from mulo_sd.engines.scores import Answer
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Openings:
         state, positions = self.state, np.array([cell])
         held_token, held_log_probs, attempt = self.held[cell]
         noise = gumbel_noise(state.seed, sample_stream(state.number), positions, state.entry.vocabulary, attempt)
-        _, all_log_probs = answer.draw(state.settings, noise)
+        _, all_log_probs = answer.draw(state.distribution, noise)
         log_probs = all_log_probs[0]
         draw = float(uniform_noise(state.seed, acceptance_stream(state.number), positions, attempt=attempt)[0, 0])
         token, kept = predict_again(held_token, held_log_probs, log_probs, draw, noise[0])

@@ -34,5 +34,5 @@ def token_log_probs(
     cells = range(tokens.size)
     state.propose(cells, tokens.ravel())
     own = np.ascontiguousarray(bundle.neighbours[:, :1])
-    probs, _ = judge(state, state.query(cells), tokens.ravel(), own, raw=True)
+    probs = judge(state, state.query(cells), tokens.ravel(), own, raw=True).pooled_probs
     return np.log(np.maximum(probs.astype(np.float64), SMALLEST)).reshape(tokens.shape)

@@ -6,15 +6,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mulo_sd.engines.backends.base import Backend
+from mulo_sd.engines.backends.base import Backend, Floats, Scores
 from mulo_sd.engines.backends.finite import check_logits
+from mulo_sd.engines.backends.host_scores import HostLogits
 from mulo_sd.engines.bundle.manifest import TransformerEntry
 from mulo_sd.engines.condition import Condition
+from mulo_sd.engines.loop.answer import Answer
 from mulo_sd.engines.passes.transformer import TransformerSession
 from mulo_sd.engines.rules.anchor import Anchor
 from mulo_sd.engines.rules.noise import NoiseSource, sample_stream
 from mulo_sd.engines.rules.trace import Pass, Trace
-from mulo_sd.engines.scores import Answer, Floats, HostLogits, Scores
 from mulo_sd.engines.settings import Settings
 
 Tokens = NDArray[np.int64]
@@ -24,6 +25,7 @@ class ModelState:
     """The state of model number `number` (0 target, 1 drafts for it, ...) while one image is decoded.
 
     Attributes:
+        distribution: What tokens are drawn from, and drafts judged by (DIST-1).
         grid: Int[N], the tokens as they stand; -1 where there is none yet.
         pending: Cells decided since the last pass; the next pass feeds them (KV-3).
         unfed: Cells whose draft token no pass has fed.
@@ -44,6 +46,7 @@ class ModelState:
         """Feed the prefix (PREFILL): the conditional half first, and with guidance the null condition's."""
         self.backend, self.entry, self.number = backend, entry, number
         self.settings, self.trace, self.record_logits = settings, trace, record_logits
+        self.distribution = settings.distribution
         self.seed, self.height, self.width = seed, entry.grid_height, entry.grid_width
         cells = self.height * self.width
         self.grid = np.full(cells, -1, dtype=np.int64)
@@ -111,11 +114,11 @@ class ModelState:
         The pass feeds every cell's predecessor or its stand-in, everything pending, and `also_feed` (KV-1, KV-3,
         SCHED-3). Cell 0 takes its scores from the prefill; where there is nothing to feed, no pass is made.
         """
-        asked = np.array(cells, dtype=np.int64)
+        queried = np.array(cells, dtype=np.int64)
         wanted = {cell - 1 for cell in cells if cell > 0}
         wanted.update(self.pending, also_feed)
         if not wanted:
-            return Answer(asked, np.full(len(asked), -1), None, self.first_scores, self._where("prefill"))
+            return Answer(queried, np.full(len(queried), -1), None, self.first_scores, self._where("prefill"))
         fed = np.array(sorted(wanted), dtype=np.int64)
         tokens = self.grid[fed]
         if tokens.min() < 0:
@@ -126,10 +129,10 @@ class ModelState:
         self._record(fed + self.entry.prefix_length, tokens, scores)
         self.pending.clear()
         self.unfed.difference_update(wanted)
-        rows = fed.searchsorted(asked - 1)
+        rows = fed.searchsorted(queried - 1)
         if cells[0] == 0:
             rows[0] = -1
-        return Answer(asked, rows, scores, self.first_scores, self._where(name))
+        return Answer(queried, rows, scores, self.first_scores, self._where(name))
 
     def origin(self, cell: int, source_pass: int | None = None) -> tuple[Pass, int]:
         """Return the pass and its row that a cell's logits come from; None is the last pass."""
@@ -155,13 +158,13 @@ class ModelState:
         Returns:
             Int[n].
         """
-        tokens = answer.sample(self.settings, self.noise, anchor)
+        tokens = answer.sample(self.distribution, self.noise, anchor)
         self._note(cells, tokens, answer, source_pass)
         return tokens
 
     def sample_openly(self, cells: Sequence[int], answer: Answer) -> tuple[Tokens, Floats]:
         """Sample as `sample` does, and return log p, Float32[n, V], beside (SCHED-5)."""
-        tokens, log_probs = answer.draw(self.settings, self.noise.rows(cells))
+        tokens, log_probs = answer.draw(self.distribution, self.noise.rows(cells))
         self._note(cells, tokens, answer, None)
         return tokens, log_probs
 

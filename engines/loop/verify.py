@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mulo_sd.engines.backends.base import Judgement
+from mulo_sd.engines.loop.answer import Answer
 from mulo_sd.engines.loop.execute import Verified, execute
 from mulo_sd.engines.loop.state import ModelState, Tokens
 from mulo_sd.engines.rules.anchor import Anchor
@@ -13,7 +15,6 @@ from mulo_sd.engines.rules.grid import expand
 from mulo_sd.engines.rules.radius import adaptive_radii
 from mulo_sd.engines.rules.schedule import Schedule
 from mulo_sd.engines.rules.trace import Proposal, Verdict
-from mulo_sd.engines.scores import Answer
 
 # (model, its cells, n of them) -> Bool[n], which draft tokens are accepted, whatever the verification found. Measuring
 # the time of a declared acceptance rate asks for it; a decode that is to mean something leaves it out.
@@ -40,11 +41,9 @@ def accept(pooled: NDArray[np.float32], tau: float) -> NDArray[np.bool_]:
     return np.asarray(pooled >= np.float32(tau))
 
 
-def judge(
-    state: ModelState, answer: Answer, draft_tokens: Tokens, neighbours: Tokens, raw: bool = False
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return pooled probabilities of draft tokens and the entropies of p, Float32[n] each (POOL-1, LOCAL-3)."""
-    return answer.judge(state.settings, draft_tokens, neighbours, raw)
+def judge(state: ModelState, answer: Answer, draft_tokens: Tokens, neighbours: Tokens, raw: bool = False) -> Judgement:
+    """Judge draft tokens by p, or without temperature and filters (POOL-1, LOCAL-3, DIST-2)."""
+    return answer.judge(state.distribution.raw() if raw else state.distribution, draft_tokens, neighbours)
 
 
 def verify_locally(
@@ -75,9 +74,10 @@ def verify_locally(
     answer = state.query(cells, also_feed)
     verify_pass = len(state.trace.passes) - 1
     draft = proposal.up_sampled.ravel()
-    pooled, entropies = judge(state, answer, draft, codes.neighbours)
+    judgement = judge(state, answer, draft, codes.neighbours)
+    pooled, entropies = judgement.pooled_probs, judgement.entropies
     if settings.accept_on == "raw":
-        pooled, _ = judge(state, answer, draft, codes.neighbours, raw=True)
+        pooled = judge(state, answer, draft, codes.neighbours, raw=True).pooled_probs
     judged = accept(pooled, settings.tau) if accepted is None else accepted(state.number, cells)
     kept = judged.reshape(-1, width)
     rejected = np.zeros((state.height, width), dtype=np.bool_)

@@ -1,37 +1,32 @@
 """What one decode of several takes for its backend."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
-import numpy as np
 from numpy.typing import NDArray
 
-from mulo_sd.engines.backends.base import KVCache, Tensors
+from mulo_sd.engines.backends.base import Floats, KVCache, Scores, Tensors, Tokens
+from mulo_sd.engines.backends.wrapped import WrappedBackend
 from mulo_sd.engines.passes.shared_passes import PASSES_A_TURN, Place, SharedPasses
-from mulo_sd.engines.scores import Scores
 
 
-@dataclass
-class DecodesBackend:
-    """What one decode takes for its backend: shared passes, and everything else as it is.
+class DecodesBackend(WrappedBackend):
+    """What one decode takes for its backend: shared passes, and everything else as it is."""
 
-    Attributes:
-        shared: With the other decodes.
-        number: Its place.
-        check: Called before every pass; raises where the decode is to end.
-    """
+    # Shared passes are padded. A decode takes no pool: its rows are those of its place.
+    changed_traits: ClassVar[Mapping[str, Any]] = {"scores": True, "pools": False, "pads_passes": True}
 
-    shared: SharedPasses
-    number: int
-    check: Callable[[], None]
-    name: str = field(init=False)
-    passes: int = field(init=False, default=0)
-    pads_passes = True
+    def __init__(self, shared: SharedPasses, number: int, check: Callable[[], None]) -> None:
+        """Take part.
 
-    def __post_init__(self) -> None:
-        """Take the backend's name."""
-        self.name = self.shared.backend.name
+        Args:
+            shared: With the other decodes.
+            number: Its place.
+            check: Called before every pass; raises where the decode is to end.
+        """
+        super().__init__(shared.backend)
+        self.shared, self.number, self.check = shared, number, check
+        self.passes = 0
 
     def run(self, graph: str, inputs: Tensors) -> dict[str, NDArray[Any]]:
         """Run a stateless graph."""
@@ -42,7 +37,7 @@ class DecodesBackend:
         """Return an empty cache."""
         return self.shared.place(graph, self.number, batch)
 
-    def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> NDArray[np.float32]:
+    def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> Floats:
         """Run a pass; return its logits."""
         return self.score(graph, cache, inputs).logits()
 
@@ -55,7 +50,7 @@ class DecodesBackend:
             self.shared.next_turn()
         return self.shared.score(graph, cache, inputs)
 
-    def keep_slots(self, graph: str, cache: KVCache, slots: NDArray[np.int64]) -> None:
+    def keep_slots(self, graph: str, cache: KVCache, slots: Tokens) -> None:
         """Move slots to the front."""
         assert isinstance(cache, Place)
         with self.shared.busy:  # a pool that grows meanwhile would lose what moved

@@ -2,7 +2,8 @@
 
 Each decode runs in a thread of its own and asks for its passes as if it were alone. A pass waits until every other
 decode waits too; then all that wait are run, those of one model together, and the decodes go on. So requests join and
-leave between steps, and no decode knows of another. A pass that gains nothing by company waits for nobody.
+leave between steps, and no decode knows of another. Passes too large to gain from batching
+run alone.
 """
 
 import threading
@@ -16,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mulo_sd.engines.backends.base import Backend, CachePool, KVCache, PoolingBackend, Tensors
+from mulo_sd.engines.backends.base import Backend, BackendError, CachePool, KVCache, PartedScores, Scores, Tensors
+from mulo_sd.engines.backends.host_scores import scorer
 from mulo_sd.engines.passes.turns import Turns
-from mulo_sd.engines.scores import Scores, scorer
 
 # A decode that shares the host's processors with its passes goes on for so many of them before the next has its turn:
 # it finds its keys and values in the processor's cache, from which the next ones drive them.
@@ -44,7 +45,7 @@ class Place:
 
 
 @dataclass
-class _Asked:
+class _WaitingPass:
     """A pass that waits: `gate` opens when it has its scores, or an error."""
 
     graph: str
@@ -78,23 +79,23 @@ def _padded(value: NDArray[Any], fed: int, last: bool) -> NDArray[Any]:
     return np.concatenate([value, more], axis=1)
 
 
-def _merged(asked: list[_Asked]) -> Tensors:
+def _merged(group: list[_WaitingPass]) -> Tensors:
     """Return the inputs of one pass for several that wait.
 
     Padding stands at its decode's last position, so that it sees something, and is written to slots behind the decode's
     own, of which `slot_ranks` says that they are dead: nobody sees it, and the next pass writes over it.
     """
-    fed = max(item.fed for item in asked)
-    found: dict[str, NDArray[Any]] = {}
-    for name in asked[0].inputs:
-        values = [item.inputs[name] for item in asked]
+    fed = max(item.fed for item in group)
+    inputs: dict[str, NDArray[Any]] = {}
+    for name in group[0].inputs:
+        values = [item.inputs[name] for item in group]
         if name in ("tokens", "positions", "prefix"):
             values = [_padded(value, fed, last=name != "prefix") for value in values]
-        found[name] = np.concatenate(values)
-    return found
+        inputs[name] = np.concatenate(values)
+    return inputs
 
 
-def _fits(group: list[_Asked], item: _Asked, slots: int, max_tokens: float) -> bool:
+def _fits(group: list[_WaitingPass], item: _WaitingPass, slots: int, max_tokens: float) -> bool:
     """Whether a pass may join others of its model: beside them in the pool, without much padding, with room for it."""
     fed = [other.fed for other in (*group, item)]
     longest = max(fed)
@@ -102,7 +103,7 @@ def _fits(group: list[_Asked], item: _Asked, slots: int, max_tokens: float) -> b
         return False
     if any(int(other.inputs["write_index"][0]) + longest > slots for other in (*group, item)):
         return False
-    # A prefill's prefix is not padded with a token's: the two are told apart by tokens of -1.
+    # A prefill's prefix is not padded with a token's: the two differ by tokens of -1.
     if len({bool(other.inputs["tokens"][0, 0] < 0) for other in (*group, item)}) > 1:
         return False
     return longest <= FEW or 1 - sum(fed) / (longest * len(fed)) <= MAX_PADDING
@@ -115,14 +116,14 @@ class SharedPasses:
         """Prepare for decodes.
 
         Args:
-            backend: Runs the graphs; one that is no `PoolingBackend` runs every pass alone.
+            backend: Runs the graphs; one without `Traits.pools` runs every pass alone.
             places: How many decodes may run at once.
         """
         self.backend, self.places = backend, places
         self.score_alone = scorer(backend)
-        self.pooling = backend if isinstance(backend, PoolingBackend) else None
+        self.pooling = backend.traits.pools
         # Passes of more tokens gain nothing: they compute for longer than they read weights.
-        self.max_tokens = float(getattr(backend, "max_shared_tokens", float("inf")))
+        self.max_tokens = float(backend.traits.max_shared_tokens)
         # Where passes compute on the host's processors, decodes would disturb them there: one goes on at a time.
         self.turns = None if self.max_tokens == float("inf") else Turns()
         self.pools: dict[str, CachePool] = {}
@@ -132,8 +133,8 @@ class SharedPasses:
         # Held while anything moves or computes keys and values, so that one pass is made at a time.
         self.busy = threading.Lock()
         self.running = 0
-        self.waiting: list[_Asked] = []
-        self.passes = 0  # of the backend: fewer than those asked for where some were shared
+        self.waiting: list[_WaitingPass] = []
+        self.passes = 0  # of the backend: fewer than the decodes made where some were shared
 
     @contextmanager
     def joined(self) -> Iterator[None]:
@@ -179,13 +180,13 @@ class SharedPasses:
 
         The first of a graph may load a model of gigabytes.
         """
-        if self.pooling is None:
+        if not self.pooling:
             with self.aside():
                 return Place(number * ROWS, batch, self.backend.new_cache(graph, batch))
         if graph not in self.pools:
             with self.aside(), self.making:
                 if graph not in self.pools:
-                    self.pools[graph] = self.pooling.new_pool(graph, self.places * ROWS)
+                    self.pools[graph] = self.backend.new_pool(graph, self.places * ROWS)
         pool = self.pools[graph]
         with self.busy:
             pool.clear(number * ROWS, batch)
@@ -208,30 +209,30 @@ class SharedPasses:
         Raises:
             BackendError: it cannot be run. The others go on.
         """
-        asked = _Asked(graph, place, inputs)
-        if self.pooling is None or asked.fed > self.max_tokens:
-            self._run_alone(asked)
+        own = _WaitingPass(graph, place, inputs)
+        if not self.pooling or own.fed > self.max_tokens:
+            self._run_alone(own)
         else:
             with self.lock:
-                self.waiting.append(asked)
+                self.waiting.append(own)
                 self._run_if_all_wait()
             if self.turns is not None:
                 self.turns.end()
-            asked.gate.acquire()
+            own.gate.acquire()
             if self.turns is not None:
                 self.turns.take()
-        if asked.error is not None:
-            raise asked.error
-        assert asked.scores is not None
-        return asked.scores
+        if own.error is not None:
+            raise own.error
+        assert own.scores is not None
+        return own.scores
 
-    def _run_alone(self, asked: _Asked) -> None:
+    def _run_alone(self, item: _WaitingPass) -> None:
         """Run a pass that none can share, beside what other decodes do on the host; those that wait go first."""
         with self.lock:
             self.running -= 1
             self._run_if_all_wait()
         with self.busy:
-            self._run([asked])
+            self._run([item])
         with self.lock:
             self.running += 1
 
@@ -244,30 +245,30 @@ class SharedPasses:
                 for group in self._groups(waiting):
                     self._run(group)
         finally:
-            for asked in waiting:
-                asked.gate.release()
+            for item in waiting:
+                item.gate.release()
 
-    def _groups(self, waiting: list[_Asked]) -> list[list[_Asked]]:
+    def _groups(self, waiting: list[_WaitingPass]) -> list[list[_WaitingPass]]:
         """Return what can be run together, in the order of models and rows."""
-        groups: list[list[_Asked]] = []
+        groups: list[list[_WaitingPass]] = []
         ordered = sorted(waiting, key=lambda item: (item.graph, item.place.first_row))
         for _, items in groupby(ordered, key=lambda item: item.graph):
             for number, item in enumerate(items):
                 slots = int(item.inputs["slot_ranks"].shape[1])
-                if self.pooling is not None and number and _fits(groups[-1], item, slots, self.max_tokens):
+                if self.pooling and number and _fits(groups[-1], item, slots, self.max_tokens):
                     groups[-1].append(item)
                 else:
                     groups.append([item])
         return groups
 
-    def _run(self, group: list[_Asked]) -> None:
+    def _run(self, group: list[_WaitingPass]) -> None:
         """Run a group as one pass; where that fails, its halves, so that only what is at fault fails.
 
         It may be too large for a backend, too.
         """
         try:
             self._score(group)
-        except BaseException as error:  # a backend from outside may raise anything; the decode that asked is told
+        except BaseException as error:  # a backend from outside may raise anything; its decode ends with it
             if len(group) == 1:
                 group[0].error = error
                 return
@@ -275,15 +276,17 @@ class SharedPasses:
             self._run(group[:middle])
             self._run(group[middle:])
 
-    def _score(self, group: list[_Asked]) -> None:
+    def _score(self, group: list[_WaitingPass]) -> None:
         graph, place, inputs = group[0].graph, group[0].place, group[0].inputs
         if len(group) == 1:
             group[0].scores = self.score_alone(graph, place.cache, inputs)
             self.passes += 1
             return
-        assert self.pooling is not None
         rows = self.pools[graph].rows(place.first_row, group[-1].end - place.first_row)
-        scores = self.pooling.score(graph, rows, _merged(group))
+        scores = self.backend.score(graph, rows, _merged(group))
+        if not isinstance(scores, PartedScores):
+            got = type(scores).__name__
+            raise BackendError(f"backend {self.backend.name}: graph {graph}: expected engines.PartedScores, got {got}")
         self.passes += 1
         for item in group:
             item.scores = scores.part(item.place.first_row - place.first_row, item.place.batch, item.fed)

@@ -6,12 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mulo_sd.engines.backends.answers import checked, run
-from mulo_sd.engines.backends.base import Backend, BackendError, Tensors
+from mulo_sd.engines.backends.base import Backend, BackendError, Scores, Tensors
+from mulo_sd.engines.backends.host_scores import HostLogits, scorer
 from mulo_sd.engines.bundle.manifest import TransformerEntry
 from mulo_sd.engines.rules.slots import SlotTable
-from mulo_sd.engines.scores import HostLogits, Scores, scorer
-
-PARTS_OF_SCORES = ("logits", "last", "draw", "sample", "judge")
 
 
 class TransformerSession:
@@ -43,7 +41,7 @@ class TransformerSession:
         self.kind_of_scores: type | None = None
         self.no_prefix: dict[int, NDArray[np.float32]] = {}  # by the number of tokens
         positions = entry.prefix_length + entry.grid_height * entry.grid_width
-        self.slots = SlotTable(entry.slots, positions, reuse=not getattr(backend, "pads_passes", False))
+        self.slots = SlotTable(entry.slots, positions, reuse=not backend.traits.pads_passes)
 
     def prefill(self) -> Scores:
         """Feed the prefix (PREFILL)."""
@@ -92,11 +90,9 @@ class TransformerSession:
         if isinstance(scores, HostLogits):
             checked(self.backend, graph, "logits", scores.all, np.float32, (self.batch, fed, self.entry.vocabulary))
         elif type(scores) is not self.kind_of_scores:
-            missing = [part for part in PARTS_OF_SCORES if not hasattr(scores, part)]
-            if missing:
-                got = f"{type(scores).__name__} without {', '.join(missing)}"
-                raise BackendError(
-                    f"backend {self.backend.name}: graph {graph}: expected an engines.scores.Scores, got {got}"
-                )
-            self.kind_of_scores = type(scores)
+            kind: type[object] = type(scores)
+            if not issubclass(kind, Scores):
+                got = kind.__name__
+                raise BackendError(f"backend {self.backend.name}: graph {graph}: expected engines.Scores, got {got}")
+            self.kind_of_scores = kind
         return scores

@@ -116,4 +116,4 @@ def save_plan(plan: Plan, path: Path | str) -> None:
     Raises:
         OSError: the file cannot be written.
     """
-    write_text_whole(Path(path), plan.model_dump_json(indent=2) + "\n")
+    write_text_whole(expanded(path), plan.model_dump_json(indent=2) + "\n")

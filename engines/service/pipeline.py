@@ -1,8 +1,7 @@
 """A bundle ready to draw: prompts in, images out."""
 
 import time
-from collections.abc import Callable, Iterable
-from itertools import islice
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, overload
 
@@ -10,17 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mulo_sd.engines.backends import Backend, BackendError, make_backend
-from mulo_sd.engines.backends.answers import run
-from mulo_sd.engines.bundle import Bundle, open_bundle
+from mulo_sd.engines.backends import Backend
+from mulo_sd.engines.bundle import Bundle
 from mulo_sd.engines.condition import Condition, ConditionError, check_condition
 from mulo_sd.engines.conditions import Described, SemanticFrontEnd, front_end_for, load_condition
 from mulo_sd.engines.loop.decode import Decoded, Decoder, Progress
 from mulo_sd.engines.loop.likelihood import token_log_probs
 from mulo_sd.engines.loop.state import Tokens
-from mulo_sd.engines.loop.verify import Accepted
-from mulo_sd.engines.numbers import seed_number, thread_count, token_grid, whole_number
+from mulo_sd.engines.numbers import seed_number, seed_numbers, token_grid, whole_number
 from mulo_sd.engines.prompts import Plan, PlanError, PromptError
+from mulo_sd.engines.service.hooks import NO_HOOKS, Hooks, no_progress, split_options
+from mulo_sd.engines.service.image import image_from_tokens
 from mulo_sd.engines.service.result import Prepared, Result, stats_of
 from mulo_sd.engines.service.session import MAX_AT_ONCE, Session
 from mulo_sd.engines.settings import UNDRAFTED_MODES, Mode, Settings, SettingsError
@@ -39,6 +38,7 @@ class Pipeline:
 
         Raises:
             BundleError: the bundle was built for another prompt grammar than this version's.
+            SettingsError: the text model is no text.
         """
         self.bundle, self.backend = bundle, backend
         self.front_end = front_end_for(bundle, backend, text_model)
@@ -54,7 +54,7 @@ class Pipeline:
         limit, last = manifest.max_neighbours, len(manifest.models) - 1
         if settings.neighbours > limit:
             raise SettingsError(f"neighbours: expected at most {limit}, as the bundle holds, got {settings.neighbours}")
-        if last == 0 and settings.mode not in UNDRAFTED_MODES:
+        if last == 0 and settings.decoding.drafts:
             expected = " or ".join(UNDRAFTED_MODES)
             raise SettingsError(f"mode: expected {expected}, since the bundle holds no drafter, got {settings.mode!r}")
         if settings.model_numbers[-1] > last:
@@ -67,7 +67,7 @@ class Pipeline:
         return settings
 
     @overload
-    def generate(self, prompt: str | Condition, seed: int = 0, mode: Mode | None = None, **given: Any) -> Result: ...
+    def generate(self, prompt: str | Condition, seed: int = 0, mode: Mode | None = None, **options: Any) -> Result: ...
 
     @overload
     def generate(
@@ -77,7 +77,7 @@ class Pipeline:
         mode: Mode | None = None,
         *,
         batch: int,
-        **given: Any,
+        **options: Any,
     ) -> list[Result]: ...
 
     def generate(
@@ -87,7 +87,7 @@ class Pipeline:
         mode: Mode | None = None,
         *,
         batch: int | None = None,
-        **given: Any,
+        **options: Any,
     ) -> Result | list[Result]:
         """Draw an image, or with `batch` one of each prompt; the same arguments give the same image (CONF-5).
 
@@ -96,7 +96,7 @@ class Pipeline:
             seed: Of the image, a whole number of Python's or numpy's; with `batch` of every image, or one of each.
             mode: None takes the bundle's.
             batch: How many images are drawn at once, sharing passes; see `session` for requests that come and go.
-            given: As for `draw`.
+            options: As for `draw`.
 
         Raises:
             SettingsError: prompts without `batch` or the other way round, or another number of seeds than of prompts.
@@ -108,18 +108,18 @@ class Pipeline:
             expected = "one prompt without batch" if batch is None else "a list of prompts with batch"
             raise SettingsError(f"prompt: expected {expected}, got {type(prompt).__name__}")
         if isinstance(prompt, str | Condition):
-            return self.draw(prompt, seed, mode, **given)  # type: ignore[arg-type]  # `draw` checks its seed
-        places = whole_number("batch", batch, 1, MAX_AT_ONCE)
+            return self.draw(prompt, seed, mode, **options)  # type: ignore[arg-type]  # `draw` checks its seed
+        size = whole_number("batch", batch, 1, MAX_AT_ONCE)
         prompts = list(prompt)
-        seeds = _seeds_of(prompts, seed)
+        seeds = seed_numbers(len(prompts), seed)
         if not prompts:
             return []
-        with self.session(places, queue=len(prompts)) as session:
-            requests = [session.submit(one, own, mode, **given) for one, own in zip(prompts, seeds, strict=True)]
+        with self.session(size, queue=len(prompts)) as session:
+            requests = [session.submit(one, own, mode, **options) for one, own in zip(prompts, seeds, strict=True)]
             return [request.result() for request in requests]
 
     def session(self, size: int = 8, queue: int | None = None) -> Session:
-        """Return what draws up to `size` images at once, for requests that come and go.
+        """Return a session, which draws up to `size` images at once for requests that come and go.
 
         Args:
             size: 1..256.
@@ -137,11 +137,8 @@ class Pipeline:
         mode: Mode | None = None,
         plan: Plan | None = None,
         draft: Tokens | None = None,
-        progress: Progress = lambda done, total: None,
-        record_logits: bool = False,
-        watch: Callable[[Decoder], None] = lambda decoder: None,
-        accepted: Accepted | None = None,
-        **changes: object,
+        progress: Progress = no_progress,
+        **options: Any,
     ) -> Result:
         """Draw one image.
 
@@ -153,10 +150,7 @@ class Pipeline:
             plan: Where the objects of the demo go.
             draft: Int[h, w], tokens to take instead of the coarsest drafter's.
             progress: Called with the cells decided and the cells of the image.
-            record_logits: Keep the logits of every pass in the trace.
-            watch: Told of the decoder before it begins.
-            accepted: Replays acceptances, as `conformance.bench` does.
-            changes: Other settings, by name.
+            options: `record_logits`, `watch` and `accepted`, as `Hooks` explains them; other settings, by name.
 
         Raises:
             PromptError: the prompt is not understood.
@@ -166,10 +160,11 @@ class Pipeline:
             BackendError: a graph cannot be run, or answers with what it must not.
             ValueError: the draft has another shape than the coarsest drafter's grid, or nothing is drafted.
         """
+        hooks, changes = split_options(options | {"progress": progress})
         prepared = self.prepare(prompt, seed, mode, plan, **changes)
         started = time.perf_counter()
-        what = (prepared.described.condition, prepared.settings, prepared.seed)
-        decoded = self.decode(*what, draft, progress, record_logits, watch, accepted)
+        condition = prepared.described.condition
+        decoded = self.decode(condition, prepared.settings, prepared.seed, draft, hooks=hooks)
         return self.finish(prepared, decoded, started)
 
     def prepare(
@@ -180,7 +175,7 @@ class Pipeline:
         plan: Plan | None = None,
         **changes: object,
     ) -> Prepared:
-        """Hold what is asked for against the bundle, and describe the prompt; the first third of `draw`.
+        """Check the arguments against the bundle, and describe the prompt; the first third of `draw`.
 
         Raises:
             Exception: as `draw`.
@@ -190,12 +185,12 @@ class Pipeline:
         return Prepared(self.describe(prompt, seed, plan), settings, seed)
 
     def finish(self, prepared: Prepared, decoded: Decoded, started: float) -> Result:
-        """Make the image of what was decoded; the last third of `draw`.
+        """Make the image of decoded tokens; the last third of `draw`.
 
         Args:
-            prepared: What was decoded.
+            prepared: The prompt, settings and seed of the decode.
             decoded: Its tokens and trace.
-            started: When its decode began, of `time.perf_counter`.
+            started: When it began, as `time.perf_counter` counts.
         """
         image = self.image_from_tokens(decoded.tokens)
         stats = stats_of(decoded.trace, time.perf_counter() - started)
@@ -216,29 +211,31 @@ class Pipeline:
         Raises:
             ConditionError: the file cannot be used, or does not fit the bundle's models.
         """
-        found = load_condition(path)
-        if not isinstance(found, Condition):
+        condition = load_condition(path)
+        if not isinstance(condition, Condition):
             if not isinstance(self.front_end, SemanticFrontEnd):
                 raise ConditionError(f"{path}: expected a condition, got semantic ids, which are for Tar's models")
-            found = self.front_end.from_ids(found)
-        check_condition(found, self.bundle.manifest.target)
-        return found
+            condition = self.front_end.from_ids(condition)
+        check_condition(condition, self.bundle.manifest.target)
+        return condition
 
     def describe(self, prompt: str | Condition, seed: int = 0, plan: Plan | None = None) -> Described:
-        """Return the condition that a prompt is, held against the bundle's models.
+        """Return a prompt as a condition in numbers, checked against the bundle's models.
 
         Raises:
             PromptError: the prompt is not understood.
             PlanError: the plan does not fit the prompt, or the bundle's models take none.
             ConditionError: a condition in numbers does not fit the bundle's models.
         """
+        if plan is not None and not isinstance(plan, Plan):
+            raise PlanError(f"plan: expected an engines.Plan, got {plan!r:.80}; load_plan reads one from a file")
         if isinstance(prompt, Condition):
             if plan is not None:
                 raise PlanError("plan: expected none beside a condition in numbers")
             described = Described(prompt)
+        elif not isinstance(prompt, str):
+            raise PromptError(f"prompt: expected text or an engines.Condition, got {type(prompt).__name__}")
         else:
-            if not isinstance(prompt, str):
-                raise PromptError(f"prompt: expected text or an engines.Condition, got {type(prompt).__name__}")
             described = self.front_end.describe(str(prompt), seed_number(seed), plan)
         check_condition(described.condition, self.bundle.manifest.target)
         return described
@@ -249,21 +246,32 @@ class Pipeline:
         settings: Settings,
         seed: int,
         draft: Tokens | None = None,
-        progress: Progress = lambda done, total: None,
-        record_logits: bool = False,
-        watch: Callable[[Decoder], None] = lambda decoder: None,
-        accepted: Accepted | None = None,
+        *,
+        hooks: Hooks = NO_HOOKS,
+        backend: Backend | None = None,
     ) -> Decoded:
-        """Decode a condition to tokens.
+        """Decode a condition to tokens; the second third of `draw`.
 
-        `watch` is told of the decoder before it begins; `accepted` replays acceptances, as `conformance.bench` does.
+        Args:
+            condition: What to draw.
+            settings: How to decode, from `settings`.
+            seed: 0..2^64 - 1.
+            draft: Int[h, w], tokens to take instead of the coarsest drafter's.
+            hooks: Callbacks of the decode, and what its trace keeps.
+            backend: Another of the same bundle to decode on, as sessions do to share passes; None is the pipeline's.
+
+        Raises:
+            Exception: as `draw`.
         """
-        decoder = Decoder(self.bundle, self.backend, condition, settings, seed, progress, record_logits, accepted)
-        watch(decoder)
+        chosen = self.backend if backend is None else backend
+        decoder = Decoder(
+            self.bundle, chosen, condition, settings, seed, hooks.progress, hooks.record_logits, hooks.accepted
+        )
+        hooks.watch(decoder)
         return decoder.decode(draft)
 
     def token_log_probs(self, prompt: str | Condition, plan: Plan | None, tokens: Tokens) -> NDArray[np.float64]:
-        """Return what the target thinks of an image's tokens, log p in nats, Float64[H, W]; one pass.
+        """Return the target's log-probability of each of an image's tokens, in nats, Float64[H, W]; one pass.
 
         Guidance is the bundle's; temperature and filters are left out, so that no token is impossible.
 
@@ -275,7 +283,7 @@ class Pipeline:
         Raises:
             PromptError: the prompt is not understood.
             PlanError: the plan does not fit the prompt.
-            SettingsError: the tokens are none of the target's grid.
+            SettingsError: the tokens are no grid of the target's size and codes.
         """
         target = self.bundle.manifest.target
         tokens = token_grid("tokens", tokens, target.vocabulary, (target.grid_height, target.grid_width))
@@ -286,52 +294,7 @@ class Pipeline:
         """Decode tokens, Int[H, W], to an RGB image.
 
         Raises:
-            SettingsError: they are no such grid.
-            BackendError: the decoder gives other pixels than it should, or some that are not finite.
+            SettingsError: they are no grid of the target's codes.
+            BackendError: the decoder answers with pixels of another shape or dtype, or with some that are not finite.
         """
-        tokens = token_grid("tokens", tokens, self.bundle.manifest.target.vocabulary)
-        height, width = (self.bundle.manifest.token_pixels * side for side in tokens.shape)
-        pixels = run(self.backend, "decoder", {"tokens": tokens}, image=(np.float32, (height, width, 3)))[0]
-        if not np.isfinite(pixels).all():  # they would become some colour
-            wrong = int((~np.isfinite(pixels)).sum())
-            raise BackendError(
-                f"graph decoder, on backend {self.backend.name}: expected finite pixels, got {wrong} others of "
-                f"{pixels.size}; build the bundle in fp32"
-            )
-        return Image.fromarray(np.rint(pixels).astype(np.uint8))
-
-
-def _seeds_of(prompts: list[str | Condition], seed: object) -> list[int]:
-    """Return a seed of each prompt: one for all of them, or one of each.
-
-    Raises:
-        SettingsError: one is no seed, or there are more or fewer than prompts.
-    """
-    if not isinstance(seed, Iterable) or isinstance(seed, str | bytes) or getattr(seed, "ndim", 1) == 0:
-        return [seed_number(seed)] * len(prompts)
-    # One more than there are prompts, so that no endless iterable is read.
-    seeds = [seed_number(own) for own in islice(seed, len(prompts) + 1)]
-    if len(seeds) != len(prompts):
-        more = " or more" if len(seeds) > len(prompts) else ""
-        raise SettingsError(f"seed: expected one of each of {len(prompts)} prompts, got {len(seeds)}{more}")
-    return seeds
-
-
-def load(path: Path | str, backend: str = "ort", threads: int | None = None, text_model: str | None = None) -> Pipeline:
-    """Open a bundle and make it ready to draw.
-
-    Args:
-        path: The bundle's folder.
-        backend: "ort", "ort-cuda", "trt-rtx", "trt", "torch-cuda", or "module:factory" for one of your own, whose
-            module is one that Python finds, or lies in the working folder.
-        threads: For the CPU, on "ort" or one of your own, 1 to 1024; None takes the runtime's choice.
-        text_model: Folder or name of flan-t5-xl (LlamaGen's captions) or of Tar's language model.
-
-    Raises:
-        SettingsError: the number of threads is out of its range.
-        BundleError: the bundle is missing, incomplete, changed, or of a newer schema.
-        BackendError: the backend cannot be used here.
-    """
-    threads = thread_count(threads)
-    bundle = open_bundle(path)
-    return Pipeline(bundle, make_backend(backend, bundle, threads), text_model)
+        return image_from_tokens(self.bundle, self.backend, tokens)

@@ -2,26 +2,26 @@
 
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
 
 from mulo_sd.engines.condition import Condition
-from mulo_sd.engines.loop.decode import Decoder, Progress
+from mulo_sd.engines.loop.decode import Decoder
 from mulo_sd.engines.loop.state import Tokens
-from mulo_sd.engines.numbers import seconds
+from mulo_sd.engines.numbers import SettingsError, seconds
+from mulo_sd.engines.prompts import Plan
+from mulo_sd.engines.service.hooks import Hooks
 from mulo_sd.engines.service.result import Prepared, Result
 from mulo_sd.engines.settings import Mode
 
-if TYPE_CHECKING:
-    from mulo_sd.engines.service.pipeline import Pipeline
-
-# It waits (to be described, or for a place); its prompt is described; it is decoded; its image is made; it has ended.
-State = Literal["queued", "describing", "decoding", "finishing", "done"]
+# It waits (to be described, or for a place); its prompt is described; it is decoded; its image is made; it has ended:
+# with an image or an error, or because it was cancelled.
+State = Literal["queued", "describing", "decoding", "finishing", "done", "cancelled"]
 _GREY = 128
 _SHOWN_CHARACTERS = 40
 
@@ -32,34 +32,51 @@ class DeadlineError(TimeoutError):
 
 @dataclass(frozen=True, eq=False)
 class Order:
-    """What a request asks for: the arguments of `Pipeline.prepare` and of `Pipeline.decode`."""
+    """The arguments of a request, as `Pipeline.draw` has them.
+
+    Attributes:
+        prompt: What to draw.
+        seed: Of the image; not checked yet, like all but the hooks.
+        mode: None takes the bundle's.
+        plan: Where the objects of the demo go.
+        draft: Int[h, w], tokens to take instead of the coarsest drafter's.
+        hooks: Callbacks of the decode, and what its trace keeps.
+        changes: Other settings, by name.
+    """
 
     prompt: str | Condition
     seed: int
     mode: Mode | None
-    progress: Progress
-    watch: Callable[[Decoder], None] = lambda decoder: None
-    preparing: dict[str, Any] = field(default_factory=dict)
-    decoding: dict[str, Any] = field(default_factory=dict)
+    plan: Plan | None
+    draft: Tokens | None
+    hooks: Hooks
+    changes: Mapping[str, Any]
 
 
 class Request:
     """One image of a session, on its way; `await` it, or wait in `result`."""
 
     def __init__(
-        self, pipeline: "Pipeline", number: int, order: Order, deadline: float | None, drop: Callable[["Request"], None]
+        self,
+        number: int,
+        order: Order,
+        deadline: float | None,
+        *,
+        drop: Callable[["Request"], None],
+        image_from_tokens: Callable[[Tokens], Image.Image],
     ) -> None:
         """Make a request; `Session.submit` does.
 
         Args:
-            pipeline: Draws.
             number: Of the session's requests, in the order in which they came.
-            order: What is asked for.
+            order: Its arguments.
             deadline: Seconds from now on; None is no end.
             drop: Ends it at once where it still waits.
+            image_from_tokens: Makes an image of tokens, Int[H, W].
         """
         self.number = number
-        self._pipeline, self._order, self._deadline, self._drop = pipeline, order, deadline, drop
+        self._order, self._deadline = order, deadline
+        self._drop, self._image_from_tokens = drop, image_from_tokens
         self._ends_at = None if deadline is None else time.monotonic() + deadline
         self._cancelled = threading.Event()
         self._state: State = "queued"
@@ -84,7 +101,7 @@ class Request:
         return self._future.result(None if timeout is None else seconds("timeout", timeout))
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """Return what the request ended with where it has no image, waiting for it.
+        """Return the error that the request ended with, or None where it has an image, waiting for its end.
 
         Args:
             timeout: Seconds to wait at most.
@@ -112,7 +129,13 @@ class Request:
             raise
 
     def add_done_callback(self, call: Callable[["Request"], object]) -> None:
-        """Have a function called with the request when it has ended: in the thread that ends it, or now, here."""
+        """Have a function called with the request when it has ended: in the thread that ends it, or now, here.
+
+        Raises:
+            SettingsError: it is no function.
+        """
+        if not callable(call):
+            raise SettingsError(f"call: expected a function, got {call!r:.80}")
         self._future.add_done_callback(lambda _: call(self))
 
     def cancel(self) -> None:
@@ -125,13 +148,19 @@ class Request:
 
     @property
     def done(self) -> bool:
-        """Whether there is an image, or an error."""
+        """Whether it has ended: with an image, an error, or because it was cancelled."""
         return self._future.done()
 
     @property
     def state(self) -> State:
-        """What becomes of it: "queued", "describing", "decoding", "finishing" or "done"."""
-        return "done" if self._future.done() else self._state
+        """Its stage: "queued", "describing", "decoding", "finishing", and at its end "done" or "cancelled".
+
+        A request that was cancelled too late, when it already had its image or an error, is "done".
+        """
+        if not self._future.done():
+            return self._state
+        cancelled = self._cancelled.is_set() and isinstance(self._future.exception(), CancelledError)
+        return "cancelled" if cancelled else "done"
 
     @property
     def progress(self) -> tuple[int, int]:
@@ -150,13 +179,13 @@ class Request:
         if tokens is None:
             return None
         missing = tokens < 0
-        image = np.array(self._pipeline.image_from_tokens(np.where(missing, 0, tokens)))
+        image = np.array(self._image_from_tokens(np.where(missing, 0, tokens)))
         pixels = image.shape[0] // len(tokens)
         image[missing.repeat(pixels, axis=0).repeat(pixels, axis=1)] = _GREY
         return Image.fromarray(image)
 
     def __repr__(self) -> str:
-        """Show what is asked for and how far it is."""
+        """Show the prompt, the seed, the stage and the progress."""
         prompt = self._order.prompt
         shown = repr(prompt[:_SHOWN_CHARACTERS]) if isinstance(prompt, str) else "a condition"
         done, total = self.progress
@@ -168,7 +197,7 @@ class Request:
         return self._ends_at is not None and time.monotonic() >= self._ends_at
 
     def _check(self) -> None:
-        """Raise where the request is to end."""
+        """Raise where the request was cancelled, or is late."""
         if self._cancelled.is_set():
             raise CancelledError("the request was cancelled")
         if self._is_late:
@@ -176,7 +205,7 @@ class Request:
 
     def _watch(self, decoder: Decoder) -> None:
         self._decoder = decoder
-        self._order.watch(decoder)
+        self._order.hooks.watch(decoder)
 
     def _end(self, result: Result | None, error: BaseException | None) -> None:
         """Give the caller the image or the error, and keep nothing that the decode needed."""

@@ -5,35 +5,34 @@ and its place; then its image is made. So nobody waits for another's text model 
 is straight code in a thread of its own.
 """
 
-import copy
 import heapq
+import os
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import CancelledError, ThreadPoolExecutor
+from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mulo_sd.engines.condition import Condition
-from mulo_sd.engines.loop.decode import Decoded
+from mulo_sd.engines.loop.decode import Decoded, Progress
+from mulo_sd.engines.loop.state import Tokens
 from mulo_sd.engines.numbers import positive_seconds, whole_number
 from mulo_sd.engines.passes.decodes_backend import DecodesBackend
 from mulo_sd.engines.passes.shared_passes import SharedPasses
+from mulo_sd.engines.prompts import Plan
+from mulo_sd.engines.service.hooks import no_progress, split_options
 from mulo_sd.engines.service.request import DeadlineError, Order, Request
 from mulo_sd.engines.service.result import Prepared, Result
+from mulo_sd.engines.service.stages import Stages
 from mulo_sd.engines.service.waiting import Waiting
 from mulo_sd.engines.settings import Mode
-
-if TYPE_CHECKING:
-    from mulo_sd.engines.service.pipeline import Pipeline
 
 __all__ = ["MAX_AT_ONCE", "DeadlineError", "QueueFullError", "Request", "Session"]
 
 MAX_AT_ONCE = 256
 MAX_WAITING = 2**20
 WAITING_BY_PLACE = 16
-# Arguments of `Pipeline.draw` that its decode takes, beside the condition, the settings, the seed and the progress.
-_OF_DECODING = ("draft", "record_logits", "accepted")
 
 
 class QueueFullError(RuntimeError):
@@ -51,11 +50,11 @@ class Session:
     package let one caller in at a time.
     """
 
-    def __init__(self, pipeline: "Pipeline", size: int = 8, queue: int | None = None) -> None:
+    def __init__(self, pipeline: Stages, size: int = 8, queue: int | None = None) -> None:
         """Prepare a session; memory for keys and values is taken as requests need it, and kept until `close`.
 
         Args:
-            pipeline: Draws.
+            pipeline: Draws: an `engines.Pipeline`.
             size: Images that are decoded at once, 1..256.
             queue: Requests beyond those that have not ended yet, 0..2^20; None is 16 times the size.
 
@@ -72,6 +71,7 @@ class Session:
         self._requests: dict[int, Request] = {}  # that have not ended
         self._submitted = 0
         self._closed = False
+        self._process = os.getpid()
         self._threads = ThreadPoolExecutor(3 * self._size, thread_name_prefix="mulo-sd")
         self._clock: threading.Thread | None = None
 
@@ -86,30 +86,35 @@ class Session:
         seed: int = 0,
         mode: Mode | None = None,
         deadline: float | None = None,
-        progress: Callable[[int, int], None] = lambda done, total: None,
-        **given: Any,
+        progress: Progress = no_progress,
+        plan: Plan | None = None,
+        draft: Tokens | None = None,
+        **options: Any,
     ) -> Request:
-        """Ask for an image; what is wrong with the prompt or a setting is told by the request.
+        """Ask for an image; the request ends with an error where its prompt or a setting is wrong.
 
         Args:
-            prompt: As for `Pipeline.draw`, like seed, mode and what is given beyond.
+            prompt: As for `Pipeline.draw`, like the seed, the mode, the plan, the draft and the options.
             seed: 0..2^64 - 1.
             mode: None takes the bundle's.
             deadline: Seconds from now after which the request ends with `DeadlineError`: at once where it waits, else
                 before its next pass, or when its prompt is described or its image made.
             progress: Called with the cells decided and the cells of the image, in a thread of the session.
-            given: Other arguments of `Pipeline.draw`.
+            plan: Where the objects of the demo go.
+            draft: Int[h, w], tokens to take instead of the coarsest drafter's.
+            options: As for `Pipeline.draw`.
 
         Raises:
             QueueFullError: as many requests as the session takes have not ended yet. It never waits for one.
-            RuntimeError: the session is closed.
-            SettingsError: the deadline is no positive number of seconds.
+            RuntimeError: the session is closed, or another process opened it: its threads are not in this one.
+            SettingsError: the deadline is no positive number of seconds, or a callback cannot be called.
         """
+        if os.getpid() != self._process:
+            raise RuntimeError("session: another process opened it, before a fork; open one in this process")
         if deadline is not None:
             deadline = positive_seconds("deadline", deadline)
-        decoding = {name: given.pop(name) for name in _OF_DECODING if name in given}
-        watch = {"watch": given.pop("watch")} if "watch" in given else {}
-        order = Order(prompt, seed, mode, progress, **watch, preparing=given, decoding=decoding)
+        hooks, changes = split_options(options | {"progress": progress})
+        order = Order(prompt, seed, mode, plan, draft, hooks, changes)
         with self._changed:
             if self._closed:
                 raise RuntimeError("session: it is closed; open another")
@@ -118,7 +123,13 @@ class Session:
                     f"queue: expected fewer requests that have not ended, got {len(self._requests)} ({self._size} at "
                     f"once and {self._queue} that wait); wait for one of them, or open a session with a larger queue"
                 )
-            request = Request(self._pipeline, self._submitted, order, deadline, self._drop)
+            request = Request(
+                self._submitted,
+                order,
+                deadline,
+                drop=self._drop,
+                image_from_tokens=self._pipeline.image_from_tokens,
+            )
             self._submitted += 1
             self._requests[request.number] = request
             self._waiting.add(request)
@@ -163,7 +174,7 @@ class Session:
 
     def _prepared(self, request: Request) -> Prepared:
         order = request._order
-        return self._pipeline.prepare(order.prompt, order.seed, order.mode, **order.preparing)
+        return self._pipeline.prepare(order.prompt, order.seed, order.mode, order.plan, **order.changes)
 
     def _draw(self, request: Request, place: int) -> None:
         """Decode, leave, and make the image: the second half of a request."""
@@ -191,14 +202,15 @@ class Session:
             self._go_on()
 
     def _decode(self, request: Request, prepared: Prepared, place: int) -> Decoded:
-        order, pipeline = request._order, copy.copy(self._pipeline)
-        pipeline.backend = DecodesBackend(self._shared, place, request._check)
+        order = request._order
         with self._shared.joined():
-            return pipeline.decode(
-                *(prepared.described.condition, prepared.settings, prepared.seed),
-                progress=order.progress,
-                watch=request._watch,
-                **order.decoding,
+            return self._pipeline.decode(
+                prepared.described.condition,
+                prepared.settings,
+                prepared.seed,
+                order.draft,
+                hooks=replace(order.hooks, watch=request._watch),
+                backend=DecodesBackend(self._shared, place, request._check),
             )
 
     def _end(self, request: Request, result: Result | None, error: BaseException | None) -> None:

@@ -22,7 +22,6 @@ HEADS = {
     (24, 3200): 32,
 }
 LAYER = re.compile(r"layers\.(\d+)\.")
-MAX_LAYERS = 1000
 
 
 def layers_of(tensors: dict[str, Tensor]) -> int:

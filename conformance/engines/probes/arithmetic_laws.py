@@ -14,9 +14,10 @@ from mulo_sd import engines
 from mulo_sd.conformance.engines.probes.probe import Floats, random_condition_of, scores_of
 from mulo_sd.conformance.rules import oracles
 from mulo_sd.conformance.subject import Subject
+from mulo_sd.engines.backends.base import Judgement, Scores
+from mulo_sd.engines.backends.host_scores import distribution_inputs, scorer
 from mulo_sd.engines.passes.transformer import TransformerSession
 from mulo_sd.engines.rules.noise import NoiseSource
-from mulo_sd.engines.scores import Scores, distribution_inputs, scorer
 
 # Nats that float32 loses in log p, for each nat that the largest logit has beside its last digits: 16 units in the last
 # place. Half precision loses 500 times as much.
@@ -34,14 +35,14 @@ CHOICES: tuple[dict[str, Any], ...] = (
 )
 
 
-class Distribution(NamedTuple):
+class Expected(NamedTuple):
     """What p of some rows is, Float64[n, V], and how far log p in float32 may be off, nats."""
 
     probs: Floats
     nats: float
 
 
-def expected_of(logits: NDArray[np.float32], settings: engines.Settings, raw: bool = False) -> Distribution:
+def expected_of(logits: NDArray[np.float32], settings: engines.Settings, raw: bool = False) -> Expected:
     """Return p of logits Float32[B, n, V] by the rules in plain Python."""
     wide = logits.astype(np.float64)
     temperature = 1.0 if raw else settings.temperature
@@ -52,10 +53,10 @@ def expected_of(logits: NDArray[np.float32], settings: engines.Settings, raw: bo
         for cond, uncond in zip(wide[0], wide[-1], strict=True)
     ]
     largest = float(np.abs(wide).max()) * (abs(scale) + abs(1 - scale)) / (temperature or 1.0)
-    return Distribution(np.array(rows), NATS * (4 + largest))
+    return Expected(np.array(rows), NATS * (4 + largest))
 
 
-def hold_log_probs(what: str, found: Floats, expected: Distribution) -> None:
+def hold_log_probs(what: str, found: Floats, expected: Expected) -> None:
     """Assert that log p is right in float32, and that the same codes are kept."""
     kept = expected.probs > 0
     assert found.shape == kept.shape, f"{what}: log p of shape {found.shape}, expected {kept.shape}"
@@ -66,18 +67,16 @@ def hold_log_probs(what: str, found: Floats, expected: Distribution) -> None:
     )
 
 
-def hold_judgement(
-    what: str, pooled: Floats, entropies: Floats, expected: Distribution, near: NDArray[np.int64]
-) -> None:
-    """Assert that pooled probabilities and entropies, Float[n] each, are right in float32.
+def hold_judgement(what: str, judgement: Judgement, expected: Expected, near: NDArray[np.int64]) -> None:
+    """Assert that pooled probabilities and entropies are right in float32.
 
     Args:
         what: Begins the message.
-        pooled: What was pooled.
-        entropies: In nats.
+        judgement: Of n draft tokens.
         expected: p.
         near: Int[n, k], the codes pooled.
     """
+    pooled, entropies = judgement.pooled_probs, judgement.entropies
     right = np.take_along_axis(expected.probs, near, axis=1).sum(axis=1)
     most = (2 * expected.nats + SUM) * right
     off = np.abs(pooled - right) - most
@@ -120,12 +119,12 @@ def samplers_compute_in_float32(subject: Subject) -> None:
         noise = rng.gumbel(0, 1, (len(draft), codes)).astype(np.float32)
         expected, rows = expected_of(logits, settings), np.arange(len(draft))
         for name, scores in scores_of(subject, logits):
-            tokens, found = scores.draw(rows, settings, noise)
+            tokens, found = scores.draw(rows, settings.distribution, noise)
             hold_log_probs(f"{name}: a draw", found, expected)
             _hold_tokens(f"{name}: a draw", tokens, expected, noise)
-            pooled, entropies = scores.judge(rows, settings, draft, near, raw=False)
-            hold_judgement(f"{name}: a judgement", pooled, entropies, expected, near[draft])
-        judged = distribution_inputs(logits, settings) | {"draft_tokens": draft, "neighbours": near}
+            judgement = scores.judge(rows, settings.distribution, draft, near)
+            hold_judgement(f"{name}: a judgement", judgement, expected, near[draft])
+        judged = distribution_inputs(logits, settings.distribution) | {"draft_tokens": draft, "neighbours": near}
         hold_log_probs("acceptance", pipeline.backend.run("acceptance", judged)["log_probs"], expected)
 
 
@@ -141,16 +140,17 @@ def scores_compute_in_float32(subject: Subject) -> None:
         draft = rng.integers(0, entry.vocabulary, len(rows))
         noise = rng.gumbel(0, 1, (len(rows), entry.vocabulary)).astype(np.float32)
         expected = expected_of(logits, settings)
-        tokens, found = scores.draw(rows, settings, noise)
+        tokens, found = scores.draw(rows, settings.distribution, noise)
         hold_log_probs("a draw", found, expected)
         _hold_tokens("a draw", tokens, expected, noise)
         for raw in (False, True):
-            pooled, entropies = scores.judge(rows, settings, draft, near, raw)
+            distribution = settings.distribution.raw() if raw else settings.distribution
+            judgement = scores.judge(rows, distribution, draft, near)
             what = "a raw judgement" if raw else "a judgement"
-            hold_judgement(what, pooled, entropies, expected_of(logits, settings, raw), near[draft])
+            hold_judgement(what, judgement, expected_of(logits, settings, raw), near[draft])
         source = NoiseSource(2**64 - 5, 2, ROWS + 1, entry.vocabulary)
         own = source.rows(rows + 1)
-        _hold_tokens("a sample", scores.sample(rows, rows + 1, settings, source, None), expected, own)
+        _hold_tokens("a sample", scores.sample(rows, rows + 1, settings.distribution, source, None), expected, own)
 
 
 def _a_pass(subject: Subject, guided: bool) -> tuple[NDArray[np.float32], Scores]:
@@ -165,7 +165,7 @@ def _a_pass(subject: Subject, guided: bool) -> tuple[NDArray[np.float32], Scores
     return scores.logits().copy(), scores
 
 
-def _hold_tokens(what: str, tokens: NDArray[np.int64], expected: Distribution, noise: Floats) -> None:
+def _hold_tokens(what: str, tokens: NDArray[np.int64], expected: Expected, noise: Floats) -> None:
     """Assert that tokens are those of Gumbel-max, wherever the best leads by more than float32 loses."""
     with np.errstate(divide="ignore"):
         perturbed = np.log(expected.probs) + noise

@@ -108,7 +108,9 @@ def edges_are_decided_by_the_rules(subject: Subject) -> None:
             # With probabilities of 0 the plain rule drops what NOTHING still has a logarithm for.
             expected_kept = tuple(range(codes)) if edge.kept is None else edge.kept
             for name, scores in scores_of(subject, logits):
-                tokens, found = scores.draw(np.arange(rows), settings, np.zeros((rows, codes), dtype=np.float32))
+                tokens, found = scores.draw(
+                    np.arange(rows), settings.distribution, np.zeros((rows, codes), dtype=np.float32)
+                )
                 got = tuple(np.flatnonzero(np.isfinite(found[at])).tolist())
                 assert got == expected_kept, (
                     f"{name}: {edge.what}: keeps codes {list(got)[:20]}, expected {list(expected_kept)[:20]}"
@@ -131,7 +133,7 @@ def equal_scores_draw_the_lower_code(subject: Subject) -> None:
         # After log p is added, some nats, it must still be more: four units in the last place of 8.
         noise[1, 5] = high + 4 * np.spacing(np.float32(8.0))
         for name, scores in scores_of(subject, logits):
-            tokens, _ = scores.draw(rows, settings, noise)
+            tokens, _ = scores.draw(rows, settings.distribution, noise)
             assert tokens.tolist() == [2, 5], (
                 f"{name}: drew {tokens.tolist()} where codes 2, 5 and {codes - 1} tie, and where 5 leads by "
                 f"{noise[1, 5] - high:.2g} nats; expected [2, 5]"
@@ -147,6 +149,7 @@ def certain_codes_pool_to_one(subject: Subject) -> None:
     draft = logits[0].argmax(axis=1)
     draft[1] = next(code for code in range(codes) if draft[1] not in near[code])
     for name, scores in scores_of(subject, logits):
-        pooled, entropies = scores.judge(np.arange(4), settings, draft, near, raw=False)
+        judgement = scores.judge(np.arange(4), settings.distribution, draft, near)
+        pooled, entropies = judgement.pooled_probs, judgement.entropies
         assert pooled.tolist() == [1, 0, 1, 1], f"{name}: pooled {pooled.tolist()}, expected [1, 0, 1, 1]"
         assert not entropies.any(), f"{name}: entropies {entropies.tolist()}, expected zeros"

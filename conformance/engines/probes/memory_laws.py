@@ -16,6 +16,7 @@ from mulo_sd.conformance.engines.conditions import engine_condition
 from mulo_sd.conformance.engines.probes.probe import Twin, random_condition_of
 from mulo_sd.conformance.subject import Subject
 from mulo_sd.engines.loop.decode import Decoded
+from mulo_sd.engines.service.hooks import Hooks
 from mulo_sd.reference.models import Condition
 
 # Passes and rows of the same shapes, in which every number that a pass takes is another one.
@@ -69,7 +70,8 @@ def _decode(subject: Subject, asked: Asked, stop_after: int | None = None) -> De
             raise _CancelledError
 
     settings = subject.pipeline.settings(**(COMMON | asked.changes))
-    return subject.pipeline.decode(asked.condition, settings, asked.seed, progress=progress, record_logits=True)
+    hooks = Hooks(progress, record_logits=True)
+    return subject.pipeline.decode(asked.condition, settings, asked.seed, hooks=hooks)
 
 
 def _hold_same(what: str, found: Decoded, expected: Decoded, tolerance: float) -> None:

@@ -18,12 +18,11 @@ from mulo_sd.conformance.engines.conditions import condition_of, engine_conditio
 from mulo_sd.conformance.engines.probes.probe import Floats, Listening, random_condition_of
 from mulo_sd.conformance.rules import oracles
 from mulo_sd.conformance.subject import Subject
-from mulo_sd.engines.backends.base import Tensors
+from mulo_sd.engines.backends.base import Scores, Tensors
 from mulo_sd.engines.passes.transformer import TransformerSession
 from mulo_sd.engines.rules.anchor import Anchor
 from mulo_sd.engines.rules.noise import NoiseSource
 from mulo_sd.engines.rules.trace import Trace
-from mulo_sd.engines.scores import Scores
 from mulo_sd.reference.settings import Settings
 
 # Seeds, cells and codes of stream 0 whose x is among the 20 to 7,000 largest of 2^32: 24 bits, or float32, have no
@@ -164,7 +163,7 @@ def rare_noise_decides(subject: Subject) -> None:
                 settings = subject.pipeline.settings(
                     mode="ar", guidance_scale=1.0, temperature=temperature, top_k=0, top_p=1.0
                 )
-                token = int(scores.sample(np.array([row]), np.array([cell]), settings, source, None)[0])
+                token = int(scores.sample(np.array([row]), np.array([cell]), settings.distribution, source, None)[0])
                 asked += 1
                 assert token == expected, (
                     f"seed {seed}, cell {cell}, temperature {temperature:.9g}: drew {token}, expected {expected}, "
@@ -180,7 +179,7 @@ def seeds_and_streams_are_told_apart(subject: Subject) -> None:
     settings = subject.pipeline.settings(mode="ar", guidance_scale=1.0, temperature=1.0, top_k=0, top_p=1.0)
     for index, seed in enumerate(SEEDS):
         stream = 2 * (index % 3)
-        tokens = scores.sample(cells, cells, settings, NoiseSource(seed, stream, FED, codes), None)
+        tokens = scores.sample(cells, cells, settings.distribution, NoiseSource(seed, stream, FED, codes), None)
         for cell in (0, 3, FED - 1):
             _hold(f"seed {seed}, stream {stream}", cell, logits[cell], 1.0, _noise(seed, stream, cell, codes), tokens)
 
@@ -203,7 +202,7 @@ def anchors_are_cosines_of_any_strength(subject: Subject) -> None:
             settings = subject.pipeline.settings(
                 mode="ar", guidance_scale=1.0, temperature=temperature, top_k=0, top_p=1.0
             )
-            tokens = scores.sample(cells, cells, settings, source, anchor)
+            tokens = scores.sample(cells, cells, settings.distribution, source, anchor)
             for cell in cells.tolist():
                 _hold(f"strength {strength:g}", cell, logits[cell], temperature, towards[cell], tokens)
         for cell in cells.tolist():
@@ -211,7 +210,7 @@ def anchors_are_cosines_of_any_strength(subject: Subject) -> None:
                 settings = subject.pipeline.settings(
                     mode="ar", guidance_scale=1.0, temperature=temperature, top_k=0, top_p=1.0
                 )
-                token = int(scores.sample(cells[[cell]], cells[[cell]], settings, source, anchor)[0])
+                token = int(scores.sample(cells[[cell]], cells[[cell]], settings.distribution, source, anchor)[0])
                 assert token == expected, (
                     f"strength {strength:g}, cell {cell}, temperature {temperature:.9g}: drew {token}, expected "
                     f"{expected}, where the two best nearly tie"

@@ -7,10 +7,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mulo_sd.conformance.engines.wrapped_backend import WrappedBackend
+from mulo_sd.conformance.engines.unscored_backend import UnscoredBackend
 from mulo_sd.conformance.subject import Subject
+from mulo_sd.engines.backends.base import Scores
+from mulo_sd.engines.backends.host_scores import HostScores
 from mulo_sd.engines.passes.transformer import TransformerSession
-from mulo_sd.engines.scores import HostScores, Scores
 from mulo_sd.reference.cache import KVCache as ReferenceCache
 from mulo_sd.reference.cache import feed
 
@@ -33,10 +34,10 @@ class Probe(NamedTuple):
     needs: frozenset[str] = frozenset()
 
 
-class Listening(WrappedBackend):
+class Listening(UnscoredBackend):
     """Another backend whose samples and judgements a probe listens to, in `run`."""
 
-    name = "listening"
+    label = "listening"
 
 
 def scores_of(subject: Subject, logits: NDArray[np.float32]) -> Iterator[tuple[str, Scores]]:
@@ -46,9 +47,8 @@ def scores_of(subject: Subject, logits: NDArray[np.float32]) -> Iterator[tuple[s
     """
     backend = subject.pipeline.backend
     yield "the graphs sampler and acceptance", HostScores(backend, logits)
-    own = getattr(backend, "scores_of", None)
-    if own is not None:
-        yield "the scores", own(logits)
+    if backend.traits.scores_host_logits:
+        yield "the scores", backend.scores_of(logits)
 
 
 class Twin:

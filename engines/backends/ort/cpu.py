@@ -11,20 +11,14 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from mulo_sd.engines.backends.array_scores import ArrayScores
-from mulo_sd.engines.backends.base import (
-    NUMPY_DTYPES,
-    BackendError,
-    CacheTensor,
-    KVCache,
-    Tensors,
-    cache_tensors,
-    one_line,
-)
+from mulo_sd.engines.backends.base import Backend, BackendError, CachePool, KVCache, Tensors, Traits, one_line
+from mulo_sd.engines.backends.caches import NUMPY_DTYPES, CacheTensor, cache_tensors
 from mulo_sd.engines.bundle import Bundle
+from mulo_sd.engines.bundle.contract import updated_cache
 
 
 @contextmanager
-def told(graph: str) -> Iterator[None]:
+def naming(graph: str) -> Iterator[None]:
     """Name the graph where ONNX Runtime cannot run it.
 
     Raises:
@@ -61,7 +55,7 @@ def make_session(path: Path, threads: int | None, providers: Sequence[str]) -> o
         raise BackendError(f"{path}: ONNX Runtime does not accept it: {one_line(error)}") from None
 
 
-class Pool:
+class Pool(CachePool):
     """Keys and values by input name, [rows, heads, slots, head_dim] each, with room for little more than was fed."""
 
     def __init__(self, session: onnxruntime.InferenceSession, tensors: Sequence[CacheTensor]) -> None:
@@ -93,7 +87,7 @@ class Pool:
             value[first_row : first_row + count] = 0
 
 
-class OnnxRuntimeCache:
+class OnnxRuntimeCache(KVCache):
     """Rows of a pool; of a decode that runs alone all of them.
 
     Keys and values are bound to the graph once, as inputs and outputs of the same memory, and again where the pool has
@@ -120,9 +114,9 @@ class OnnxRuntimeCache:
         if self.bound_slots == self.pool.slots:
             return
         for name, value in self.arrays.items():
-            place = ("cpu", 0, value.dtype, value.shape, value.ctypes.data)
-            self.binding.bind_input(name, *place)
-            self.binding.bind_output(f"new_{name}", *place)
+            memory = ("cpu", 0, value.dtype, value.shape, value.ctypes.data)
+            self.binding.bind_input(name, *memory)
+            self.binding.bind_output(updated_cache(name), *memory)
         self.bound_slots = self.pool.slots
 
     def put(self, name: str, value: NDArray[Any]) -> None:
@@ -134,11 +128,11 @@ class OnnxRuntimeCache:
         buffer[...] = value
 
 
-class OnnxRuntimeBackend:
+class OnnxRuntimeBackend(Backend):
     """Runs a bundle's ONNX files on ONNX Runtime's CPU provider."""
 
     name = "ort"
-    max_shared_tokens = 4
+    traits = Traits(scores=True, scores_host_logits=True, pools=True, max_shared_tokens=4)
 
     def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
         """Remember the bundle; a session is made when its graph is first used.
@@ -174,7 +168,7 @@ class OnnxRuntimeBackend:
         """Run a stateless graph."""
         session = self.session(graph)
         names = [output.name for output in session.get_outputs()]
-        with told(graph):
+        with naming(graph):
             return dict(zip(names, session.run(names, dict(inputs)), strict=True))
 
     def new_cache(self, graph: str, batch: int) -> OnnxRuntimeCache:
@@ -199,7 +193,7 @@ class OnnxRuntimeBackend:
                 f"graph {graph}: expected writes into {cache.pool.most} slots, got one that ends at {end}"
             )
         logits = np.empty((batch, fed, self.vocabulary[graph]), dtype=np.float32)
-        with cache.lock, told(graph):
+        with cache.lock, naming(graph):
             cache.make_room(end)
             for name, value in inputs.items():
                 cache.put(name, value[:, : cache.pool.slots] if name == "slot_ranks" else value)

@@ -6,21 +6,24 @@ Compaction goes through the host: it comes once in hundreds of tokens.
 """
 
 import threading
-from collections import OrderedDict
 from collections.abc import Collection, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from mulo_sd.engines.backends.base import NUMPY_DTYPES, BackendError, KVCache, Tensors, cache_tensors
-from mulo_sd.engines.backends.ort.cpu import make_session, told
+from mulo_sd.engines.backends.base import Backend, BackendError, Floats, KVCache, Tensors, Tokens, Traits
+from mulo_sd.engines.backends.caches import NUMPY_DTYPES, cache_tensors
+from mulo_sd.engines.backends.cell_noise import CellNoise
+from mulo_sd.engines.backends.device_arrays import DeviceArrays
+from mulo_sd.engines.backends.device_scores import DeviceScores
+from mulo_sd.engines.backends.host_scores import setting_inputs
+from mulo_sd.engines.backends.ort.cpu import make_session, naming
 from mulo_sd.engines.bundle import Bundle
-from mulo_sd.engines.rules.anchor import Anchor
-from mulo_sd.engines.rules.noise import NoiseSource
-from mulo_sd.engines.scores import Floats, Tokens, setting_inputs
-from mulo_sd.engines.settings import Settings
+from mulo_sd.engines.bundle.contract import updated_cache
+from mulo_sd.engines.distribution import Distribution
 
 PROVIDERS: Mapping[str, tuple[str, ...]] = {
     "cuda": ("CUDAExecutionProvider", "CPUExecutionProvider"),
@@ -28,10 +31,9 @@ PROVIDERS: Mapping[str, tuple[str, ...]] = {
 }
 INSTALL = "pip uninstall -y onnxruntime && pip install --force-reinstall --no-deps onnxruntime-gpu"
 FLOAT_BYTES = 4
-MAX_ARRAYS = 8
 
 
-class DeviceCache:
+class DeviceCache(KVCache):
     """Keys and values by input name, [B, heads, slots, head_dim] each: input and output in the same memory."""
 
     def __init__(self, batch: int, values: dict[str, Any], binding: Any) -> None:
@@ -39,7 +41,7 @@ class DeviceCache:
         self.batch, self.values, self.binding = batch, values, binding
         for name, value in values.items():
             binding.bind_ortvalue_input(name, value)
-            binding.bind_ortvalue_output(f"new_{name}", value)
+            binding.bind_ortvalue_output(updated_cache(name), value)
 
 
 class At(NamedTuple):
@@ -49,27 +51,15 @@ class At(NamedTuple):
     shape: tuple[int, ...]
 
 
-class DeviceArrays:
-    """Copies on the device of arrays that come again and do not change: tables of neighbours."""
-
-    def __init__(self, device: str) -> None:
-        self.device = device
-        # With the array itself: while it is held, no other has its id.
-        self.held: OrderedDict[int, tuple[NDArray[Any], Any]] = OrderedDict()
-
-    def of(self, array: NDArray[Any]) -> Any:
-        """Return an array's copy."""
-        if id(array) not in self.held:
-            content = np.ascontiguousarray(array)
-            self.held[id(array)] = array, onnxruntime.OrtValue.ortvalue_from_numpy(content, self.device, 0)
-            if len(self.held) > MAX_ARRAYS:
-                self.held.popitem(last=False)
-        self.held.move_to_end(id(array))
-        return self.held[id(array)][1]
+def _uploaded(device: str, array: NDArray[Any]) -> Any:
+    return onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), device, 0)
 
 
-class OnnxRuntimeDeviceBackend:
+class OnnxRuntimeDeviceBackend(Backend):
     """Runs a bundle's ONNX files on a device; the host sees tokens and decisions."""
+
+    device: str
+    traits = Traits(scores=True)
 
     def __init__(self, bundle: Bundle, device: str = "cuda") -> None:
         """Make a first session, which shows whether the device is there.
@@ -95,7 +85,7 @@ class OnnxRuntimeDeviceBackend:
             )
         self.sessions: dict[str, onnxruntime.InferenceSession] = {}
         self.vocabulary = {entry.graph: entry.vocabulary for entry in bundle.manifest.models}
-        self.arrays = DeviceArrays(device)
+        self.arrays = DeviceArrays(partial(_uploaded, device))
         self.lock = threading.Lock()
         if provider not in self.session("sampler").get_providers():  # ONNX Runtime goes on without it, on the CPU
             raise BackendError(
@@ -119,14 +109,14 @@ class OnnxRuntimeDeviceBackend:
         with self.lock:
             session = self.session(graph)
             names = [output.name for output in session.get_outputs()]
-            with told(graph):
+            with naming(graph):
                 return dict(zip(names, session.run(names, dict(inputs)), strict=True))
 
     def run_bound(
         self, graph: str, inputs: Mapping[str, NDArray[Any] | At | Any], wanted: Collection[str]
     ) -> dict[str, NDArray[Any]]:
         """Run a stateless graph of which some inputs lie on the device; return some of its outputs."""
-        with self.lock, told(graph):
+        with self.lock, naming(graph):
             binding = self.session(graph).io_binding()
             known = {item.name for item in self.session(graph).get_inputs()}
             for name, value in inputs.items():
@@ -156,7 +146,7 @@ class OnnxRuntimeDeviceBackend:
         """Run one pass in place; return its logits on the host."""
         return self.score(graph, cache, inputs).logits()
 
-    def score(self, graph: str, cache: KVCache, inputs: Tensors) -> "DeviceScores":
+    def score(self, graph: str, cache: KVCache, inputs: Tensors) -> "OnnxRuntimeScores":
         """Run one pass in place; its logits are a value of their own and outlive the next.
 
         Raises:
@@ -167,14 +157,14 @@ class OnnxRuntimeDeviceBackend:
         end, slots = int(inputs["write_index"].max()) + fed, inputs["slot_ranks"].shape[1]
         if end > slots:
             raise BackendError(f"graph {graph}: expected writes into {slots} slots, got one that ends at {end}")
-        with self.lock, told(graph):
+        with self.lock, naming(graph):
             shape = (batch, fed, self.vocabulary[graph])
             logits = onnxruntime.OrtValue.ortvalue_from_shape_and_type(shape, np.float32, self.device, 0)
             for name, value in inputs.items():
                 cache.binding.bind_cpu_input(name, np.ascontiguousarray(value))
             cache.binding.bind_ortvalue_output("logits", logits)
             self.session(graph).run_with_iobinding(cache.binding)
-        return DeviceScores(self, logits, 0, fed)
+        return OnnxRuntimeScores(self, logits, 0, fed)
 
     def keep_slots(self, graph: str, cache: KVCache, slots: NDArray[np.int64]) -> None:
         """Move slots to the front, by way of the host."""
@@ -186,8 +176,8 @@ class OnnxRuntimeDeviceBackend:
                 value.update_inplace(content)
 
 
-class DeviceScores:
-    """Logits of one pass on the device, from one of its rows on."""
+class OnnxRuntimeScores(DeviceScores):
+    """Logits of one pass as a value on the device, from one of its rows on."""
 
     def __init__(self, backend: OnnxRuntimeDeviceBackend, value: Any, first: int, fed: int) -> None:
         """Take `fed` rows of a value, Float32[B, T, V], from row `first` on."""
@@ -199,49 +189,38 @@ class DeviceScores:
             everything: Floats = self.value.numpy()
         return everything[:, self.first : self.first + self.fed].copy()
 
-    def last(self) -> "DeviceScores":
+    def last(self) -> "OnnxRuntimeScores":
         """Return the last row's; the whole value stays, of which no part can be copied."""
-        return DeviceScores(self.backend, self.value, self.first + self.fed - 1, 1)
+        return OnnxRuntimeScores(self.backend, self.value, self.first + self.fed - 1, 1)
 
-    def _distribution(self, rows: Tokens, settings: Settings, raw: bool = False) -> tuple[dict[str, Any], Tokens]:
-        """Return what makes p of all rows from the first to the last asked for, and which of those are asked for."""
+    def _run(
+        self,
+        graph: str,
+        rows: Tokens,
+        distribution: Distribution,
+        inputs: Mapping[str, Any],
+        outputs: tuple[str, ...],
+    ) -> dict[str, NDArray[Any]]:
+        """Run a graph on all rows from the first to the last asked for; return what it says of those asked for."""
         batch, fed, vocabulary = self.value.shape()
-        numbers = np.asarray(rows)
-        start, count = int(numbers[0]), int(numbers[-1] - numbers[0]) + 1
+        start, count = int(rows[0]), int(rows[-1] - rows[0]) + 1
         row_bytes = vocabulary * FLOAT_BYTES
         cond = self.value.data_ptr() + (self.first + start) * row_bytes
         uncond = cond + (batch - 1) * fed * row_bytes
         shape = (count, vocabulary)
-        logits = {"cond_logits": At(cond, shape), "uncond_logits": At(uncond, shape)}
-        return {**setting_inputs(settings, raw), **logits}, numbers - start
+        bound: dict[str, Any] = {**setting_inputs(distribution)}
+        bound |= {"cond_logits": At(cond, shape), "uncond_logits": At(uncond, shape)}
+        for name, value in inputs.items():
+            if name == "neighbours":
+                bound[name] = self.backend.arrays.of(value)
+            else:
+                bound[name] = _spread(value.on_host() if isinstance(value, CellNoise) else value, rows - start, count)
+        results = self.backend.run_bound(graph, bound, outputs)
+        return {name: value[rows - start] for name, value in results.items()}
 
-    def _sample(self, rows: Tokens, settings: Settings, noise: Floats, wanted: tuple[str, ...]) -> list[NDArray[Any]]:
-        inputs, asked = self._distribution(rows, settings)
-        spread = np.zeros(inputs["cond_logits"].shape, dtype=np.float32)
-        spread[asked] = noise
-        found = self.backend.run_bound("sampler", inputs | {"noise": spread}, wanted)
-        return [found[name][asked] for name in wanted]
 
-    def draw(self, rows: Tokens, settings: Settings, noise: Floats) -> tuple[Tokens, Floats]:
-        """Sample by given noise."""
-        tokens, found = self._sample(rows, settings, noise, ("tokens", "log_probs"))
-        return tokens, found
-
-    def sample(
-        self, rows: Tokens, cells: Tokens, settings: Settings, noise: NoiseSource, anchor: Anchor | None
-    ) -> Tokens:
-        """Sample by the cells' own noise."""
-        own = noise.rows(cells)
-        (tokens,) = self._sample(rows, settings, own if anchor is None else own + anchor.bonus(cells), ("tokens",))
-        return tokens
-
-    def judge(
-        self, rows: Tokens, settings: Settings, draft_tokens: Tokens, neighbours: Tokens, raw: bool
-    ) -> tuple[Floats, Floats]:
-        """Pool the target's probability around draft tokens."""
-        inputs, asked = self._distribution(rows, settings, raw)
-        spread = np.zeros(inputs["cond_logits"].shape[0], dtype=np.int64)
-        spread[asked] = draft_tokens
-        inputs |= {"draft_tokens": spread, "neighbours": self.backend.arrays.of(neighbours)}
-        found = self.backend.run_bound("acceptance", inputs, ("pooled_probs", "entropies"))
-        return found["pooled_probs"][asked], found["entropies"][asked]
+def _spread(values: NDArray[Any], rows: Tokens, count: int) -> NDArray[Any]:
+    """Return values of some of `count` rows, with zeros in the others."""
+    spread = np.zeros((count, *values.shape[1:]), dtype=values.dtype)
+    spread[rows] = values
+    return spread

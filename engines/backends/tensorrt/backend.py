@@ -2,21 +2,21 @@
 
 import math
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mulo_sd.engines.backends.base import BackendError, CacheTensor, KVCache, Tensors, cache_tensors
+from mulo_sd.engines.backends.base import Backend, BackendError, CachePool, KVCache, Tensors, Traits
+from mulo_sd.engines.backends.caches import CacheTensor, cache_tensors
 from mulo_sd.engines.backends.tensorrt.cuda import ALIGNMENT, Cuda, DeviceBuffer
 from mulo_sd.engines.backends.tensorrt.leases import Lease
 from mulo_sd.engines.backends.tensorrt.plans import Placed, Plans
 from mulo_sd.engines.backends.tensorrt.runtime import Runtime
-from mulo_sd.engines.backends.tensorrt.scores import FLOAT_BYTES, DeviceScores, Sampling
+from mulo_sd.engines.backends.tensorrt.scores import FLOAT_BYTES, Sampling, TensorRTScores
 from mulo_sd.engines.backends.tensorrt.slot_runs import SlotRun, slot_runs
-from mulo_sd.engines.bundle import Bundle, GraphEntry
+from mulo_sd.engines.bundle import Bundle
 from mulo_sd.engines.bundle.manifest import MANIFEST_NAME
 from mulo_sd.engines.bundle.open import sha256_of_file
 
@@ -46,7 +46,7 @@ class Resident(NamedTuple):
     address: int
 
 
-class TensorRTPool:
+class TensorRTPool(CachePool):
     """Keys and values on the device, [rows, heads, slots, head_dim] each; freed with the object and its rows."""
 
     def __init__(self, cuda: Cuda, lock: threading.Lock, tensors: Sequence[CacheTensor]) -> None:
@@ -74,7 +74,7 @@ class TensorRTPool:
                 self.cuda.clear(address, cache_bytes(tensor))
 
 
-class TensorRTCache:
+class TensorRTCache(KVCache):
     """Rows of a pool; of a decode that runs alone all of them.
 
     Attributes:
@@ -92,21 +92,12 @@ class TensorRTCache:
         self.logits: Lease | None = None
 
 
-def _new_pool(
-    cuda: Cuda, lock: threading.Lock, graphs: Mapping[str, GraphEntry], graph: str, rows: int
-) -> TensorRTPool:
-    """Return zeroed keys and values of which decodes take rows."""
-    return TensorRTPool(cuda, lock, cache_tensors(graphs[graph], rows))
-
-
-class TensorRTBackend:
+class TensorRTBackend(Backend):
     """Runs a bundle's plans, one pass at a time: there is one stream, and one memory for what plans compute.
 
-    Logits stay on the device. Where the plans were built for the rows of several decodes, these share passes: the
-    backend has `new_pool` then (`engines.backends.base.PoolingBackend`).
+    Logits stay on the device. Where the plans were built for the rows of several decodes, these share passes
+    (`Traits.pools`).
     """
-
-    new_pool: Callable[[str, int], TensorRTPool]
 
     def __init__(self, bundle: Bundle, name: str) -> None:
         """Start the runtime; a plan is loaded when its graph is first used.
@@ -131,15 +122,8 @@ class TensorRTBackend:
         self.lock = threading.Lock()
         self.plans = Plans(self.runtime, bundle, self.entries)
         self.sampling = Sampling(self.runtime.cuda, self.lock, self.plans.of)
-        # Without a reference to this object: device memory goes with it at once, not when cycles are collected.
-        self._make_pool = partial(_new_pool, self.runtime.cuda, self.lock, graphs)
-        if all(self._shares(graph) for graph in self.vocabulary):
-            self.new_pool = self._make_pool
-
-    @property
-    def notes(self) -> list[str]:
-        """What it does otherwise than it should, one line each."""
-        return list(self.runtime.notes)
+        self.traits = Traits(scores=True, pools=all(self._shares(graph) for graph in self.vocabulary))
+        self.notes = self.runtime.notes
 
     def _shares(self, graph: str) -> bool:
         """Whether a transformer takes rows of several decodes, and rows of its cache begin where TensorRT may read."""
@@ -156,18 +140,22 @@ class TensorRTBackend:
 
     def new_cache(self, graph: str, batch: int) -> TensorRTCache:
         """Return zeroed keys and values."""
-        return self._make_pool(graph, batch).rows(0, batch)
+        return self.new_pool(graph, batch).rows(0, batch)
+
+    def new_pool(self, graph: str, rows: int) -> TensorRTPool:
+        """Return zeroed keys and values of which decodes take rows."""
+        return TensorRTPool(self.runtime.cuda, self.lock, cache_tensors(self.bundle.manifest.graphs[graph], rows))
 
     def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> NDArray[np.float32]:
         """Run one pass; every key and value has one buffer, input and output of the plan, which updates it in place."""
         return self.score(graph, cache, inputs).logits()
 
-    def score(self, graph: str, cache: KVCache, inputs: Tensors) -> DeviceScores:
+    def score(self, graph: str, cache: KVCache, inputs: Tensors) -> TensorRTScores:
         """Run one pass as `feed` does; its logits stay on the device until the cache has its next pass.
 
         Raises:
             BackendError: it would write beyond the last slot, the plan was not built for so many rows or tokens, or
-                CUDA or TensorRT report a failure; some of what fails on the device is told by the next call.
+                CUDA or TensorRT report a failure; some of what fails on the device is reported by the next call.
         """
         assert isinstance(cache, TensorRTCache)
         batch, fed = inputs["tokens"].shape
@@ -184,7 +172,7 @@ class TensorRTBackend:
             lease = cache.logits
             placed = {name: Placed(tensor.shape, address) for name, (tensor, address) in cache.tensors.items()}
             self.plans.of(graph).execute({**inputs, **placed}, {"logits": lease.buffer.address})
-        return DeviceScores(self.sampling, lease, lease.buffer.address, pitch, batch, fed, self.vocabulary[graph])
+        return TensorRTScores(self.sampling, lease, lease.buffer.address, pitch, batch, fed, self.vocabulary[graph])
 
     def memory(self) -> dict[str, int]:
         """Return the bytes of device memory by what it holds: weights, activations, caches, logits and scratch.
@@ -192,11 +180,11 @@ class TensorRTBackend:
         Weights are those of the plans that are loaded, as TensorRT tells them; what the runtimes take for their code
         and for themselves is not counted.
         """
-        found = {"weights": 0, "activations": 0, "caches": 0, "logits": 0, "scratch": 0}
-        found["weights"] = sum(plan.weight_bytes for plan in list(self.plans.loaded.values()))
+        by_purpose = {"weights": 0, "activations": 0, "caches": 0, "logits": 0, "scratch": 0}
+        by_purpose["weights"] = sum(plan.weight_bytes for plan in list(self.plans.loaded.values()))
         for purpose, size_bytes in list(self.runtime.cuda.live.values()):
-            found[purpose] += size_bytes
-        return found
+            by_purpose[purpose] += size_bytes
+        return by_purpose
 
     def keep_slots(self, graph: str, cache: KVCache, slots: NDArray[np.int64]) -> None:
         """Move slots to the front, on the device."""
@@ -227,6 +215,6 @@ class TensorRTBackend:
         pitch, packed = slots * size, sum(run.length for run in moving) * size
         copy_rows = self.runtime.cuda.copy_rows
         for run in moving:
-            place = scratch.address + (run.destination - first) * size
-            copy_rows(place, packed, address + run.source * size, pitch, run.length * size, rows)
+            target = scratch.address + (run.destination - first) * size
+            copy_rows(target, packed, address + run.source * size, pitch, run.length * size, rows)
         copy_rows(address + first * size, pitch, scratch.address, packed, packed, rows)

@@ -7,13 +7,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mulo_sd.engines.backends.base import NUMPY_DTYPES, BackendError, cache_tensors
+from mulo_sd.engines.backends.base import BackendError
+from mulo_sd.engines.backends.caches import NUMPY_DTYPES, cache_tensors
 from mulo_sd.engines.backends.tensorrt.activations import Activations
 from mulo_sd.engines.backends.tensorrt.captures import Captures
 from mulo_sd.engines.backends.tensorrt.context import Context, Layout
 from mulo_sd.engines.backends.tensorrt.cuda import DeviceBuffer
 from mulo_sd.engines.backends.tensorrt.runtime import Runtime
 from mulo_sd.engines.bundle import Bundle, GraphEntry, TensorEntry
+from mulo_sd.engines.bundle.contract import updated_cache
 from mulo_sd.engines.bundle.manifest import PlanEntry
 
 # TensorRT's names of the manifest's types.
@@ -50,7 +52,7 @@ class LoadedPlan:
         if plan.profiles and self.engine.num_optimization_profiles != len(plan.profiles):
             found = self.engine.num_optimization_profiles
             raise BackendError(f"{path}: expected the manifest's {len(plan.profiles)} profiles, got {found}")
-        self.in_place = {f"new_{tensor.name}": tensor.name for tensor in cache_tensors(entry, 1)}
+        self.in_place = {updated_cache(tensor.name): tensor.name for tensor in cache_tensors(entry, 1)}
         self.inputs, self.outputs = self._described(entry)
         self.dimensions = {tensor.name: tensor.shape for tensor in self.inputs}
         places = runtime.trt.TensorLocation

@@ -1,5 +1,6 @@
 """TensorRT itself: what opens plans and makes contexts; for RTX and proper it has one Python API."""
 
+import contextlib
 import importlib
 import time
 import weakref
@@ -10,9 +11,9 @@ from typing import Any
 from mulo_sd.engines.backends.base import BackendError, one_line
 from mulo_sd.engines.backends.tensorrt.cuda import Cuda
 from mulo_sd.engines.backends.tensorrt.kernel_file import KernelFile, cache_folder
+from mulo_sd.engines.bundle.contract import PLAN_PACKAGES
 from mulo_sd.engines.bundle.manifest import PlanEntry
 
-MODULES = {"trt-rtx": "tensorrt_rtx", "trt": "tensorrt"}
 # Kernels come with new shapes, many at the start and few later: they are saved after a pause, and at the end.
 SECONDS_BETWEEN_SAVES = 60.0
 
@@ -26,10 +27,10 @@ class Kernels:
         self.is_new = False
         self.saved = time.monotonic()
         content = file.read()
-        try:
-            self.was_loaded = content is not None and bool(cache.deserialize(content))
-        except Exception:  # a file from outside: whatever the runtime makes of it, it is not there
-            self.was_loaded = False
+        if content is not None:
+            # A file from outside: whatever the runtime makes of it, it is not there.
+            with contextlib.suppress(Exception):
+                cache.deserialize(content)
 
     def grew(self) -> None:
         """Note that a shape was run that had not been: there may be new kernels."""
@@ -71,10 +72,10 @@ class Runtime:
         self.errors: deque[str] = deque(maxlen=4)
         self.notes: list[str] = []
         try:
-            self.trt: Any = importlib.import_module(MODULES[name])
+            self.trt: Any = importlib.import_module(PLAN_PACKAGES[name])
         except (ImportError, OSError) as error:  # OSError: one of its libraries does not load
             raise BackendError(
-                f"backend {name}: cannot import {MODULES[name]} ({one_line(error)}); "
+                f"backend {name}: cannot import {PLAN_PACKAGES[name]} ({one_line(error)}); "
                 f"install it with `pip install 'mulo-sd[{name}]'`"
             ) from None
         self.cuda = Cuda(name)  # before the runtime, which without a GPU only logs errors

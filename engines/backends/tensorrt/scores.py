@@ -2,48 +2,35 @@
 
 import threading
 import weakref
-from collections import OrderedDict
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mulo_sd.engines.backends.base import Floats, PartedScores, Tokens
+from mulo_sd.engines.backends.cell_noise import CellNoise
+from mulo_sd.engines.backends.device_arrays import DeviceArrays
+from mulo_sd.engines.backends.device_scores import DeviceScores
+from mulo_sd.engines.backends.host_scores import setting_inputs
 from mulo_sd.engines.backends.tensorrt.cuda import ALIGNMENT, Cuda, DeviceBuffer, aligned
 from mulo_sd.engines.backends.tensorrt.leases import Lease, Leases
 from mulo_sd.engines.backends.tensorrt.plans import LoadedPlan, Placed
 from mulo_sd.engines.backends.tensorrt.slot_runs import slot_runs
-from mulo_sd.engines.rules.anchor import Anchor
+from mulo_sd.engines.distribution import Distribution
 from mulo_sd.engines.rules.noise import NoiseSource
-from mulo_sd.engines.scores import Floats, Tokens, setting_inputs
-from mulo_sd.engines.settings import Settings
 
 FLOAT_BYTES = 4
-MAX_ARRAYS = 8
 # Of one stream of one image; the rows of a larger one are copied as they are needed.
 MAX_NOISE_BYTES = 16 * 2**20
 
 
-class DeviceArrays:
-    """Copies on the device of arrays that come again and do not change: tables of neighbours."""
+class Uploaded(NamedTuple):
+    """An array's copy on the device, whose memory goes with it."""
 
-    def __init__(self, cuda: Cuda) -> None:
-        self.cuda = cuda
-        # With the array itself: while it is held, no other has its id.
-        self.held: OrderedDict[int, tuple[NDArray[Any], DeviceBuffer]] = OrderedDict()
-
-    def of(self, array: NDArray[Any]) -> Placed:
-        """Return an array's copy."""
-        key = id(array)
-        if key not in self.held:
-            content = np.ascontiguousarray(array)
-            buffer = DeviceBuffer(self.cuda, content.nbytes)
-            self.cuda.upload(buffer.address, content)
-            self.held[key] = array, buffer
-            if len(self.held) > MAX_ARRAYS:
-                self.held.popitem(last=False)
-        self.held.move_to_end(key)
-        return Placed(array.shape, self.held[key][1].address)
+    placed: Placed
+    buffer: DeviceBuffer
 
 
 class NoiseTable:
@@ -65,6 +52,13 @@ class NoiseTable:
         return self.buffer.address
 
 
+def _uploaded(cuda: Cuda, array: NDArray[Any]) -> Uploaded:
+    content = np.ascontiguousarray(array)
+    buffer = DeviceBuffer(cuda, content.nbytes)
+    cuda.upload(buffer.address, content)
+    return Uploaded(Placed(array.shape, buffer.address), buffer)
+
+
 class Sampling:
     """What sampling needs beside logits, shared by all scores of a backend; used under its lock."""
 
@@ -78,7 +72,7 @@ class Sampling:
         """
         self.cuda, self.lock, self.plan = cuda, lock, plan
         self.leases = Leases(cuda, "logits")
-        self.arrays = DeviceArrays(cuda)
+        self.arrays = DeviceArrays(partial(_uploaded, cuda))
         self.tables: weakref.WeakKeyDictionary[NoiseSource, NoiseTable] = weakref.WeakKeyDictionary()
         self.gathered: dict[str, DeviceBuffer] = {}
 
@@ -97,15 +91,20 @@ class Sampling:
             self.cuda.copy_rows(buffer.address, row_bytes, start, int(steps[0]) * row_bytes, row_bytes, count)
         else:
             for run in slot_runs(rows):
-                place = buffer.address + run.destination * row_bytes
-                self.cuda.copy(place, address + run.source * row_bytes, run.length * row_bytes)
+                target = buffer.address + run.destination * row_bytes
+                self.cuda.copy(target, address + run.source * row_bytes, run.length * row_bytes)
         return buffer.address
 
-    def noise(self, source: NoiseSource, cells: Tokens) -> NDArray[np.float32] | Placed:
-        """Return the noise of cells, Float32[n, V]: on the device, where an image's table is small enough for it."""
+    @staticmethod
+    def keeps(noise: CellNoise) -> bool:
+        """Whether noise comes from a table on the device: there is no anchor, and an image's table is small enough."""
+        table_bytes = noise.source.cells * noise.source.vocabulary * FLOAT_BYTES
+        return noise.anchor is None and table_bytes <= MAX_NOISE_BYTES
+
+    def noise(self, noise: CellNoise) -> Placed:
+        """Return noise that is kept, Float32[n, V], on the device."""
+        source, cells = noise.source, noise.cells
         row_bytes = source.vocabulary * FLOAT_BYTES
-        if source.cells * row_bytes > MAX_NOISE_BYTES:
-            return source.rows(cells)
         table = self.tables.get(source)
         if table is None:
             table = self.tables[source] = NoiseTable(self.cuda, source)
@@ -113,8 +112,8 @@ class Sampling:
         return Placed((len(cells), source.vocabulary), address)
 
 
-class DeviceScores:
-    """Logits of one pass, Float32[B, T, V], as `engines.scores.Scores` has them."""
+class TensorRTScores(DeviceScores, PartedScores):
+    """Logits of one pass in device memory, sampled and judged by the bundle's plans."""
 
     def __init__(
         self, sampling: Sampling, lease: Lease, address: int, pitch: int, batch: int, fed: int, vocabulary: int
@@ -135,23 +134,23 @@ class DeviceScores:
         self.batch, self.fed, self.vocabulary = batch, fed, vocabulary
         self.row_bytes = vocabulary * FLOAT_BYTES
 
-    def part(self, first_row: int, batch: int, fed: int) -> "DeviceScores":
+    def part(self, first_row: int, batch: int, fed: int) -> "TensorRTScores":
         """Return those of one of the decodes that shared a pass: its rows, and the tokens that it fed."""
         address = self.address + first_row * self.pitch
-        return DeviceScores(self.sampling, self.lease, address, self.pitch, batch, fed, self.vocabulary)
+        return TensorRTScores(self.sampling, self.lease, address, self.pitch, batch, fed, self.vocabulary)
 
     def logits(self) -> Floats:
         """Return all of them on the host."""
-        found = np.empty((self.batch, self.fed, self.vocabulary), dtype=np.float32)
+        logits = np.empty((self.batch, self.fed, self.vocabulary), dtype=np.float32)
         with self.sampling.lock:
             cuda = self.sampling.cuda
             cuda.use()
-            for row, part in enumerate(found):
+            for row, part in enumerate(logits):
                 cuda.download(part, self.address + row * self.pitch)
             cuda.synchronise()
-        return found
+        return logits
 
-    def last(self) -> "DeviceScores":
+    def last(self) -> "TensorRTScores":
         """Return the last row's, in memory of their own."""
         pitch = aligned(self.row_bytes)
         with self.sampling.lock:
@@ -160,47 +159,35 @@ class DeviceScores:
             lease = self.sampling.leases.take(self.batch * pitch)
             start = self.address + (self.fed - 1) * self.row_bytes
             cuda.copy_rows(lease.buffer.address, pitch, start, self.pitch, self.row_bytes, self.batch)
-        return DeviceScores(self.sampling, lease, lease.buffer.address, pitch, self.batch, 1, self.vocabulary)
+        return TensorRTScores(self.sampling, lease, lease.buffer.address, pitch, self.batch, 1, self.vocabulary)
 
-    def _distribution(self, rows: Tokens, settings: Settings, raw: bool = False) -> dict[str, NDArray[Any] | Placed]:
-        """Return what sampler and acceptance need to make p of rows."""
-        shape, numbers = (len(rows), self.vocabulary), np.asarray(rows)
-        cond = self.sampling.rows("cond", self.address, self.row_bytes, numbers)
+    def _run(
+        self,
+        graph: str,
+        rows: Tokens,
+        distribution: Distribution,
+        inputs: Mapping[str, Any],
+        outputs: tuple[str, ...],
+    ) -> dict[str, NDArray[Any]]:
+        noise = inputs.get("noise")
+        if isinstance(noise, CellNoise) and not self.sampling.keeps(noise):
+            inputs = {"noise": noise.on_host()}  # made before others wait for the lock
+        with self.sampling.lock:
+            self.sampling.cuda.use()
+            placed: dict[str, Any] = self._logits(rows) | setting_inputs(distribution)
+            for name, value in inputs.items():
+                if isinstance(value, CellNoise):
+                    placed[name] = self.sampling.noise(value)
+                else:
+                    placed[name] = self.sampling.arrays.of(value).placed if name == "neighbours" else value
+            return self.sampling.plan(graph).execute(placed, wanted=outputs)
+
+    def _logits(self, rows: Tokens) -> dict[str, Any]:
+        """Return where the logits of rows lie, conditional and unconditional."""
+        shape = (len(rows), self.vocabulary)
+        cond = self.sampling.rows("cond", self.address, self.row_bytes, rows)
         uncond = cond
         if self.batch > 1:
             address = self.address + (self.batch - 1) * self.pitch
-            uncond = self.sampling.rows("uncond", address, self.row_bytes, numbers)
-        logits = {"cond_logits": Placed(shape, cond), "uncond_logits": Placed(shape, uncond)}
-        return {**setting_inputs(settings, raw), **logits}
-
-    def draw(self, rows: Tokens, settings: Settings, noise: Floats) -> tuple[Tokens, Floats]:
-        """Sample by given noise."""
-        with self.sampling.lock:
-            self.sampling.cuda.use()
-            inputs = self._distribution(rows, settings) | {"noise": noise}
-            found = self.sampling.plan("sampler").execute(inputs, wanted=("tokens", "log_probs"))
-        return found["tokens"], found["log_probs"]
-
-    def sample(
-        self, rows: Tokens, cells: Tokens, settings: Settings, noise: NoiseSource, anchor: Anchor | None
-    ) -> Tokens:
-        """Sample by the cells' own noise."""
-        cells = np.asarray(cells, dtype=np.int64)
-        towards = None if anchor is None else noise.rows(cells) + anchor.bonus(cells)
-        with self.sampling.lock:
-            self.sampling.cuda.use()
-            own = self.sampling.noise(noise, cells) if towards is None else towards
-            inputs = self._distribution(rows, settings) | {"noise": own}
-            tokens: Tokens = self.sampling.plan("sampler").execute(inputs, wanted=("tokens",))["tokens"]
-        return tokens
-
-    def judge(
-        self, rows: Tokens, settings: Settings, draft_tokens: Tokens, neighbours: Tokens, raw: bool
-    ) -> tuple[Floats, Floats]:
-        """Pool the target's probability around draft tokens."""
-        with self.sampling.lock:
-            self.sampling.cuda.use()
-            inputs = self._distribution(rows, settings, raw)
-            inputs |= {"draft_tokens": draft_tokens, "neighbours": self.sampling.arrays.of(neighbours)}
-            found = self.sampling.plan("acceptance").execute(inputs, wanted=("pooled_probs", "entropies"))
-        return found["pooled_probs"], found["entropies"]
+            uncond = self.sampling.rows("uncond", address, self.row_bytes, rows)
+        return {"cond_logits": Placed(shape, cond), "uncond_logits": Placed(shape, uncond)}

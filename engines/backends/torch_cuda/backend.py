@@ -9,47 +9,39 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mulo_sd.engines.backends.base import BackendError, KVCache, Tensors, one_line
+from mulo_sd.engines.backends.base import Backend, BackendError, KVCache, Tensors, Traits, one_line
 from mulo_sd.engines.backends.torch_cuda.cache import SharedRows, Storage, StoragePool, TorchCache, empty_caches
 from mulo_sd.engines.backends.torch_cuda.check import Comparison, compare_kernels
 from mulo_sd.engines.backends.torch_cuda.runner import Runner
-from mulo_sd.engines.backends.torch_cuda.scores import DeviceScores, Sampling
-from mulo_sd.engines.backends.torch_cuda.stateless import model_names, stateless_graphs
+from mulo_sd.engines.backends.torch_cuda.scores import Sampling, TorchScores
+from mulo_sd.engines.backends.torch_cuda.stateless import stateless_graphs
 from mulo_sd.engines.backends.torch_cuda.weights import TransformerWeights, pack
 from mulo_sd.engines.backends.torch_cuda.work import DeviceWork, host
+from mulo_sd.engines.bundle.contract import model_names, slot_count
 from mulo_sd.reference.checkpoints.ta_tok import TATokDecoder
 from mulo_sd.reference.models import Models
-from mulo_sd.reference.transformer import TransformerConfig
 
 Kernels = Literal["triton", "torch"]
-# What makes passes of very few rows: a kernel's phases one by one, one kernel for all of a pass, five kernels a layer.
-# The first is the fastest on an H200 (docs/performance.md).
-Way = Literal["chained", "persistent", "separate"]
-WAYS: tuple[Way, ...] = ("chained", "persistent", "separate")
-# Slots beyond the sequence, where no bundle says how many: as many as an exported graph has.
-SPARE_SLOTS = 256
+# What is tried, in order: kernels for few rows, chained by programmatic dependent launch or not, and kernels for any
+# number of rows, which make all passes where those for few do not work.
+WITH_PDL, WITHOUT_PDL, WIDE_ALONE = "fused kernels with pdl", "fused kernels", "fused kernels, none for few rows"
 
 
-def slot_count(config: TransformerConfig) -> int:
-    """Return how many slots a transformer's cache has where nobody says."""
-    return config.sequence_length + min(SPARE_SLOTS, config.grid_height * config.grid_width)
-
-
-class TorchBackend:
-    """Runs models in torch; an `engines.backends.base.ScoringBackend`.
+class TorchBackend(Backend):
+    """Runs models in torch; logits stay on the device.
 
     Several decodes may run at once, from any threads: each pass, and each sampling, is done alone.
 
     Attributes:
         device: The GPU's name; None on the CPU.
         kernels: "triton" where passes run in kernels of our own, else "torch".
-        way: How passes of very few rows are made in them.
         notes: What was tried and is done without, a line each.
-        checks: How far fused kernels were from torch's, of each model (`self_check`).
+        checks: How far kernels of our own were from torch's, of each model (`self_check`).
     """
 
     name = "torch-cuda"
-    pads_passes = True
+    notes: list[str]
+    traits = Traits(scores=True, scores_host_logits=True, pools=True, pads_passes=True)
 
     def __init__(
         self,
@@ -62,7 +54,6 @@ class TorchBackend:
         kernels: Kernels | None = None,
         graphs: bool | None = None,
         pdl: bool = True,
-        way: Way = "chained",
     ) -> None:
         """Put models on a device.
 
@@ -75,8 +66,7 @@ class TorchBackend:
             ta_tok: What makes features of Tar's semantic ids.
             kernels: "triton" or "torch"; None takes Triton on a GPU where it is there.
             graphs: Whether passes are captured as CUDA graphs; None does so on a GPU.
-            pdl: Let a fused kernel start while the one before it ends (programmatic dependent launch).
-            way: How fused kernels make passes of at most four rows; the next is taken where one does not work.
+            pdl: Let a kernel of a pass of few rows start while the one before it ends (programmatic dependent launch).
         """
         place = torch.device(device)
         if str(place) == "cuda":
@@ -94,7 +84,7 @@ class TorchBackend:
         self.runners: dict[str, Runner] = {}
         self.slots = dict(slots or {})
         with self.work.alone():
-            for number, name in enumerate(model_names(models)):
+            for number, name in enumerate(model_names(len(models.drafters))):
                 model = models.transformer(number)
                 self.runners[name] = Runner(pack(model, dtype, place), self.work, self.notes)
                 self.slots.setdefault(name, slot_count(model.config))
@@ -103,50 +93,50 @@ class TorchBackend:
             self.graphs = stateless_graphs(models, ta_tok, dtype, place)
         self.sampling, self.pool = Sampling(self.work, self.notes), StoragePool()
         self.kernels: Kernels = "torch"
-        self.way: Way = way
         wanted = kernels or ("triton" if place.type == "cuda" else "torch")
         if wanted == "triton":
-            self.use_triton(pdl, way)
+            self.use_triton(pdl)
 
     def weights(self, graph: str) -> TransformerWeights:
         """Return a transformer's weights as they lie on the device."""
         return self.runners[graph].weights
 
-    def use_triton(self, pdl: bool = True, way: Way = "chained") -> bool:
+    def use_triton(self, pdl: bool = True) -> bool:
         """Let passes run in kernels of our own if they agree with torch's; return whether any do.
 
-        A way that does not is left for the next, and `notes` says why; at last nothing changes.
+        Kernels that do not are left for others, and `notes` says why; at last nothing changes.
+
+        Args:
+            pdl: As for the constructor.
         """
-        ways = (way, *(other for other in WAYS if other != way))
-        tries = [(chosen, pdl) for chosen in ways] + [(chosen, False) for chosen in ways if pdl]
-        for number, (chosen, with_pdl) in enumerate(tries):
-            failed = self._try_triton(with_pdl, chosen)
+        tries = (WITH_PDL, WITHOUT_PDL, WIDE_ALONE) if pdl else (WITHOUT_PDL, WIDE_ALONE)
+        for attempt in tries:
+            failed = self._try_triton(attempt)
             if failed is None:
-                self.kernels, self.way = "triton", chosen
+                self.kernels = "triton"
                 self.sampling.use_kernels({runner.weights.config.vocabulary for runner in self.runners.values()})
                 self._forget_graphs()
                 return True
-            hopeless = number + 1 == len(tries) or importlib.util.find_spec("triton") is None
+            hopeless = attempt == tries[-1] or importlib.util.find_spec("triton") is None
             instead = "torch's own are used" if hopeless else "others are tried"
-            self.notes.append(f"fused kernels, {chosen}{' with pdl' if with_pdl else ''}: {failed}; {instead}")
+            self.notes.append(f"{attempt}: {failed}; {instead}")
             if hopeless:
                 break
         self.use_torch()
         return False
 
-    def _try_triton(self, pdl: bool, way: Way) -> str | None:
-        """Choose fused kernels; return why they cannot be used, or None."""
+    def _try_triton(self, attempt: str) -> str | None:
+        """Choose kernels of our own; return why they cannot be used, or None."""
         try:
             from mulo_sd.engines.backends.torch_cuda.few_rows import FewRows
-            from mulo_sd.engines.backends.torch_cuda.fused import FusedPass
             from mulo_sd.engines.backends.torch_cuda.wide import WidePass
 
             with self.work.alone():
                 for runner in self.runners.values():
-                    runner.fused = FusedPass(runner.weights, self.work.device, pdl)
+                    runner.few = None
+                    if attempt != WIDE_ALONE:
+                        runner.few = FewRows(runner.weights, self.work.device, pdl=attempt == WITH_PDL)
                     runner.wide = WidePass(runner.weights, self.work.device)
-                    if way != "separate":
-                        runner.fused.few = FewRows(runner.weights, self.work.device, way)
             return self.self_check()
         except Exception as error:  # no triton, no compiler, a GPU that it does not know
             return f"{type(error).__name__}: {one_line(error)}"
@@ -154,7 +144,7 @@ class TorchBackend:
     def use_torch(self) -> None:
         """Let all passes run in torch's own operations."""
         for runner in self.runners.values():
-            runner.fused = runner.wide = None
+            runner.few = runner.wide = None
         self.kernels, self.sampling.kernels = "torch", None
         self._forget_graphs()
 
@@ -167,13 +157,11 @@ class TorchBackend:
         """Run random passes of each transformer both ways; return why kernels of our own cannot be used, or None."""
         for name, runner in self.runners.items():
             with self.work.alone():
-                found = compare_kernels(runner.weights, runner.fused, self.slots[name], runner.wide)
-                trouble: str | None = runner.fused.trouble()
-            self.checks[name] = found
-            if trouble is not None:
-                return f"{name}: {trouble}"
-            if not found.agrees:
-                return f"{name}: logits differ by {found.error:.2g} of their size, expected {found.tolerance:g} at most"
+                comparison = compare_kernels(runner.weights, runner.kernels, self.slots[name])
+            self.checks[name] = comparison
+            if not comparison.agrees:
+                error, tolerance = comparison
+                return f"{name}: logits differ by {error:.2g} of their size, expected {tolerance:g} at most"
         return None
 
     @contextmanager
@@ -216,16 +204,16 @@ class TorchBackend:
             storage.clear()
             return SharedRows(graph, storage, self.work)
 
-    def _pass(self, graph: str, cache: KVCache, inputs: Tensors) -> DeviceScores:
+    def _pass(self, graph: str, cache: KVCache, inputs: Tensors) -> TorchScores:
         assert isinstance(cache, TorchCache)
         end, slots = int(inputs["write_index"].max()) + inputs["tokens"].shape[1], cache.storage.slots
         if end > slots or inputs["slot_ranks"].shape[1] > slots:
             got = max(end, inputs["slot_ranks"].shape[1])
             raise BackendError(f"graph {graph}: expected writes into {slots} slots, got one that ends at {got}")
-        return DeviceScores(self.sampling, self.runners[graph].run(cache.storage, inputs))
+        return TorchScores(self.sampling, self.runners[graph].run(cache.storage, inputs))
 
-    def score(self, graph: str, cache: KVCache, inputs: Tensors) -> DeviceScores:
-        """Run one pass; its logits stay on the device. Rows may be of several requests (`DeviceScores.part`)."""
+    def score(self, graph: str, cache: KVCache, inputs: Tensors) -> TorchScores:
+        """Run one pass; its logits stay on the device. Rows may be of several requests (`TorchScores.part`)."""
         with self.work.alone():
             return self._pass(graph, cache, inputs)
 
@@ -234,10 +222,10 @@ class TorchBackend:
         with self.work.alone():
             return self._pass(graph, cache, inputs).logits()
 
-    def scores_of(self, logits: NDArray[np.float32]) -> DeviceScores:
+    def scores_of(self, logits: NDArray[np.float32]) -> TorchScores:
         """Return the scores of given logits, on the device."""
         with self.work.alone():
-            return DeviceScores(self.sampling, self.work.put(logits))
+            return TorchScores(self.sampling, self.work.put(logits))
 
     def keep_slots(self, graph: str, cache: KVCache, slots: NDArray[np.int64]) -> None:
         """Move slots to the front, on the device."""

@@ -1,5 +1,6 @@
 """Kernels of our own against torch's operations, on random passes."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -36,9 +37,9 @@ class Comparison(NamedTuple):
         return self.error <= self.tolerance  # not a number compares as False
 
 
-def _distance(found: Tensor, expected: Tensor) -> float:
-    found, expected = found.float(), expected.float()
-    return float((found - expected).norm() / expected.norm().clamp(min=1e-6))
+def _distance(ours: Tensor, expected: Tensor) -> float:
+    ours, expected = ours.float(), expected.float()
+    return float((ours - expected).norm() / expected.norm().clamp(min=1e-6))
 
 
 def random_inputs(
@@ -74,21 +75,21 @@ def random_inputs(
     return PassInputs(*put)
 
 
-def compare_kernels(weights: TransformerWeights, fused: Any, slots: int, wide: Any = None) -> Comparison:
+def compare_kernels(weights: TransformerWeights, kernels: Sequence[Any], slots: int) -> Comparison:
     """Run random passes with our kernels and with torch's operations over the same random keys and values.
 
     Args:
         weights: The model's.
-        fused: Its `engines.backends.torch_cuda.fused.FusedPass`.
+        kernels: What makes its passes (`engines.backends.torch_cuda.runner.Runner.kernels`): of each pass, the first
+            that takes it.
         slots: Of its caches.
-        wide: Its `engines.backends.torch_cuda.wide.WidePass`, for passes that `fused` does not take.
     """
     config, device, dtype = weights.config, weights.output.device, weights.dtype
     generator = torch.Generator().manual_seed(SEED)
     largest, filled = 0.0, slots // 3
     for batch, most in SHAPES:
         length = min(most, config.grid_height * config.grid_width)
-        chosen = next((one for one in (fused, wide) if one is not None and one.takes(batch * length)), None)
+        chosen = next((one for one in kernels if one.takes(batch * length)), None)
         if chosen is None:  # the runner has torch make such a pass
             continue
         capacity = rounded_up(filled + length, SLOT_STEP)
@@ -98,10 +99,10 @@ def compare_kernels(weights: TransformerWeights, fused: Any, slots: int, wide: A
         inputs = random_inputs(weights, batch, length, filled, capacity, generator)
         others = [cache.clone() for cache in caches]
         expected = run_eagerly(weights, caches[0], caches[1], inputs, capacity)
-        found = chosen.run(others[0], others[1], inputs).clone()
+        logits = chosen.run(others[0], others[1], inputs).clone()
         for _ in range(REPEATS):  # a program that does not wait for another shows up as a bit, sooner or later
-            if not torch.equal(chosen.run(others[0], others[1], inputs), found):
+            if not torch.equal(chosen.run(others[0], others[1], inputs), logits):
                 return Comparison(float("inf"), TOLERANCE[dtype])
-        errors = [_distance(found, expected), *map(_distance, others, caches)]
+        errors = [_distance(logits, expected), *map(_distance, others, caches)]
         largest = max([largest, *errors], key=lambda error: float("inf") if error != error else error)
     return Comparison(largest, TOLERANCE[dtype])

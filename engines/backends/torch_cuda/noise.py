@@ -77,7 +77,7 @@ class NoiseTables:
 
     def of(self, source: NoiseSource) -> NoiseTable:
         """Return the table of a source."""
-        found = self.tables.get(source)
-        if found is None:
-            found = self.tables[source] = NoiseTable(source, self.device)
-        return found
+        table = self.tables.get(source)
+        if table is None:
+            table = self.tables[source] = NoiseTable(source, self.device)
+        return table

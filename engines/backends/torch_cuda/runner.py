@@ -32,7 +32,7 @@ class Runner:
     """Runs one model's passes.
 
     Attributes:
-        fused: Kernels for few tokens, an `engines.backends.torch_cuda.fused.FusedPass`; None where there are none.
+        few: Kernels for few rows, an `engines.backends.torch_cuda.few_rows.FewRows`; None where there are none.
         wide: For all other passes, an `engines.backends.torch_cuda.wide.WidePass`; None where torch's own make them.
         uses_graphs: Whether a pass that comes a second time is captured.
         pads: Whether passes are padded, so that few lengths are captured.
@@ -48,7 +48,7 @@ class Runner:
             notes: As above.
         """
         self.weights, self.work, self.notes = weights, work, notes
-        self.fused: Any = None
+        self.few: Any = None
         self.wide: Any = None
         self.uses_graphs = self.pads = work.stream is not None
 
@@ -73,40 +73,42 @@ class Runner:
             return logits.float()
         length = bucket(fed) if self.pads else fed
         storage.send(inputs, length)
-        ours = self._kernels(storage.batch * length) is not None
+        ours = self._kernels_for(storage.batch * length) is not None
         # Our kernels read from the device how many slots are filled: one graph a length.
         key = (length, 0 if ours else self._attended(storage, inputs, length))
         logits = self._captured_or_not(storage, key)
         return logits[:, :fed].to(torch.float32, copy=True)
 
-    def _kernels(self, rows: int) -> Any:
+    @property
+    def kernels(self) -> tuple[Any, ...]:
+        """Kernels of our own; the first that takes a pass makes it."""
+        return tuple(kernels for kernels in (self.few, self.wide) if kernels is not None)
+
+    def _kernels_for(self, rows: int) -> Any:
         """Return the kernels that make a pass of so many rows, batch times tokens; None where torch's own do."""
-        for kernels in (self.fused, self.wide):
-            if kernels is not None and kernels.takes(rows):
-                return kernels
-        return None
+        return next((kernels for kernels in self.kernels if kernels.takes(rows)), None)
 
     def _attended(self, storage: Storage, inputs: Mapping[str, NDArray[Any]], length: int) -> int:
         filled = int(inputs["write_index"].max()) + length
         return min(rounded_up(filled, SLOT_STEP), storage.capacity) if self.pads else filled
 
     def _captured_or_not(self, storage: Storage, key: tuple[int, int]) -> Tensor:
-        found = storage.graphs.get(key)
-        captured = self.uses_graphs and storage.batch * key[0] <= MAX_CAPTURED
-        if found is None and key in storage.seen and captured:
-            found = self._capture(storage, key)
-        if found is None:
+        captured = storage.graphs.get(key)
+        worth_it = self.uses_graphs and storage.batch * key[0] <= MAX_CAPTURED
+        if captured is None and key in storage.seen and worth_it:
+            captured = self._capture(storage, key)
+        if captured is None:
             storage.seen.add(key)
             return self._compute(storage, key)
-        found.graph.replay()
-        logits: Tensor = found.logits
+        captured.graph.replay()
+        logits: Tensor = captured.logits
         return logits
 
     def _compute(self, storage: Storage, key: tuple[int, int]) -> Tensor:
         length, attended = key
         if attended:
             return run_eagerly(self.weights, storage.keys, storage.values, storage.views(length), attended)
-        kernels = self._kernels(storage.batch * length)
+        kernels = self._kernels_for(storage.batch * length)
         logits: Tensor = kernels.run(storage.keys, storage.values, storage.views(length))
         return logits
 
@@ -128,5 +130,5 @@ class Runner:
             self.notes.append(f"no CUDA graphs: a pass could not be captured: {str(error).splitlines()[0]}")
             return None
         graph.capture_end()
-        captured = storage.graphs[key] = CapturedPass(graph, logits, self._kernels(storage.batch * key[0]))
+        captured = storage.graphs[key] = CapturedPass(graph, logits, self._kernels_for(storage.batch * key[0]))
         return captured

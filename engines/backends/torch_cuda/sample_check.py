@@ -7,7 +7,7 @@ from torch import Tensor
 from mulo_sd.engines.backends.torch_cuda.noise import gumbel_noise
 from mulo_sd.engines.backends.torch_cuda.sample_launch import SampleKernels
 from mulo_sd.engines.backends.torch_cuda.sampling import log_probs
-from mulo_sd.engines.settings import Settings
+from mulo_sd.engines.distribution import Distribution
 from mulo_sd.reference.radius import entropy
 
 # Of probabilities and entropies.
@@ -30,20 +30,20 @@ def difference(kernels: SampleKernels, vocabulary: int) -> str | None:
     logits, rows, device = _random_logits(kernels.device, vocabulary), np.arange(ROWS), kernels.device
     if not kernels.takes(logits):
         return None
-    settings = Settings(guidance_scale=2.0, temperature=0.9, top_k=max(1, vocabulary // 16))
+    distribution = Distribution(guidance_scale=2.0, temperature=0.9, top_k=max(1, vocabulary // 16))
     drafts = rows % vocabulary
     neighbours = torch.arange(vocabulary, dtype=torch.int32, device=device)[:, None].expand(-1, 2).contiguous()
-    expected = log_probs(logits, 2.0, 0.9, settings.top_k)
+    expected = log_probs(logits, 2.0, 0.9, distribution.top_k)
     noise = gumbel_noise(SEED, STREAM, torch.arange(ROWS, device=device), vocabulary)
     tokens = (expected + noise).argmax(dim=-1).tolist()
     near = kernels.near
     for called, kernels.near in (("rough", near), ("exact", 1e6)):
-        found = kernels.sample(logits, rows, rows, settings, SEED, STREAM).tolist()
-        if found != tokens:
+        drawn = kernels.sample(logits, rows, rows, distribution, SEED, STREAM).tolist()
+        if drawn != tokens:
             kernels.near = near
-            return f"tokens by {called} noise: expected {tokens}, got {found}"
+            return f"tokens by {called} noise: expected {tokens}, got {drawn}"
     kernels.near = near
-    judged = kernels.judge(logits, rows, settings, drafts, neighbours, raw=False)
+    judged = kernels.judge(logits, rows, distribution, drafts, neighbours)
     pooled = 2 * expected.exp().gather(1, torch.from_numpy(drafts).to(device)[:, None])[:, 0]
     for name, ours, theirs in (("pooled", judged[0], pooled), ("entropies", judged[1], entropy(expected))):
         error = float(np.abs(ours - theirs.cpu().numpy()).max())

@@ -1,4 +1,4 @@
-"""Launches the kernels of sampling and acceptance: what a call asks goes in one copy, what it finds comes in one."""
+"""Launches the kernels of sampling and acceptance: a request goes in one copy, its result comes in one."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mulo_sd.engines.backends.torch_cuda.kernels import sample as sample_kernels
 from mulo_sd.engines.backends.torch_cuda.work import DeviceWork
-from mulo_sd.engines.settings import Settings
+from mulo_sd.engines.distribution import Distribution
 
 HEADER = sample_kernels.HEADER
 # A row of more codes does not fit into a program's registers.
@@ -25,24 +25,24 @@ def _power_of_two(count: int) -> int:
 
 
 class _Buffers:
-    """What is asked and what is found, on the host and on the device, for up to so many rows."""
+    """A request and its result, on the host and on the device, for up to so many rows."""
 
     def __init__(self, rows: int, device: torch.device) -> None:
         pinned = device.type == "cuda"
         self.rows = rows
         with torch.inference_mode(False):  # a tensor made there could be written nowhere else
-            self.asked = torch.zeros(HEADER + 4 * rows, dtype=torch.int32, device=device)
-            self.asked_on_host = torch.zeros(HEADER + 4 * rows, dtype=torch.int32, pin_memory=pinned)
-            self.found = torch.zeros(2 * rows, dtype=torch.int32, device=device)
-            self.found_on_host = torch.zeros(2 * rows, dtype=torch.int32, pin_memory=pinned)
-        self.numbers: NDArray[np.int32] = self.asked_on_host.numpy()
+            self.request = torch.zeros(HEADER + 4 * rows, dtype=torch.int32, device=device)
+            self.request_on_host = torch.zeros(HEADER + 4 * rows, dtype=torch.int32, pin_memory=pinned)
+            self.result = torch.zeros(2 * rows, dtype=torch.int32, device=device)
+            self.result_on_host = torch.zeros(2 * rows, dtype=torch.int32, pin_memory=pinned)
+        self.numbers: NDArray[np.int32] = self.request_on_host.numpy()
         self.words: NDArray[np.uint32] = self.numbers.view(np.uint32)
         self.floats: NDArray[np.float32] = self.numbers.view(np.float32)
-        self.answers: NDArray[np.int32] = self.found_on_host.numpy()
+        self.answers: NDArray[np.int32] = self.result_on_host.numpy()
 
 
 class SampleKernels:
-    """The kernels on one device; one call at a time, which waits for what it asked."""
+    """The kernels on one device; one call at a time, which waits for its result."""
 
     def __init__(self, work: DeviceWork) -> None:
         self.work, self.device = work, work.device
@@ -55,33 +55,33 @@ class SampleKernels:
         """Whether logits, Float[B, T, V], are such as the kernels take."""
         return logits.shape[-1] <= MAX_CODES and logits.stride(-1) == 1
 
-    def _ask(self, rows: NDArray[np.int64], settings: Settings) -> _Buffers:
-        """Return buffers in which stand rows and settings."""
+    def _request(self, rows: NDArray[np.int64], distribution: Distribution) -> _Buffers:
+        """Return buffers in which stand rows and distribution."""
         count = len(rows)
         if count > self.buffers.rows:
             self.buffers = _Buffers(_power_of_two(count), self.device)
         buffers = self.buffers
         numbers, floats = buffers.numbers, buffers.floats
-        floats[0], floats[1], floats[3] = settings.guidance_scale, settings.temperature, settings.top_p
-        numbers[2] = settings.top_k
+        floats[0], floats[1] = distribution.guidance_scale, distribution.temperature
+        numbers[2], floats[3] = distribution.top_k, distribution.top_p
         numbers[HEADER : HEADER + 4 * count : 4] = rows
         return buffers
 
     @staticmethod
-    def _flags(logits: Tensor, settings: Settings, raw: bool) -> dict[str, Any]:
+    def _flags(logits: Tensor, distribution: Distribution) -> dict[str, Any]:
         """Return what kernels are compiled for."""
         codes = logits.shape[-1]
         block = max(64, _power_of_two(codes))
-        greedy = not raw and settings.temperature == 0
-        filters = not raw and not greedy
+        greedy = distribution.temperature == 0
+        filters = not greedy
         return {
             "vocabulary": codes,
             "block": block,
             "guided": len(logits) > 1,
-            "heated": filters and settings.temperature != 1,
+            "heated": filters and distribution.temperature != 1,
             "greedy": greedy,
-            "by_rank": filters and 0 < settings.top_k < codes,
-            "by_weight": filters and settings.top_p < 1,
+            "by_rank": filters and 0 < distribution.top_k < codes,
+            "by_weight": filters and distribution.top_p < 1,
             "num_warps": min(16, max(1, block // 512)),
             # Rounded as torch's own operations round.
             "enable_fp_fusion": False,
@@ -89,10 +89,10 @@ class SampleKernels:
 
     def _send(self, buffers: _Buffers, count: int) -> None:
         length = HEADER + 4 * count
-        buffers.asked[:length].copy_(buffers.asked_on_host[:length], non_blocking=True)
+        buffers.request[:length].copy_(buffers.request_on_host[:length], non_blocking=True)
 
     def _receive(self, buffers: _Buffers, length: int) -> NDArray[np.int32]:
-        buffers.found_on_host[:length].copy_(buffers.found[:length], non_blocking=True)
+        buffers.result_on_host[:length].copy_(buffers.result[:length], non_blocking=True)
         if self.work.stream is not None:
             self.work.stream.synchronize()
         return buffers.answers[:length]
@@ -102,7 +102,7 @@ class SampleKernels:
         logits: Tensor,
         rows: NDArray[np.int64],
         cells: NDArray[np.int64],
-        settings: Settings,
+        distribution: Distribution,
         seed: int,
         stream: int,
         drafts: NDArray[np.int64] | None = None,
@@ -115,14 +115,14 @@ class SampleKernels:
             logits: Float[B, T, V].
             rows: Int[n].
             cells: Int[n].
-            settings: For DIST-1.
+            distribution: What p is (DIST-1).
             seed: 0..2^64 - 1.
             stream: RNG-2.
             drafts: Int[n], the cells' draft tokens, where there is an anchor.
             strength: The anchor's.
             vectors: Float32[d, V], its codes.
         """
-        count, buffers = len(rows), self._ask(rows, settings)
+        count, buffers = len(rows), self._request(rows, distribution)
         words, last = buffers.words, HEADER + 4 * count
         words[4], words[5], words[6] = seed % 2**32, seed // 2**32, stream
         buffers.numbers[HEADER + 1 : last : 4] = cells
@@ -132,12 +132,12 @@ class SampleKernels:
             buffers.numbers[HEADER + 2 : last : 4] = drafts
             width = len(vectors)
         self._send(buffers, count)
-        flags = self._flags(logits, settings, raw=False)
+        flags = self._flags(logits, distribution)
         sample_kernels.sample_kernel[(count,)](
             logits,
-            buffers.asked,
+            buffers.request,
             self.nothing if vectors is None else vectors,
-            buffers.found,
+            buffers.result,
             *logits.stride()[:2],
             width=width,
             chunk=min(CHUNK, flags["block"]),
@@ -150,58 +150,56 @@ class SampleKernels:
         self,
         logits: Tensor,
         rows: NDArray[np.int64],
-        settings: Settings,
+        distribution: Distribution,
         drafts: NDArray[np.int64],
         neighbours: Tensor,
-        raw: bool,
     ) -> NDArray[np.float32]:
         """Return pooled probabilities around draft tokens, and entropies, Float32[2, n].
 
         Args:
             logits: Float[B, T, V].
             rows: Int[n].
-            settings: For DIST-1.
+            distribution: What p is (DIST-1).
             drafts: Int[n].
             neighbours: Int32[V, k].
-            raw: Leave temperature and filters out (DIST-2).
         """
-        count, buffers = len(rows), self._ask(rows, settings)
+        count, buffers = len(rows), self._request(rows, distribution)
         buffers.numbers[HEADER + 2 : HEADER + 4 * count : 4] = drafts
         self._send(buffers, count)
         pooled = neighbours.shape[1]
         sample_kernels.judge_kernel[(count,)](
             logits,
-            buffers.asked,
+            buffers.request,
             neighbours,
-            buffers.found.view(torch.float32),
+            buffers.result.view(torch.float32),
             self.nothing,
             *logits.stride()[:2],
             pooled=pooled,
             pooled_block=_power_of_two(pooled),
-            **self._flags(logits, settings, raw),
+            **self._flags(logits, distribution),
         )
         return self._receive(buffers, 2 * count).view(np.float32).reshape(2, count).copy()
 
-    def log_probs(self, logits: Tensor, rows: NDArray[np.int64], settings: Settings) -> Tensor:
+    def log_probs(self, logits: Tensor, rows: NDArray[np.int64], distribution: Distribution) -> Tensor:
         """Return log p, Float32[n, V], on the device; whoever asks waits for it before another call.
 
         Args:
             logits: Float[B, T, V].
             rows: Int[n].
-            settings: For DIST-1.
+            distribution: What p is (DIST-1).
         """
-        count, buffers = len(rows), self._ask(rows, settings)
+        count, buffers = len(rows), self._request(rows, distribution)
         self._send(buffers, count)
-        found = torch.empty(count, logits.shape[-1], dtype=torch.float32, device=self.device)
+        logs = torch.empty(count, logits.shape[-1], dtype=torch.float32, device=self.device)
         sample_kernels.judge_kernel[(count,)](
             logits,
-            buffers.asked,
+            buffers.request,
             self.no_neighbours,
             self.nothing,
-            found,
+            logs,
             *logits.stride()[:2],
             pooled=0,
             pooled_block=1,
-            **self._flags(logits, settings, raw=False),
+            **self._flags(logits, distribution),
         )
-        return found
+        return logs

@@ -1,7 +1,6 @@
-"""Logits that stay on the device: only tokens, pooled probabilities and entropies come to the host."""
+"""The logits of one pass as a tensor on the device, sampled and judged by kernels of our own or by torch."""
 
-from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -10,25 +9,21 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mulo_sd.engines.backends.base import one_line
+from mulo_sd.engines.backends.base import Floats, PartedScores, Tokens, one_line
+from mulo_sd.engines.backends.cell_noise import CellNoise
+from mulo_sd.engines.backends.device_arrays import DeviceArrays
+from mulo_sd.engines.backends.device_scores import DeviceScores
 from mulo_sd.engines.backends.torch_cuda.noise import NoiseTables
 from mulo_sd.engines.backends.torch_cuda.sampling import best_tokens, log_probs
 from mulo_sd.engines.backends.torch_cuda.work import DeviceWork, host
+from mulo_sd.engines.distribution import Distribution
 from mulo_sd.engines.rules.anchor import Anchor
-from mulo_sd.engines.rules.noise import NoiseSource
-from mulo_sd.engines.scores import Floats, Tokens
-from mulo_sd.engines.settings import Settings
 from mulo_sd.reference.radius import entropy
 
 if TYPE_CHECKING:
     from mulo_sd.engines.backends.torch_cuda.sample_launch import SampleKernels
 
 Found = TypeVar("Found")
-MAX_ARRAYS = 8
-
-
-def _as_it_is(tensor: Tensor) -> Tensor:
-    return tensor
 
 
 def _int32(tensor: Tensor) -> Tensor:
@@ -37,25 +32,6 @@ def _int32(tensor: Tensor) -> Tensor:
 
 def _transposed(tensor: Tensor) -> Tensor:
     return tensor.t().float().contiguous()
-
-
-class DeviceArrays:
-    """Copies on the device of arrays that come again and do not change: neighbours, code vectors."""
-
-    def __init__(self, work: DeviceWork) -> None:
-        self.work = work
-        # With the array itself: while it is held, no other has its id.
-        self.held: OrderedDict[tuple[int, Any], tuple[NDArray[Any], Tensor]] = OrderedDict()
-
-    def of(self, array: NDArray[Any], make: Callable[[Tensor], Tensor] = _as_it_is) -> Tensor:
-        """Return an array's copy, or what is made of it."""
-        key = id(array), make
-        if key not in self.held:
-            self.held[key] = array, make(self.work.put(array))
-            if len(self.held) > MAX_ARRAYS:
-                self.held.popitem(last=False)
-        self.held.move_to_end(key)
-        return self.held[key][1]
 
 
 class Sampling:
@@ -67,7 +43,7 @@ class Sampling:
     """
 
     def __init__(self, work: DeviceWork, notes: list[str] | None = None) -> None:
-        self.work, self.noise, self.arrays = work, NoiseTables(work.device), DeviceArrays(work)
+        self.work, self.noise, self.arrays = work, NoiseTables(work.device), DeviceArrays(work.put)
         self.notes: list[str] = [] if notes is None else notes
         self.kernels: SampleKernels | None = None
 
@@ -114,104 +90,103 @@ def _is_run(numbers: Tokens) -> bool:
     return int(numbers[-1]) - int(numbers[0]) == len(numbers) - 1
 
 
-class DeviceScores:
-    """Logits of one pass, Float32[B, T, V], as `engines.scores.Scores` has them.
-
-    They are a tensor of their own and outlive the next pass.
-    """
+class TorchScores(DeviceScores, PartedScores):
+    """Logits of one pass as a tensor of their own, which outlives the next pass."""
 
     def __init__(self, sampling: Sampling, logits: Tensor) -> None:
         self.sampling, self.work, self.tensor = sampling, sampling.work, logits
 
-    def part(self, first_row: int, batch: int, fed: int) -> "DeviceScores":
+    def part(self, first_row: int, batch: int, fed: int) -> "TorchScores":
         """Return those of one of the decodes that shared a pass: its rows, and the tokens that it fed."""
-        return DeviceScores(self.sampling, self.tensor[first_row : first_row + batch, :fed])
-
-    def _of(self, rows: Tokens) -> Tensor:
-        """Return [B, n, V]; consecutive rows without a copy."""
-        if _is_run(rows):
-            return self.tensor[:, int(rows[0]) : int(rows[-1]) + 1]
-        return self.tensor[:, self.work.put(rows)]
-
-    def _log_probs(self, rows: Tokens, settings: Settings, raw: bool = False) -> Tensor:
-        logits = self._of(rows)
-        if raw:
-            return log_probs(logits, settings.guidance_scale)
-        return log_probs(logits, settings.guidance_scale, settings.temperature, settings.top_k, settings.top_p)
+        return TorchScores(self.sampling, self.tensor[first_row : first_row + batch, :fed])
 
     def logits(self) -> Floats:
         """Return all of them on the host."""
         with self.work.alone():
             return host(self.tensor)
 
-    def last(self) -> "DeviceScores":
+    def last(self) -> "TorchScores":
         """Return the last row's."""
         with self.work.alone():
-            return DeviceScores(self.sampling, self.tensor[:, -1:].clone())
+            return TorchScores(self.sampling, self.tensor[:, -1:].clone())
 
-    def draw(self, rows: Tokens, settings: Settings, noise: Floats) -> tuple[Tokens, Floats]:
-        """Sample by given noise."""
-        with self.work.alone():
-            found = self.sampling.by_kernels(
-                self.tensor, lambda kernels: kernels.log_probs(self.tensor, rows, settings)
-            )
-            if found is None:
-                found = self._log_probs(rows, settings)
-            tokens = best_tokens(found + self.work.put(noise))
-            return host(tokens), host(found)
-
-    def sample(
-        self, rows: Tokens, cells: Tokens, settings: Settings, noise: NoiseSource, anchor: Anchor | None
-    ) -> Tokens:
-        """Sample by the cells' own noise, which is made on the device."""
-        cells = np.asarray(cells)
-        with self.work.alone():
-            tokens = self.sampling.by_kernels(
-                self.tensor, lambda kernels: self._sampled(kernels, rows, cells, settings, noise, anchor)
-            )
-            if tokens is not None:
-                return tokens
-            found = self._log_probs(rows, settings)
-            first, last = int(cells[0]), int(cells[-1])
-            table = self.sampling.noise.of(noise).through(first, last)
-            own = table[first : last + 1] if _is_run(cells) else table[self.work.put(cells)]
-            if anchor is not None:
-                own = own + self.sampling.bonus(anchor, cells)
-            return host(best_tokens(found + own))
-
-    def _sampled(
+    def _run(
         self,
-        kernels: "SampleKernels",
+        graph: str,
         rows: Tokens,
-        cells: Tokens,
-        settings: Settings,
-        noise: NoiseSource,
-        anchor: Anchor | None,
-    ) -> Tokens:
-        if anchor is None:
-            return kernels.sample(self.tensor, rows, cells, settings, noise.seed, noise.stream)
-        drafts, vectors = (
-            anchor.draft_tokens[cells - anchor.first_cell],
-            self.sampling.arrays.of(anchor.codes, _transposed),
-        )
-        towards = (drafts, anchor.strength, vectors)
-        return kernels.sample(self.tensor, rows, cells, settings, noise.seed, noise.stream, *towards)
-
-    def judge(
-        self, rows: Tokens, settings: Settings, draft_tokens: Tokens, neighbours: Tokens, raw: bool
-    ) -> tuple[Floats, Floats]:
-        """Pool the target's probability around draft tokens; both answers come in one copy."""
+        distribution: Distribution,
+        inputs: Mapping[str, Any],
+        outputs: tuple[str, ...],
+    ) -> dict[str, NDArray[Any]]:
+        """Sample and judge in kernels of our own, or in torch's operations where there are none."""
         with self.work.alone():
-            arrays = self.sampling.arrays
-            judged = self.sampling.by_kernels(
-                self.tensor,
-                lambda kernels: kernels.judge(
-                    self.tensor, rows, settings, draft_tokens, arrays.of(neighbours, _int32), raw
-                ),
+            if graph == "acceptance":
+                both = self._judged(rows, distribution, inputs["draft_tokens"], inputs["neighbours"])
+                return {"pooled_probs": both[0], "entropies": both[1]}
+            noise = inputs["noise"]
+            if isinstance(noise, CellNoise):
+                return {"tokens": self._sampled(rows, distribution, noise)}
+            logs = self.sampling.by_kernels(
+                self.tensor, lambda kernels: kernels.log_probs(self.tensor, rows, distribution)
             )
-            if judged is not None:
-                return judged[0], judged[1]
-            found = self._log_probs(rows, settings, raw)
-            near = F.embedding(self.work.put(draft_tokens), arrays.of(neighbours))
-            both = host(torch.stack([found.exp().gather(1, near).sum(dim=-1), entropy(found)]))
-            return both[0], both[1]
+            if logs is None:
+                logs = self._log_probs(rows, distribution)
+            return {"tokens": host(best_tokens(logs + self.work.put(noise))), "log_probs": host(logs)}
+
+    def _log_probs(self, rows: Tokens, distribution: Distribution) -> Tensor:
+        """Return log p by torch's operations, of consecutive rows without a copy."""
+        if _is_run(rows):
+            logits = self.tensor[:, int(rows[0]) : int(rows[-1]) + 1]
+        else:
+            logits = self.tensor[:, self.work.put(rows)]
+        return log_probs(
+            logits, distribution.guidance_scale, distribution.temperature, distribution.top_k, distribution.top_p
+        )
+
+    def _sampled(self, rows: Tokens, distribution: Distribution, noise: CellNoise) -> Tokens:
+        """Sample by noise that is made on the device."""
+        tokens = self.sampling.by_kernels(
+            self.tensor, lambda kernels: self._sampled_by_kernels(kernels, rows, distribution, noise)
+        )
+        if tokens is not None:
+            return tokens
+        logs, cells = self._log_probs(rows, distribution), noise.cells
+        first, last = int(cells[0]), int(cells[-1])
+        table = self.sampling.noise.of(noise.source).through(first, last)
+        own = table[first : last + 1] if _is_run(cells) else table[self.work.put(cells)]
+        if noise.anchor is not None:
+            own = own + self.sampling.bonus(noise.anchor, cells)
+        return host(best_tokens(logs + own))
+
+    def _sampled_by_kernels(
+        self, kernels: "SampleKernels", rows: Tokens, distribution: Distribution, noise: CellNoise
+    ) -> Tokens:
+        source, cells, anchor = noise
+        if anchor is None:
+            return kernels.sample(self.tensor, rows, cells, distribution, source.seed, source.stream)
+        return kernels.sample(
+            self.tensor,
+            rows,
+            cells,
+            distribution,
+            source.seed,
+            source.stream,
+            drafts=anchor.draft_tokens[cells - anchor.first_cell],
+            strength=anchor.strength,
+            vectors=self.sampling.arrays.of(anchor.codes, _transposed),
+        )
+
+    def _judged(
+        self, rows: Tokens, distribution: Distribution, draft_tokens: Tokens, neighbours: Tokens
+    ) -> NDArray[np.float32]:
+        """Return pooled probabilities and entropies, Float32[2, n], which come to the host in one copy."""
+        arrays = self.sampling.arrays
+        judged = self.sampling.by_kernels(
+            self.tensor,
+            lambda kernels: kernels.judge(self.tensor, rows, distribution, draft_tokens, arrays.of(neighbours, _int32)),
+        )
+        if judged is not None:
+            return judged
+        logs = self._log_probs(rows, distribution)
+        near = F.embedding(self.work.put(draft_tokens), arrays.of(neighbours))
+        return host(torch.stack([logs.exp().gather(1, near).sum(dim=-1), entropy(logs)]))

@@ -9,6 +9,7 @@ import pytest
 from mulo_sd import engines
 from mulo_sd.conformance.bench.replay import Replay, acceptance_field
 from mulo_sd.engines.loop.decode import Decoder
+from mulo_sd.engines.service.hooks import Hooks
 from mulo_sd.reference.models import Models
 from tests.fakes.torch_backend import TorchBackend, bundle_in_memory
 
@@ -72,7 +73,7 @@ def test_local_verification_keeps_what_is_replayed(
 ) -> None:
     settings = pipeline.settings(**changes, radius=0, neighbours=4)
     replay = Replay(pipeline.bundle.manifest.models, rate, 1.0, 7)
-    trace = pipeline.decode(condition, settings, 5, accepted=replay).trace
+    trace = pipeline.decode(condition, settings, 5, hooks=Hooks(accepted=replay)).trace
     for model in settings.model_numbers[:-1]:
         for cycle in trace.cycles_of(model):
             width = cycle.kept.shape[1]
@@ -91,7 +92,7 @@ def test_exact_verification_stops_at_a_replayed_rejection(
     passes = {}
     for rate in (1.0, 0.5, 0.0):
         replay = Replay(pipeline.bundle.manifest.models, rate, 1.0, 7)
-        trace = pipeline.decode(condition, settings, 5, accepted=replay).trace
+        trace = pipeline.decode(condition, settings, 5, hooks=Hooks(accepted=replay)).trace
         passes[rate] = trace.nfe(0)
         for cycle in trace.cycles_of(0):
             width = cycle.kept.shape[1]
@@ -107,7 +108,7 @@ def test_nothing_is_asked_where_nothing_is_drafted(
     def refuse(_model: int, _cells: range) -> Any:
         raise AssertionError
 
-    pipeline.decode(condition, pipeline.settings(mode=mode, neighbours=4), 5, accepted=refuse)
+    pipeline.decode(condition, pipeline.settings(mode=mode, neighbours=4), 5, hooks=Hooks(accepted=refuse))
 
 
 def test_without_a_replay_nothing_changes(

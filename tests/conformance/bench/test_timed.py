@@ -8,21 +8,21 @@ import pytest
 from numpy.typing import NDArray
 
 from mulo_sd.conformance.bench.spread import spread_of
-from mulo_sd.conformance.bench.timed import Call, accounts_of, bucket_of, timed, timer_seconds_per_call
-from mulo_sd.engines.backends.base import Backend, BackendError, KVCache, ScoringBackend, Tensors
-from mulo_sd.engines.scores import HostScores, Scores
-from mulo_sd.engines.settings import Settings
+from mulo_sd.conformance.bench.timed import Call, TimedBackend, accounts_of, bucket_of, timer_seconds_per_call
+from mulo_sd.engines.backends.base import Backend, BackendError, KVCache, Scores, Tensors, Traits
+from mulo_sd.engines.backends.host_scores import HostScores
+from mulo_sd.engines.distribution import Distribution
 
 
 class Cache:
     batch = 2
 
 
-class Sleeper:
+class Sleeper(Backend):
     """A backend whose calls take a known time."""
 
     name = "sleeper"
-    capabilities = ("ar", "guidance")
+    traits = Traits(capabilities=frozenset({"ar", "guidance"}))
 
     def run(self, graph: str, inputs: Tensors) -> dict[str, NDArray[Any]]:
         time.sleep(0.002)
@@ -40,6 +40,8 @@ class Sleeper:
 
 
 class ScoringSleeper(Sleeper):
+    traits = Traits(scores=True)
+
     def score(self, graph: str, cache: KVCache, inputs: Tensors) -> Scores:
         return HostScores(self, self.feed(graph, cache, inputs))
 
@@ -47,24 +49,10 @@ class ScoringSleeper(Sleeper):
 TOKENS = {"tokens": np.zeros((2, 5), dtype=np.int64)}
 
 
-class PaddingSleeper(Sleeper):
-    pads_passes = True
-    max_shared_tokens = 3
-
-
-def test_what_the_loop_asks_of_a_backend_is_the_backends_own() -> None:
-    """Else padding would be written over keys and values that are in use."""
-    timer: Any = timed(PaddingSleeper())
-    assert (timer.pads_passes, timer.max_shared_tokens, timer.capabilities) == (True, 3, Sleeper.capabilities)
-    plain: Any = timed(Sleeper())
-    assert not hasattr(plain, "pads_passes")
-
-
 def test_calls_are_noted_in_order() -> None:
     waits: list[int] = []
-    backend: Any = timed(Sleeper(), lambda: waits.append(1))
-    assert (backend.name, backend.capabilities) == ("sleeper", ("ar", "guidance"))
-    assert not isinstance(backend, ScoringBackend)
+    backend = TimedBackend(Sleeper(), lambda: waits.append(1))
+    assert (backend.name, backend.traits) == ("sleeper", Sleeper.traits)
     cache = backend.new_cache("target", 2)
     logits = backend.feed("target", cache, TOKENS)
     outputs = backend.run("sampler", {"noise": np.zeros((7, 3))})
@@ -83,13 +71,13 @@ def test_calls_are_noted_in_order() -> None:
 
 
 def test_scores_are_the_backends_time() -> None:
-    backend = timed(ScoringSleeper())
-    assert isinstance(backend, ScoringBackend)
+    backend = TimedBackend(ScoringSleeper())
+    assert backend.traits.scores
     scores = backend.score("target", Cache(), TOKENS)
     assert scores.logits().shape == (2, 5, 3)
     assert scores.last().logits().shape == (2, 1, 3)
     with pytest.raises(BackendError, match=r"tokens: .*, got none"):  # the sleeper's sampler has no tokens
-        scores.draw(np.array([0]), Settings(), np.zeros((1, 3), dtype=np.float32))
+        scores.draw(np.array([0]), Distribution(), np.zeros((1, 3), dtype=np.float32))
     kinds = [(call.kind, call.graph) for call in backend.calls]
     assert kinds == [("pass", "target")] + [("scores", "target")] * 3
 
@@ -134,5 +122,5 @@ def test_spreads() -> None:
 
 
 def test_a_timed_backend_is_a_backend() -> None:
-    backend: Backend = timed(Sleeper())
+    backend: Backend = TimedBackend(Sleeper())
     assert backend.name == "sleeper"

@@ -62,7 +62,7 @@ def test_paired_difference_has_a_width_where_no_prompt_differs() -> None:
     assert found.value == 0
     assert math.isclose(found.high, Z_95 * math.sqrt(2) / 62)
     assert found.low == -found.high
-    assert not found.excludes_zero
+    assert found.low < 0 < found.high
 
 
 def test_paired_difference_refuses_unequal_lengths() -> None:

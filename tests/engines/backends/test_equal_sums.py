@@ -16,8 +16,8 @@ from torch import Tensor
 from mulo_sd.conformance.mutants.arithmetic import Arithmetic
 from mulo_sd.conformance.rules import oracles
 from mulo_sd.engines.backends.array_scores import log_probs as host_log_probs
+from mulo_sd.engines.backends.host_scores import distribution_inputs
 from mulo_sd.engines.backends.torch_cuda.sampling import log_probs as device_log_probs
-from mulo_sd.engines.scores import distribution_inputs
 from mulo_sd.engines.settings import Settings
 from mulo_sd.export.graphs import sampling
 from mulo_sd.reference.sampling import target_log_probs
@@ -65,7 +65,7 @@ def by_rules(logits: Floats, settings: Settings) -> Floats:
 
 
 def by_host(logits: Floats, settings: Settings) -> Floats:
-    return host_log_probs(logits[None], settings)
+    return host_log_probs(logits[None], settings.distribution)
 
 
 def by_torch_cuda(logits: Floats, settings: Settings) -> Floats:
@@ -73,12 +73,12 @@ def by_torch_cuda(logits: Floats, settings: Settings) -> Floats:
 
 
 def by_mutants_arithmetic(logits: Floats, settings: Settings) -> Floats:
-    return Arithmetic().log_probs(distribution_inputs(logits[None], settings))
+    return Arithmetic().log_probs(distribution_inputs(logits[None], settings.distribution))
 
 
 def by_graph(max_ranked: int) -> Callable[[Floats, Settings], Floats]:
     def run(logits: Floats, settings: Settings) -> Floats:
-        inputs = distribution_inputs(logits[None], settings) | {"noise": np.zeros_like(logits)}
+        inputs = distribution_inputs(logits[None], settings.distribution) | {"noise": np.zeros_like(logits)}
         with patch.object(sampling, "MAX_RANKED", max_ranked):
             _, found = sampling.SamplerGraph()(**{name: torch.from_numpy(value) for name, value in inputs.items()})
         kept: Floats = found.numpy()

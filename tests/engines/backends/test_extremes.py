@@ -75,7 +75,7 @@ def test_each_by_itself(pipeline: Pipeline, changes: dict[str, Any]) -> None:
 
 
 @given(
-    mode=st.sampled_from(MODES),
+    mode=st.sampled_from(tuple(MODES)),
     changes=st.fixed_dictionaries({}, optional={name: st.sampled_from(values) for name, values in EXTREMES.items()}),
 )
 @example(mode="parallel", changes={"temperature": 1e-5, "guidance_scale": -100, "top_p": TINY, "radius_nats": TINY})
@@ -94,7 +94,7 @@ def test_the_largest_logits_that_are_taken(size: float, scale: float, temperatur
     check_logits(logits, "here")
     both = torch.from_numpy(logits)
     chosen = Settings(guidance_scale=scale, temperature=temperature, top_k=2, top_p=0.5)
-    host = np.exp(array_scores.log_probs(logits, chosen))
+    host = np.exp(array_scores.log_probs(logits, chosen.distribution))
     reference = target_log_probs(both[0], both[1], scale, temperature, 2, 0.5).exp().numpy()
     device = sampling.log_probs(both, scale, temperature, 2, 0.5).exp().numpy()
     for found in (host, reference, device):

@@ -10,19 +10,22 @@ import torch
 from numpy.typing import NDArray
 
 from mulo_sd import engines
+from mulo_sd.conformance.engines.unscored_backend import UnscoredBackend
 from mulo_sd.engines.backends.array_scores import ArrayScores
 from mulo_sd.engines.backends.base import KVCache, Tensors
 from mulo_sd.engines.backends.finite import LogitsError, check_logits
+from mulo_sd.engines.backends.host_scores import distribution_inputs
 from mulo_sd.engines.backends.ort.cpu import OnnxRuntimeBackend, OnnxRuntimeCache
-from mulo_sd.engines.backends.torch_cuda.scores import DeviceScores, Sampling
+from mulo_sd.engines.backends.torch_cuda.scores import Sampling, TorchScores
 from mulo_sd.engines.backends.torch_cuda.stateless import acceptance, sampler
 from mulo_sd.engines.backends.torch_cuda.work import DeviceWork
 from mulo_sd.engines.bundle import Bundle, open_bundle
+from mulo_sd.engines.distribution import Distribution
+from mulo_sd.engines.loop.answer import Answer
 from mulo_sd.engines.rules.anchor import Anchor
 from mulo_sd.engines.rules.noise import NoiseSource
-from mulo_sd.engines.scores import Answer, distribution_inputs
 from mulo_sd.engines.service.pipeline import Pipeline
-from mulo_sd.engines.settings import MODES, Mode, Settings
+from mulo_sd.engines.settings import MODES, Mode
 from mulo_sd.export.graphs import sampling as graphs
 
 PROMPT = "a red star"
@@ -32,21 +35,23 @@ Floats = NDArray[np.float32]
 Spoil = Callable[[Floats], None]
 
 
-class Spoiled:
+class Spoiled(UnscoredBackend):
     """ONNX Runtime, whose logits, or the decoder's pixels, are spoiled from a pass on; samples by graphs or numpy."""
 
+    label = "spoiled"
+
     def __init__(self, bundle: Bundle, spoil: Spoil, first_pass: int = 0, graph: str = "target") -> None:
-        self.right, self.spoil, self.graph, self.passes_left = OnnxRuntimeBackend(bundle, 1), spoil, graph, first_pass
-        self.name, self.new_cache, self.keep_slots = "spoiled", self.right.new_cache, self.right.keep_slots
+        super().__init__(OnnxRuntimeBackend(bundle, 1))
+        self.spoil, self.graph, self.passes_left = spoil, graph, first_pass
 
     def run(self, graph: str, inputs: Tensors) -> dict[str, NDArray[Any]]:
-        found = self.right.run(graph, inputs)
+        found = super().run(graph, inputs)
         if graph == "decoder" and graph == self.graph:
             self.spoil(found["image"])
         return found
 
     def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> Floats:
-        logits = self.right.feed(graph, cache, inputs)
+        logits = super().feed(graph, cache, inputs)
         if graph == self.graph:
             self.passes_left -= 1
             if self.passes_left < 0:
@@ -56,6 +61,8 @@ class Spoiled:
 
 class SpoiledScores(Spoiled):
     """The same, whose logits numpy samples and judges."""
+
+    changed_traits = {**UnscoredBackend.changed_traits, "scores": True}  # noqa: RUF012  # declared in the base
 
     def score(self, graph: str, cache: KVCache, inputs: Tensors) -> ArrayScores:
         return ArrayScores(self.feed(graph, cache, inputs))
@@ -188,24 +195,25 @@ def spoiled_logits(value: float) -> Floats:
 @pytest.mark.parametrize("value", BAD.values(), ids=BAD)
 def test_device_scores(value: float, chosen: str) -> None:
     """Torch's own operations mark the row, which `Answer` refuses; the other rows are drawn from."""
-    settings, rows = Settings(guidance_scale=2.0, **SETTINGS[chosen]), np.arange(4)
-    scores = DeviceScores(Sampling(DeviceWork(torch.device("cpu"))), torch.from_numpy(spoiled_logits(value)))
+    distribution, rows = Distribution(guidance_scale=2.0, **SETTINGS[chosen]), np.arange(4)
+    scores = TorchScores(Sampling(DeviceWork(torch.device("cpu"))), torch.from_numpy(spoiled_logits(value)))
     source, neighbours = NoiseSource(1, 0, 4, CODES), np.arange(CODES)[:, None]
     anchor = Anchor(2.0, np.eye(CODES, 4, dtype=np.float32), np.zeros(4, dtype=np.int64), 0)
     for used in (None, anchor):
-        assert (scores.sample(rows, rows, settings, source, used) < 0).tolist() == [False, False, True, False]
-    assert np.isnan(scores.judge(rows, settings, rows, neighbours, False)[0]).tolist() == [False, False, True, False]
+        assert (scores.sample(rows, rows, distribution, source, used) < 0).tolist() == [False, False, True, False]
+    judgement = scores.judge(rows, distribution, rows, neighbours)
+    assert np.isnan(judgement.pooled_probs).tolist() == [False, False, True, False]
     answer = Answer(rows, rows, scores, scores, "graph g, pass 5")
     draws: tuple[Callable[[], object], ...] = (
-        lambda: answer.sample(settings, source, None),
-        lambda: answer.draw(settings, source.rows(rows)),
-        lambda: answer.judge(settings, rows, neighbours),
-        lambda: answer.judge(settings, rows, neighbours, raw=True),
+        lambda: answer.sample(distribution, source, None),
+        lambda: answer.draw(distribution, source.rows(rows)),
+        lambda: answer.judge(distribution, rows, neighbours),
+        lambda: answer.judge(distribution.raw(), rows, neighbours),
     )
     for draw in draws:
         with pytest.raises(LogitsError, match=r"^graph g, pass 5: expected [^\n]*, got [^\n]*$"):
             draw()
-    answer.only([0, 1, 3]).sample(settings, source, None)
+    answer.only([0, 1, 3]).sample(distribution, source, None)
 
 
 @pytest.mark.parametrize("max_ranked", [3840, 0], ids=["by rank", "by search"])
@@ -214,7 +222,7 @@ def test_device_scores(value: float, chosen: str) -> None:
 def test_graphs(value: float, chosen: str, max_ranked: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bundle's graphs mark the row, and torch-cuda's do."""
     monkeypatch.setattr(graphs, "MAX_RANKED", max_ranked)
-    made = distribution_inputs(spoiled_logits(value), Settings(guidance_scale=2.0, **SETTINGS[chosen]))
+    made = distribution_inputs(spoiled_logits(value), Distribution(guidance_scale=2.0, **SETTINGS[chosen]))
     inputs = {name: torch.from_numpy(np.asarray(array)) for name, array in made.items()}
     noise = {"noise": torch.zeros(4, CODES)}
     pooling = {"draft_tokens": torch.arange(4), "neighbours": torch.arange(CODES)[:, None]}
@@ -234,7 +242,7 @@ def test_the_bundles_graphs_on_onnx_runtime(bundle: Bundle) -> None:
     backend, codes = OnnxRuntimeBackend(bundle, 1), bundle.manifest.target.vocabulary
     logits = np.zeros((2, 3, codes), dtype=np.float32)
     logits[0, 1, 5] = np.nan
-    inputs = distribution_inputs(logits, Settings(top_k=2, top_p=0.5))
+    inputs = distribution_inputs(logits, Distribution(top_k=2, top_p=0.5))
     drawn = backend.run("sampler", inputs | {"noise": np.zeros((3, codes), dtype=np.float32)})
     assert drawn["tokens"].tolist() == [0, -1, 0]
     assert np.isnan(drawn["log_probs"]).all(axis=1).tolist() == [False, True, False]

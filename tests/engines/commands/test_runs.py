@@ -23,7 +23,8 @@ from mulo_sd.engines.commands.image_record import models_hash, read_record
 from mulo_sd.engines.commands.layouts import LayoutError, PromptsError, Task
 from mulo_sd.engines.commands.run_folder import in_use
 from mulo_sd.engines.commands.run_progress import shown_progress
-from mulo_sd.engines.service.pipeline import Pipeline, load
+from mulo_sd.engines.service.load import load
+from mulo_sd.engines.service.pipeline import Pipeline
 
 PROMPTS = ("a red circle", "two blue squares", "a star and a cross")
 QUICK: dict[str, Any] = {"mode": "parallel", "drafters": (2,), "tau": 0.0, "draft_window": 2}

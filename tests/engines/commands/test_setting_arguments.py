@@ -1,15 +1,24 @@
 """Settings as options: every setting has one, and what is not given stays the bundle's."""
 
 import argparse
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mulo_sd.engines.commands.setting_arguments import add_setting_arguments, settings_from_arguments
-from mulo_sd.engines.settings import WINDOWS, Settings
+from mulo_sd.engines.commands.setting_arguments import (
+    MAX_SETTINGS_BYTES,
+    add_setting_arguments,
+    read_settings,
+    say_what_is_not_read,
+    settings_from_arguments,
+)
+from mulo_sd.engines.settings import SETTINGS, WINDOWS, Settings, SettingsError
 
-# Every setting but the mode, as on the command line and as it comes out; no value is a default.
+# Every setting, as on the command line and as it comes out; no value is a default.
 GIVEN: dict[str, tuple[list[str], object]] = {
+    "mode": (["--mode", "zipar"], "zipar"),
     "guidance_scale": (["--guidance", "2.5"], 2.5),
     "temperature": (["--temperature", "0.5"], 0.5),
     "top_k": (["--top-k", "7"], 7),
@@ -45,7 +54,7 @@ def test_every_setting_has_an_option() -> None:
     """All of them together, by the names that `Settings` gives them."""
     given = parse(*(text for texts, _ in GIVEN.values() for text in texts))
     assert given == {name: value for name, (_, value) in GIVEN.items()}
-    assert given.keys() == Settings.model_fields.keys() - {"mode"}
+    assert given.keys() == Settings.model_fields.keys()
     defaults = Settings().model_dump()
     assert all(value != defaults[name] for name, value in given.items())
 
@@ -81,8 +90,8 @@ def test_drafters(text: str, expected: tuple[int, ...]) -> None:
         ("--drafters", "one", "expected numbers of models, such as 1 or 1,2, got 'one'"),
         ("--drafters", "1,,2", "expected numbers of models, such as 1 or 1,2, got '1,,2'"),
         ("--drafters", "", "expected numbers of models, such as 1 or 1,2, got ''"),
-        ("--tau", "high", "invalid float value: 'high'"),
-        ("--radius", "1.5", "invalid int value: '1.5'"),
+        ("--tau", "high", "expected a number, got 'high'"),
+        ("--radius", "1.5", "expected a whole number, got '1.5'"),
         ("--up-sampler", "cubic", "invalid choice: 'cubic'"),
         ("--down-sampler", "nearest", "invalid choice: 'nearest'"),
         ("--accept-on", "cooked", "invalid choice: 'cooked'"),
@@ -95,3 +104,94 @@ def test_bad_values(option: str, value: str, said: str, capsys: pytest.CaptureFi
     assert caught.value.code == 2
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert last.startswith(f"test: error: argument {option}: {said}")
+
+
+def test_help_is_grouped_by_the_modes_that_read() -> None:
+    """Every setting once, with its rule and its values."""
+    parser = argparse.ArgumentParser(prog="test")
+    add_setting_arguments(parser)
+    groups = {group.title: {action.dest for action in group._group_actions} for group in parser._action_groups}
+    assert groups["settings that zipar reads"] == {"window", "adaptive_window"}
+    assert groups["settings that parallel reads"] == {"islands", "island_window"}
+    assert {"tau", "radius"} <= groups["settings that serial, parallel and exact read"]
+    assert {"mode", "temperature"} <= groups["settings that every mode reads"]
+    text = " ".join(parser.format_help().split())
+    for setting in SETTINGS.values():
+        assert setting.purpose in text or setting.rule == "MODE-AR"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.toml", 'mode = "exact"\ntau = 0.25\nexact_window = "infinite"\ndrafters = [1, 2]\nrefresh = true\n'),
+        ("a.JSON", '{"mode": "exact", "tau": 0.25, "exact_window": null, "drafters": [1, 2], "refresh": true}'),
+    ],
+)
+def test_a_file_of_settings(name: str, text: str, tmp_path: Path) -> None:
+    """An option beside it comes first."""
+    (tmp_path / name).write_text(text)
+    named = parse("--settings", str(tmp_path / name), "--tau", "0.5")
+    assert Settings().changed(**named) == Settings(
+        mode="exact", tau=0.5, exact_window=None, drafters=(1, 2), refresh=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("a.yaml", "tau: 1", r"expected a file that ends in \.json or \.toml, got '\.yaml'"),
+        ("a.json", "{", r"expected JSON: "),
+        ("a.json", '{"tau": 1, "tau": 2}', r"expected JSON: it names 'tau' twice"),
+        ("a.json", '{"tau": NaN}', r"expected JSON: it holds NaN"),
+        ("a.json", "[1]", r"expected settings by name, got list"),
+        ("a.json", '{"tua": 1}', r"tua: expected the name of a setting \(perhaps tau\), got 1"),
+        ("a.json", '{"tau": null}', r"tau: expected a value, got null; leave the name out"),
+        ("a.json", '{"top_k": 1.5}', r"top_k: expected a whole number in 0\.\.1048576, got 1\.5"),
+        ("a.toml", "tau = ", r"expected TOML: "),
+        ("a.toml", "tau = inf", r"tau: expected a number in -1e\+09\.\.1e\+09, got inf"),
+        ("a.toml", 'mode = "best"', r"mode: expected one of ar, zipar, serial, parallel, exact, got 'best'"),
+        ("a.json", " " * (MAX_SETTINGS_BYTES + 1), r"expected at most 65536 bytes, got 65537"),
+    ],
+)
+def test_files_that_cannot_be_used(name: str, text: str, said: str, tmp_path: Path) -> None:
+    """One line that names the file, and the setting where there is one."""
+    (tmp_path / name).write_text(text)
+    with pytest.raises(SettingsError, match=rf"^{re.escape(str(tmp_path / name))}: {said}") as caught:
+        read_settings(tmp_path / name)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"nowhere\.json: expected a file of settings, found none"):
+        read_settings(tmp_path / "nowhere.json")
+
+
+@pytest.mark.parametrize(
+    ("named", "settings", "said"),
+    [
+        (
+            {"tau": 0.5, "mode": "ar"},
+            Settings(mode="ar"),
+            "note: mode ar does not read tau (tau: serial, parallel and exact)",
+        ),
+        ({"tau": 0.5}, Settings(mode="exact"), "note: mode exact with one drafter does not read tau"),
+        (
+            {"window": 3, "tau": 0.5, "refresh": True},
+            Settings(mode="parallel"),
+            "note: mode parallel does not read window, refresh (window: zipar; refresh: serial and exact)",
+        ),
+    ],
+)
+def test_settings_that_the_mode_does_not_read(
+    named: dict[str, Any], settings: Settings, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line, on standard error."""
+    say_what_is_not_read(named, settings)
+    output = capsys.readouterr()
+    assert (output.out, output.err.count("\n")) == ("", 1)
+    assert output.err.startswith(said)
+
+
+def test_nothing_is_said_of_what_is_read(capsys: pytest.CaptureFixture[str]) -> None:
+    say_what_is_not_read({"tau": 0.5, "mode": "exact"}, Settings(mode="exact", drafters=(1, 2)))
+    assert capsys.readouterr() == ("", "")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from mulo_sd.engines.backends.base import BackendError, KVCache, Tensors
+from mulo_sd.engines.backends.base import BackendError, KVCache, Tensors, Traits
 from mulo_sd.engines.condition import Condition
 from mulo_sd.engines.service.pipeline import Pipeline
 from mulo_sd.reference.models import Models
@@ -40,6 +40,8 @@ class _Changed(TorchBackend):
 
 class _Scoring(_Changed):
     """Returns scores of its own."""
+
+    traits = Traits(scores=True)
 
     def score(self, graph: str, cache: KVCache, inputs: Tensors) -> Any:
         return self.change(super().feed(graph, cache, inputs))
@@ -121,10 +123,7 @@ def test_wrong_answers(
 def test_scores_that_are_none(models: Models, condition: Condition, tmp_path: Path, answer: object) -> None:
     backend = _Scoring(models, "target", lambda logits: answer)
     pipeline = Pipeline(bundle_in_memory(models, tmp_path, FIELDS, CODES, "tar"), backend)
-    expected = (
-        f"backend changed: graph target: expected an engines.scores.Scores, got {type(answer).__name__} "
-        "without logits, last, draw, sample, judge"
-    )
+    expected = f"backend changed: graph target: expected engines.Scores, got {type(answer).__name__}"
     with pytest.raises(BackendError) as caught:
         pipeline.draw(condition, 1, "ar")
     assert str(caught.value) == expected

@@ -11,7 +11,8 @@ import pytest
 from mulo_sd.engines.backends import make_backend
 from mulo_sd.engines.backends.ort.cpu import OnnxRuntimeBackend
 from mulo_sd.engines.bundle import BundleError, open_bundle
-from mulo_sd.engines.service.pipeline import Pipeline, load
+from mulo_sd.engines.service.load import load
+from mulo_sd.engines.service.pipeline import Pipeline
 from mulo_sd.engines.settings import Settings, SettingsError
 
 

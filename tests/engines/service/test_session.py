@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mulo_sd.engines.backends.array_scores import ArrayScores
-from mulo_sd.engines.backends.base import Backend, BackendError, Tensors
+from mulo_sd.engines.backends.base import BackendError, Tensors, Traits
 from mulo_sd.engines.backends.ort.cpu import OnnxRuntimeBackend
 from mulo_sd.engines.bundle import open_bundle
 from mulo_sd.engines.condition import Condition
@@ -23,6 +23,7 @@ from mulo_sd.engines.service.pipeline import Pipeline
 from mulo_sd.engines.service.request import Request
 from mulo_sd.engines.service.session import DeadlineError, Session
 from mulo_sd.engines.settings import SettingsError
+from tests.fakes.noting_backend import NotingBackend
 
 REQUESTS: tuple[dict[str, Any], ...] = (
     {"mode": "ar", "seed": 1, "guidance_scale": 2.0},
@@ -255,12 +256,14 @@ def test_turns_come_in_the_order_of_asking() -> None:
     turns.end()
 
 
-class _RefusesToken:
+class _RefusesToken(NotingBackend):
     """A pooling backend that fails at a pass in which some row feeds one token."""
 
     name = "refuses"
+    traits = Traits(scores=True, pools=True)
 
     def __init__(self, token: int, error: BaseException) -> None:
+        super().__init__()
         self.token, self.error, self.calls = token, error, 0
 
     def new_pool(self, graph: str, rows: int) -> Any:
@@ -281,10 +284,8 @@ class _RefusesToken:
 
 @pytest.mark.parametrize("error", [BackendError("refused"), KeyError("x"), KeyboardInterrupt(), SystemExit(3)])
 def test_a_shared_pass_that_fails_fails_for_its_culprit_alone(error: BaseException) -> None:
-    backend: Any = _RefusesToken(7, error)
-    backend.run = backend.new_cache = backend.feed = backend.keep_slots = lambda *given: None
-    typed: Backend = backend
-    shared = SharedPasses(typed, 3)
+    backend = _RefusesToken(7, error)
+    shared = SharedPasses(backend, 3)
     outcomes: dict[int, Any] = {}
 
     def ask(number: int, token: int, fed: int) -> None:

@@ -1,13 +1,14 @@
 """Toy models for sessions, on backends of several kinds; and what lets a test stop a request where it likes."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
 
-from mulo_sd.engines.backends.base import Backend, PoolingBackend
+from mulo_sd.engines.backends.base import Backend
 from mulo_sd.engines.backends.torch_cuda.backend import TorchBackend
 from mulo_sd.engines.condition import Condition
 from mulo_sd.engines.conditions import Described
@@ -55,10 +56,10 @@ def toy_pipelines(models: Models, folder: Path) -> dict[str, Pipeline]:
     """Return pipelines over a backend with pools, one that shares passes of few tokens alone, and one without pools."""
     bundle = bundle_in_memory(models, folder, FIELDS, CODES, "tar")
     pooling, plain = TorchBackend(models, torch.float32, "cpu"), PlainBackend(models, FIELDS)
-    assert isinstance(pooling, PoolingBackend)
-    assert not isinstance(plain, PoolingBackend)
+    assert pooling.traits.pools
+    assert not plain.traits.pools
     few = TorchBackend(models, torch.float32, "cpu")
-    few.max_shared_tokens = 1  # type: ignore[attr-defined]  # an attribute that a backend may have
+    few.traits = replace(few.traits, max_shared_tokens=1)
     backends: dict[str, Backend] = {"pools": pooling, "few": few, "no pools": plain}
     return {name: Pipeline(bundle, backend) for name, backend in backends.items()}
 

@@ -91,7 +91,7 @@ def rotate_kernel(
         position = tl.load(positions_ptr + row, mask=there, other=0)
         angles = position[:, None] * (head_dim // 2) + (pair % head_dim // 2)[None, :]
         # Values turn by nothing.
-        turned = there[:, None] & (pair < dim)[None, :] & (section < 2)
+        turned = there[:, None] & (pair < tl.where(section < 2, dim, 0))[None, :]
         cos = tl.load(cos_ptr + angles, mask=turned, other=1.0)
         sin = tl.load(sin_ptr + angles, mask=turned, other=0.0)
         even, odd = tl.split(tl.reshape(x.to(tl.float32), [block_r, block_c // 2, 2]))

@@ -1,5 +1,6 @@
 """ONNX Runtime on a device, with the CPU for the device: what it draws is what the plain backend draws."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,14 +11,13 @@ from numpy.typing import NDArray
 
 from mulo_sd import engines
 from mulo_sd.engines.backends import BackendError, make_backend
+from mulo_sd.engines.backends.host_scores import HostScores
 from mulo_sd.engines.backends.ort import device as onnx_runtime_device
 from mulo_sd.engines.backends.ort.cpu import OnnxRuntimeBackend
 from mulo_sd.engines.backends.ort.device import INSTALL, OnnxRuntimeDeviceBackend
 from mulo_sd.engines.bundle import Bundle, open_bundle
-from mulo_sd.engines.commands.demo_bundle import build_demo_bundle, bundle_path
 from mulo_sd.engines.passes.transformer import TransformerSession
 from mulo_sd.engines.rules.noise import NoiseSource
-from mulo_sd.engines.scores import HostScores
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "ar": {"mode": "ar", "guidance_scale": 3.0, "top_k": 5},
@@ -28,11 +28,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def minimal() -> Bundle:
-    path = bundle_path("minimal", "fp32")
-    if not path.exists():
-        build_demo_bundle(path, "fp32", models="minimal")
-    return open_bundle(path)
+def minimal(minimal_bundle: Path) -> Bundle:
+    return open_bundle(minimal_bundle)
 
 
 def grid(backend: Any, bundle: Bundle, given: str) -> NDArray[np.int64]:
@@ -57,24 +54,25 @@ def test_scores_are_those_of_the_logits(minimal: Bundle, rows: list[int], batch:
     kept = first.logits()
     scores = state.feed(np.arange(8), np.arange(8) * 2)
     host, asked = HostScores(backend, scores.logits()), np.array(rows)
-    settings, noise = engines.Settings(guidance_scale=1.5, top_k=20), NoiseSource(3, 0, 64, 48)
+    distribution, noise = engines.Distribution(guidance_scale=1.5, top_k=20), NoiseSource(3, 0, 64, 48)
     neighbours = minimal.neighbours[:, :4]
     got: list[Any] = [
-        scores.sample(asked, asked + 1, settings, noise, None),
-        *scores.draw(asked, settings, noise.rows(asked)),
+        scores.sample(asked, asked + 1, distribution, noise, None),
+        *scores.draw(asked, distribution, noise.rows(asked)),
     ]
     want: list[Any] = [
-        host.sample(asked, asked + 1, settings, noise, None),
-        *host.draw(asked, settings, noise.rows(asked)),
+        host.sample(asked, asked + 1, distribution, noise, None),
+        *host.draw(asked, distribution, noise.rows(asked)),
     ]
-    got += scores.judge(asked, settings, asked, neighbours, False)
-    want += host.judge(asked, settings, asked, neighbours, False)
+    got += vars(scores.judge(asked, distribution, asked, neighbours)).values()
+    want += vars(host.judge(asked, distribution, asked, neighbours)).values()
     for value, expected in zip(got, want, strict=True):
         np.testing.assert_allclose(value, expected, rtol=1e-5)
     np.testing.assert_array_equal(first.logits(), kept)
     one = np.zeros(1, dtype=np.int64)
     np.testing.assert_array_equal(
-        first.sample(one, one, settings, noise, None), HostScores(backend, kept).sample(one, one, settings, noise, None)
+        first.sample(one, one, distribution, noise, None),
+        HostScores(backend, kept).sample(one, one, distribution, noise, None),
     )
 
 

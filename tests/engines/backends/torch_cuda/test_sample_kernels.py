@@ -8,9 +8,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from mulo_sd.engines import Settings
+from mulo_sd.engines import Distribution
 from mulo_sd.engines.backends.array_scores import ArrayScores, log_probs
-from mulo_sd.engines.backends.torch_cuda.scores import DeviceScores, Sampling
+from mulo_sd.engines.backends.torch_cuda.scores import Sampling, TorchScores
 from mulo_sd.engines.backends.torch_cuda.work import DeviceWork
 from mulo_sd.engines.rules.anchor import Anchor
 from mulo_sd.engines.rules.noise import NoiseSource, uniform_noise
@@ -31,7 +31,7 @@ CHOSEN: dict[str, dict[str, Any]] = {
 class Case(NamedTuple):
     """The same logits on both sides."""
 
-    ours: DeviceScores
+    ours: TorchScores
     theirs: ArrayScores
     logits: NDArray[np.float32]
     rows: NDArray[np.int64]
@@ -39,19 +39,12 @@ class Case(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def sampling() -> Any:
+def sampling(interpreter: Any) -> Any:
     """What samples by kernels, of which the interpreter makes Python functions."""
-    pytest.importorskip("triton", reason="the kernels are Triton's, which comes with torch for a GPU")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TRITON_INTERPRET", "1")
-        found = Sampling(DeviceWork(torch.device("cpu")))
-        found.use_kernels({64})
-        if any("0-dimensional" in note for note in found.notes):
-            pytest.skip("Triton's interpreter takes arrays of one number for numbers, as this numpy does not")
-        if any("outside of the scope" in note for note in found.notes):
-            pytest.skip("Triton was imported before: its interpreter is to be chosen with TRITON_INTERPRET=1")
-        assert found.notes == []
-        yield found
+    found = Sampling(DeviceWork(torch.device("cpu")))
+    found.use_kernels({64})
+    assert found.notes == []
+    return found
 
 
 def case(sampling: Sampling, vocabulary: int, batch: int, ties: bool, seed: int = 1) -> Case:
@@ -61,7 +54,7 @@ def case(sampling: Sampling, vocabulary: int, batch: int, ties: bool, seed: int 
     logits = np.round(logits) if ties else logits
     tensor = torch.from_numpy(logits.copy())
     rows = np.array([0, 1, 3, 8])
-    return Case(DeviceScores(sampling, tensor), ArrayScores(logits), logits, rows, np.array([0, 5, 77, CELLS - 1]))
+    return Case(TorchScores(sampling, tensor), ArrayScores(logits), logits, rows, np.array([0, 5, 77, CELLS - 1]))
 
 
 @pytest.mark.parametrize(("batch", "ties"), [(1, True), (2, False), (2, True)])
@@ -69,30 +62,31 @@ def case(sampling: Sampling, vocabulary: int, batch: int, ties: bool, seed: int 
 @pytest.mark.parametrize("vocabulary", VOCABULARIES)
 def test_tokens_and_judgements(sampling: Any, vocabulary: int, chosen: str, batch: int, ties: bool) -> None:
     """With and without an anchor, by rough noise and by exact noise; log p; pooled probabilities and entropies."""
-    made, settings = case(sampling, vocabulary, batch, ties), Settings(**({"guidance_scale": 2.0} | CHOSEN[chosen]))
+    made = case(sampling, vocabulary, batch, ties)
+    processed = Distribution(**({"guidance_scale": 2.0} | CHOSEN[chosen]))
     generator = np.random.default_rng(3)
     codes = generator.standard_normal((vocabulary, 8), dtype=np.float32)
     codes /= np.linalg.norm(codes, axis=1, keepdims=True)
     anchor = Anchor(3.0, codes, generator.integers(0, vocabulary, CELLS), 0)
     source, kernels = NoiseSource(2**40 + 7, STREAM, CELLS, vocabulary), sampling.kernels
     for used in (None, anchor):
-        expected = made.theirs.sample(made.rows, made.cells, settings, source, used)
+        expected = made.theirs.sample(made.rows, made.cells, processed, source, used)
         for near in (kernels.near, 1e6):
             before, kernels.near = kernels.near, near
-            found = made.ours.sample(made.rows, made.cells, settings, source, used)
+            found = made.ours.sample(made.rows, made.cells, processed, source, used)
             kernels.near = before
             assert found.dtype == np.int64
             assert found.tolist() == expected.tolist()
-    mine = kernels.log_probs(made.ours.tensor, made.rows, settings).numpy()
-    theirs = log_probs(made.logits[:, made.rows], settings)
+    mine = kernels.log_probs(made.ours.tensor, made.rows, processed).numpy()
+    theirs = log_probs(made.logits[:, made.rows], processed)
     np.testing.assert_array_equal(np.isneginf(mine), np.isneginf(theirs))
     np.testing.assert_allclose(np.exp(mine), np.exp(theirs), atol=1e-6)
     drafts, neighbours = generator.integers(0, vocabulary, 4), generator.integers(0, vocabulary, (vocabulary, 5))
-    for raw in (False, True):
-        answers = made.ours.judge(made.rows, settings, drafts, neighbours, raw)
-        expected_answers = made.theirs.judge(made.rows, settings, drafts, neighbours, raw)
-        for answer, other in zip(answers, expected_answers, strict=True):
-            np.testing.assert_allclose(answer, other, atol=1e-4)
+    for distribution in (processed, processed.raw()):
+        mine_judged = made.ours.judge(made.rows, distribution, drafts, neighbours)
+        theirs_judged = made.theirs.judge(made.rows, distribution, drafts, neighbours)
+        for name in ("pooled_probs", "entropies"):
+            np.testing.assert_allclose(vars(mine_judged)[name], vars(theirs_judged)[name], atol=1e-4)
     assert sampling.notes == []
 
 
@@ -100,15 +94,16 @@ def test_tokens_and_judgements(sampling: Any, vocabulary: int, chosen: str, batc
 @pytest.mark.parametrize("seed", [0, 3, 7 * 2**32 + 9, 2**64 - 1])
 def test_tokens_of_any_seed_and_stream(sampling: Any, seed: int, stream: int) -> None:
     made, source = case(sampling, 100, 2, ties=False), NoiseSource(seed, stream, CELLS, 100)
-    expected = made.theirs.sample(made.rows, made.cells, Settings(), source, None)
-    assert made.ours.sample(made.rows, made.cells, Settings(), source, None).tolist() == expected.tolist()
+    expected = made.theirs.sample(made.rows, made.cells, Distribution(), source, None)
+    assert made.ours.sample(made.rows, made.cells, Distribution(), source, None).tolist() == expected.tolist()
 
 
 def test_a_row_of_16384_codes(sampling: Any) -> None:
-    made, settings = case(sampling, 16384, 2, ties=False), Settings(guidance_scale=7.5, top_k=1000, temperature=0.9)
+    made = case(sampling, 16384, 2, ties=False)
+    processed = Distribution(guidance_scale=7.5, top_k=1000, temperature=0.9)
     source = NoiseSource(5, 0, CELLS, 16384)
-    expected = made.theirs.sample(made.rows, made.cells, settings, source, None)
-    assert made.ours.sample(made.rows, made.cells, settings, source, None).tolist() == expected.tolist()
+    expected = made.theirs.sample(made.rows, made.cells, processed, source, None)
+    assert made.ours.sample(made.rows, made.cells, processed, source, None).tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize("seed", [3, 7 * 2**32 + 9])
@@ -117,19 +112,19 @@ def test_noise(sampling: Any, seed: int, monkeypatch: pytest.MonkeyPatch) -> Non
     import triton
     import triton.language as tl
 
-    from mulo_sd.engines.backends.torch_cuda.kernels import sample as sample_kernels
+    from mulo_sd.engines.backends.torch_cuda.kernels import sample_noise
 
     # The interpreter looks for names in the module alone.
     monkeypatch.setitem(globals(), "tl", tl)
-    monkeypatch.setitem(globals(), "sample_kernels", sample_kernels)
+    monkeypatch.setitem(globals(), "sample_noise", sample_noise)
 
     @triton.jit  # type: ignore[untyped-decorator]  # it has no types
     def kernel(asked_ptr: Any, words_ptr: Any, noise_ptr: Any, rough_ptr: Any, count: tl.constexpr) -> None:
         places = tl.arange(0, count)
-        words = sample_kernels._words(asked_ptr, tl.load(asked_ptr + 9), tl.full((), 0, tl.int32), count)
+        words = sample_noise.philox_words(asked_ptr, tl.load(asked_ptr + 9), tl.full((), 0, tl.int32), count)
         tl.store(words_ptr + places, words.to(tl.int32, bitcast=True))
-        tl.store(noise_ptr + places, sample_kernels._noise(words))
-        tl.store(rough_ptr + places, sample_kernels._rough_noise(words))
+        tl.store(noise_ptr + places, sample_noise.gumbel(words))
+        tl.store(rough_ptr + places, sample_noise.rough_gumbel(words))
 
     count, cell = 16384, 1023
     asked = torch.zeros(12, dtype=torch.int32)
@@ -150,8 +145,8 @@ def test_scores_of_16_bits_and_parts(sampling: Any) -> None:
     for dtype in (torch.float16, torch.bfloat16):
         tensor = torch.cat([torch.zeros(2, 9, 100), torch.from_numpy(made.logits)]).to(dtype)
         rounded = ArrayScores(tensor[2:, :9].float().numpy())
-        expected = rounded.sample(made.rows, made.cells, Settings(), source, None)
-        found = DeviceScores(sampling, tensor).part(2, 2, 9).sample(made.rows, made.cells, Settings(), source, None)
+        expected = rounded.sample(made.rows, made.cells, Distribution(), source, None)
+        found = TorchScores(sampling, tensor).part(2, 2, 9).sample(made.rows, made.cells, Distribution(), source, None)
         assert found.tolist() == expected.tolist()
 
 
@@ -172,7 +167,7 @@ def test_top_p_where_sums_meet_it(sampling: Any, equal: int, top_k: int, top_p: 
     logits = np.full((1, 9, 50), -300, dtype=np.float32)
     logits[..., 50 - equal :] = 1.5
     found = sampling.kernels.log_probs(
-        torch.from_numpy(logits), np.arange(2), Settings(guidance_scale=1, top_k=top_k, top_p=top_p)
+        torch.from_numpy(logits), np.arange(2), Distribution(guidance_scale=1, top_k=top_k, top_p=top_p)
     )
     expected = np.arange(50 - equal, 50)[:kept].tolist()
     assert [np.flatnonzero(row > -np.inf).tolist() for row in found.numpy()] == [expected] * 2
@@ -182,14 +177,14 @@ def test_top_p_where_sums_meet_it(sampling: Any, equal: int, top_k: int, top_p: 
 @pytest.mark.parametrize("chosen", CHOSEN)
 def test_logits_that_are_not_finite(sampling: Any, chosen: str, value: float) -> None:
     """Their row's token is -1, its probabilities are NaN; the other rows are answered."""
-    settings, rows = Settings(**({"guidance_scale": 2.0} | CHOSEN[chosen])), np.arange(3)
+    distribution, rows = Distribution(**({"guidance_scale": 2.0} | CHOSEN[chosen])), np.arange(3)
     logits = np.random.default_rng(5).standard_normal((2, 3, 50), dtype=np.float32)
     logits[1, 1, 7] = value
-    scores = DeviceScores(sampling, torch.from_numpy(logits))
+    scores = TorchScores(sampling, torch.from_numpy(logits))
     with np.errstate(invalid="ignore"):  # the interpreter computes in numpy
-        tokens = scores.sample(rows, rows, settings, NoiseSource(1, 0, CELLS, 50), None)
-        pooled, _ = scores.judge(rows, settings, rows, np.arange(50)[:, None], False)
-        _, log_probs = scores.draw(rows, settings, np.zeros((3, 50), dtype=np.float32))
+        tokens = scores.sample(rows, rows, distribution, NoiseSource(1, 0, CELLS, 50), None)
+        pooled = scores.judge(rows, distribution, rows, np.arange(50)[:, None]).pooled_probs
+        _, log_probs = scores.draw(rows, distribution, np.zeros((3, 50), dtype=np.float32))
     assert (tokens < 0).tolist() == [False, True, False]
     assert np.isnan(pooled).tolist() == [False, True, False]
     assert np.isnan(log_probs).any(axis=1).tolist() == np.isnan(log_probs).all(axis=1).tolist() == [False, True, False]
@@ -198,12 +193,12 @@ def test_logits_that_are_not_finite(sampling: Any, chosen: str, value: float) ->
 
 def test_kernels_that_fail_are_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "triton", None)
-    for name in ("sample_check", "sample_launch", "sample_kernels"):
-        monkeypatch.delitem(sys.modules, f"engines.backends.torch_cuda.{name}", raising=False)
+    for name in ("sample_check", "sample_launch", "kernels.sample"):
+        monkeypatch.delitem(sys.modules, f"mulo_sd.engines.backends.torch_cuda.{name}", raising=False)
     found = Sampling(DeviceWork(torch.device("cpu")))
     found.use_kernels({32})
     assert found.kernels is None
     assert "torch's own operations are used" in found.notes[0]
     made, source = case(found, 32, 2, ties=False), NoiseSource(1, 0, CELLS, 32)
-    expected = made.theirs.sample(made.rows, made.cells, Settings(), source, None)
-    assert made.ours.sample(made.rows, made.cells, Settings(), source, None).tolist() == expected.tolist()
+    expected = made.theirs.sample(made.rows, made.cells, Distribution(), source, None)
+    assert made.ours.sample(made.rows, made.cells, Distribution(), source, None).tolist() == expected.tolist()

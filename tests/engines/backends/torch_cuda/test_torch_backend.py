@@ -14,21 +14,22 @@ from numpy.typing import NDArray
 
 from mulo_sd import engines
 from mulo_sd.conformance.bench import in_memory
-from mulo_sd.engines.backends.base import BackendError, ScoringBackend
-from mulo_sd.engines.backends.torch_cuda import backend as backend_module
+from mulo_sd.engines.backends.base import BackendError
+from mulo_sd.engines.backends.host_scores import HostScores
+from mulo_sd.engines.backends.torch_cuda import check
 from mulo_sd.engines.backends.torch_cuda import open as open_module
 from mulo_sd.engines.backends.torch_cuda.backend import TorchBackend
 from mulo_sd.engines.backends.torch_cuda.cache import BUCKETS, MAX_PADDING, bucket
 from mulo_sd.engines.backends.torch_cuda.noise import NoiseTables, words
 from mulo_sd.engines.backends.torch_cuda.sampling import log_probs
-from mulo_sd.engines.backends.torch_cuda.scores import DeviceScores
+from mulo_sd.engines.backends.torch_cuda.scores import TorchScores
 from mulo_sd.engines.bundle import Bundle
+from mulo_sd.engines.bundle.contract import slot_count
 from mulo_sd.engines.bundle.manifest import FileEntry
 from mulo_sd.engines.loop.decode import Decoder
 from mulo_sd.engines.rules.anchor import Anchor
 from mulo_sd.engines.rules.noise import NoiseSource, uniform_noise
 from mulo_sd.engines.rules.slots import DEAD_RANK
-from mulo_sd.engines.scores import HostScores
 from mulo_sd.export.modules import write_other_modules, write_transformer
 from mulo_sd.reference.checkpoints.ta_tok import TATokConfig, TATokDecoder
 from mulo_sd.reference.checkpoints.vq import VQConfig, VQTokenizer
@@ -153,7 +154,7 @@ def test_decodes_are_those_of_the_graphs_modules(small: Callable[[str], Small], 
 
 
 def test_it_scores(small: Callable[[str], Small]) -> None:
-    assert isinstance(small("demo").ours, ScoringBackend)
+    assert small("demo").ours.traits.scores
 
 
 def test_stateless_graphs_answer_as_the_modules_do(small: Callable[[str], Small]) -> None:
@@ -223,24 +224,22 @@ def test_scores_answer_as_the_hosts_do(small: Callable[[str], Small]) -> None:
     """Rows with gaps, one row, an anchor, raw probabilities; the last row's scores outlive a pass."""
     made, generator = small("demo"), np.random.default_rng(4)
     logits = generator.standard_normal((2, 6, CODES), dtype=np.float32)
-    theirs, ours = HostScores(made.plain, logits), DeviceScores(made.ours.sampling, torch.from_numpy(logits.copy()))
-    settings = engines.Settings(guidance_scale=2.0, temperature=0.7, top_k=20)
+    theirs, ours = HostScores(made.plain, logits), TorchScores(made.ours.sampling, torch.from_numpy(logits.copy()))
+    processed = engines.Distribution(guidance_scale=2.0, temperature=0.7, top_k=20)
     source = NoiseSource(1, 0, 16, CODES)
     anchor = Anchor(3.0, made.bundle.codes, generator.integers(0, CODES, 16), 0)
     neighbours = made.bundle.neighbours[:, :4]
     for rows in (np.array([0, 2, 5]), np.array([1, 2, 3]), np.array([4])):
         cells = rows + 7
         for chosen in (None, anchor):
-            expected = theirs.sample(rows, cells, settings, source, chosen)
-            assert ours.sample(rows, cells, settings, source, chosen).tolist() == expected.tolist()
+            expected = theirs.sample(rows, cells, processed, source, chosen)
+            assert ours.sample(rows, cells, processed, source, chosen).tolist() == expected.tolist()
         tokens = generator.integers(0, CODES, len(rows))
-        for raw in (False, True):
-            for mine, other in zip(
-                ours.judge(rows, settings, tokens, neighbours, raw),
-                theirs.judge(rows, settings, tokens, neighbours, raw),
-                strict=True,
-            ):
-                np.testing.assert_allclose(mine, other, atol=1e-5)
+        for distribution in (processed, processed.raw()):
+            mine = ours.judge(rows, distribution, tokens, neighbours)
+            other = theirs.judge(rows, distribution, tokens, neighbours)
+            for name in ("pooled_probs", "entropies"):
+                np.testing.assert_allclose(vars(mine)[name], vars(other)[name], atol=1e-5)
     last = ours.last()
     ours.tensor.zero_()
     assert np.array_equal(last.logits(), logits[:, -1:])
@@ -421,5 +420,29 @@ def test_kernels_that_fail_are_done_without(small: Callable[[str], Small], monke
     backend = TorchBackend(small("demo").models, kernels="triton")
     assert backend.kernels == "torch"
     assert "torch's own are used" in backend.notes[0]
-    assert all(runner.fused is None for runner in backend.runners.values())
-    assert backend_module.slot_count(small("demo").models.target.config) == 2 + 16 + 16
+    assert all(runner.kernels == () for runner in backend.runners.values())
+    assert slot_count(small("demo").models.target.config) == 2 + 16 + 16
+
+
+@pytest.mark.usefixtures("interpreter")
+def test_wide_kernels_make_what_those_for_few_rows_cannot(
+    small: Callable[[str], Small], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model too large for them, for one: with dependent launch and without, then wide kernels alone."""
+    from mulo_sd.engines.backends.torch_cuda import few_rows
+
+    def refuse(*_: object) -> int:
+        raise ValueError("too large")
+
+    monkeypatch.setattr(few_rows, "best_grid", refuse)
+    monkeypatch.setattr(check, "SHAPES", ((2, 1),))
+    monkeypatch.setattr(check, "REPEATS", 0)
+    backend = TorchBackend(small("demo").models, kernels="triton")
+    assert backend.kernels == "triton"
+    assert backend.notes == [
+        "fused kernels with pdl: ValueError: too large; others are tried",
+        "fused kernels: ValueError: too large; others are tried",
+    ]
+    assert [[type(kernels).__name__ for kernels in runner.kernels] for runner in backend.runners.values()] == [
+        ["WidePass"]
+    ] * len(backend.runners)

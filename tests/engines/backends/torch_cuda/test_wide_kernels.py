@@ -1,6 +1,5 @@
 """Kernels of passes of many tokens under Triton's interpreter, on the CPU: torch's own operations answer the same."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,19 +9,10 @@ from torch import Tensor
 from mulo_sd.engines.backends.torch_cuda import check
 from mulo_sd.engines.backends.torch_cuda.cache import DEAD, PassInputs
 from mulo_sd.engines.backends.torch_cuda.eager import run_eagerly
-from mulo_sd.engines.backends.torch_cuda.weights import TransformerWeights, pack
-from mulo_sd.reference.random_weights import fill
-from mulo_sd.reference.transformer import Transformer, TransformerConfig
+from mulo_sd.engines.backends.torch_cuda.weights import TransformerWeights
+from tests.engines.backends.torch_cuda.small_transformers import CLOSE, random_transformer
 
-pytest.importorskip("triton", reason="the kernels are Triton's, which comes with torch for a GPU")
 CAPACITY = 256
-CONFIGS: dict[str, dict[str, Any]] = {
-    "rotary and absolute": {"dim": 32, "layers": 2},
-    "zero prefix rotation": {"dim": 60, "heads": 3, "vocabulary": 52, "absolute": False, "zero_prefix_rotation": True},
-    "absolute": {"dim": 32, "rotary": False},
-}
-# What is allowed, of the norm of logits, keys and values.
-CLOSE = {torch.float32: 1e-5, torch.float16: 5e-3}
 # Every way to cut attention; (2, 24) of float32 and all of 33 tokens and more leave out blocks that nobody sees.
 CASES = [
     ("rotary and absolute", (2, 4), torch.float32),
@@ -33,13 +23,6 @@ CASES = [
     ("absolute", (2, 24), torch.float16),
     ("absolute", (1, 2), torch.float16),
 ]
-
-
-def weights_of(name: str, dtype: torch.dtype) -> TransformerWeights:
-    sizes = {"layers": 1, "heads": 2, "vocabulary": 32, "prefix_length": 5, "prefix_vocabulary": 9} | CONFIGS[name]
-    model = Transformer(TransformerConfig(7, 7, **sizes))
-    fill(model, torch.Generator().manual_seed(1), 2.0)
-    return pack(model, dtype, torch.device("cpu"))
 
 
 def random_caches(weights: TransformerWeights, rows: int) -> tuple[Tensor, Tensor]:
@@ -55,22 +38,11 @@ def some_inputs(weights: TransformerWeights, batch: int, length: int, filled: in
 
 
 @pytest.fixture
-def wide(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The module that launches kernels, of which the interpreter makes Python functions."""
-    monkeypatch.setenv("TRITON_INTERPRET", "1")
+def wide(interpreter: Any) -> Any:
+    """The module that makes passes, whose kernels the interpreter makes Python functions of."""
     from mulo_sd.engines.backends.torch_cuda import wide
 
     return wide
-
-
-def interpreted(run: Callable[..., Any], *arguments: Any) -> Any:
-    """Run kernels; skip where the interpreter itself cannot."""
-    try:
-        return run(*arguments)
-    except Exception as error:  # the interpreter's own class, which hides the cause
-        if "0-dimensional" not in str(error):
-            raise
-        pytest.skip("Triton's interpreter takes arrays of one number for numbers, as this numpy does not")
 
 
 @pytest.mark.parametrize(("name", "shape", "dtype"), CASES)
@@ -78,10 +50,10 @@ def test_logits_keys_and_values(
     wide: Any, name: str, shape: tuple[int, int], dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With dead slots and rows that differ; slots are attended over in parts."""
-    weights = weights_of(name, dtype)
+    weights = random_transformer(name, dtype, side=7)
     monkeypatch.setattr(check, "SHAPES", (shape,))
     passes = wide.WidePass(weights, torch.device("cpu"))
-    found = interpreted(check.compare_kernels, weights, None, 177, passes)
+    found = check.compare_kernels(weights, [passes], 177)
     assert 0 < found.error < CLOSE[dtype]
     assert not passes.arrived.any()
 
@@ -91,17 +63,17 @@ def test_logits_keys_and_values(
 def test_every_tiling_attends_to_the_same(
     wide: Any, tiling: tuple[Any, ...], splits: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    weights = weights_of("rotary and absolute", torch.float32)
+    weights = random_transformer("rotary and absolute", torch.float32, side=7)
     monkeypatch.setattr(wide, "tiling_of", lambda *_: wide.Tiling(*tiling))
     monkeypatch.setattr(wide, "splits_of", lambda *_: splits)
     monkeypatch.setattr(check, "SHAPES", ((1, 45),))
     passes = wide.WidePass(weights, torch.device("cpu"))
-    assert interpreted(check.compare_kernels, weights, None, 177, passes).error < 1e-5
+    assert check.compare_kernels(weights, [passes], 177).error < 1e-5
 
 
 def test_a_prefix(wide: Any) -> None:
     """Embeddings where there is no token; the first row is a prefix, the second feeds tokens."""
-    weights = weights_of("zero prefix rotation", torch.float32)
+    weights = random_transformer("zero prefix rotation", torch.float32, side=7)
     inputs = some_inputs(weights, 2, 5)
     inputs.tokens[0] = -1
     inputs.positions[0] = torch.arange(5)
@@ -111,7 +83,7 @@ def test_a_prefix(wide: Any) -> None:
     prefix = torch.randn(2, 5, 60, generator=torch.Generator().manual_seed(5))
     expected_caches, caches = random_caches(weights, 2), random_caches(weights, 2)
     expected = run_eagerly(weights, *expected_caches, inputs, CAPACITY, prefix)
-    found = interpreted(wide.WidePass(weights, torch.device("cpu")).run, *caches, inputs, prefix)
+    found = wide.WidePass(weights, torch.device("cpu")).run(*caches, inputs, prefix)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
     for ours, theirs in zip(caches, expected_caches, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
@@ -119,13 +91,13 @@ def test_a_prefix(wide: Any) -> None:
 
 def test_rows_of_a_larger_batch(wide: Any) -> None:
     """A pass over part of the rows leaves the others alone."""
-    weights = weights_of("absolute", torch.float32)
+    weights = random_transformer("absolute", torch.float32, side=7)
     inputs = some_inputs(weights, 2, 4)
     expected_caches, caches = random_caches(weights, 4), random_caches(weights, 4)
     keys, values = expected_caches
     expected = run_eagerly(weights, keys[:, 1:3], values[:, 1:3], inputs, CAPACITY)
     passes = wide.WidePass(weights, torch.device("cpu"))
-    found = interpreted(passes.run, *(part[:, 1:3] for part in caches), inputs)
+    found = passes.run(*(part[:, 1:3] for part in caches), inputs)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
     for ours, theirs in zip(caches, expected_caches, strict=True):
         assert torch.equal(ours[:, ::3], theirs[:, ::3])
@@ -135,11 +107,11 @@ def test_rows_of_a_larger_batch(wide: Any) -> None:
 def test_padding_and_dead_slots_change_nothing(wide: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last token once more, in dead slots; what dead slots hold; blocks that nobody sees are not read at all."""
     monkeypatch.setattr(wide, "splits_of", lambda *_: 2)
-    weights = weights_of("rotary and absolute", torch.float32)
+    weights = random_transformer("rotary and absolute", torch.float32, side=7)
     inputs = some_inputs(weights, 2, 20)
     inputs.slot_ranks[:, 32:64] = DEAD
     passes = wide.WidePass(weights, torch.device("cpu"))
-    expected = interpreted(passes.run, *random_caches(weights, 2), inputs)
+    expected = passes.run(*random_caches(weights, 2), inputs)
     again = passes.run(*random_caches(weights, 2), inputs)
     assert torch.equal(again, expected)
 

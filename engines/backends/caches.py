@@ -1,0 +1,37 @@
+"""What a transformer's cache consists of, as the manifest describes it."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from mulo_sd.engines.backends.base import BackendError
+from mulo_sd.engines.bundle.manifest import GraphEntry
+
+# The manifest's types that numpy has; bfloat16 it has not.
+NUMPY_DTYPES: Mapping[str, type[np.generic]] = {"int64": np.int64, "float32": np.float32, "float16": np.float16}
+
+
+class CacheTensor(NamedTuple):
+    """The keys, or the values, of one layer: input `name`, which the graph returns updated as `new_<name>`."""
+
+    name: str
+    shape: tuple[int, int, int, int]  # B, heads, slots, head_dim
+    dtype: str
+
+
+def cache_tensors(graph: GraphEntry, batch: int) -> list[CacheTensor]:
+    """Return what a transformer's cache for `batch` rows consists of, with all its slots.
+
+    Raises:
+        BackendError: the manifest describes keys or values of another shape.
+    """
+    tensors = []
+    for entry in graph.cache_inputs:
+        match entry.shape:
+            case (_, int(heads), "slots", int(head_dim)):
+                slots = graph.dynamic["slots"][-1]
+                tensors.append(CacheTensor(entry.name, (batch, heads, slots, head_dim), entry.dtype))
+            case _:
+                raise BackendError(f"{entry.name}: expected [batch, heads, slots, head_dim], got {entry.shape}")
+    return tensors

@@ -1,0 +1,140 @@
+"""The tools behind the docs' figures and pictures: each runs here at its smallest, as its command."""
+
+import importlib
+import json
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from mulo_sd.conformance.bench.shapes import Shape
+from mulo_sd.engines.commands.storyboard import CAPTION_HEIGHT, PANEL_PIXELS
+
+TOOLS = ("make_pictures", "measure_checkpoints", "measure_gpu", "profile_decode", "tune_gpu")
+MODES = ("ar", "zipar", "serial", "parallel", "exact")
+
+
+def run(tool: str, *arguments: object, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Run a tool in this process, as its command begins."""
+    module = importlib.import_module(f"mulo_sd.conformance.tools.{tool}")
+    monkeypatch.setattr(sys, "argv", [tool, *map(str, arguments)])
+    status: int = module.main()
+    return status
+
+
+def test_every_tool_is_here() -> None:
+    folder = Path(importlib.import_module("mulo_sd.conformance.tools").__path__[0])
+    assert sorted(path.stem for path in folder.glob("[!_]*.py")) == sorted(TOOLS)
+
+
+def test_pictures(minimal_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row a prompt, the storyboard's panels and the autoregressive image beside them."""
+    out = tmp_path / "readme.png"
+    assert run("make_pictures", "--bundle", minimal_bundle, "--out", out, monkeypatch=monkeypatch) == 0
+    with Image.open(out) as picture:
+        assert picture.width > 4 * PANEL_PIXELS
+        assert picture.height == 3 * (20 + PANEL_PIXELS + CAPTION_HEIGHT)
+        assert len(picture.getcolors(2**24) or ()) > 100
+    assert [path.name for path in tmp_path.iterdir()] == ["readme.png"]
+
+
+def test_profile(minimal_bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A table a mode, whose parts are the whole."""
+    arguments = ("--bundle", minimal_bundle, "--modes", "ar", "cascade", "--repeat", 1, "--threads", 1)
+    assert run("profile_decode", *arguments, monkeypatch=monkeypatch) == 0
+    said = capsys.readouterr().out
+    tables = said.strip().split("\n\n")
+    assert len(tables) == 2
+    for table in tables:
+        rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+        assert rows[0][1:] == ["calls", "ms", "share"]
+        parts, whole = rows[2:-1], rows[-1]
+        assert whole[0] == "all"
+        assert sum(float(row[2]) for row in parts) == pytest.approx(float(whole[2]), abs=1)
+        assert sum(float(row[3].rstrip("%")) for row in parts) == pytest.approx(100, abs=0.5)
+        assert {row[0] for row in parts} >= {"target: steps", "caches", "sampling and acceptance, noise included"}
+    passes = dict(re.findall(r"\| (target: steps|drafters: steps) \| (\d+) \|", tables[0]))
+    assert passes == {"target: steps": "64"}, "8 x 8 cells; the prefill, which gives the first, is as short as a step"
+
+
+def test_checkpoints(minimal_bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A line a mode, each with its passes; and the table."""
+    assert run("measure_checkpoints", minimal_bundle, "--backend", "ort", monkeypatch=monkeypatch) == 0
+    said = capsys.readouterr().out
+    found = re.findall(r"^(\w+) \([\d.e-]+, (\d+), (\d+), ", said, re.MULTILINE)
+    lines = {mode: (int(target), int(drafter)) for mode, target, drafter in found}
+    assert tuple(lines) == MODES
+    assert lines["ar"] == (40, 0), "stopped after 40 cells, one a pass"
+    assert all((drafter > 0) == (mode not in ("ar", "zipar")) for mode, (_, drafter) in lines.items())
+    assert "largest pass" in said
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "said"),
+    [
+        ("make_pictures", ["--out", "none/a.png"], "a.png: expected a file in a folder that exists"),
+        ("make_pictures", ["--bundle", "none", "--out", "a.png"], "none: expected a bundle's folder, found none"),
+        ("profile_decode", ["--bundle", "none"], "none: expected a bundle's folder, found none"),
+        ("profile_decode", ["--repeat", "0"], "--repeat: expected a whole number in 1..1000, got 0"),
+        ("profile_decode", ["--threads", "0"], "threads: expected a whole number in 1..1024, got 0"),
+        ("profile_decode", ["--modes", "fast"], "invalid choice: 'fast'"),
+        ("measure_checkpoints", ["none"], "none: expected a bundle's folder, found none"),
+        ("measure_checkpoints", ["none", "--modes", "fast"], "invalid choice: 'fast'"),
+        ("measure_gpu", [], "the following arguments are required: --out"),
+        ("measure_gpu", ["--out", "x", "--parts", "all"], "invalid choice: 'all'"),
+        ("tune_gpu", ["--shape", "none"], "invalid choice: 'none'"),
+    ],
+)
+def test_wrong_arguments(
+    tool: str,
+    arguments: list[str],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """One line, status 2, before anything is written."""
+    if tool == "tune_gpu":
+        pytest.importorskip("triton", reason="the kernels are Triton's, which comes with torch for a GPU")
+    monkeypatch.chdir(tmp_path)
+    try:
+        status: object = run(tool, *arguments, monkeypatch=monkeypatch)
+    except SystemExit as stop:
+        status = stop.code
+    assert status == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert "Traceback" not in error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_part_of_the_gpu_s_measurements(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`check` on the CPU alone, where every token is equal; a part that cannot run is told, and fails the whole."""
+    module = importlib.import_module("mulo_sd.conformance.tools.measure_gpu")
+    monkeypatch.setattr(module, "DEVICE", "cpu")
+    small_shape = module.small_shape
+
+    def tiny_shape(name: str) -> Shape:
+        shape = small_shape(name)
+        configs = [
+            replace(config, grid_height=side, grid_width=side, layers=1, dim=32)
+            for config, side in zip(shape.models, (4, 2), strict=True)
+        ]
+        tiny: Shape = replace(shape, models=tuple(configs))
+        return tiny
+
+    monkeypatch.setattr(module, "small_shape", tiny_shape)
+    assert run("measure_gpu", "--out", tmp_path / "out", "--parts", "check", monkeypatch=monkeypatch) == 0
+    lines = json.loads((tmp_path / "out" / "check.json").read_text())
+    assert {line["family"] for line in lines} == {"llamagen", "tar"}
+    assert {line.get("mode") for line in lines} == {*MODES, None}
+    assert all(share == 1 for line in lines for share in line["equal"])
+    if not torch.cuda.is_available():
+        assert run("measure_gpu", "--out", tmp_path / "out", "--parts", "tensorrt", monkeypatch=monkeypatch) == 1
+        assert "tensorrt: " in capsys.readouterr().out

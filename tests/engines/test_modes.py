@@ -1,0 +1,120 @@
+"""The table of modes: what each entry says, its twin, and that no code knows a mode by its name."""
+
+import ast
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from mulo_sd import processes
+from mulo_sd.engines import modes
+from mulo_sd.engines.settings import SETTINGS, Settings
+from mulo_sd.reference import modes as reference
+from mulo_sd.reference import settings as reference_settings
+
+ROOT = Path(processes.ROOT)
+FOLDERS = ("engines", "reference", "export", "conformance")
+TABLES = (ROOT / "engines" / "modes.py", ROOT / "reference" / "modes.py")
+# Whose names are those of rows and of variants, each with settings of its own.
+ROWS = (ROOT / "conformance" / "bench", ROOT / "conformance" / "study")
+# mode: drafts, by rows, exact, window of the coarsest grid, window and islands of resampling
+EXPECTED = {
+    "ar": (False, False, False, None, None, None),
+    "zipar": (False, False, False, "window", None, None),
+    "serial": (True, True, False, "draft_window", None, None),
+    "parallel": (True, False, False, "draft_window", "island_window", "islands"),
+    "exact": (True, True, True, "draft_window", None, None),
+}
+
+
+def test_what_each_mode_is() -> None:
+    said = {
+        name: (
+            *(mode.drafts, mode.by_rows, mode.is_exact),
+            *(mode.coarsest.window, mode.correction.window, mode.correction.by_island),
+        )
+        for name, mode in modes.MODES.items()
+    }
+    assert said == EXPECTED
+    assert modes.UNDRAFTED_MODES == ("ar", "zipar")
+    assert get_args(modes.Mode) == tuple(modes.MODES)
+
+
+def test_the_reference_has_the_same_table() -> None:
+    """Entry by entry; the enumerations are other classes of the same names."""
+    assert get_args(reference.Mode) == get_args(modes.Mode)
+    assert repr(reference.MODES) == repr(modes.MODES)
+
+
+def test_the_settings_that_a_table_names_exist() -> None:
+    """And every setting is read by some mode."""
+    read: set[str] = set()
+    for mode in modes.MODES.values():
+        steps = (mode.coarsest.window, mode.coarsest.adaptive, mode.correction.window, mode.correction.by_island)
+        assert {name for name in steps if name} <= mode.reads
+        assert set(mode.demands) <= mode.reads
+        read |= mode.reads | mode.cascade_reads
+    assert read == set(SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("mode", "drafters", "unread"),
+    [
+        ("ar", (1,), ["tau", "window", "exact_window"]),
+        ("zipar", (1,), ["tau", "exact_window"]),
+        ("serial", (1,), ["window", "exact_window"]),
+        ("exact", (1,), ["tau", "window"]),
+        ("exact", (1, 2), ["window"]),
+    ],
+)
+def test_what_a_decode_does_not_read(mode: modes.Mode, drafters: tuple[int, ...], unread: list[str]) -> None:
+    settings = Settings(mode=mode, drafters=drafters)
+    assert settings.unread(["temperature", "tau", "window", "exact_window"]) == unread
+
+
+def _names_a_mode(node: ast.expr) -> bool:
+    """Whether an operand is a mode's name, or holds nothing but such names."""
+    if isinstance(node, ast.Tuple | ast.List | ast.Set):
+        return bool(node.elts) and all(_names_a_mode(item) for item in node.elts)
+    return isinstance(node, ast.Constant) and node.value in modes.MODES
+
+
+def comparisons(source: str) -> list[int]:
+    """Return the lines that compare a mode with a mode's name."""
+    lines = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Compare) and "mode" in ast.unparse(node):
+            lines += [node.lineno for operand in (node.left, *node.comparators) if _names_a_mode(operand)]
+        if (
+            isinstance(node, ast.Dict)
+            and node.keys
+            and all(key is not None and _names_a_mode(key) for key in node.keys)
+        ):
+            lines.append(node.lineno)
+    return lines
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_no_mode_is_known_by_its_name(folder: str) -> None:
+    """What tells a mode from the others stands in the table alone, on either side."""
+    found = {
+        f"{path.relative_to(ROOT)}:{line}"
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        if path not in TABLES and path.parent not in ROWS
+        for line in comparisons(path.read_text(encoding="utf-8"))
+    }
+    assert found == set()
+
+
+def test_the_finder_finds() -> None:
+    assert comparisons('if settings.mode == "exact":\n    pass\n') == [1]
+    assert comparisons('if settings.mode not in ("ar", "zipar"):\n    pass\n') == [1]
+    assert comparisons('window = {"ar": 1}.get(mode)\n') == [1]
+    assert comparisons('if image.mode == "RGB" or name == "exact":\n    pass\n') == []
+
+
+def test_every_setting_is_declared_on_both_sides() -> None:
+    """With one name and one default; the values that they take are compared in test_settings.py."""
+    ours = {name: field.default for name, field in Settings.model_fields.items()}
+    assert ours == {name: field.default for name, field in reference_settings.Settings.__dataclass_fields__.items()}
+    assert all(setting.rule and setting.purpose and setting.kind.values for setting in SETTINGS.values())
