@@ -21,7 +21,7 @@ from mulo_sd.conformance.calibrate.measure import Meter
 from mulo_sd.conformance.calibrate.prompts import PromptFileError, read_prompts
 from mulo_sd.conformance.calibrate.search import Candidate, Measured, Sample, choose, search
 from mulo_sd.engines.bundle.manifest import MANIFEST_NAME
-from mulo_sd.engines.bundle.settings import write_settings
+from mulo_sd.engines.bundle.write_settings import write_settings
 from mulo_sd.engines.commands.backend_argument import add_backend_argument
 from mulo_sd.engines.commands.command_line import command, program, purpose
 from mulo_sd.engines.files.paths import user_path
