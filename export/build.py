@@ -16,7 +16,7 @@ from rich.table import Table
 from mulo_sd import engines
 from mulo_sd.engines.bundle.contract import PRECISIONS, PUBLISHED_FAMILIES, PlanBackend
 from mulo_sd.engines.bundle.manifest import Manifest
-from mulo_sd.engines.commands.command_line import command, program
+from mulo_sd.engines.commands.command_line import command, program, purpose
 from mulo_sd.engines.commands.demo_bundle import bundle_path
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.export.build_bundle import build_bundle, neighbour_table
@@ -60,7 +60,7 @@ PRESETS = {
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog=program("export.build"), description=__doc__)
+    parser = argparse.ArgumentParser(prog=program("export.build"), description=purpose(__doc__))
     parser.add_argument(
         "--models",
         choices=tuple(PRESETS),

@@ -15,9 +15,8 @@ from rich.progress import track
 from torch import Tensor
 
 from mulo_sd.engines.bundle.contract import PUBLISHED_FAMILIES, PublishedFamily
-from mulo_sd.engines.commands.command_line import command, program
-from mulo_sd.engines.files.fixed_names import first_there
-from mulo_sd.engines.files.paths import user_path
+from mulo_sd.engines.commands.command_line import command, program, purpose
+from mulo_sd.engines.files.paths import first_existing, user_path
 from mulo_sd.engines.files.whole_files import make_folder, write_whole
 from mulo_sd.reference.checkpoints.ta_tok import TATokConfig, TATokDecoder
 from mulo_sd.reference.checkpoints.vq import VQ_16, VQTokenizer
@@ -76,7 +75,7 @@ def _save(content: dict[str, Any], path: Path) -> None:
 @command
 def main() -> int:
     """Write the files."""
-    parser = argparse.ArgumentParser(prog=program("export.full_size"), description=__doc__)
+    parser = argparse.ArgumentParser(prog=program("export.full_size"), description=purpose(__doc__))
     parser.add_argument("--family", choices=PUBLISHED_FAMILIES, required=True, help="whose checkpoints")
     parser.add_argument("--out", type=user_path, required=True, help="folder; about 7 GB")
     arguments = parser.parse_args()
@@ -86,7 +85,7 @@ def main() -> int:
         "tar": {16: "ar_dtok_lp_256px.pth", 64: "ar_dtok_lp_1024px.pth"},
     }[arguments.family]
     others = ("vq_ds16_t2i.pt", "ta_tok.pth") if arguments.family == "tar" else ("vq_ds16_t2i.pt",)
-    taken = first_there(out, (*names.values(), *others))
+    taken = first_existing(out, (*names.values(), *others))
     if taken is not None:  # the real checkpoints are called so
         print(f"error: {taken}: expected no file of this name yet, found one; give another --out", file=sys.stderr)
         return 2

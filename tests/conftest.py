@@ -11,6 +11,7 @@ from mulo_sd.processes import environment
 from mulo_sd.reference.models import Models
 from mulo_sd.reference.tokenizer import Tokenizer, TokenizerConfig
 from mulo_sd.reference.transformer import Transformer, TransformerConfig
+from tests.in_process import InProcess
 
 # Processes that tests start find the packages of this tree in any folder, installed or not.
 os.environ["PYTHONPATH"] = environment()["PYTHONPATH"]
@@ -27,6 +28,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     same bundle.
     """
     items.sort(key=lambda item: PRESETS not in item.path.parents)
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> InProcess:
+    """What runs commands in this process."""
+    return InProcess(monkeypatch, capsys)
 
 
 @pytest.fixture(scope="session")

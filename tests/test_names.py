@@ -5,12 +5,12 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+from mulo_sd.commands import COMMANDS
 from mulo_sd.conformance.rules_of_tests import ALL_RULES
 from mulo_sd.reference.settings import Settings
 
@@ -29,12 +29,13 @@ COMMAND_RUN = re.compile(r"^(?:\.venv/bin/)?mulo-sd ([a-z][\w-]*)|`mulo-sd ([a-z
 COMMAND_LINE = re.compile(rf"(?:-m (?:{'|'.join(PACKAGES)}|pytest)\b|\bmulo-sd [a-z]|\bpytest conformance)[^`|\n]*")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 
-NO_MODULES = (".py", ".json", ".md", ".__path__")  # a file called like a package; an attribute of every package
+# A file that is called like a package; what every package, or what tells where one is, has.
+NO_MODULES = (".py", ".json", ".md", ".__path__", ".submodule_search_locations")
 NO_RULES = {
     *("UTF-8", "UTF-16", "UTF-32", "VQ-8", "VQ-16", "AVX-512"),
 }
 # Files of the reader's own, of other projects, and of the repository's root.
-OTHER_FILES = {"my_backend.py", "planted.py", "export.py", "setup.py", "conftest.py"}
+OTHER_FILES = {"my_backend.py", "planted.py", "export.py", "reference.py", "setup.py", "conftest.py"}
 OPTIONS_OF_PYTEST = {"--co", "--lf", "--durations", "--timeout", "--strict-config"}
 
 
@@ -178,10 +179,9 @@ def test_rules_that_are_named_are_rules() -> None:
 
 
 def test_commands_that_are_named_are_there() -> None:
-    commands = vars(import_module("mulo_sd.__main__"))["COMMANDS"]
     runs = set(named(COMMAND_RUN, prose()))
     assert {"generate", "build", "conformance"} <= {name for name, _ in runs}
-    assert_none((pair for pair in runs if pair[0] not in commands), "command of mulo-sd")
+    assert_none((pair for pair in runs if pair[0] not in COMMANDS), "command of mulo-sd")
     modules = {pair for pair in named(MODULE_RUN, prose()) if pair[0].partition(".")[0] in PACKAGES}
     assert any(name == "engines.generate" for name, _ in modules)
     assert_none((pair for pair in modules if not can_be_run(pair[0])), "module to run")

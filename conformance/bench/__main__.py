@@ -22,7 +22,7 @@ from mulo_sd.engines.backends import BackendError
 from mulo_sd.engines.bundle import BundleError
 from mulo_sd.engines.bundle.contract import PRECISIONS
 from mulo_sd.engines.commands.backend_argument import add_backend_argument
-from mulo_sd.engines.commands.command_line import command, program
+from mulo_sd.engines.commands.command_line import command, program, purpose
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.engines.files.whole_files import check_writable
 from mulo_sd.engines.settings import SettingsError
@@ -34,7 +34,9 @@ WIDTH = 170
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog=program("conformance.bench"), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=program("conformance.bench"),
+        description=purpose(__doc__),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--out", type=user_path, default=Path("bench"), help="folder of the results; default: %(default)s"

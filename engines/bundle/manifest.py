@@ -1,4 +1,4 @@
-"""The manifest's schema: everything that a bundle holds, by name, shape, type, size and hash."""
+"""The manifest's schema: the name, shape, type, size and hash of everything in a bundle."""
 
 from itertools import pairwise
 from pathlib import PurePosixPath
@@ -28,7 +28,7 @@ Finite = Annotated[float, Field(ge=0, allow_inf_nan=False)]  # JSON's NaN and In
 
 
 class BundleError(ValueError):
-    """A bundle that cannot be used; its message is one line that names the file."""
+    """A bundle that cannot be used; the message is one line for the user and names the file."""
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.splitlines()))  # names in a file from outside may hold line ends
@@ -105,7 +105,7 @@ class GraphEntry(_Entry):
 
 
 class TransformerEntry(_Entry):
-    """What the loop needs to know of the target or of a drafter."""
+    """The properties of the target or of a drafter that the loop needs."""
 
     graph: str
     condition_graph: str
@@ -152,7 +152,7 @@ class Manifest(_Entry):
 
     @model_validator(mode="after")
     def _caches_fit(self) -> Self:
-        """Hold every model against the keys and values of its graph, which a cache is made from."""
+        """Check every model against the keys and values of its graph, from which its cache is made."""
         for entry in self.models:
             if entry.graph not in self.graphs:
                 continue  # opening the bundle names every graph that is missing
@@ -171,7 +171,7 @@ class Manifest(_Entry):
 
     @model_validator(mode="after")
     def _conditions_fit(self) -> Self:
-        """Check that all models take the same condition, of which each makes its own prefix."""
+        """Check that all models take the same condition; each makes its own prefix from it."""
         for number, entry in enumerate(self.models):
             if (entry.condition, entry.condition_width) != (self.target.condition, self.target.condition_width):
                 raise ValueError(

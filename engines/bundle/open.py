@@ -22,7 +22,7 @@ from mulo_sd.engines.bundle.manifest import (
 )
 from mulo_sd.engines.files.paths import expanded
 
-BUILD = "build a bundle in a new folder with `python -m export.build`"
+BUILD = "build a bundle in a new folder with `mulo-sd build`"
 # Only of a folder whose manifest is a bundle's: the build replaces no other.
 REBUILD = "build the bundle again as it was built, with --force"
 
@@ -55,7 +55,7 @@ class Bundle:
         Args:
             options: Of the build command, beside those that say what was built and where.
         """
-        command = ["python -m export.build", *options, "--force", "--precision", self.manifest.precision]
+        command = ["mulo-sd build", *options, "--force", "--precision", self.manifest.precision]
         return f"build it again with `{' '.join(command)} --out {self.path}` and the options of its models"
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from mulo_sd.engines import generate
 from mulo_sd.engines.settings import MODES
+from tests.in_process import InProcess
 
 PROMPT = "a red circle left of a blue square"
 
@@ -28,7 +29,7 @@ def _pixels(path: Path) -> NDArray[np.uint8]:
         return np.asarray(image)
 
 
-def test_writes_everything(demo_bundle: Path, tmp_path: Path) -> None:
+def test_writes_everything(demo_bundle: Path, in_process: InProcess, tmp_path: Path) -> None:
     """Image, overlay, trace and plan are written, and the figures printed are the trace's."""
     done = _run(
         *(PROMPT, "--out", "a.png", "--overlay", "o.png", "--trace", "t.json", "--save-plan", "p.json"),
@@ -43,9 +44,8 @@ def test_writes_everything(demo_bundle: Path, tmp_path: Path) -> None:
     assert f"target {trace['stats']['nfe_target']}, drafter {trace['stats']['nfe_drafter']}" in done.stdout
     assert sum(item["model"] == 0 for item in trace["passes"]) == trace["stats"]["nfe_target"]
     # The plan that was saved draws the same image.
-    again = _run(
-        *(PROMPT, "--out", "b.png", "--plan", "p.json", "--bundle", str(demo_bundle), "--seed", "3"), folder=tmp_path
-    )
+    arguments = [PROMPT, "--out", "b.png", "--plan", "p.json", "--bundle", str(demo_bundle), "--seed", "3"]
+    again = in_process.run("mulo_sd.engines.generate", *arguments, folder=tmp_path)
     assert again.returncode == 0, again.stderr
     assert np.array_equal(_pixels(tmp_path / "b.png"), _pixels(tmp_path / "a.png"))
 
@@ -116,9 +116,9 @@ def check_trace(mode: str, trace: dict[str, Any]) -> None:
         ([PROMPT, "--out", "a.png", "--threads", "0"], "threads: expected a whole number in 1..1024, got 0"),
     ],
 )
-def test_wrong_requests(arguments: list[str], said: str, tmp_path: Path) -> None:
+def test_wrong_requests(arguments: list[str], said: str, in_process: InProcess, tmp_path: Path) -> None:
     """A wrong request exits with 2 and one line, before anything is built or written."""
-    done = _run(*arguments, folder=tmp_path)
+    done = in_process.run("mulo_sd.engines.generate", *arguments, folder=tmp_path)
     assert done.returncode == 2
     assert said in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

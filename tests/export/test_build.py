@@ -20,7 +20,7 @@ from mulo_sd.export.demo_evidence import demo_evidence
 from mulo_sd.export.graphs.listing import specifications
 from mulo_sd.export.request import BuildRequest
 from mulo_sd.reference import demo, minimal
-from mulo_sd.reference.demo.weights import SHIPPED
+from mulo_sd.reference.demo.shipped import SHIPPED
 
 COMMAND = [sys.executable, "-m", "mulo_sd.export.build", "--backend", "ort"]
 

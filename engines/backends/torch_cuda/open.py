@@ -37,10 +37,10 @@ def _tokenizer(path: Path) -> ImageTokenizer:
 
 
 def _ta_tok(path: Path, count: int) -> TATokDecoder:
-    told = json.loads(_metadata(path).get("TATokConfig", "{}"))
-    decoder = load_ta_tok(path, count, int(told.get("heads", 12)))
-    # Neither is told by the tensors.
-    decoder.config = dataclasses.replace(decoder.config, unit_codes=bool(told.get("unit_codes", True)))
+    config = json.loads(_metadata(path).get("TATokConfig", "{}"))
+    decoder = load_ta_tok(path, count, int(config.get("heads", 12)))
+    # The tensors say neither.
+    decoder.config = dataclasses.replace(decoder.config, unit_codes=bool(config.get("unit_codes", True)))
     return decoder
 
 

@@ -1,8 +1,6 @@
 """The calibration command: wrong input in one line, and settings that reach the bundle whole or not at all."""
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +9,8 @@ import pytest
 from mulo_sd import engines
 from mulo_sd.conformance.calibrate.prompts import PromptFileError, read_prompts
 from mulo_sd.engines.bundle import open_bundle
-from mulo_sd.engines.bundle.settings import write_settings
+from mulo_sd.engines.bundle.write_settings import write_settings
+from tests.in_process import InProcess
 
 
 @pytest.mark.parametrize(
@@ -47,11 +46,9 @@ def test_prompts_are_read_in_order(tmp_path: Path) -> None:
         (["--budget", "1"], "prompts.txt: expected a file of prompts, found none"),
     ],
 )
-def test_wrong_arguments(tmp_path: Path, extra: list[str], message: str) -> None:
-    command = [sys.executable, "-m", "mulo_sd.conformance.calibrate", "--bundle", str(tmp_path), "--prompts"]
-    done = subprocess.run(
-        [*command, str(tmp_path / "prompts.txt"), *extra], capture_output=True, text=True, check=False
-    )
+def test_wrong_arguments(in_process: InProcess, tmp_path: Path, extra: list[str], message: str) -> None:
+    common = ["--bundle", str(tmp_path), "--prompts", str(tmp_path / "prompts.txt")]
+    done = in_process.run("mulo_sd.conformance.calibrate.__main__", *common, *extra)
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr

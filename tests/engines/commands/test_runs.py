@@ -19,8 +19,8 @@ from mulo_sd.engines.bundle.manifest import MANIFEST_NAME
 from mulo_sd.engines.check_layout import faults
 from mulo_sd.engines.commands import draw_many
 from mulo_sd.engines.commands.draw_many import Run, tiled
+from mulo_sd.engines.commands.image_record import models_hash, read_record
 from mulo_sd.engines.commands.layouts import LayoutError, PromptsError, Task
-from mulo_sd.engines.commands.records import models_hash, read_record
 from mulo_sd.engines.commands.run_folder import in_use
 from mulo_sd.engines.commands.run_progress import shown_progress
 from mulo_sd.engines.service.load import load
@@ -105,7 +105,7 @@ def test_another_run_is_refused(start: Callable[..., Run], tmp_path: Path) -> No
         with pytest.raises(LayoutError, match=told):
             start(tasks, **changed)
     (tmp_path / "images" / "run.json").write_text("no")
-    with pytest.raises(LayoutError, match="expected what a run was begun with"):
+    with pytest.raises(LayoutError, match="expected the description of a run"):
         start(tasks)
     (tmp_path / "images" / "run.json").unlink()
     with pytest.raises(LayoutError, match="expected an empty folder"):
@@ -232,7 +232,10 @@ def test_a_folder_of_the_first_version(start: Callable[..., Run], tmp_path: Path
     assert start(tasks).draw() == 2
     assert (folder / "00000.png").read_bytes() == kept
     assert start(tasks).draw() == 0
-    with pytest.raises(LayoutError, match=r"begun by an earlier version with another prompts_sha256"):
+    with pytest.raises(
+        LayoutError,
+        match=r"expected the prompts_sha256 with which the folder was begun by an earlier",
+    ):
         start(plain_tasks("a star", "a red cross", "a circle"))
 
 
