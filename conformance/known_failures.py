@@ -35,12 +35,12 @@ def read_known_failures(path: Path) -> list[KnownFailure]:
         lines = lines_of(read_text(path, MAX_BYTES, "known failures"))
     except TextFileError as error:
         raise KnownFailuresError(str(error)) from None
-    found = []
+    failures = []
     for number, line in enumerate(lines, start=1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         match = re.fullmatch(r"\s*(\S.*?)\s*:\s+(\S.*?)\s*", line)
         if match is None:
             raise KnownFailuresError(f"{path}, line {number}: expected `test or rule: reason`, got {line!r:.80}")
-        found.append(KnownFailure(*match.groups()))
-    return found
+        failures.append(KnownFailure(*match.groups()))
+    return failures

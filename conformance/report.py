@@ -15,7 +15,7 @@ import pytest
 from mulo_sd.conformance.engines.report_of_shapes import ShapesMet, shapes_page, summaries
 from mulo_sd.conformance.options import NOTHING_EXECUTED, REQUIREMENT_MISSING, Options
 from mulo_sd.conformance.rules.branches import NEAR_TIE
-from mulo_sd.conformance.rules_of_tests import ALL_RULES
+from mulo_sd.conformance.rules_of_tests import TITLES
 from mulo_sd.conformance.targets import Target, describe
 from mulo_sd.engines.files.whole_files import write_bytes_whole
 
@@ -66,13 +66,13 @@ class RuleResult:
 
 def versions() -> dict[str, str]:
     """Return the versions of what takes part."""
-    found = {"python": platform.python_version()}
+    name_to_version = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
-            found[name] = importlib.metadata.version(name)
+            name_to_version[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return name_to_version
 
 
 class Report:
@@ -150,9 +150,9 @@ class Report:
         for name in [*self.targets, "reference"]:
             verdicts = Counter(result.verdict for (_, subject), result in self.results.items() if subject == name)
             if verdicts:
-                told = ", ".join(f"{count} rules {verdict}" for verdict, count in sorted(verdicts.items()))
+                counts = ", ".join(f"{count} rules {verdict}" for verdict, count in sorted(verdicts.items()))
                 ties = sum(result.near_ties for (_, subject), result in self.results.items() if subject == name)
-                terminalreporter.line(f"{name}: {told}; {ties} near-ties")
+                terminalreporter.line(f"{name}: {counts}; {ties} near-ties")
         for (rule, subject), result in sorted(self.results.items()):
             if result.failed:
                 terminalreporter.line(f"  {rule} failed on {subject}")
@@ -170,14 +170,14 @@ class Report:
         return {name: self.shapes.of(name, target.path) for name, target in self.targets.items()}
 
     def to_json(self, exit_status: int) -> dict[str, Any]:
-        """Return the whole report; rules that nobody spoke for are told, too."""
+        """Return the whole report; rules that no test speaks for included."""
         names = [*self.targets, "reference"]
         rules: dict[str, Any] = {}
-        for rule in ALL_RULES:
-            told: dict[str, Any] = {
+        for rule, title in TITLES.items():
+            by_name: dict[str, Any] = {
                 name: self.results[rule, name].to_json() for name in names if (rule, name) in self.results
             }
-            rules[rule] = told or {"verdict": "not tested"}
+            rules[rule] = {"title": title, **(by_name or {"verdict": "not tested"})}
         return {
             "started": self.started.isoformat(timespec="seconds"),
             "seconds": round((datetime.now(UTC) - self.started).total_seconds(), 1),
@@ -209,8 +209,8 @@ def markdown(content: Mapping[str, Any]) -> str:
     """Return a report as a page: what was tested, a table of rules by subject, and the failures."""
     names = [*content["subjects"], "reference"]
     lines = ["# Conformance report", ""]
-    told = ", ".join(f"{name} {version}" for name, version in content["versions"].items())
-    lines += [f"{content['started']}, {content['seconds']} s, exit status {content['exit_status']}. {told}.", ""]
+    packages = ", ".join(f"{name} {version}" for name, version in content["versions"].items())
+    lines += [f"{content['started']}, {content['seconds']} s, exit status {content['exit_status']}. {packages}.", ""]
     lines += [f"Backend `{content['backend']}` on {content['device']}, {content['system']}.", ""]
     lines += [f"Exercised: {', '.join(content['exercised']) or 'nothing'}.", ""]
     for name, subject in content["subjects"].items():
@@ -220,7 +220,7 @@ def markdown(content: Mapping[str, Any]) -> str:
     lines += ["", "Of each rule: the verdict, decodes or cases judged, near-ties if any.", ""]
     lines += [f"| rule | {' | '.join(names)} |", f"|---|{'---|' * len(names)}"]
     for rule, by_name in content["rules"].items():
-        lines.append(f"| {rule} | {' | '.join(_cell(by_name.get(name)) for name in names)} |")
+        lines.append(f"| {rule} {by_name['title']} | {' | '.join(_cell(by_name.get(name)) for name in names)} |")
     lines += shapes_page(content["shapes"])
     failures = [
         line for by_name in content["rules"].values() for result in _results(by_name) for line in result["failures"]
@@ -247,11 +247,12 @@ def _results(by_name: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def _cell(result: Mapping[str, Any] | None) -> str:
     if result is None:
         return "-"
-    ties = f", {result['near_ties']} near-ties" if result["near_ties"] else ""
-    return f"{result['verdict']}, {result['examples']}{ties}"
+    ties = result["near_ties"]
+    counted = f", {ties} near-tie{'s' if ties > 1 else ''}" if ties else ""
+    return f"{result['verdict']}, {result['examples']}{counted}"
 
 
 def write_report(content: Mapping[str, Any], path: Path) -> None:
-    """Write a report, JSON or by its suffix Markdown, beside its place and move it there: it is whole or not there."""
+    """Write a report, JSON or by its suffix Markdown, whole or not at all."""
     text = markdown(content) if path.suffix == ".md" else json.dumps(content, indent=1) + "\n"
     write_bytes_whole(path, text.encode())

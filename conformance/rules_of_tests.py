@@ -1,32 +1,65 @@
-"""Which rules there are, and which of them a test speaks for."""
+"""Which rules there are, what they are called, and which of them a test speaks for."""
 
 import re
 
 import pytest
 
-ALL_RULES = (
-    *("GRID-1", "GRID-2", "DIST-1", "DIST-2", "RNG-1", "RNG-2", "KV-1", "KV-2", "KV-3", "KV-4", "PREFILL", "DRAFT-1"),
-    *("CASCADE-1", "SCALE-1", "SCALE-2", "VERIFY-1", "POOL-1", "ACCEPT-1", "LOCAL-1", "LOCAL-2", "LOCAL-3", "ANCHOR-1"),
-    *("SCHED-1", "SCHED-2", "SCHED-3", "SCHED-4", "SCHED-5"),
-    *("MODE-AR", "MODE-ZIPAR", "MODE-SERIAL", "MODE-PARALLEL", "MODE-EXACT"),
-    *("CONF-1", "CONF-2", "CONF-3", "CONF-4", "CONF-5"),
-)
+# Each rule's title on docs/semantics.md, in the order of reports.
+TITLES = {
+    "GRID-1": "Raster positions and scale ratios",
+    "GRID-2": "Prefix and queries",
+    "DIST-1": "Distribution of a cell",
+    "DIST-2": "Processed and raw probabilities",
+    "RNG-1": "Gumbel-max and its noise",
+    "RNG-2": "Streams of noise",
+    "KV-1": "What a pass reads and writes",
+    "KV-2": "Keys and values may be stale",
+    "KV-3": "Every decided token is fed",
+    "KV-4": "Refreshing the previous window",
+    "PREFILL": "The pass of the condition",
+    "DRAFT-1": "Rows that are drafted",
+    "CASCADE-1": "Cascade of drafters",
+    "SCALE-1": "Up-sampling",
+    "SCALE-2": "Down-sampling",
+    "VERIFY-1": "Verification in one pass",
+    "POOL-1": "Pooled probability",
+    "ACCEPT-1": "Acceptance threshold",
+    "LOCAL-1": "Local expansion",
+    "LOCAL-2": "Islands",
+    "LOCAL-3": "Adaptive radius",
+    "ANCHOR-1": "Anchored resampling",
+    "SCHED-1": "Waits and windows",
+    "SCHED-2": "Islands side by side",
+    "SCHED-3": "Queries and stand-ins",
+    "SCHED-4": "The first step of resampling",
+    "SCHED-5": "Adaptive window",
+    "MODE-AR": "Autoregressive decoding",
+    "MODE-ZIPAR": "ZipAR",
+    "MODE-SERIAL": "Serial resampling",
+    "MODE-PARALLEL": "Parallel resampling",
+    "MODE-EXACT": "Lossless decoding",
+    "CONF-1": "Logits within tolerance",
+    "CONF-2": "Decisions under teacher forcing",
+    "CONF-3": "Free-running grids",
+    "CONF-4": "Passes and events",
+    "CONF-5": "Repeatable images",
+}
+ALL_RULES = tuple(TITLES)
 _RULE = r"(?:[A-Z]+-\d|MODE-[A-Z]+|PREFILL)"
 _HEAD = re.compile(rf"({_RULE}(?: to {_RULE})?(?:, {_RULE}(?: to {_RULE})?)*):")
 
 
 def named_rules(docstring: str | None) -> tuple[str, ...]:
     """Return the rules that a docstring names before its colons, at its start and at the start of later sentences."""
-    found: dict[str, None] = {}
-    for head in _HEAD.findall(docstring or ""):
-        found.update(dict.fromkeys(re.findall(_RULE, head)))
-    return tuple(found)
+    heads = _HEAD.findall(docstring or "")
+    return tuple(dict.fromkeys(rule for head in heads for rule in re.findall(_RULE, head)))
 
 
 def rule_of_class(test_class: type | None) -> tuple[str, ...]:
-    """Return the rule whose text is a test class's docstring: its first line is the rule's name."""
+    """Return the rule whose text is a test class's docstring: its first line is the rule's name and title."""
     first_line = (test_class.__doc__ or "").partition("\n")[0] if test_class is not None else ""
-    return (first_line.rstrip("."),) if re.fullmatch(rf"{_RULE}\.", first_line) else ()
+    heading = re.fullmatch(rf"({_RULE}) [^:]+\.", first_line)
+    return (heading[1],) if heading else ()
 
 
 def rules_of_test(item: pytest.Item) -> tuple[str, ...]:

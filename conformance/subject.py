@@ -59,15 +59,15 @@ class Subject:
     @cached_property
     def capabilities(self) -> frozenset[str]:
         """What the backend supports and the bundle holds models for."""
-        found = set(self.pipeline.backend.traits.capabilities)
+        capabilities = set(self.pipeline.backend.traits.capabilities)
         manifest = self.pipeline.bundle.manifest
         if len(manifest.models) == 1:
-            found -= {*(name for name, mode in MODES.items() if mode.drafts), "cascade", "latent"}
+            capabilities -= {*(name for name, mode in MODES.items() if mode.drafts), "cascade", "latent"}
         elif len(manifest.models) == 2:
-            found.discard("cascade")
+            capabilities.discard("cascade")
         if not any(name.endswith("_latent") for name in manifest.graphs):
-            found.discard("latent")
-        return frozenset(found)
+            capabilities.discard("latent")
+        return frozenset(capabilities)
 
     @property
     def device(self) -> str:
@@ -145,18 +145,18 @@ def _models_of(pipeline: engines.Pipeline, models: str | None) -> Models:
     bundle = pipeline.bundle
     if models is None:
         for load in KNOWN_MODELS.values():
-            found = load()
-            if hashes_of(found) == [entry.weights_sha256 for entry in bundle.manifest.models]:
-                return found
+            loaded = load()
+            if hashes_of(loaded) == [entry.weights_sha256 for entry in bundle.manifest.models]:
+                return loaded
         raise SubjectError(
             f"{bundle.path}: expected the weights of {' or '.join(KNOWN_MODELS)}, got others; if they are your own, "
             "name a function that returns their reference.models.Models with --models module:function, else "
             f"{bundle.rebuild()}"
         )
-    found = _call(models)
-    if hashes_of(found) != [entry.weights_sha256 for entry in bundle.manifest.models]:
+    loaded = _call(models)
+    if hashes_of(loaded) != [entry.weights_sha256 for entry in bundle.manifest.models]:
         raise SubjectError(f"--models {models}: expected the weights that {bundle.path} was built from, got others")
-    return found
+    return loaded
 
 
 def hashes_of(models: Models) -> list[str]:
@@ -166,9 +166,9 @@ def hashes_of(models: Models) -> list[str]:
 
 def _call(name: str) -> Models:
     try:
-        found = function_named(name)()
+        models = function_named(name)()
     except (Exception, SystemExit) as error:  # code from outside may raise anything
         raise SubjectError(f"--models {name}: {type(error).__name__}: {one_line(error)}") from None
-    if not isinstance(found, Models):
-        raise SubjectError(f"--models {name}: expected a reference.models.Models, got {type(found).__name__}")
-    return found
+    if not isinstance(models, Models):
+        raise SubjectError(f"--models {name}: expected a reference.models.Models, got {type(models).__name__}")
+    return models

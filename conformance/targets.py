@@ -66,8 +66,8 @@ def shaped_targets(options: Options) -> list[Target]:
         for size in ("oblong", "large")
         for precision in precisions
     ]
-    found = [*small_targets(options), *siblings, *traced_targets(options)]
-    return list({target.label: target for target in found}.values())
+    targets = [*small_targets(options), *siblings, *traced_targets(options)]
+    return list({target.label: target for target in targets}.values())
 
 
 def oblong_targets(options: Options) -> list[Target]:
@@ -101,13 +101,13 @@ def describe(target: Target) -> dict[str, Any]:
     if not manifest.is_file():
         return {"path": str(target.path), "state": "not there"}
     content = manifest.read_bytes()
-    told = json.loads(content)
+    parsed = json.loads(content)
     return {
         "path": str(target.path),
         "backend": target.backend,
-        "precision": told["precision"],
+        "precision": parsed["precision"],
         "manifest_sha256": sha256(content).hexdigest(),
-        "weights_sha256": [entry["weights_sha256"] for entry in told["models"]],
-        "onnx_sha256": {name: graph["onnx"]["sha256"] for name, graph in told["graphs"].items()},
-        "tools": told["tools"],
+        "weights_sha256": [entry["weights_sha256"] for entry in parsed["models"]],
+        "onnx_sha256": {name: graph["onnx"]["sha256"] for name, graph in parsed["graphs"].items()},
+        "tools": parsed["tools"],
     }

@@ -53,7 +53,7 @@ def islands(mask: Tensor) -> list[Tensor]:
     """
     height, width = mask.shape
     left = set(raster_positions(mask).tolist())
-    found = []
+    components = []
     while left:
         island, frontier = [], [min(left)]
         left.discard(frontier[0])
@@ -67,5 +67,5 @@ def islands(mask: Tensor) -> list[Tensor]:
                     if near in left:
                         left.discard(near)
                         frontier.append(near)
-        found.append(torch.tensor(sorted(island), dtype=torch.long))
-    return found
+        components.append(torch.tensor(sorted(island), dtype=torch.long))
+    return components

@@ -24,21 +24,21 @@ def check_finite_numbers(values: Any, what: str) -> Tensor:
     Raises:
         NotFiniteError: one is not.
     """
-    found = torch.as_tensor(values)
-    broken = found.numel() - int(torch.isfinite(found).sum())
+    numbers = torch.as_tensor(values)
+    broken = numbers.numel() - int(torch.isfinite(numbers).sum())
     if broken:
-        nan = int(torch.isnan(found).sum())
+        nan = int(torch.isnan(numbers).sum())
         raise NotFiniteError(
-            f"{what}: expected finite numbers, got {nan} NaN and {broken - nan} infinite among {found.numel()}"
+            f"{what}: expected finite numbers, got {nan} NaN and {broken - nan} infinite among {numbers.numel()}"
         )
-    return found
+    return numbers
 
 
-def largest_error(found: Any, expected: Any, what: str) -> float:
+def largest_error(result: Any, expected: Any, what: str) -> float:
     """Return the largest absolute difference of two arrays or tensors of one shape; 0 where they are empty.
 
     Args:
-        found: What is judged.
+        result: What is judged.
         expected: What it is held against.
         what: The tensor's name, for the message.
 
@@ -46,7 +46,7 @@ def largest_error(found: Any, expected: Any, what: str) -> float:
         NotFiniteError: either holds NaN or infinity.
         ValueError: the shapes differ.
     """
-    ours, theirs = check_finite_numbers(found, what), check_finite_numbers(expected, f"{what}, the reference's")
+    ours, theirs = check_finite_numbers(result, what), check_finite_numbers(expected, f"{what}, the reference's")
     if ours.shape != theirs.shape:
         raise ValueError(f"{what}: expected the shape {tuple(theirs.shape)}, got {tuple(ours.shape)}")
     return float((ours.double() - theirs.double()).abs().max()) if ours.numel() else 0.0

@@ -57,7 +57,7 @@ def cubic_kernel(scale: int) -> tuple[int, list[float]]:
             return 1.5 * x**3 - 2.5 * x**2 + 1
         return -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2 if x < 2 else 0.0
 
-    values = [cubic((place - centre) / scale) for place in range(first, last + 1)]
+    values = [cubic((tap - centre) / scale) for tap in range(first, last + 1)]
     return -first, [value / sum(values) for value in values]
 
 

@@ -53,7 +53,7 @@ class Schedule:
         regions = islands(cells) if by_island else [raster_positions(cells)]
         self.regions = [_Region(region.tolist(), self.width) for region in regions]
         self.region_of = {
-            cell: region for region, found in zip(self.regions, regions, strict=True) for cell in found.tolist()
+            cell: region for region, numbers in zip(self.regions, regions, strict=True) for cell in numbers.tolist()
         }
 
     def ready(self) -> list[int]:

@@ -141,9 +141,9 @@ def with_tensors(make: Callable[[], AnyModule], tensors: Mapping[str, torch.Tens
 
 def _filled(make: Callable[[], Module], tensors: dict[str, torch.Tensor], path: Path) -> Module:
     expected = shapes_of(make)
-    found = {name: tuple(value.shape) for name, value in tensors.items()}
-    if expected != found:
-        wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+    shapes = {name: tuple(value.shape) for name, value in tensors.items()}
+    if expected != shapes:
+        wrong = sorted(name for name in expected.keys() | shapes.keys() if expected.get(name) != shapes.get(name))
         raise WeightsError(f"{path}: unknown, missing or misshapen tensors: {', '.join(wrong[:8])}")
     check_finite(tensors, path)
     return with_tensors(make, tensors)

@@ -72,7 +72,7 @@ def measure(
         pipeline: Over the bundle.
         drawings: The prompts.
         modes: By name; None is all that the bundle allows.
-        advance: Told of every image.
+        advance: Called after every image.
     """
     chosen = modes_of(len(pipeline.bundle.manifest.models) - 1, modes)
     pipeline.decode(drawings[0].condition_of(pipeline), pipeline.settings(), 0)  # makes the sessions

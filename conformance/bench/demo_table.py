@@ -141,12 +141,12 @@ def _mean(values: Mapping[int, float]) -> float:
 
 def _pass_ms(buckets: dict[tuple[str, str], list[float]], graph: str | None = None) -> dict[str, float]:
     """Return the mean milliseconds of a pass by bucket of T, of one model or of all."""
-    found = {}
+    milliseconds = {}
     for name in BUCKET_NAMES:
         parts = [part for (model, bucket), part in buckets.items() if bucket == name and graph in (None, model)]
         if parts:
-            found[name] = 1e3 * sum(part[1] for part in parts) / sum(part[0] for part in parts)
-    return found
+            milliseconds[name] = 1e3 * sum(part[1] for part in parts) / sum(part[0] for part in parts)
+    return milliseconds
 
 
 def mode_rows(

@@ -37,11 +37,11 @@ def draw_modes(rows: Sequence[ModeRow], title: str) -> bytes:
     low = [max(0.0, row.wall.median - row.wall.low) for row in rows]
     high = [max(0.0, row.wall.high - row.wall.median) for row in rows]
     axes.errorbar(medians, places, xerr=[low, high], fmt="none", color="black", capsize=3, linewidth=1)
-    for place, row in enumerate(rows):
+    for height, row in enumerate(rows):
         over = "" if row.over_engine_ar is None else f"  {row.over_engine_ar.median:.2f} x engine AR"
         axes.annotate(
             f"{row.wall.median:.2f} s{over}",
-            (row.wall.high, place),
+            (row.wall.high, height),
             xytext=(8, 0),
             textcoords="offset points",
             va="center",

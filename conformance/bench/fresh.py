@@ -66,9 +66,9 @@ def fresh_figures(
     Raises:
         BenchError: the process failed.
     """
-    asked = {"bundle": str(bundle), "backend": backend, "threads": threads, "prompt": prompt, "draw": draw}
+    arguments = {"bundle": str(bundle), "backend": backend, "threads": threads, "prompt": prompt, "draw": draw}
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, json.dumps(asked | {"changes": dict(changes or {})})],
+        [sys.executable, "-c", PROGRAM, json.dumps(arguments | {"changes": dict(changes or {})})],
         capture_output=True,
         text=True,
         check=False,
@@ -85,8 +85,8 @@ def start_up(
     bundle: Path, backend: str, threads: int | None, prompt: str | None, starts: int = STARTS
 ) -> dict[str, Spread]:
     """Return seconds and bytes of a start by name, each over `starts` fresh processes."""
-    found = [fresh_figures(bundle, backend, threads, prompt) for _ in range(starts)]
-    return {name: spread_of([figures[name] for figures in found]) for name in found[0]}
+    runs = [fresh_figures(bundle, backend, threads, prompt) for _ in range(starts)]
+    return {name: spread_of([figures[name] for figures in runs]) for name in runs[0]}
 
 
 def within_target(name: str, value: float) -> bool | None:

@@ -37,6 +37,6 @@ ENGINE_MODES: tuple[BenchMode, ...] = (
 MODE_NAMES = (EAGER, *(mode.name for mode in ENGINE_MODES))
 
 
-def modes_of(drafters: int, asked: list[str] | None = None) -> list[BenchMode]:
+def modes_of(drafters: int, chosen: list[str] | None = None) -> list[BenchMode]:
     """Return the engine's modes that so many drafters allow, of those asked for; None asks for all."""
-    return [mode for mode in ENGINE_MODES if mode.drafters <= drafters and (asked is None or mode.name in asked)]
+    return [mode for mode in ENGINE_MODES if mode.drafters <= drafters and (chosen is None or mode.name in chosen)]

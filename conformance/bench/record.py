@@ -18,13 +18,13 @@ _PACKAGES = ("mulo-sd", "numpy", "onnxruntime", "torch", "triton")
 
 def versions() -> dict[str, str]:
     """Return the versions of what was measured, as far as installed."""
-    found = {"python": platform.python_version()}
+    name_to_version = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:
-            found[name] = version(name)
+            name_to_version[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return name_to_version
 
 
 def _check_others(folder: Path, figures: Sequence[str]) -> None:
@@ -81,10 +81,10 @@ class Record:
         Raises:
             OSError: it cannot be written.
         """
-        place: Any = self.content
+        content: Any = self.content
         for name in path[:-1]:
-            place = place.setdefault(name, {})
-        place.setdefault(path[-1], []).append(value)
+            content = content.setdefault(name, {})
+        content.setdefault(path[-1], []).append(value)
         self.write()
 
     def write(self) -> None:

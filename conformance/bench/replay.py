@@ -58,5 +58,5 @@ class Replay:
 
     def __call__(self, model: int, cells: range) -> NDArray[np.bool_]:
         """Return Bool[n] for cells of a model's grid."""
-        found: NDArray[np.bool_] = self.fields[model][cells.start : cells.stop].copy()
-        return found
+        accepted: NDArray[np.bool_] = self.fields[model][cells.start : cells.stop].copy()
+        return accepted

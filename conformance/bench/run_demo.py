@@ -24,7 +24,7 @@ from mulo_sd.engines.commands.demo_bundle import build_demo_bundle, check_can_bu
 from mulo_sd.engines.service.load import load
 from mulo_sd.engines.service.pipeline import Pipeline
 
-# Makes a progress bar of so many steps, None where they are not known; told what each step does.
+# Makes a progress bar of so many steps, None where they are not known; called with what each step does.
 MakeProgress = Callable[[int | None], AbstractContextManager[Callable[[str], None]]]
 # Backends whose passes run on the processor, so that its floors are theirs.
 CPU_BACKENDS = ("ort",)
@@ -68,12 +68,12 @@ def run_demo(arguments: argparse.Namespace, console: Console, progress: MakeProg
     """
     path, pipeline = _open(arguments, console, arguments.threads)
     manifest = pipeline.bundle.manifest
-    asked = list(arguments.modes or MODE_NAMES)
-    modes = modes_of(len(manifest.models) - 1, asked)
+    chosen = list(arguments.modes or MODE_NAMES)
+    modes = modes_of(len(manifest.models) - 1, chosen)
     demo = _is_shipped_demo(pipeline)
-    with_eager = demo and EAGER in asked
+    with_eager = demo and EAGER in chosen
     if not modes and not with_eager:
-        raise BenchError(f"--modes: expected one that {path} allows, got {', '.join(asked)}")
+        raise BenchError(f"--modes: expected one that {path} allows, got {', '.join(chosen)}")
     count, repeat = arguments.prompts, arguments.repeat
     drawings = _drawings(pipeline, count)
     record = Record(arguments.out, sys.argv[1:], ("modes.png", "throughput.png", "passes.png"))

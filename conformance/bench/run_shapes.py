@@ -47,17 +47,17 @@ def run_shapes(arguments: argparse.Namespace, console: Console, progress: MakePr
         BenchError: an unknown shape, no backend, or a device that cannot be used or is full.
     """
     options = _options(arguments)
-    asked = [shapes.shape_of(name) for name in arguments.shape]
+    chosen = [shapes.shape_of(name) for name in arguments.shape]
     shapes.check_device(options.device)
     shapes.torch_backend_class()
-    pictures = [f"{shape.name}{kind}.png" for shape in asked for kind in ("", "-passes")]
+    pictures = [f"{shape.name}{kind}.png" for shape in chosen for kind in ("", "-passes")]
     record = Record(arguments.out, sys.argv[1:], pictures)
     with progress(None) as advance:
         advance("what the machine allows")
-        machine = _machine(options, arguments.threads, asked[0])
+        machine = _machine(options, arguments.threads, chosen[0])
     record.set("machine", machine.to_json())
     console.print(tables.machine_table(machine))
-    for shape in asked:
+    for shape in chosen:
         _one(shape, options, machine, record, console, progress)
     console.print(str(arguments.out / RECORD_NAME), highlight=False, soft_wrap=True)
 

@@ -23,13 +23,13 @@ from mulo_sd.engines.settings import Settings
 WARM_WHOLE, WARM_SHARE = ("serial", "serial-cascade", "parallel", "cascade"), 1 / 32
 
 
-def shape_modes(shape: shapes.Shape, asked: list[str] | None) -> list[BenchMode]:
+def shape_modes(shape: shapes.Shape, chosen: list[str] | None) -> list[BenchMode]:
     """Return a shape's modes: with three grids the ratio between the first and the last is drafted in one step, too."""
-    found = modes_of(len(shape.models) - 1, asked)
+    modes = modes_of(len(shape.models) - 1, chosen)
     if len(shape.models) > 2:
         far = BenchMode("parallel", "MuLo-SD parallel, one drafter", {"mode": "parallel", "drafters": (2,)}, 2)
-        return [far if mode.name == "parallel" else mode for mode in found]
-    return found
+        return [far if mode.name == "parallel" else mode for mode in modes]
+    return modes
 
 
 class _EnoughError(Exception):

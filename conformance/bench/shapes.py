@@ -177,12 +177,12 @@ def shape_models(shape: Shape, device: str, dtype: torch.dtype, seed: int = 0) -
 
 def _nearest(codebook: Tensor, count: int) -> Tensor:
     """Return each code's nearest codes, itself first, Int[V, count]; in pieces, for all distances would fill a GPU."""
-    found = []
+    neighbours = []
     for start in range(0, len(codebook), 1024):
         distances = torch.cdist(codebook[start : start + 1024], codebook)
         distances[torch.arange(len(distances)), torch.arange(start, start + len(distances))] = -1.0
-        found.append(distances.topk(count, largest=False).indices)
-    return torch.cat(found)
+        neighbours.append(distances.topk(count, largest=False).indices)
+    return torch.cat(neighbours)
 
 
 def shape_bundle(shape: Shape, models: Models, precision: Precision) -> Bundle:
@@ -195,7 +195,7 @@ def shape_bundle(shape: Shape, models: Models, precision: Precision) -> Bundle:
     """
     names = model_names(len(models.drafters))
     sides = [config.grid_height for config in shape.models]
-    ratios = {high // low for place, high in enumerate(sides) for low in sides[place + 1 :]}
+    ratios = {high // low for index, high in enumerate(sides) for low in sides[index + 1 :]}
     graphs = [DECODER, SAMPLER, ACCEPTANCE, *(condition_graph(name) for name in names)]
     graphs += [
         make(ratio, kind)

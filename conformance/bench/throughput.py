@@ -70,14 +70,14 @@ def throughput(
         for size in sizes:
             started = time.perf_counter()
             with pipeline.session(size, queue=len(drawings)) as session:
-                asked = [
+                requests = [
                     session.submit(condition, drawing.seed, accepted=replay(number), **mode.changes)
                     for number, (condition, drawing) in enumerate(zip(conditions, drawings, strict=True))
                 ]
-                found = [request.result() for request in asked]
+                results = [request.result() for request in requests]
                 passes = session.passes
             seconds = time.perf_counter() - started
-            own = sum(len(result.trace.passes) for result in found)
+            own = sum(len(result.trace.passes) for result in results)
             if number_of_round >= warm_up and (size not in best or seconds < best[size][0]):
                 best[size] = seconds, passes, own
     alone = best[sizes[0]][0]

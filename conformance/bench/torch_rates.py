@@ -56,19 +56,19 @@ def _cpu_rate(precision: str, rows: int, inner: int, columns: int) -> float:
 
 def measure_cuda(device: str) -> Machine:
     """Measure a GPU: copies count the bytes read and those written; products in every precision of its matrix units."""
-    place = torch.device(device)
+    cuda = torch.device(device)
 
     def seconds(call: Callable[[], Any], times: int) -> float:
         def work() -> None:
             for _ in range(times):
                 call()
-            torch.cuda.synchronize(place)
+            torch.cuda.synchronize(cuda)
 
         return best_seconds(work, 0.3) / times
 
     bandwidths = {}
     for size in CUDA_BUFFERS:
-        source = torch.ones(size // 8, dtype=torch.float32, device=place)
+        source = torch.ones(size // 8, dtype=torch.float32, device=cuda)
         target = torch.empty_like(source)
         # Read and written together are the working set.
         bandwidths[size] = size / seconds(lambda a=source, b=target: b.copy_(a), 10)  # type: ignore[misc]
@@ -78,8 +78,8 @@ def measure_cuda(device: str) -> Machine:
     for precision, dtype in {**CPU_DTYPES, "tf32": torch.float32}.items():
         torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
         # Zeros draw less power, and so a higher clock, than numbers do.
-        left, right = (torch.randn(CUDA_SIDE, CUDA_SIDE, device=place).to(dtype) for _ in range(2))
+        left, right = (torch.randn(CUDA_SIDE, CUDA_SIDE, device=cuda).to(dtype) for _ in range(2))
         rates[precision] = 2.0 * CUDA_SIDE**3 / seconds(lambda a=left, b=right: a @ b, 5)  # type: ignore[misc]
     torch.backends.cuda.matmul.allow_tf32 = tf32
     torch.cuda.empty_cache()
-    return Machine(torch.cuda.get_device_name(place), 0, bandwidths, rates)
+    return Machine(torch.cuda.get_device_name(cuda), 0, bandwidths, rates)

@@ -116,7 +116,7 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:
     is_demo = pipeline.bundle.manifest.family == "demo"
     if arguments.by == "scene" and not is_demo:
         raise PromptFileError("by: expected likelihood, since scenes are the demo's, got scene")
-    if is_demo:  # what its grammar does not understand is told with its line
+    if is_demo:  # an error names the line that its grammar does not understand
         prompts = read_prompts(arguments.prompts)
     figure = _figure(arguments)
     meter = Meter(pipeline, prompts, arguments.mode, arguments.by)

@@ -37,8 +37,8 @@ def draw_frontier(
             label=f"radius {radius}",
         )
     if chosen is not None:
-        place = (autoregressive_seconds / chosen.cost[0], chosen.agreement)
-        axis.scatter(*place, marker="*", s=260, color="black", label=f"chosen: {chosen.candidate.name}")
+        point = (autoregressive_seconds / chosen.cost[0], chosen.agreement)
+        axis.scatter(*point, marker="*", s=260, color="black", label=f"chosen: {chosen.candidate.name}")
     axis.axhline(lowest, linestyle="--", color="grey", label="agreement to keep")
     axis.set(
         xlabel="speed-up over autoregressive decoding, same engines, same run",

@@ -85,13 +85,15 @@ def drawn(traced_target: Target) -> Drawn:
 @pytest.fixture(scope="module", params=marked(CASES))
 def case(request: pytest.FixtureRequest, subject: Subject) -> Case:
     """A mode with its models and settings."""
-    found: Case = request.param
-    missing = sorted(found.needs - subject.capabilities)
+    decode_case: Case = request.param
+    missing = sorted(decode_case.needs - subject.capabilities)
     if missing:
         pytest.skip(f"not applicable: the backend or the bundle has no {', '.join(missing)}")
-    if subject.precision != "fp32" and not found.in_half:
-        pytest.skip(f"not applicable: {found.name} is compared in fp32, and in half precision on the minimal preset")
-    return found
+    if subject.precision != "fp32" and not decode_case.in_half:
+        pytest.skip(
+            f"not applicable: {decode_case.name} is compared in fp32, and in half precision on the minimal preset"
+        )
+    return decode_case
 
 
 @pytest.fixture(scope="module")

@@ -185,19 +185,19 @@ class Differences:
         if different:
             known = self._known(theirs.verify_pass, cells, settings.accept_on == "raw")
             low, high = known.pooled(self.table[array(theirs.up_sampled).ravel()])
-            for place in different:
-                what = f"{where} {cells[place]}: acceptance, pooled {float(theirs.pooled_probs.flatten()[place]):.6g}"
-                self._note(bool(low[place] <= settings.tau <= high[place]), f"{what} against tau {settings.tau}")
+            for offset in different:
+                what = f"{where} {cells[offset]}: acceptance, pooled {float(theirs.pooled_probs.flatten()[offset]):.6g}"
+                self._note(bool(low[offset] <= settings.tau <= high[offset]), f"{what} against tau {settings.tau}")
         different = np.flatnonzero(ours.radii != array(theirs.radii)).tolist()
         if different:
             bounds = [
                 adaptive_radii(torch.from_numpy(bound.reshape(shape)), settings.radius, settings.radius_nats).flatten()
                 for bound in np.maximum(self._known(theirs.verify_pass, cells).entropies(), 0)
             ]
-            for place in different:
-                radius, expected = int(ours.radii.flat[place]), int(theirs.radii.flatten()[place])
-                what = f"{where} {cells[place]}: radius {radius}, the reference {expected}"
-                self._note(int(bounds[0][place]) <= radius <= int(bounds[1][place]), what)
+            for offset in different:
+                radius, expected = int(ours.radii.flat[offset]), int(theirs.radii.flatten()[offset])
+                what = f"{where} {cells[offset]}: radius {radius}, the reference {expected}"
+                self._note(int(bounds[0][offset]) <= radius <= int(bounds[1][offset]), what)
         if not self.explained:
             same = np.array_equal(ours.resampled, array(theirs.resampled))
             assert same, f"cycle {index}: other cells are resampled, and no decision differed"
@@ -207,10 +207,10 @@ class Differences:
         ours, theirs = self._cycles(index)
         first = theirs.first_row * theirs.kept.shape[1]
         for cell in cells:
-            place = cell - first
-            if bool(ours.kept.flat[place]) == bool(theirs.kept.flatten()[place]):
+            offset = cell - first
+            if bool(ours.kept.flat[offset]) == bool(theirs.kept.flatten()[offset]):
                 continue
-            token = int(theirs.up_sampled.flatten()[place])
+            token = int(theirs.up_sampled.flatten()[offset])
             draw = float(uniform_noise(self.seed, acceptance_stream(0), [cell])[0, 0])
             low, high = (bound[0, token] for bound in margins.rounded(*self._known(number, [cell]).probs()))
             what = f"pass {number}, cell {cell}: acceptance, U {draw:.6g} against p in {low:.6g}..{high:.6g}"

@@ -41,10 +41,10 @@ def down_samplings(models: Models, settings: Settings, finished: Sequence[Cycle]
     """
     levels = (0, *settings.drafters)
     known = [torch.empty(0, models.transformer(number).config.grid_width, dtype=torch.long) for number in levels]
-    found: list[DownSampling] = []
+    samplings: list[DownSampling] = []
     for cycle in finished:
         known[0] = torch.cat([known[0], cycle.tokens])
-        first_row, last_row, found = cycle.first_row, cycle.last_row, []
+        first_row, last_row, samplings = cycle.first_row, cycle.last_row, []
         for level, draft_number in enumerate(settings.drafters, start=1):
             ratio = models.scale_ratio(levels[level - 1], draft_number)
             first_row, last_row = first_row // ratio, last_row // ratio
@@ -54,8 +54,8 @@ def down_samplings(models: Models, settings: Settings, finished: Sequence[Cycle]
             with torch.inference_mode():
                 low = models.down_sample(settings.down_sampler, high_rows, ratio)
             known[level] = torch.cat([known[level][:first_row], low[first_row:]])
-            found.append(DownSampling(draft_number, ratio, high_rows, known[level]))
-    yield from found
+            samplings.append(DownSampling(draft_number, ratio, high_rows, known[level]))
+    yield from samplings
 
 
 def resampling_cycle(cycles: Sequence[Cycle], model: int, number: int, cell: int) -> Cycle | None:
@@ -73,6 +73,6 @@ def drafted_rows(models: Models, settings: Settings, cycles: Sequence[Cycle], in
     cycle, finished = cycles[index], [cycle for cycle in cycles[:index] if cycle.model == 0]
     if not finished:
         return cycle.draft_tokens
-    found = {item.draft_model: item.low_rows for item in down_samplings(models, settings, finished)}
-    decided = found.get(cycle.draft_model, cycle.draft_tokens[:0])
+    decided_rows = {item.draft_model: item.low_rows for item in down_samplings(models, settings, finished)}
+    decided = decided_rows.get(cycle.draft_model, cycle.draft_tokens[:0])
     return torch.cat([decided[: cycle.draft_first_row], cycle.draft_tokens])

@@ -1,4 +1,4 @@
-"""A decode of an engine, told as the reference tells its own, so that the same laws judge both."""
+"""A decode of an engine in the form of the reference's own, so that the same laws judge both."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -26,8 +26,8 @@ CODES = {"fp32": 1e-4, "fp16": 2e-2, "bf16": 1e-1}
 
 def tensor(value: NDArray[Any]) -> Tensor:
     """Return an array of an engine's trace as the reference has it; floats in float64."""
-    found = torch.from_numpy(np.ascontiguousarray(value))
-    return found.double() if found.is_floating_point() else found
+    array = torch.from_numpy(np.ascontiguousarray(value))
+    return array.double() if array.is_floating_point() else array
 
 
 def reference_trace(trace: engine_trace.Trace) -> Trace:
@@ -48,20 +48,20 @@ def reference_trace(trace: engine_trace.Trace) -> Trace:
 
 
 def _cycle(item: engine_trace.Cycle) -> Cycle:
-    told: dict[str, Any] = {
+    values: dict[str, Any] = {
         name: tensor(value) if isinstance(value, np.ndarray) else value for name, value in vars(item).items()
     }
-    return Cycle(**told)
+    return Cycle(**values)
 
 
 def capabilities_for(item: Settings) -> set[str]:
     """Return the capabilities that a decode with some settings takes (engines.backends.base.CAPABILITIES)."""
-    found: set[str] = {item.mode}
-    found |= {"guidance"} if item.guidance_scale != 1 else set()
+    capabilities: set[str] = {item.mode}
+    capabilities |= {"guidance"} if item.guidance_scale != 1 else set()
     if item.decoding.drafts:
-        found |= {"cascade"} if item.drafters != (1,) else set()
-        found |= {"latent"} if "latent" in (item.up_sampler, item.down_sampler) else set()
-    return found
+        capabilities |= {"cascade"} if item.drafters != (1,) else set()
+        capabilities |= {"latent"} if "latent" in (item.up_sampler, item.down_sampler) else set()
+    return capabilities
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 A logit error of at most e, on both halves of a guided pair, moves a guided logit by at most
 (|s| + |1 - s|) e at scale s, and over the temperature T a logit of p_u by g = (|s| + |1 - s|) e / T. Hence
 
-- a code that top-p keeps for certain, or only perhaps, is told by how many others can rank before it;
+- a code that top-p keeps for certain, or only perhaps, follows from how many others can rank before it;
 - a code may be drawn if no code that is kept for certain beats it by more than 2 g;
 - a probability lies within a factor of exp(2 g), with the sum over either set of kept codes below it;
 - an entropy changes by at most g times the mean deviation of log p from its mean, and a term in g squared.

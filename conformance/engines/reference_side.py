@@ -30,9 +30,9 @@ class ReferenceSide:
     def decode(self, prompt: str, seed: int, settings: Settings, record_logits: bool = False) -> Decoded:
         """Decode a prompt, once; again where logits are asked for later."""
         key = (prompt, seed, settings)
-        found = self.decoded.get(key)
-        if found is None or (record_logits and found.trace.passes[0].logits is None):
+        decoded = self.decoded.get(key)
+        if decoded is None or (record_logits and decoded.trace.passes[0].logits is None):
             condition = self.condition(prompt, seed)
-            found = decode(self.models, condition, settings, seed, record_logits=record_logits)
-            self.decoded[key] = found
-        return found
+            decoded = decode(self.models, condition, settings, seed, record_logits=record_logits)
+            self.decoded[key] = decoded
+        return decoded

@@ -114,7 +114,7 @@ def replay(
 ) -> Replayed:
     """Feed every pass of a reference trace to the engines."""
     null, guidance_scale = pipeline.bundle.null_conditions, settings.guidance_scale
-    given = engine_condition(condition)
+    model_condition = engine_condition(condition)
     sessions: dict[int, TransformerSession] = {}
     logits = []
     for made in decoded.trace.passes:
@@ -123,9 +123,9 @@ def replay(
             sessions[made.model] = TransformerSession(
                 pipeline.backend,
                 entry,
-                given.prefixes(null[made.model], guidance_scale),
-                given.places(),
-                given.passing(),
+                model_condition.prefixes(null[made.model], guidance_scale),
+                model_condition.places(),
+                model_condition.passing(),
             )
             logits.append(sessions[made.model].prefill().logits())
         else:

@@ -41,9 +41,9 @@ class ShapesMet:
 
 
 def _counts(of_subject: OfSubject) -> tuple[int, int]:
-    told = [values for kinds in of_subject.values() for values in kinds.values()]
-    met = sum(len(values["met"]) for values in told)
-    return met, met + sum(len(values["never"]) for values in told)
+    kinds_of_shapes = [values for kinds in of_subject.values() for values in kinds.values()]
+    met = sum(len(values["met"]) for values in kinds_of_shapes)
+    return met, met + sum(len(values["never"]) for values in kinds_of_shapes)
 
 
 def summaries(shapes: Mapping[str, OfSubject]) -> list[str]:

@@ -39,22 +39,22 @@ class _Tally:
         self.subject, self.graph = subject, graph
         self.total = self.others = 0
 
-    def hold(self, tokens: NDArray[np.int64], found: NDArray[np.int64]) -> None:
+    def hold(self, tokens: NDArray[np.int64], scaled: NDArray[np.int64]) -> None:
         """Hold the codes that an engine made of tokens against the nearest ones."""
         with torch.inference_mode():
             features, codes = features_of(self.subject.models, self.graph, torch.from_numpy(tokens))
             products = (features.double() @ codes.double().t()).numpy()
         what = f"{self.graph} of {tokens.shape[0]} x {tokens.shape[1]} tokens"
-        assert found.shape == products.shape[:2], f"{what}: {found.shape} codes, expected {products.shape[:2]}"
-        assert 0 <= found.min() <= found.max() < products.shape[2], f"{what}: a code that is none"
-        behind = products.max(axis=2) - np.take_along_axis(products, found[..., None], axis=2)[..., 0]
+        assert scaled.shape == products.shape[:2], f"{what}: {scaled.shape} codes, expected {products.shape[:2]}"
+        assert 0 <= scaled.min() <= scaled.max() < products.shape[2], f"{what}: a code that is none"
+        behind = products.max(axis=2) - np.take_along_axis(products, scaled[..., None], axis=2)[..., 0]
         wrong = behind > CODES[self.subject.precision]
         assert not wrong.any(), (
             f"{what}: {int(wrong.sum())} of {wrong.size} codes are not the nearest, the first in row "
             f"{np.argwhere(wrong)[0][0]}, column {np.argwhere(wrong)[0][1]}"
         )
-        self.total += found.size
-        self.others += int((found != products.argmax(axis=2)).sum())
+        self.total += scaled.size
+        self.others += int((scaled != products.argmax(axis=2)).sum())
 
     def check(self) -> None:
         """Fail where too many codes are another as near."""
@@ -94,12 +94,12 @@ def grids_are_decoded(subject: Subject, level: Level, note: Note) -> None:
     """CONF-2: the decoder makes the reference's image of a whole grid, up to its edges."""
     backend, manifest = subject.pipeline.backend, subject.pipeline.bundle.manifest
     tokens, tolerance = _tokens(subject, 0), manifest.graphs["decoder"].tolerance
-    found = backend.run("decoder", {"tokens": tokens})["image"]
+    drawn = backend.run("decoder", {"tokens": tokens})["image"]
     with torch.inference_mode():
         image = subject.models.tokenizer.images_from_tokens(torch.from_numpy(tokens)[None])[0]
     expected = ((image + 1) * 127.5).clamp(0, 255).permute(1, 2, 0).numpy()
-    assert found.shape == expected.shape, f"an image of {found.shape}, expected {expected.shape}"
-    off = np.abs(found - expected).max(axis=2)
+    assert drawn.shape == expected.shape, f"an image of {drawn.shape}, expected {expected.shape}"
+    off = np.abs(drawn - expected).max(axis=2)
     wrong = ~(off <= tolerance)
     assert not wrong.any(), (
         f"an image of {tokens.shape[0]} x {tokens.shape[1]} tokens: {int(wrong.sum())} pixels are off, the first in "

@@ -71,10 +71,10 @@ def conditions_become_prefixes(subject: Subject, level: Level, note: Note) -> No
         for batch in guided_batches(subject):
             with torch.inference_mode():
                 expected = model.prefix_embeddings(condition.prefixes(model, float(batch))).numpy()
-            given = engine_condition(condition).prefixes(pipeline.bundle.null_conditions[number], float(batch))
-            found = pipeline.backend.run(entry.condition_graph, {"condition": given})["prefix"]
-            assert found.shape == expected.shape, f"{entry.condition_graph}: {found.shape}, expected {expected.shape}"
-            off = float(np.abs(found - expected).max()) / max(1.0, float(np.abs(expected).max()))
+            rows = engine_condition(condition).prefixes(pipeline.bundle.null_conditions[number], float(batch))
+            prefix = pipeline.backend.run(entry.condition_graph, {"condition": rows})["prefix"]
+            assert prefix.shape == expected.shape, f"{entry.condition_graph}: {prefix.shape}, expected {expected.shape}"
+            off = float(np.abs(prefix - expected).max()) / max(1.0, float(np.abs(expected).max()))
             assert off <= tolerance, (
                 f"{entry.condition_graph} at batch {batch}: off by {off:.3g}, expected at most {tolerance:g}"
             )
@@ -87,9 +87,9 @@ class _Scored:
     def __init__(self, subject: Subject, batch: int) -> None:
         pipeline, entry = subject.pipeline, subject.pipeline.bundle.manifest.target
         self.subject, self.entry, self.batch = subject, entry, batch
-        given = engine_condition(condition_of(subject.models, PROMPTS[0], SEED))
-        prefixes = given.prefixes(pipeline.bundle.null_conditions[0], float(batch))
-        self.session = TransformerSession(pipeline.backend, entry, prefixes, given.places())
+        model_condition = engine_condition(condition_of(subject.models, PROMPTS[0], SEED))
+        prefixes = model_condition.prefixes(pipeline.bundle.null_conditions[0], float(batch))
+        self.session = TransformerSession(pipeline.backend, entry, prefixes, model_condition.places())
         self.session.prefill()
         self.count, self.random = max_rows(entry), np.random.default_rng(batch)
         tokens = self.random.integers(0, entry.vocabulary, self.count)
@@ -154,8 +154,8 @@ def rows_are_judged(subject: Subject, level: Level, note: Note) -> None:
     middle = next((count for count in counts if count > 16), counts[-1])
     for batch in guided_batches(subject):
         scored = _Scored(subject, batch)
-        asked = [(count, near_counts[index % len(near_counts)]) for index, count in enumerate(counts)]
-        for index, (count, near_count) in enumerate([*asked, *((middle, count) for count in near_counts)]):
+        shapes = [(count, near_counts[index % len(near_counts)]) for index, count in enumerate(counts)]
+        for index, (count, near_count) in enumerate([*shapes, *((middle, count) for count in near_counts)]):
             rows, variant = scored.some(count, together=index % 2 == 0), index % len(VARIANTS)
             raw, distribution = index % 3 == 2, scored.settings(variant).distribution
             distribution = distribution.raw() if raw else distribution

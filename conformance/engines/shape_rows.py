@@ -89,8 +89,8 @@ def hold_log_probs(rows: Rows, log_probs: Floats, what: str) -> None:
     """
     known, kept = rows.known, np.isfinite(log_probs)
     assert log_probs.shape == known.logits.shape, f"{what}: log p of shape {log_probs.shape}"
-    for wrong, told in ((known.sure & ~kept, "leaves out"), (kept & ~known.possible, "keeps")):
-        assert not wrong.any(), f"{what}: row {np.argwhere(wrong)[0][0]} {told} code {np.argwhere(wrong)[0][1]}"
+    for wrong, fault in ((known.sure & ~kept, "leaves out"), (kept & ~known.possible, "keeps")):
+        assert not wrong.any(), f"{what}: row {np.argwhere(wrong)[0][0]} {fault} code {np.argwhere(wrong)[0][1]}"
     low, high = _greedy_bounds(known) if rows.greedy else margins.rounded(*known.probs())
     probs = np.exp(log_probs.astype(np.float64))
     wrong = ~((low <= probs) & (probs <= high))
@@ -116,12 +116,12 @@ def hold_judgements(rows: Rows, near: NDArray[np.int64], pooled: Floats, entropi
         bounds = {"pooled": (low - 1e-6, high + 1e-6), "entropy": (-1e-6 + 0 * low, 1e-6 + 0 * low)}
     else:
         bounds = {"pooled": rows.known.pooled(near), "entropy": rows.known.entropies()}
-    for (name, (low, high)), found in zip(bounds.items(), (pooled, entropies), strict=True):
-        assert found.shape == (len(near),), f"{what}: {name} of shape {found.shape}, expected [{len(near)}]"
-        wrong = ~((low <= found) & (found <= high))
+    for (name, (low, high)), values in zip(bounds.items(), (pooled, entropies), strict=True):
+        assert values.shape == (len(near),), f"{what}: {name} of shape {values.shape}, expected [{len(near)}]"
+        wrong = ~((low <= values) & (values <= high))
         if wrong.any():
             row = int(np.flatnonzero(wrong)[0])
             raise AssertionError(
-                f"{what}: {int(wrong.sum())} rows are off, the first row {row}: {name} {found[row]:.6g}, "
+                f"{what}: {int(wrong.sum())} rows are off, the first row {row}: {name} {values[row]:.6g}, "
                 f"expected {low[row]:.6g} to {high[row]:.6g}"
             )

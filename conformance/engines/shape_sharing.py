@@ -84,11 +84,11 @@ class _Request:
         settings = self.subject.pipeline.settings(
             guidance_scale=1.5 if self.batch == 2 else 1.0, temperature=1.0, top_k=0, top_p=1.0
         )
-        found = scores.sample(np.arange(len(cells)), cells + 1, settings.distribution, self.source, None)
+        tokens_drawn = scores.sample(np.arange(len(cells)), cells + 1, settings.distribution, self.source, None)
         noise: NDArray[np.float32] = gumbel_noise(
             SEED + self.place, self.stream, (cells + 1).tolist(), self.codes
         ).numpy()
-        hold_samples(rows_of(logits, settings), noise, found, f"{what} tokens, sampled")
+        hold_samples(rows_of(logits, settings), noise, tokens_drawn, f"{what} tokens, sampled")
 
 
 def run_together(shared: SharedPasses, work: list[Callable[[], Any]]) -> None:
@@ -134,10 +134,10 @@ def shared_passes_are_right(subject: Subject, level: Level, note: Note) -> None:
             # The last one has no guidance, and one row: beside a request of two it is the end of the shared rows.
             batches = [last] * (requests - 1) + [1 if requests % 2 else last]
             shared = SharedPasses(subject.pipeline.backend, requests)
-            asked = [_Request(subject, number, place, batch) for place, batch in enumerate(batches)]
+            walks = [_Request(subject, number, index, batch) for index, batch in enumerate(batches)]
             # Of the same length for all, then shorter ones beside: their ends are padded.
-            plans = [[*lengths, *(max(1, fed - place % fed) for fed in lengths)] for place in range(requests)]
-            run_together(shared, [partial(one.run, shared, plan) for one, plan in zip(asked, plans, strict=True)])
+            plans = [[*lengths, *(max(1, fed - index % fed) for fed in lengths)] for index in range(requests)]
+            run_together(shared, [partial(one.run, shared, plan) for one, plan in zip(walks, plans, strict=True)])
             alone = requests * (3 + 2 * len(lengths))
             assert shared.passes < alone or last == 1, f"{requests} requests made {alone} passes, and shared none"
             for fed in lengths:

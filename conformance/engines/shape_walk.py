@@ -59,14 +59,14 @@ def guided_batches(subject: Subject) -> tuple[int, ...]:
     return (1, 2) if "guidance" in subject.capabilities else (1,)
 
 
-def within(found: Logits, expected: Logits, tolerance: float, what: str) -> None:
+def within(logits: Logits, expected: Logits, tolerance: float, what: str) -> None:
     """Hold logits Float32[B, T, V] of a pass against the reference's.
 
     Raises:
         AssertionError: one is off by more than the bundle's tolerance, or is no number.
     """
-    assert found.shape == expected.shape, f"{what}: logits of shape {found.shape}, expected {expected.shape}"
-    off = np.abs(found - expected).max(axis=2)
+    assert logits.shape == expected.shape, f"{what}: logits of shape {logits.shape}, expected {expected.shape}"
+    off = np.abs(logits - expected).max(axis=2)
     wrong = ~(off <= tolerance)  # NaN too
     if wrong.any():
         row, token = np.argwhere(wrong)[0]
@@ -93,7 +93,7 @@ class Walk:
         self.entry = pipeline.bundle.manifest.models[number]
         self.tolerance = pipeline.bundle.manifest.graphs[self.entry.graph].tolerance
         condition: Condition = condition_of(models, PROMPTS[0], SEED)
-        given, null = engine_condition(condition), pipeline.bundle.null_conditions[number]
+        model_condition, null = engine_condition(condition), pipeline.bundle.null_conditions[number]
         batches = batches or guided_batches(subject)
         self.oracle = Oracle(
             models.transformer(number),
@@ -101,7 +101,9 @@ class Walk:
             condition.places(),
         )
         self.sessions = [
-            TransformerSession(pipeline.backend, self.entry, given.prefixes(null, float(batch)), given.places())
+            TransformerSession(
+                pipeline.backend, self.entry, model_condition.prefixes(null, float(batch)), model_condition.places()
+            )
             for batch in batches
         ]
         self.tokens = Tokens(subject, number, SEED)

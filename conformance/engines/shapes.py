@@ -74,16 +74,16 @@ def lengths(most: int, level: Level = ALL, also: Iterable[int] = ()) -> list[int
     Of the large ones, that cost the most, a level below ALL takes one beyond a power of two: it has a full block and a
     remainder.
     """
-    found = {1, most, *also}
+    numbers = {1, most, *also}
     if level == ALL:
-        found.add(most - 1)
+        numbers.add(most - 1)
     for exponent in range(most.bit_length()):
         power = 2**exponent
         if level == ALL or (level == MANY and power <= 64):
-            found.update((power - 1, power, power + 1))
+            numbers.update((power - 1, power, power + 1))
         elif level == MANY or 4 <= power <= 256:
-            found.add(power + 1)
-    return sorted(number for number in found if 1 <= number <= most)
+            numbers.add(power + 1)
+    return sorted(number for number in numbers if 1 <= number <= most)
 
 
 def profile_edges(graph: GraphEntry, name: str) -> set[int]:
@@ -169,16 +169,16 @@ def pass_shape(graph: str, batch: int, fed: int) -> Shape:
 
 def _of_transformer(manifest: Manifest, entry: TransformerEntry, max_shared: float, level: Level) -> list[Shape]:
     graph, spare = entry.graph, entry.slots - entry.prefix_length - cells_of(entry)
-    found = [Shape(graph, "prefills", f"{batch} x {entry.prefix_length}") for batch in (1, 2)]
-    found += [pass_shape(graph, batch, fed) for fed in pass_lengths(manifest, entry, level) for batch in (1, 2)]
+    shapes = [Shape(graph, "prefills", f"{batch} x {entry.prefix_length}") for batch in (1, 2)]
+    shapes += [pass_shape(graph, batch, fed) for fed in pass_lengths(manifest, entry, level) for batch in (1, 2)]
     for end in blocks(entry, level):
-        found += [Shape(graph, "cache filled to", f"{end + by}") for by in (-1, 0, 1)]
-    found.append(Shape(graph, "compaction", "of a full cache"))
+        shapes += [Shape(graph, "cache filled to", f"{end + by}") for by in (-1, 0, 1)]
+    shapes.append(Shape(graph, "compaction", "of a full cache"))
     if spare > 2 * BLOCK:
-        found.append(Shape(graph, "compaction", f"by more than {2 * BLOCK} slots"))
+        shapes.append(Shape(graph, "compaction", f"by more than {2 * BLOCK} slots"))
     for requests in request_counts(level):
-        found += [shared_shape(graph, requests, fed) for fed in shared_lengths(max_shared)]
-    return [*found, *(Shape(entry.condition_graph, "conditions", f"{batch}") for batch in (1, 2))]
+        shapes += [shared_shape(graph, requests, fed) for fed in shared_lengths(max_shared)]
+    return [*shapes, *(Shape(entry.condition_graph, "conditions", f"{batch}") for batch in (1, 2))]
 
 
 def shared_shape(graph: str, requests: int, fed: int) -> Shape:
@@ -199,27 +199,27 @@ def due_shapes(manifest: Manifest, max_shared: float = MAX_SHARED_TOKENS, level:
         max_shared: Tokens of the longest pass that requests share; 0 where the backend shares none.
         level: How many.
     """
-    found: list[Shape] = []
+    shapes: list[Shape] = []
     for entry in manifest.models:
-        found += _of_transformer(manifest, entry, max_shared, level)
+        shapes += _of_transformer(manifest, entry, max_shared, level)
     for graph in ("sampler", "acceptance"):
-        found += [row_shape(graph, batch, rows) for rows in row_counts(manifest, graph, level) for batch in (1, 2)]
-    found += [Shape("acceptance", "neighbours", f"{count}") for count in neighbour_counts(manifest, level)]
+        shapes += [row_shape(graph, batch, rows) for rows in row_counts(manifest, graph, level) for batch in (1, 2)]
+    shapes += [Shape("acceptance", "neighbours", f"{count}") for count in neighbour_counts(manifest, level)]
     for graph in manifest.graphs:
         if graph.startswith(("up_sampler", "down_sampler")):
             for number, draft_number in pairs_of(manifest, graph):
                 low, ratio = manifest.models[draft_number], manifest.scale_ratio(number, draft_number)
                 factor = 1 if graph.startswith("up") else ratio
                 rows = scaled_rows(manifest, number, draft_number, level)
-                found += [grid_shape(graph, factor * count, factor * low.grid_width) for count in rows]
-    found.append(grid_shape("decoder", manifest.target.grid_height, manifest.target.grid_width))
-    return list(dict.fromkeys(found))
+                shapes += [grid_shape(graph, factor * count, factor * low.grid_width) for count in rows]
+    shapes.append(grid_shape("decoder", manifest.target.grid_height, manifest.target.grid_width))
+    return list(dict.fromkeys(shapes))
 
 
 def by_kind(due: Iterable[Shape], met: Iterable[Shape]) -> dict[str, dict[str, dict[str, list[str]]]]:
     """Return what was met and what never, by graph and kind, for a report."""
-    done, found = set(met), dict[str, dict[str, dict[str, list[str]]]]()
+    done, graph_to_kinds = set(met), dict[str, dict[str, dict[str, list[str]]]]()
     for shape in due:
-        told = found.setdefault(shape.graph, {}).setdefault(shape.kind, {"met": [], "never": []})
-        told["met" if shape in done else "never"].append(shape.value)
-    return found
+        values = graph_to_kinds.setdefault(shape.graph, {}).setdefault(shape.kind, {"met": [], "never": []})
+        values["met" if shape in done else "never"].append(shape.value)
+    return graph_to_kinds

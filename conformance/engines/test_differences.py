@@ -59,8 +59,8 @@ class Compared:
         trace = copy.deepcopy(engine_trace(self.decoded))
         change(trace)
         decoded = self.decoded
-        found = Differences(self.pipeline, self.models, self.settings, SEED, trace, decoded, lambda: decoded)
-        return found.explain()
+        differences = Differences(self.pipeline, self.models, self.settings, SEED, trace, decoded, lambda: decoded)
+        return differences.explain()
 
 
 @pytest.fixture(scope="module")
@@ -91,19 +91,19 @@ def change_reprediction(**changes: object) -> Callable[[Trace], None]:
 
     def change(trace: Trace) -> None:
         events = next(made.repredicted for made in trace.passes if any(not item.kept for item in made.repredicted))
-        place = next(index for index, item in enumerate(events) if not item.kept)
-        events[place] = dataclasses.replace(events[place], **changes)  # type: ignore[arg-type]
+        rejected = next(index for index, item in enumerate(events) if not item.kept)
+        events[rejected] = dataclasses.replace(events[rejected], **changes)  # type: ignore[arg-type]
 
     return change
 
 
-def change_cycle(which: int, name: str, place: int, value: object) -> Callable[[Trace], None]:
+def change_cycle(which: int, name: str, index: int, value: object) -> Callable[[Trace], None]:
     """Return a change of one entry of a cycle's array."""
 
     def change(trace: Trace) -> None:
         values = getattr(trace.cycles[which], name)
-        assert values.flat[place] != value
-        values.flat[place] = value
+        assert values.flat[index] != value
+        values.flat[index] = value
 
     return change
 
@@ -113,8 +113,8 @@ def flip(which: int, name: str, certain: float) -> Callable[[Trace], None]:
 
     def change(trace: Trace) -> None:
         cycle = trace.cycles[which]
-        place = int(np.abs(cycle.pooled_probs - certain).argmin())
-        getattr(cycle, name).flat[place] ^= True
+        closest = int(np.abs(cycle.pooled_probs - certain).argmin())
+        getattr(cycle, name).flat[closest] ^= True
 
     return change
 
@@ -220,11 +220,11 @@ def test_near_ties_are_excused(
     compared: Callable[[str], Compared], change: Callable[[Trace], object], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same with logits that may be off by much is explained, and what follows is not compared."""
-    found = compared("serial-cascade")
-    manifest = found.pipeline.bundle.manifest
+    decode = compared("serial-cascade")
+    manifest = decode.pipeline.bundle.manifest
     vague = {name: graph.model_copy(update={"tolerance": 30.0}) for name, graph in manifest.graphs.items()}
-    bundle = dataclasses.replace(found.pipeline.bundle, manifest=manifest.model_copy(update={"graphs": vague}))
-    monkeypatch.setattr(found.pipeline, "bundle", bundle)
-    explained = found.explain(change)
+    bundle = dataclasses.replace(decode.pipeline.bundle, manifest=manifest.model_copy(update={"graphs": vague}))
+    monkeypatch.setattr(decode.pipeline, "bundle", bundle)
+    explained = decode.explain(change)
     assert len(explained) == 1
     assert re.search(said, explained[0])

@@ -19,8 +19,8 @@ Drawn = Callable[[Case, str], engines.Result]
 RASTER = CASES[0]
 
 
-def asked(subject: Subject, prompt: str, seed: int) -> engines.Condition:
-    """Return what a bundle's models are asked to draw."""
+def drawn_condition(subject: Subject, prompt: str, seed: int) -> engines.Condition:
+    """Return the condition of a prompt, or random numbers where the models take no prompts."""
     return engine_condition(condition_of(subject.models, prompt, seed))
 
 
@@ -44,7 +44,7 @@ def compare(subject: Subject, drawn: Drawn, reference_side: ReferenceSide, case:
 
 
 class TestConf3:
-    """CONF-3.
+    """CONF-3 Free-running grids.
 
     Running free, it makes the same grid of tokens, or the first difference has such a margin. In float32 nearly all
     grids of 1,024 tokens are equal. In float16 a grid soon meets a near-tie; there CONF-2 is the test and CONF-3 a
@@ -56,9 +56,9 @@ class TestConf3:
         explained = []
         settings = reference_side.settings(fp32_subject.pipeline, case)
         for prompt in PROMPTS[: case.prompts]:
-            found = compare(fp32_subject, drawn, reference_side, case, prompt)
-            if found:
-                explained.append(f"{prompt}: {'; '.join(found)}")
+            differences = compare(fp32_subject, drawn, reference_side, case, prompt)
+            if differences:
+                explained.append(f"{prompt}: {'; '.join(differences)}")
                 continue
             expected = reference_side.decode(prompt, SEED, settings)
             assert np.array_equal(drawn(case, prompt).tokens, expected.tokens.numpy())
@@ -66,7 +66,7 @@ class TestConf3:
 
 
 class TestConf4:
-    """CONF-4.
+    """CONF-4 Passes and events.
 
     As long as the grids are the same, so are NFE, cycles and the events of the trace.
     """
@@ -87,7 +87,7 @@ class TestConf4:
 
 
 class TestConf5:
-    """CONF-5.
+    """CONF-5 Repeatable images.
 
     The same seed, settings, precision and backend give the same image in every run, process and batch; up to CONF-3
     where requests share a pass of another shape.
@@ -100,7 +100,7 @@ class TestConf5:
             pytest.skip(f"not applicable: the backend or the bundle cannot do {case.name}")
 
         def draw(seed: int) -> engines.Result:
-            return subject.pipeline.draw(asked(subject, PROMPTS[0], SEED), seed=seed, **case.changes)  # type: ignore[arg-type]  # by name
+            return subject.pipeline.draw(drawn_condition(subject, PROMPTS[0], SEED), seed=seed, **case.changes)  # type: ignore[arg-type]  # by name
 
         with ThreadPoolExecutor(2) as threads:
             again, other = threads.map(draw, (SEED, SEED + 1))
@@ -115,7 +115,12 @@ class TestConf5:
 def test_tau_above_one_is_autoregressive(fp32_subject: Subject, drawn: Drawn) -> None:
     """MODE-PARALLEL: tau = 2 in raster order equals MODE-AR token for token (near-ties: none here)."""
     drafted = fp32_subject.pipeline.generate(
-        asked(fp32_subject, PROMPTS[0], SEED), seed=SEED, mode="parallel", tau=2.0, anchor=0.0, island_window=None
+        drawn_condition(fp32_subject, PROMPTS[0], SEED),
+        seed=SEED,
+        mode="parallel",
+        tau=2.0,
+        anchor=0.0,
+        island_window=None,
     )
     ar = drawn(RASTER, PROMPTS[0])
     assert np.array_equal(drafted.tokens, ar.tokens)
@@ -126,7 +131,7 @@ def test_tau_above_one_is_autoregressive(fp32_subject: Subject, drawn: Drawn) ->
 @pytest.mark.parametrize("mode", ["serial", "parallel"])
 def test_tau_zero_is_the_up_sampled_draft(subject: Subject, mode: engines.Mode) -> None:
     """MODE-SERIAL, MODE-PARALLEL: tau <= 0 makes each window its own up-sampled draft, one verification a cycle."""
-    result = subject.pipeline.generate(asked(subject, PROMPTS[4], 2), seed=2, mode=mode, tau=0.0)
+    result = subject.pipeline.generate(drawn_condition(subject, PROMPTS[4], 2), seed=2, mode=mode, tau=0.0)
     cycles = result.trace.cycles_of(0)
     drafted = np.concatenate([cycle.up_sampled for cycle in cycles])
     assert np.array_equal(result.tokens, drafted)
@@ -136,7 +141,9 @@ def test_tau_zero_is_the_up_sampled_draft(subject: Subject, mode: engines.Mode) 
 @pytest.mark.thorough
 def test_infinite_window_is_autoregressive(fp32_subject: Subject, drawn: Drawn) -> None:
     """MODE-ZIPAR: With an infinite window it is MODE-AR."""
-    zipar = fp32_subject.pipeline.generate(asked(fp32_subject, PROMPTS[0], SEED), seed=SEED, mode="zipar", window=None)
+    zipar = fp32_subject.pipeline.generate(
+        drawn_condition(fp32_subject, PROMPTS[0], SEED), seed=SEED, mode="zipar", window=None
+    )
     ar = drawn(RASTER, PROMPTS[0])
     assert np.array_equal(zipar.tokens, ar.tokens)
     assert zipar.stats.nfe_target == ar.stats.nfe_target

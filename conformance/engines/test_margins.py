@@ -26,16 +26,16 @@ def test_bounds_hold(seed: int, error: float, top_p: float, temperature: float, 
     exact = rng.normal(0, 1.5, (2, 4, CODES)).astype(np.float32)
     rows = margins.uncertain(exact, np.full(4, error), settings)
     off = exact + rng.uniform(-error, error, exact.shape).astype(np.float32)
-    found = margins.uncertain(off, np.zeros(4), settings)  # all but known
+    bounds = margins.uncertain(off, np.zeros(4), settings)  # all but known
     # Between what is certain of the perturbed logits and what is possible with the exact ones.
-    assert not (found.sure & ~rows.possible).any()
-    assert not (rows.sure & ~found.possible).any()
+    assert not (bounds.sure & ~rows.possible).any()
+    assert not (rows.sure & ~bounds.possible).any()
     noise = rng.gumbel(size=(4, CODES))
-    drawn = np.where(found.sure, found.logits + noise, -np.inf).argmax(axis=1)
+    drawn = np.where(bounds.sure, bounds.logits + noise, -np.inf).argmax(axis=1)
     event("a near-tie" if (rows.tokens(noise).sum(axis=1) > 1).any() else "all decided")
-    if (found.sure == found.possible).all():
+    if (bounds.sure == bounds.possible).all():
         assert rows.tokens(noise)[np.arange(4), drawn].all()
-        weights = np.exp(found.logits) * found.sure
+        weights = np.exp(bounds.logits) * bounds.sure
         probs = weights / weights.sum(axis=1, keepdims=True)
         low, high = margins.rounded(*rows.probs())
         assert ((low <= probs) & (probs <= high)).all()

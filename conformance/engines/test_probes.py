@@ -71,9 +71,9 @@ def test_biases_are_found(where: str, share: float, right: tuple[Rows, float]) -
 
 def test_right_engines_are_far_from_the_limits(right: tuple[Rows, float]) -> None:
     """CONF-1: of a right engine no mean comes near what rounding may leave."""
-    found = systematic.groups_of(right[0])
-    assert max(abs(group.mean) / group.limit for group in found) < 0.6
-    assert systematic.FALSE_ALARM * len(found) < 1e-6
+    groups = systematic.groups_of(right[0])
+    assert max(abs(group.mean) / group.limit for group in groups) < 0.6
+    assert systematic.FALSE_ALARM * len(groups) < 1e-6
 
 
 def test_rounding_alone_raises_no_alarm() -> None:

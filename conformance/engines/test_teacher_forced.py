@@ -54,7 +54,7 @@ def table(replayed: Replayed, count: int) -> NDArray[np.int64]:
 
 
 class TestConf1:
-    """CONF-1.
+    """CONF-1 Logits within tolerance.
 
     Fed the same passes (teacher-forced from the reference's trace), its logits stay within the stated tolerance.
     """
@@ -81,18 +81,18 @@ class TestConf1:
             shape = (entry.prefix_length, entry.grid_width)
             rows = labelled(logits, reference_logits(made), made.positions.numpy(), *shape)
             parts.setdefault(made.model, []).append(rows)
-        for model, found in parts.items():
-            systematic.hold(f"model {model}", systematic.each_position_once(systematic.joined(found)))
+        for model, groups in parts.items():
+            systematic.hold(f"model {model}", systematic.each_position_once(systematic.joined(groups)))
 
 
 class TestConf2:
-    """CONF-2.
+    """CONF-2 Decisions under teacher forcing.
 
-    So fed, every decision equals the reference's: accept or reject, the token sampled, the code chosen by U_r, D_r and
-    the tokenizer, the sets of top-k and top-p. Exempt is a decision whose margin in the reference is smaller than that
-    tolerance allows: |pooled - tau|, mean entropy over `radius_nats` against the next whole number, best against
-    second-best perturbed log-probability, nearest against second-nearest code, |U - p|. Exempt cases are counted, and
-    too many of them are a failure.
+    Fed the same passes, every decision equals the reference's: accept or reject, the token sampled, the code chosen
+    by U_r, D_r and the tokenizer, the sets of top-k and top-p. Exempt is a decision whose margin in the reference
+    is smaller than that tolerance allows: |pooled - tau|, mean entropy over `radius_nats` against the next whole
+    number, best against second-best perturbed log-probability, nearest against second-nearest code, |U - p|. Exempt
+    cases are counted, and too many of them are a failure.
     """
 
     def test_sampled_tokens(self, replayed: Replayed) -> None:
@@ -139,10 +139,10 @@ class TestConf2:
             low, high = margins.uncertain(theirs, errors, settings, raw).pooled(near[draft])
             assert ((low <= pooled) & (pooled <= high)).all(), f"pass {cycle.verify_pass}: pooled probabilities are off"
             kept, expected = accept(pooled, settings.tau), cycle.kept.numpy().ravel()
-            for place, cell in enumerate(cells):
-                near_tie = bool(low[place] <= settings.tau <= high[place])
-                what = f"pass {cycle.verify_pass}, cell {cell}: pooled {pooled[place]:.6g}"
-                tally.add(bool(kept[place]) == bool(expected[place]), near_tie, what)
+            for index, cell in enumerate(cells):
+                near_tie = bool(low[index] <= settings.tau <= high[index])
+                what = f"pass {cycle.verify_pass}, cell {cell}: pooled {pooled[index]:.6g}"
+                tally.add(bool(kept[index]) == bool(expected[index]), near_tie, what)
             rejected += int((~expected).sum())
         verified = {cycle.model for cycle in replayed.decoded.trace.cycles}
         assert verified == set(settings.model_numbers[:-1])
@@ -184,16 +184,16 @@ class TestConf2:
             draft, kept, decided = (item.numpy().ravel() for item in (cycle.up_sampled, cycle.kept, cycle.tokens))
             first = replayed.cycle_cells(cycle).start
             for number, cells in exact_decisions(cycle, settings.exact_window):
-                place = cells[-1] - first
-                if kept[place]:
+                index = cells[-1] - first
+                if kept[index]:
                     continue
                 ours, theirs, errors = replayed.rows(number, cells[-1:])
                 noise = gumbel_noise(SEED, sample_stream(0), np.array(cells[-1:]), ours.shape[-1])
-                noise[:, draft[place]] = -np.inf
+                noise[:, draft[index]] = -np.inf
                 token = int(sample(replayed, ours, noise)[0][0])
                 may_be = margins.uncertain(theirs, errors, settings).tokens(noise)[0]
-                what = f"pass {number}, cell {cells[-1]}: drew {token}, the reference {decided[place]}"
-                tally.add(token == decided[place], may_be.sum() > 1 and bool(may_be[token]), what)
+                what = f"pass {number}, cell {cells[-1]}: drew {token}, the reference {decided[index]}"
+                tally.add(token == decided[index], may_be.sum() > 1 and bool(may_be[token]), what)
         assert (tally.total > 0) == (settings.decoding.is_exact)
         tally.check()
 
@@ -225,7 +225,7 @@ class TestConf2:
         """LOCAL-3 gives every cell the reference's radius, near-integers aside; LOCAL-1 resamples the same."""
         settings, tally = replayed.settings, Tally(replayed)
         near = table(replayed, 1)
-        found = set()
+        distinct = set()
         for cycle in replayed.decoded.trace.cycles:
             if settings.decoding.is_exact and cycle.model == 0:
                 assert not cycle.radii.any()
@@ -244,14 +244,14 @@ class TestConf2:
                 reference_radii(torch.from_numpy(bound.reshape(shape)), settings.radius, settings.radius_nats).numpy()
                 for bound in np.maximum(margins.rounded(exact - off, exact + off), 0)
             )
-            for place, cell in enumerate(cells):
-                what = f"pass {cycle.verify_pass}, cell {cell}: radius {radii.flat[place]}"
-                equal = radii.flat[place] == int(cycle.radii.flatten()[place])
-                tally.add(equal, bool(low.flat[place] < high.flat[place]), what)
-            found.update(np.unique(radii).tolist())
+            for index, cell in enumerate(cells):
+                what = f"pass {cycle.verify_pass}, cell {cell}: radius {radii.flat[index]}"
+                equal = radii.flat[index] == int(cycle.radii.flatten()[index])
+                tally.add(equal, bool(low.flat[index] < high.flat[index]), what)
+            distinct.update(np.unique(radii).tolist())
             resampled = expand(~cycle.kept.numpy(), cycle.radii.numpy())
             assert np.array_equal(resampled, cycle.resampled.numpy())
-        assert len(found) <= 1 or settings.radius_nats > 0
+        assert len(distinct) <= 1 or settings.radius_nats > 0
         tally.check()
 
     def test_scaling(self, replayed: Replayed, reference_side: ReferenceSide) -> None:

@@ -54,7 +54,9 @@ def test_the_page_s_backend_conforms(tmp_path: Path, minimal_target_path: Path) 
     assert "onnxruntime" not in done.stdout + done.stderr
     report = json.loads((tmp_path / "report.json").read_text())
     verdicts = {
-        rule: told["minimal-fp32"]["verdict"] for rule, told in report["rules"].items() if "minimal-fp32" in told
+        rule: by_subject["minimal-fp32"]["verdict"]
+        for rule, by_subject in report["rules"].items()
+        if "minimal-fp32" in by_subject
     }
     assert set(verdicts.values()) == {"passed"}
     assert len(verdicts) > 30

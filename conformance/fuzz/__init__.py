@@ -1,1 +1,1 @@
-"""Everything that is read from outside, fed with what nobody should send."""
+"""Fuzzing of everything that is read from outside."""

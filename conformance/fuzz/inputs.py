@@ -145,11 +145,11 @@ def make_inputs(folder: Path, bundle: Path) -> list[Input]:
         "tokenizer": (tokenizer, tokenizer.config, load_tokenizer),
         "latent up-sampler": (latent, latent.config, load_latent_up_sampler),
     }
-    found = []
+    inputs = []
     for name, (module, config, load) in weights.items():
         save_weights(module, config, folder / "w.safetensors")
         content = (folder / "w.safetensors").read_bytes()
-        found.append(Input(f"weights of a {name}", _safetensors(content), load, WeightsError))
+        inputs.append(Input(f"weights of a {name}", _safetensors(content), load, WeightsError))
     manifest = json.loads((bundle / MANIFEST_NAME).read_text())
     plan = {"objects": [{"shape": "circle", "colour": "red", "x": 3, "y": 4, "size": 1}]}
     row = {"identity": "a", "variant": "AR", "task": "one", "task_number": 0, "index": 0, "seed": 0, "holds": True}
@@ -161,7 +161,7 @@ def make_inputs(folder: Path, bundle: Path) -> list[Input]:
     captions = {"annotations": [{"image_id": 3, "id": 4, "caption": "a star"}]}
     arrays = _arrays(tokens=np.arange(6), kept=np.ones((2, 3), dtype=np.bool_))(folder)
     return [
-        *found,
+        *inputs,
         Input("a bundle's manifest", json_files(manifest), _in_folder(MANIFEST_NAME, open_bundle), BundleError),
         Input("a plan", json_files(plan), load_plan, PlanError),
         Input("a prompt", mutated_bytes(b"three green stars above a red circle"), _prompt, PromptError),

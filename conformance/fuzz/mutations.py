@@ -20,35 +20,35 @@ def mutated_bytes(draw: st.DrawFn, content: bytes) -> bytes:
     """Bytes with some flipped, cut out, repeated or put in; now and then anything at all."""
     if draw(st.integers(0, 15)) == 15:
         return draw(st.binary(max_size=64))
-    found = bytearray(content)
+    mutated = bytearray(content)
     for _ in range(draw(st.integers(1, 4))):
-        place = draw(st.integers(0, max(0, len(found) - 1)))
+        start = draw(st.integers(0, max(0, len(mutated) - 1)))
         length = draw(st.sampled_from((1, 2, 4, 8, 64, 1024)))
         match draw(st.sampled_from(("flip", "set", "cut", "end", "repeat", "insert"))):
-            case "flip" if found:
-                found[place] ^= 1 << draw(st.integers(0, 7))
+            case "flip" if mutated:
+                mutated[start] ^= 1 << draw(st.integers(0, 7))
             case "set":
-                found[place : place + length] = draw(st.sampled_from((b"\x00", b"\xff", b"\x7f"))) * length
+                mutated[start : start + length] = draw(st.sampled_from((b"\x00", b"\xff", b"\x7f"))) * length
             case "cut":
-                del found[place : place + length]
+                del mutated[start : start + length]
             case "end":
-                del found[place:]
+                del mutated[start:]
             case "repeat":
-                found[place:place] = found[place : place + length] * 3
+                mutated[start:start] = mutated[start : start + length] * 3
             case _:
-                found[place:place] = draw(st.binary(min_size=1, max_size=16))
-    return bytes(found)
+                mutated[start:start] = draw(st.binary(min_size=1, max_size=16))
+    return bytes(mutated)
 
 
 def _places(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    found = [at] if at else []
+    paths = [at] if at else []
     if isinstance(value, dict):
         for key, item in value.items():
-            found += _places(item, (*at, key))
+            paths += _places(item, (*at, key))
     elif isinstance(value, list):
         for index, item in enumerate(value[:4]):  # a list of codes need not be mutated at each
-            found += _places(item, (*at, index))
-    return found
+            paths += _places(item, (*at, index))
+    return paths
 
 
 @st.composite

@@ -38,19 +38,19 @@ FILES_A_GRAPH = 6
 
 def mutated(content: bytes, generator: random.Random) -> bytes:
     """Flip, overwrite, cut out or repeat some bytes."""
-    found = bytearray(content)
+    graph = bytearray(content)
     for _ in range(generator.randint(1, 6)):
-        place, length = generator.randrange(len(found)), generator.choice((1, 1, 2, 8, 64))
+        start, length = generator.randrange(len(graph)), generator.choice((1, 1, 2, 8, 64))
         match generator.randrange(4):
             case 0:
-                found[place] ^= 1 << generator.randrange(8)
+                graph[start] ^= 1 << generator.randrange(8)
             case 1:
-                found[place : place + length] = generator.randbytes(length)
+                graph[start : start + length] = generator.randbytes(length)
             case 2:
-                del found[place : place + length]
+                del graph[start : start + length]
             case _:
-                found[place:place] = found[place : place + length]
-    return bytes(found)
+                graph[start:start] = graph[start : start + length]
+    return bytes(graph)
 
 
 def with_graph(bundle: Path, folder: Path, graph: str, content: bytes) -> Path:

@@ -37,10 +37,10 @@ def in_a_cell(message: str) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
 
-def row(mutant: Mutant, found: list[Kill]) -> str:
+def row(mutant: Mutant, kills: list[Kill]) -> str:
     """Return a mutant's line of the table."""
-    laws = ", ".join(f"`{kill.law.law.__name__}`" for kill in found) or "**nothing**"
-    said = in_a_cell(found[0].message) if found else ""
+    laws = ", ".join(f"`{kill.law.law.__name__}`" for kill in kills) or "**nothing**"
+    said = in_a_cell(kills[0].message) if kills else ""
     return f"| {mutant.name} | {mutant.rule} | {laws} | {said} |\n"
 
 
@@ -64,16 +64,16 @@ def main() -> int:
     torch.set_num_threads(1)
     try:
         check_writable(out)
-        found = [(mutant, killed(mutant)) for mutant in track((*MUTANTS, *SIZED_MUTANTS), "mutants")]
+        mutant_and_kills = [(mutant, killed(mutant)) for mutant in track((*MUTANTS, *SIZED_MUTANTS), "mutants")]
     except SubjectError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
         print(f"error: {out}: {error.strerror or error}", file=sys.stderr)
         return 2
-    living = [mutant.name for mutant, by in found if not by]
-    text = HEAD + "".join(row(mutant, by) for mutant, by in found)
-    text += f"\n{len(found) - len(living)} of {len(found)} are found.\n"
+    living = [mutant.name for mutant, by in mutant_and_kills if not by]
+    text = HEAD + "".join(row(mutant, by) for mutant, by in mutant_and_kills)
+    text += f"\n{len(mutant_and_kills) - len(living)} of {len(mutant_and_kills)} are found.\n"
     try:
         write_text_whole(out, text)
     except OSError as error:

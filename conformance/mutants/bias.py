@@ -24,20 +24,20 @@ class _Biased(UnscoredBackend):
 
     def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> Floats:
         logits = super().feed(graph, cache, inputs)
-        found: Floats = (logits + self.bias(logits, inputs)).astype(np.float32)
-        return found
+        biased: Floats = (logits + self.bias(logits, inputs)).astype(np.float32)
+        return biased
 
 
 def _by(bias: Bias) -> Make:
     return on_backend(lambda right: _Biased(right, bias))
 
 
-def _where(place: Any, share: float) -> Bias:
+def _where(index: Any, share: float) -> Bias:
     """Return what adds a share of the tolerance in some places of [B, T, V]."""
 
     def bias(logits: Floats, inputs: Tensors) -> Floats:
         found = np.zeros_like(logits)
-        found[place] = np.float32(share) * TOLERANCE
+        found[index] = np.float32(share) * TOLERANCE
         return found
 
     return bias

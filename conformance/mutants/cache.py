@@ -42,8 +42,8 @@ class _SwapsOnRefresh(UnscoredBackend):
             arrays: dict[str, NDArray[Any]] = cache.arrays  # type: ignore[attr-defined]  # of ONNX Runtime's backend
             for name in [name for name in arrays if name.startswith("key_")]:
                 key, value = arrays[name], arrays[name.replace("key_", "value_")]
-                place = np.s_[:, :, start : start + count]
-                key[place], value[place] = value[place].copy(), key[place].copy()
+                slots = np.s_[:, :, start : start + count]
+                key[slots], value[slots] = value[slots].copy(), key[slots].copy()
         return logits
 
 

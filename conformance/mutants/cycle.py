@@ -123,25 +123,25 @@ def _draft_stays(right: Any, decoder: Decoder, first_row: int, last_row: int) ->
     return rows
 
 
-def _no_look_ahead(right: Any, decoder: Decoder, *given: Any) -> Any:
+def _no_look_ahead(right: Any, decoder: Decoder, *arguments: Any) -> Any:
     settings, decoder.settings = decoder.settings, decoder.settings.changed(look_ahead=0)
-    proposal = right(decoder, *given)
+    proposal = right(decoder, *arguments)
     decoder.settings = settings
     return proposal
 
 
-def _ahead_is_decided(right: Any, decoder: Decoder, level: int, *given: Any) -> Any:
-    proposal = right(decoder, level, *given)
+def _ahead_is_decided(right: Any, decoder: Decoder, level: int, *arguments: Any) -> Any:
+    proposal = right(decoder, level, *arguments)
     for low in decoder.states[level + 1 :]:
         low.pending.add(int(np.flatnonzero(low.grid >= 0)[-1]))
     return proposal
 
 
-def _middle_accepts_all(right: Any, state: Any, *given: Any) -> Any:
+def _middle_accepts_all(right: Any, state: Any, *arguments: Any) -> Any:
     """Let a drafter take what is drafted for it."""
     if state.number:
         state.settings = state.settings.changed(tau=0.0)
-    return right(state, *given)
+    return right(state, *arguments)
 
 
 def _radius_plus(by: int) -> Any:
@@ -164,7 +164,7 @@ def _anchor_of_the_first(right: Any, anchor: Anchor, cells: Any) -> Any:
 
 
 def _first_step_unanchored(
-    right: Any, state: Any, schedule: Any, verified: Verified | None = None, *given: Any, **named: Any
+    right: Any, state: Any, schedule: Any, verified: Verified | None = None, *arguments: Any, **named: Any
 ) -> Any:
     """Forget the anchor where the verification's own logits are drawn from."""
     if verified is not None and verified.anchor is not None:
@@ -178,18 +178,18 @@ def _first_step_unanchored(
 
         state.sample = sample
         try:
-            return right(state, schedule, verified, *given, **named)
+            return right(state, schedule, verified, *arguments, **named)
         finally:
             del state.sample
-    return right(state, schedule, verified, *given, **named)
+    return right(state, schedule, verified, *arguments, **named)
 
 
 def _unnormalised_anchor(right: Any, anchor: Anchor, cells: Any) -> Any:
     return right(replace(anchor, codes=anchor.codes * 1.1), cells)
 
 
-def _transposed(right: Any, decoder: Decoder, *given: Any) -> Any:
-    decoded = right(decoder, *given)
+def _transposed(right: Any, decoder: Decoder, *arguments: Any) -> Any:
+    decoded = right(decoder, *arguments)
     return replace(decoded, tokens=np.ascontiguousarray(decoded.tokens.T))
 
 

@@ -151,6 +151,6 @@ MUTANTS = (
     Mutant(
         "accept_on is ignored",
         "DIST-2",
-        patched(verify, "judge", lambda right, *given, raw=False: right(*given)),
+        patched(verify, "judge", lambda right, *arguments, raw=False: right(*arguments)),
     ),
 )

@@ -15,8 +15,8 @@ class _TopPKeepsTies(Arithmetic):
     """Compare with the last logit that is kept, and keep all that equal it."""
 
     def top_p(self, logits: Floats, share: Floats) -> Floats:
-        found = super().top_p(logits, share)
-        last = np.where(np.isfinite(found), found, np.inf).min(axis=1, keepdims=True)
+        kept = super().top_p(logits, share)
+        last = np.where(np.isfinite(kept), kept, np.inf).min(axis=1, keepdims=True)
         return np.where(logits >= last, logits, -np.inf).astype(np.float32)
 
 
@@ -83,14 +83,14 @@ def _with(arithmetic: type[Arithmetic]) -> Make:
 
 def _next_radius(right: Any, entropies: Floats, radius: int, radius_nats: float) -> NDArray[np.int64]:
     """Let a mean that is short of a whole cell by a millionth buy it."""
-    found: NDArray[np.int64] = right(entropies * np.float32(1 + 1e-6), radius, radius_nats)
-    return found
+    radii: NDArray[np.int64] = right(entropies * np.float32(1 + 1e-6), radius, radius_nats)
+    return radii
 
 
 def _not_quite(right: Any, entropies: Floats, radius: int, radius_nats: float) -> NDArray[np.int64]:
     """Let only what is more than a whole number buy it."""
-    found: NDArray[np.int64] = right(np.nextafter(entropies, np.float32(0)), radius, radius_nats)
-    return found
+    radii: NDArray[np.int64] = right(np.nextafter(entropies, np.float32(0)), radius, radius_nats)
+    return radii
 
 
 MUTANTS = (
@@ -120,6 +120,6 @@ MUTANTS = (
     Mutant(
         "U equal to p accepts",
         "MODE-EXACT",
-        patched(exact, "uniform_noise", lambda right, *given, **named: np.nextafter(right(*given, **named), 0)),
+        patched(exact, "uniform_noise", lambda right, *arguments, **named: np.nextafter(right(*arguments, **named), 0)),
     ),
 )

@@ -25,11 +25,11 @@ def _draft_stays(right: Any, state: ModelState, cell: int, logits: Any, token: i
     return False
 
 
-def _one_window(right: Any, state: ModelState, *given: Any) -> Any:
+def _one_window(right: Any, state: ModelState, *arguments: Any) -> Any:
     """Score all of the rest each time."""
     settings, state.settings = state.settings, state.settings.changed(exact_window=None)
     try:
-        return right(state, *given)
+        return right(state, *arguments)
     finally:
         state.settings = settings
 
@@ -49,7 +49,7 @@ MUTANTS = (
     Mutant(
         "exact acceptance is greedy",
         "MODE-EXACT",
-        patched(exact, "uniform_noise", lambda right, *given: np.full_like(right(*given), 0.5)),
+        patched(exact, "uniform_noise", lambda right, *arguments: np.full_like(right(*arguments), 0.5)),
     ),
     Mutant("a rejected draft token may be drawn again", "MODE-EXACT", patched(exact, "_replace", _all_of_p)),
     Mutant("a rejected draft token stays", "MODE-EXACT", patched(exact, "_replace", _draft_stays)),

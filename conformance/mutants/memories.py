@@ -94,8 +94,8 @@ class _SharedByBackends(UnscoredBackend):
         self.made += 1
         cache: Any = super().new_cache(graph, batch)  # of ONNX Runtime's backend
         cache.pool = self.pools.setdefault((id(self.backend.bundle), graph, batch, self.made), cache.pool)  # type: ignore[attr-defined]  # likewise
-        found: KVCache = cache
-        return found
+        reused: KVCache = cache
+        return reused
 
 
 class _LeftOver(UnscoredBackend):

@@ -120,8 +120,8 @@ def find(subject: Subject, law: EngineLaw | Probe) -> Kill | None:
 def kills(mutant: Mutant, subject: Subject, laws: Sequence[EngineLaw | Probe] = LAWS) -> list[Kill]:
     """Return where some laws find a mutant, one place a law."""
     with mutant.make(subject) as wrong:
-        found = [find(wrong, law) for law in laws]
-    return [kill for kill in found if kill is not None]
+        attempts = [find(wrong, law) for law in laws]
+    return [kill for kill in attempts if kill is not None]
 
 
 def is_killed(mutant: Mutant, subject: Subject) -> bool:

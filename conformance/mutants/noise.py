@@ -23,13 +23,13 @@ def _by_rank(right: Any, source: NoiseSource, cells: list[int]) -> NDArray[np.fl
     return np.asarray(right(source, list(range(len(cells)))))
 
 
-def _exponential(right: Any, *given: Any) -> NDArray[np.float32]:
-    found: NDArray[np.float32] = np.exp(-right(*given)).astype(np.float32)
-    return found
+def _exponential(right: Any, *arguments: Any) -> NDArray[np.float32]:
+    draws: NDArray[np.float32] = np.exp(-right(*arguments)).astype(np.float32)
+    return draws
 
 
-def _lanes_swapped(right: Any, *given: Any) -> NDArray[np.float32]:
-    noise = np.asarray(right(*given))
+def _lanes_swapped(right: Any, *arguments: Any) -> NDArray[np.float32]:
+    noise = np.asarray(right(*arguments))
     lanes = noise.reshape(len(noise), -1, 4) if noise.shape[1] % 4 == 0 else noise[:, :, None]
     return np.ascontiguousarray(lanes.swapaxes(1, 2)).reshape(noise.shape)
 

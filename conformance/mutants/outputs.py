@@ -51,8 +51,8 @@ class _DrawsWithoutNoise(OwnScores):
     """Draw the likeliest, where noise is given: what is predicted again throws the token away."""
 
     def draw(self, rows: Any, distribution: Distribution, noise: Floats) -> Draw:
-        tokens, found = super().draw(rows, distribution, noise)
-        return Draw(tokens if len(tokens) > 1 else found.argmax(axis=1), found)
+        tokens, log_probs = super().draw(rows, distribution, noise)
+        return Draw(tokens if len(tokens) > 1 else log_probs.argmax(axis=1), log_probs)
 
 
 class _LastRowOfScaling(UnscoredBackend):
@@ -116,8 +116,8 @@ def _scores(kind: type[OwnScores]) -> Make:
 def _untold(field: str) -> Make:
     """Leave a field of what exact verification found as if nothing had been found."""
 
-    def wrong(right: Any, *given: Any) -> Any:
-        verdict = right(*given)
+    def wrong(right: Any, *arguments: Any) -> Any:
+        verdict = right(*arguments)
         value = getattr(verdict, field)
         return replace(verdict, **{field: np.ones_like(value) if field == "radii" else np.zeros_like(value)})
 

@@ -67,10 +67,10 @@ class _RoundedLogits(OwnScores):
     """Scores whose softmax takes logits in bfloat16."""
 
     def draw(self, rows: Any, distribution: Distribution, noise: Floats) -> Draw:
-        _, found = super().draw(rows, distribution, noise)
-        kept = np.isfinite(found)
-        found = log_softmax(np.where(kept, rounded(found, 8), -np.inf).astype(np.float32))
-        return Draw((found + noise).argmax(axis=1), found)
+        _, log_probs = super().draw(rows, distribution, noise)
+        kept = np.isfinite(log_probs)
+        log_probs = log_softmax(np.where(kept, rounded(log_probs, 8), -np.inf).astype(np.float32))
+        return Draw((log_probs + noise).argmax(axis=1), log_probs)
 
 
 class _HalfScoreSums(OwnScores):

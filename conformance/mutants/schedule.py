@@ -15,8 +15,8 @@ from mulo_sd.engines.rules import schedule
 
 def _four_connected(right: Any, mask: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
     labels, count = ndimage.label(mask)
-    found = [np.flatnonzero(labels.ravel() == number) for number in range(1, count + 1)]
-    return sorted(found, key=lambda island: int(island[0]))
+    islands = [np.flatnonzero(labels.ravel() == number) for number in range(1, count + 1)]
+    return sorted(islands, key=lambda island: int(island[0]))
 
 
 def _window_plus(by: int) -> Any:
@@ -26,21 +26,23 @@ def _window_plus(by: int) -> Any:
 
 
 def _fresh_predecessors(
-    right: Any, state: ModelState, plan: Any, verified: Any = None, *given: Any, **named: Any
+    right: Any, state: ModelState, plan: Any, verified: Any = None, *arguments: Any, **named: Any
 ) -> None:
     """Decide the cells of a step one after another: a later one reads what an earlier one has just become."""
     ready = plan.ready
     plan.ready = lambda: ready()[:1]
-    right(state, plan, verified, *given, **named)
+    right(state, plan, verified, *arguments, **named)
 
 
-def _no_shared_step(right: Any, state: ModelState, plan: Any, verified: Any = None, *given: Any, **named: Any) -> None:
+def _no_shared_step(
+    right: Any, state: ModelState, plan: Any, verified: Any = None, *arguments: Any, **named: Any
+) -> None:
     """Make a pass for the first step, too."""
     if verified is not None and verified.anchor is None:
         cells = plan.ready()
         if cells and cells != [0]:
             state.query(cells)
-    right(state, plan, verified, *given, **named)
+    right(state, plan, verified, *arguments, **named)
 
 
 def _first_of_the_row(right: Any, state: ModelState, cell: int) -> int:
@@ -63,8 +65,8 @@ def _inverse_ratio(right: Any, token: int, old: Any, new: Any, draw: float, nois
 
 
 def _drawn_from_p_new(right: Any, token: int, old: Any, new: Any, draw: float, noise: Any) -> Any:
-    found, kept = right(token, old, new, draw, noise)
-    return (found, kept) if kept else (int((new + noise).argmax()), False)
+    drawn, kept = right(token, old, new, draw, noise)
+    return (drawn, kept) if kept else (int((new + noise).argmax()), False)
 
 
 MUTANTS = (

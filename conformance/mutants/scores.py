@@ -59,8 +59,8 @@ def rounded(values: NDArray[Any], bits: int) -> Floats:
     words = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32).astype(np.int64)
     dropped = 24 - bits
     kept = (words + (1 << (dropped - 1))) >> dropped << dropped
-    found: Floats = kept.astype(np.uint32).view(np.float32)
-    return np.where(np.isfinite(values), found, values).astype(np.float32)
+    shortened: Floats = kept.astype(np.uint32).view(np.float32)
+    return np.where(np.isfinite(values), shortened, values).astype(np.float32)
 
 
 def halved(values: NDArray[Any]) -> Floats:

@@ -33,9 +33,9 @@ class EntropyOfTheFirstRows(Arithmetic):
     """Give rows beyond the 64th a mean entropy."""
 
     def entropies(self, probs: Floats, log_probs: Floats) -> Floats:
-        found = super().entropies(probs, log_probs)
-        found[ROWS:] = found[: max(0, len(found) - ROWS)][: len(found) - ROWS].mean() if len(found) > ROWS else 0
-        return found
+        values = super().entropies(probs, log_probs)
+        values[ROWS:] = values[: max(0, len(values) - ROWS)][: len(values) - ROWS].mean() if len(values) > ROWS else 0
+        return values
 
 
 class DrawsAmong512(Arithmetic):

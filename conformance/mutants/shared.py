@@ -19,8 +19,8 @@ _seeds: dict[int, int] = {}
 def _of_the_first(name: str) -> Make:
     """Take one input of all requests from the first."""
 
-    def wrong(right: Any, asked: Any) -> Any:
-        inputs = dict(right(asked))
+    def wrong(right: Any, passes: Any) -> Any:
+        inputs = dict(right(passes))
         values = inputs[name]
         inputs[name] = np.ascontiguousarray(np.broadcast_to(values[:1], values.shape))
         return inputs
@@ -28,12 +28,12 @@ def _of_the_first(name: str) -> Make:
     return patched(shared_passes, "_merged", wrong)
 
 
-def _padding_lives(right: Any, asked: Any) -> Any:
+def _padding_lives(right: Any, passes: Any) -> Any:
     """Show the padding behind a request's own tokens, at its last position."""
-    inputs = dict(right(asked))
+    inputs = dict(right(passes))
     ranks, fed = inputs["slot_ranks"].copy(), inputs["tokens"].shape[1]
     rows = 0
-    for item in asked:
+    for item in passes:
         for row in range(rows, rows + item.place.batch):
             start = int(inputs["write_index"][row])
             padding = slice(start + item.fed, start + fed)
@@ -43,9 +43,9 @@ def _padding_lives(right: Any, asked: Any) -> Any:
     return inputs
 
 
-def _mask_of_the_longest(right: Any, asked: Any) -> Any:
+def _mask_of_the_longest(right: Any, passes: Any) -> Any:
     """Give every request the mask of the one that has fed most."""
-    inputs = dict(right(asked))
+    inputs = dict(right(passes))
     ranks = inputs["slot_ranks"]
     fullest = int((ranks != DEAD_RANK).sum(axis=1).argmax())
     inputs["slot_ranks"] = np.ascontiguousarray(np.broadcast_to(ranks[fullest], ranks.shape))

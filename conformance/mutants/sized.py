@@ -44,8 +44,8 @@ def find_sized(subject: Subject, law: ShapeLaw | EngineLaw | Probe) -> Kill | No
 def sized_kills(mutant: SizedMutant, subject: Subject) -> list[Kill]:
     """Return where the laws of its rule find a mutant, one place a law."""
     with mutant.make(subject) as wrong:
-        found = [find_sized(wrong, law) for law in laws_for(mutant)]
-    return [kill for kill in found if kill is not None]
+        attempts = [find_sized(wrong, law) for law in laws_for(mutant)]
+    return [kill for kill in attempts if kill is not None]
 
 
 def is_sized_killed(mutant: SizedMutant, subject: Subject) -> bool:

@@ -58,6 +58,6 @@ def test_page_is_of_this_catalogue() -> None:
     rows = re.findall(r"^\| ([^|]+) \| ([A-Z0-9-]+) \| ([^|]+) \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     listed = [(mutant.name, mutant.rule) for mutant in (*MUTANTS, *SIZED_MUTANTS)]
     assert [(name, rule) for name, rule, _ in rows] == listed
-    assert not [name for name, _, found in rows if "`" not in found]
-    told = " ".join(found for _, _, found in rows)
-    assert [law.law.__name__ for law in PROBES if f"`{law.law.__name__}`" not in told] == []
+    assert not [name for name, _, laws in rows if "`" not in laws]
+    named = " ".join(laws for _, _, laws in rows)
+    assert [law.law.__name__ for law in PROBES if f"`{law.law.__name__}`" not in named] == []

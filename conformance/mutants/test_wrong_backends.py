@@ -56,7 +56,9 @@ def test_wrong_backends_end_red(name: str, tmp_path: Path, minimal_subject: Subj
     chosen = ("-k", "minimal-fp32 and runs_repeat") if name == "not_deterministic" else ()
     status, rules = run_suite(tmp_path, "--backend", f"conformance.mutants.backends:{name}", *chosen)
     assert status == (NOTHING_EXECUTED if name == "refusing" else 1)
-    verdicts = {told["verdict"] for told in (rules[rule].get("minimal-fp32") for rule in rules) if told}
+    verdicts = {
+        by_subject["verdict"] for by_subject in (rules[rule].get("minimal-fp32") for rule in rules) if by_subject
+    }
     assert ("failed" in verdicts) == (name != "refusing")
 
 

@@ -16,8 +16,8 @@ from mulo_sd.engines.rules.noise import NoiseSource, uniform_noise
 
 def _of_24_bits(uniform: NDArray[np.float64]) -> NDArray[np.float64]:
     """Take the upper 24 bits of each word, as many as float32 has."""
-    found: NDArray[np.float64] = (np.floor(uniform * 2.0**24) + 0.5) / 2.0**24
-    return found
+    rounded: NDArray[np.float64] = (np.floor(uniform * 2.0**24) + 0.5) / 2.0**24
+    return rounded
 
 
 def _single(uniform: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -27,8 +27,8 @@ def _single(uniform: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _single_logarithms(uniform: NDArray[np.float64]) -> Floats:
-    found: Floats = -np.log(-np.log(_single(uniform).astype(np.float32)))
-    return found
+    noise: Floats = -np.log(-np.log(_single(uniform).astype(np.float32)))
+    return noise
 
 
 def _signed(seed: int) -> int:
@@ -41,8 +41,8 @@ def _signed(seed: int) -> int:
 class _Own24Bits(OwnScores):
     def noise(self, source: NoiseSource, cells: Any) -> Floats:
         uniform = uniform_noise(source.seed, source.stream, np.asarray(cells), source.vocabulary)
-        found: Floats = -np.log(-np.log(_of_24_bits(uniform)))
-        return found.astype(np.float32)
+        values: Floats = -np.log(-np.log(_of_24_bits(uniform)))
+        return values.astype(np.float32)
 
 
 class _OwnSingle(OwnScores):
@@ -87,12 +87,12 @@ MUTANTS = (
     Mutant(
         "noise of 24 bits",
         "RNG-1",
-        patched(noise, "uniform_noise", lambda right, *given, **named: _of_24_bits(right(*given, **named))),
+        patched(noise, "uniform_noise", lambda right, *arguments, **named: _of_24_bits(right(*arguments, **named))),
     ),
     Mutant(
         "noise by logarithms in single precision",
         "RNG-1",
-        patched(noise, "gumbel_noise", lambda right, *given: _single_logarithms(uniform_noise(*given))),
+        patched(noise, "gumbel_noise", lambda right, *arguments: _single_logarithms(uniform_noise(*arguments))),
     ),
     Mutant("seeds are signed", "RNG-1", _seeded(_signed)),
     Mutant("seeds pass through double precision", "RNG-1", _seeded(lambda seed: int(float(seed)) % 2**64)),
@@ -103,12 +103,12 @@ MUTANTS = (
     Mutant(
         "acceptance draws of 24 bits",
         "MODE-EXACT",
-        patched(exact, "uniform_noise", lambda right, *given, **named: _of_24_bits(right(*given, **named))),
+        patched(exact, "uniform_noise", lambda right, *arguments, **named: _of_24_bits(right(*arguments, **named))),
     ),
     Mutant(
         "acceptance draws in single precision",
         "MODE-EXACT",
-        patched(exact, "uniform_noise", lambda right, *given, **named: _single(right(*given, **named))),
+        patched(exact, "uniform_noise", lambda right, *arguments, **named: _single(right(*arguments, **named))),
     ),
     Mutant("the anchor is capped at 64 nats", "ANCHOR-1", _scores(_Capped)),
     Mutant("the anchor draws away from nothing", "ANCHOR-1", _scores(_HalfAngle)),

@@ -122,10 +122,10 @@ def verification_judges(case: DecodeCase, decoded: Decoded) -> None:
             cell = cycle.first_row * case.grid(cycle.model)[1] + index
             logits = recorded(verified)[:, row_of[cell - 1]] if cell else recorded(prefill)[:, -1]
             used, other = judged(case, logits), processed(case, logits)
-            found = [oracles.pooled(probs, near[token]) for probs in used]
-            off = min(abs(pooled[index] - value) for value in found)
+            sums = [oracles.pooled(probs, near[token]) for probs in used]
+            off = min(abs(pooled[index] - value) for value in sums)
             assert off <= case.rounding.probs, (
-                f"model {cycle.model}, cell {cell}: pooled {pooled[index]}, expected {found[0]}"
+                f"model {cycle.model}, cell {cell}: pooled {pooled[index]}, expected {sums[0]}"
             )
             reach("what acceptance looks at is not what is sampled from", used[0] != other)
         # An engine compares in float32.
@@ -144,8 +144,8 @@ def rejections_grow(case: DecodeCase, decoded: Decoded) -> None:
     for cycle in decoded.trace.cycles:
         width = case.grid(cycle.model)[1]
         window = range(cycle.first_row * width, cycle.last_row * width)
-        told = zip(window, cycle.kept.flatten().tolist(), cycle.radii.flatten().tolist(), strict=True)
-        rejected = {cell: radius for cell, kept, radius in told if not kept}
+        judged = zip(window, cycle.kept.flatten().tolist(), cycle.radii.flatten().tolist(), strict=True)
+        rejected = {cell: radius for cell, kept, radius in judged if not kept}
         expected = oracles.resampled(rejected, width, window)
         assert resampled_cells(cycle, width) == sorted(expected), (
             f"model {cycle.model}: R_X is {shown(resampled_cells(cycle, width))}, expected {shown(expected)} for "
@@ -203,7 +203,7 @@ def agree(what: str, tokens: Tensor, expected: np.typing.NDArray[np.int64], marg
     """Assert that tokens are the nearest codes, wherever the nearest leads by `clear`."""
     assert tokens.shape == expected.shape, f"{what}: {list(tokens.shape)} tokens, expected {list(expected.shape)}"
     same = tokens.numpy() == expected
-    wrong = [tuple(place) for place in np.argwhere(~same & (margin >= clear)).tolist()]
+    wrong = [tuple(cell) for cell in np.argwhere(~same & (margin >= clear)).tolist()]
     assert not wrong, (
         f"{what}: {len(wrong)} of {same.size} codes are not the nearest, the first in row {wrong[0][0]}, column "
         f"{wrong[0][1]}: {int(tokens[wrong[0]])}, expected {int(expected[wrong[0]])}"

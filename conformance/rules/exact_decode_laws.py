@@ -41,12 +41,12 @@ def decisions(case: DecodeCase, decoded: Decoded, cycle: Cycle) -> Iterator[Deci
             made = own[0]  # cell 0 alone needs no pass of its own
         else:
             at += 1
-        row_of = {place: row for row, place in enumerate((made.positions - case.prefix_length).tolist())}
+        row_of = {offset: row for row, offset in enumerate((made.positions - case.prefix_length).tolist())}
         for cell in scored:
-            place, source = cell - window.start, made if cell else own[0]
+            offset, source = cell - window.start, made if cell else own[0]
             row = row_of[cell - 1] if cell else case.prefix_length - 1
-            yield Decision(cell, draft[place], tokens[place], kept[place], source, row)
-            if not kept[place]:
+            yield Decision(cell, draft[offset], tokens[offset], kept[offset], source, row)
+            if not kept[offset]:
                 reach("what follows a rejection is verified again", cell + 1 < scored.stop)
                 break
         cell += 1
@@ -71,10 +71,10 @@ def draft_tokens_are_accepted_by_their_probability(case: DecodeCase, decoded: De
             reach("a draft token is kept" if item.kept else "a draft token is replaced")
             residuals = {cell: token for row, cell, token in item.source.residuals if row == item.row}
             assert (item.cell in residuals) != item.kept, f"cell {item.cell}: drawn and kept, or neither"
-            told = float(cycle.pooled_probs.flatten()[item.cell - cycle.first_row * cycle.kept.shape[1]])
-            off = min(abs(told - probs[item.draft_token]) for probs in likely)
+            traced = float(cycle.pooled_probs.flatten()[item.cell - cycle.first_row * cycle.kept.shape[1]])
+            off = min(abs(traced - probs[item.draft_token]) for probs in likely)
             assert off <= case.rounding.probs, (
-                f"cell {item.cell}: the trace tells p {told:.6g}, expected {likely[0][item.draft_token]:.6g}"
+                f"cell {item.cell}: the trace tells p {traced:.6g}, expected {likely[0][item.draft_token]:.6g}"
             )
             if item.kept:
                 assert item.token == item.draft_token

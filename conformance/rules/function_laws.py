@@ -199,16 +199,18 @@ def passes_attend_to_what_is_written(toy: Toy, passes: Sequence[Mapping[int, int
         positions = torch.tensor([toy.prefix_length + cell for cell in pairs])
         embeddings = model.token_embeddings(torch.tensor(list(pairs.values())))[None].expand(2, -1, -1)
         result = feed(model, cache, embeddings, positions)
-        others = [place for place in range(model.config.sequence_length) if place not in positions.tolist()]
+        others = [position for position in range(model.config.sequence_length) if position not in positions.tolist()]
         assert torch.equal(cache.key[:, :, :, others], kept_key[:, :, :, others])
         assert torch.equal(cache.value[:, :, :, others], kept_value[:, :, :, others])
         for index, row in enumerate(rows):
             logits = row.feed({toy.prefix_length + cell: token for cell, token in pairs.items()})
             np.testing.assert_allclose(result[index].numpy(), np.stack(list(logits.values())), rtol=0, atol=TOLERANCE)
-            for (layer, place), key in row.key.items():
-                np.testing.assert_allclose(cache.key[layer, index, :, place].numpy(), key, rtol=0, atol=TOLERANCE)
-                value = row.value[layer, place]
-                np.testing.assert_allclose(cache.value[layer, index, :, place].numpy(), value, rtol=0, atol=TOLERANCE)
+            for (layer, position), key in row.key.items():
+                np.testing.assert_allclose(cache.key[layer, index, :, position].numpy(), key, rtol=0, atol=TOLERANCE)
+                value = row.value[layer, position]
+                np.testing.assert_allclose(
+                    cache.value[layer, index, :, position].numpy(), value, rtol=0, atol=TOLERANCE
+                )
     reach("keys stay as written before a change to their left", is_stale(toy, passes, rows[0]))
 
 
@@ -217,7 +219,7 @@ def is_stale(toy: Toy, passes: Sequence[Mapping[int, int]], row: DictionaryModel
     fresh = DictionaryModel(build(toy).models.target, build(toy).condition.cond)
     last = {toy.prefix_length + cell: token for pairs in passes for cell, token in pairs.items()}
     fresh.feed({**dict.fromkeys(range(toy.prefix_length), -1), **last})
-    return any(largest_error(row.key[place], key, "a key") > 1e-3 for place, key in fresh.key.items())
+    return any(largest_error(row.key[slot], key, "a key") > 1e-3 for slot, key in fresh.key.items())
 
 
 def resize(images: Tensor, scale: int, up: bool, resize_filter: str) -> Tensor:

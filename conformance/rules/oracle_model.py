@@ -87,9 +87,9 @@ class DictionaryModel:
         return self._rotated(position, query)
 
     def _attend(self, layer: int, position: int, query: Array) -> Array:
-        visible = [place for (where, place) in self.key if where == layer and place <= position]
-        keys = np.stack([self.key[layer, place] for place in visible])  # [n, heads, head_dim]
-        values = np.stack([self.value[layer, place] for place in visible])
+        visible = [written for (where, written) in self.key if where == layer and written <= position]
+        keys = np.stack([self.key[layer, written] for written in visible])  # [n, heads, head_dim]
+        values = np.stack([self.value[layer, written] for written in visible])
         scores = np.einsum("hd,nhd->hn", query, keys) / math.sqrt(self.config.head_dim)
         shares = np.exp(scores - scores.max(axis=1, keepdims=True))
         shares /= shares.sum(axis=1, keepdims=True)
@@ -141,20 +141,20 @@ def enlarging(size: int, scale: int, resize_filter: str) -> Array:
     """Return the matrix [size * scale, size] of enlargement along one axis; edges are repeated."""
     matrix = np.zeros((size * scale, size))
     kernel = "enlarging bicubic" if resize_filter == "bicubic" else resize_filter
-    for place in range(size * scale):
-        centre = (place + 0.5) / scale - 0.5
+    for row in range(size * scale):
+        centre = (row + 0.5) / scale - 0.5
         for tap in range(math.floor(centre) - 2, math.floor(centre) + 4):
-            matrix[place, min(max(tap, 0), size - 1)] += _weight(kernel, centre - tap)
+            matrix[row, min(max(tap, 0), size - 1)] += _weight(kernel, centre - tap)
     return matrix
 
 
 def shrinking(size: int, scale: int, resize_filter: str) -> Array:
     """Return the matrix [size / scale, size] of shrinking along one axis: a kernel as wide as `scale` times its own."""
     matrix = np.zeros((size // scale, size))
-    for place in range(size // scale):
-        centre = (place + 0.5) * scale - 0.5
+    for row in range(size // scale):
+        centre = (row + 0.5) * scale - 0.5
         for tap in range(math.floor(centre) - 2 * scale - 1, math.floor(centre) + 2 * scale + 2):
-            matrix[place, min(max(tap, 0), size - 1)] += _weight(resize_filter, (tap - centre) / scale)
+            matrix[row, min(max(tap, 0), size - 1)] += _weight(resize_filter, (tap - centre) / scale)
     matrix /= matrix.sum(axis=1, keepdims=True)
     return matrix
 

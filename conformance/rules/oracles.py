@@ -159,8 +159,8 @@ def earliest_steps(cells: set[int], window: float, width: int, by_island: bool) 
     """SCHED-1, SCHED-2: each cell's earliest step, the longest chain of cells that wait for each other up to it."""
     step_of: dict[int, int] = {}
     for region in components(cells, width) if by_island else [sorted(cells)]:
-        for place, cell in enumerate(region):  # nothing waits for a later raster position
-            before = [step_of[other] for other in region[:place] if waits(cell, other, window, width)]
+        for index, cell in enumerate(region):  # nothing waits for a later raster position
+            before = [step_of[other] for other in region[:index] if waits(cell, other, window, width)]
             step_of[cell] = max(before, default=-1) + 1
     return step_of
 
@@ -168,10 +168,10 @@ def earliest_steps(cells: set[int], window: float, width: int, by_island: bool) 
 def schedule(cells: set[int], window: int | None, width: int, by_island: bool) -> list[list[int]]:
     """The cells of each step, ascending; None is an infinite window."""
     step_of = earliest_steps(cells, math.inf if window is None else window, width, by_island)
-    found: list[list[int]] = [[] for _ in range(max(step_of.values(), default=-1) + 1)]
+    steps: list[list[int]] = [[] for _ in range(max(step_of.values(), default=-1) + 1)]
     for cell in sorted(cells):
-        found[step_of[cell]].append(cell)
-    return found
+        steps[step_of[cell]].append(cell)
+    return steps
 
 
 def cosine(one: Sequence[float], other: Sequence[float]) -> float:

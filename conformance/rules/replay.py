@@ -1,4 +1,4 @@
-"""A decode told again from its trace: what the grid held before each pass, and which cells were then decided."""
+"""A decode replayed from its trace: what the grid held before each pass, and which cells were then decided."""
 
 import math
 from itertools import pairwise
@@ -86,7 +86,7 @@ def resampled_cells(cycle: Cycle, width: int) -> list[int]:
 
 
 class Told:
-    """One model's part of a decode, told from the trace."""
+    """One model's part of a decode, from its trace."""
 
     def __init__(self, case: DecodeCase, decoded: Decoded, model: int) -> None:
         self.case, self.decoded, self.model, self.settings = case, decoded, model, case.settings
@@ -218,10 +218,10 @@ def replaced_rows(case: DecodeCase, decoded: Decoded, model: int) -> list[tuple[
     """
     models, numbers = case.models, case.settings.model_numbers
     known = torch.empty(0, case.grid(numbers[1])[1], dtype=torch.long)
-    found = []
+    replaced = []
     for cycle in decoded.trace.cycles_of(0):
         if cycle.down_sampled is None:
-            found.append((0, torch.empty(0, dtype=torch.long)))
+            replaced.append((0, torch.empty(0, dtype=torch.long)))
             continue
         known = torch.cat([known, cycle.down_sampled])
         rows, first_row = known, len(known) - len(cycle.down_sampled)
@@ -229,8 +229,8 @@ def replaced_rows(case: DecodeCase, decoded: Decoded, model: int) -> list[tuple[
             ratio = models.scale_ratio(upper, lower)
             first_row, rows = first_row // ratio, rows[: len(rows) // ratio * ratio]
             rows = models.down_sample(case.settings.down_sampler, rows, ratio) if len(rows) else rows[:, ::ratio]
-        found.append((first_row, rows[first_row:]))
-    return found
+        replaced.append((first_row, rows[first_row:]))
+    return replaced
 
 
 def moments_of(case: DecodeCase, decoded: Decoded, model: int) -> list[Moment]:

@@ -35,7 +35,7 @@ def waits_across_rows(step_of: Mapping[int, int], width: int) -> bool:
     rows: dict[int, list[int]] = {}
     for cell in sorted(step_of):
         rows.setdefault(cell // width, []).append(step_of[cell])
-    return any(found != list(range(len(found))) for found in rows.values())
+    return any(numbers != list(range(len(numbers))) for numbers in rows.values())
 
 
 def bonus_is_a_cosine(
@@ -79,9 +79,9 @@ def radii_follow_entropies(
             for row, line in enumerate(quarters)
         ]
     assert result == expected
-    found = {value for line in expected for value in line}
-    reach("radii differ", len(found) > 1)
-    reach("the largest bounds it", radius_nats > 0 and radius in found)
+    distinct = {value for line in expected for value in line}
+    reach("radii differ", len(distinct) > 1)
+    reach("the largest bounds it", radius_nats > 0 and radius in distinct)
     reach("the same everywhere", radius_nats == 0)
 
 

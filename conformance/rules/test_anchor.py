@@ -24,7 +24,7 @@ def bonus(
 
 
 class TestAnchor1:
-    """ANCHOR-1.
+    """ANCHOR-1 Anchored resampling.
 
     A token that is resampled is drawn from p_u(v) * exp(`anchor` * c(v, d)), renormalised, where c is the cosine of two
     codes and d the draft token of u. By Gumbel-max: `anchor` * c(v, d) is added to the noise of v. p_u knows nothing of
@@ -44,7 +44,7 @@ class TestAnchor1:
     def test_bonus(self, codebook: Codebook, drafts: list[int], strength: float, first: int, places: list[int]) -> None:
         """What is added to log p is strength times the cosine of a code and the draft's; strength 0 adds 0."""
         tokens = [draft % len(codebook.rows) for draft in drafts]
-        cells = [first + place % len(drafts) for place in places]
+        cells = [first + offset % len(drafts) for offset in places]
         resampling_laws.bonus_is_a_cosine(codebook, tokens, strength, first, cells, bonus)
 
     @must_reach("the anchor changes a token")

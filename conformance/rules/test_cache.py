@@ -39,7 +39,7 @@ def toys_and_passes(draw: st.DrawFn) -> tuple[Toy, Passes]:
 
 
 class TestKv1:
-    """KV-1.
+    """KV-1 What a pass reads and writes.
 
     A pass feeds a set of (position, token) pairs. It reads the grid as it stood before the step, writes the keys and
     values of all of them, and only then attends: a query at position q sees every position <= q that has ever been
@@ -81,7 +81,7 @@ class TestKv1:
 
 
 class TestKv2:
-    """KV-2.
+    """KV-2 Keys and values may be stale.
 
     The keys and values of a position stay as they were last written. They may be stale with respect to *other* tokens:
     those before them that have been resampled since.
@@ -93,7 +93,7 @@ class TestKv2:
     @example(FILTERED)
     @share_of_examples(2)
     @given(cases(ALL_MODES, own_draft=True))
-    def test_passes_attend_as_told(self, case: Case) -> None:
+    def test_passes_attend_to_what_is_written(self, case: Case) -> None:
         """KV-1, KV-2: Each pass of a decode reads the grid as it stood before the step.
 
         Its logits are those of attention over the keys and values last written at or before each query.
@@ -104,7 +104,7 @@ class TestKv2:
 
 
 class TestKv3:
-    """KV-3.
+    """KV-3 Every decided token is fed.
 
     They are never stale with respect to their *own* token. Every pass, verification included, also feeds every position
     decided since the previous pass of that model. So no query sees the keys and values of a token that the grid no
@@ -129,7 +129,7 @@ class TestKv3:
 
 
 class TestKv4:
-    """KV-4.
+    """KV-4 Refreshing the previous window.
 
     With `refresh`, the verification of a cycle also feeds the whole previous window again, which mends KV-2 for it.
     """
@@ -146,7 +146,7 @@ class TestKv4:
 
 
 class TestPrefill:
-    """PREFILL.
+    """PREFILL The pass of the condition.
 
     The condition is one pass of each model. It counts in that model's number of function evaluations (NFE) and gives
     p_0. Autoregressive decoding of N tokens is therefore N passes. A prefix token that the condition hides (a caption's
@@ -169,7 +169,7 @@ class TestPrefill:
     def test_hidden_prefix(self, case: Case, hidden: int) -> None:
         """What a hidden prefix token holds changes nothing, in either half; its position is fed in no pass."""
         length, condition = case.prefix_length, case.condition
-        shown = torch.tensor([hidden >> place & 1 == 0 for place in range(length - 1)] + [True])
+        shown = torch.tensor([hidden >> position & 1 == 0 for position in range(length - 1)] + [True])
         decoded, others = [], []
         assert condition.uncond is not None
         for shift in (0, 1):
@@ -182,7 +182,7 @@ class TestPrefill:
             others.append(decode(case.models, Condition(cond, uncond), *arguments))
         places = shown.nonzero()[:, 0].tolist()
         for item in decoded[0].trace.passes:
-            before = [place for place in item.positions.tolist() if place < length]
+            before = [position for position in item.positions.tolist() if position < length]
             assert before in ([], places)
         assert torch.equal(decoded[0].tokens, decoded[1].tokens)
         logits = [[decode_laws.recorded(item) for item in run.trace.passes] for run in decoded]
@@ -199,10 +199,12 @@ class TestPrefill:
     def test_hidden_last_token(self, case: Case, hidden: int) -> None:
         """The last prefix token is fed where it is hidden, too; p_0 comes from it, and no later pass sees it."""
         length, condition = case.prefix_length, case.condition
-        shown = torch.tensor([place == 0 or hidden >> place & 1 == 0 for place in range(length - 1)] + [length == 1])
+        shown = torch.tensor(
+            [position == 0 or hidden >> position & 1 == 0 for position in range(length - 1)] + [length == 1]
+        )
         masked = Condition(condition.cond, condition.uncond, shown)
         decoded = decode(case.models, masked, case.settings, case.seed, case.draft_tensor, True)
-        fed = [place for place in range(length) if shown[place] or place == length - 1]
+        fed = [position for position in range(length) if shown[position] or position == length - 1]
         for number in decode_laws.models_of(case):
             for row, prefix in enumerate(decode_laws.conditions(case)):
                 oracle = DictionaryModel(case.models.transformer(number), prefix)
@@ -212,7 +214,7 @@ class TestPrefill:
                     logits = oracle.feed(dict(zip(places, item.tokens.tolist(), strict=True)))
                     if places == fed and length > 1:
                         oracle.forget(length - 1)
-                    expected = np.stack([logits[place] for place in places])
+                    expected = np.stack([logits[position] for position in places])
                     result = decode_laws.recorded(item)[row].numpy()
                     np.testing.assert_allclose(result, expected, rtol=0, atol=FLOAT64.logits)
         reach("a later pass sees less than the prefill", length > 1 and len(passes_of(decoded, 0)) > 1)
@@ -220,7 +222,7 @@ class TestPrefill:
 
 
 class TestGrid2:
-    """GRID-2.
+    """GRID-2 Prefix and queries.
 
     A condition (here: a caption and a plan) is P >= 1 prefix tokens, which are never hidden as a whole. Image token u
     lives at sequence position P + u. The logits from which it is drawn come from feeding its predecessor: token u - 1,

@@ -41,7 +41,7 @@ def cascades(draw: st.DrawFn, modes: tuple[Mode, ...] = ("serial", "parallel", "
 @share_of_examples(2)
 @given(cascades())
 def test_caches_of_all_levels(case: Case) -> None:
-    """KV-3, KV-4: No query of any model sees a token that its grid has not, and no pass feeds more than told."""
+    """KV-3, KV-4: No query of any model sees a token that its grid lacks, and each pass feeds these and no more."""
     decoded = case.run(record_logits=True)
     decode_laws.nothing_seen_is_gone(case, decoded)
     decode_laws.passes_feed_exactly(case, decoded)
@@ -59,7 +59,7 @@ def test_scaling_of_all_levels(case: Case) -> None:
 
 
 class TestCascade1:
-    """CASCADE-1.
+    """CASCADE-1 Cascade of drafters.
 
     `drafters` lists the models that take part after the target, from finer to coarser grids. The last one samples. Each
     other one decides rows as the target does: from a proposal drafted one level below, up-sampled, verified and

@@ -13,7 +13,7 @@ EQUAL_CODES = Codebook(((0, 1), (0, 1), (1, 0), (0, 1), (-1, 0)))
 
 
 class TestPool1:
-    """POOL-1.
+    """POOL-1 Pooled probability.
 
     B_k(v) is the k codes nearest to v: v itself first, then by distance, ties to the lower code. The distance is
     Euclidean on the codes as the quantiser compares them, so after normalisation if it normalises. The pooled
@@ -56,7 +56,7 @@ def pooled_and_tau(draw: st.DrawFn) -> tuple[list[float], float]:
 
 
 class TestAccept1:
-    """ACCEPT-1.
+    """ACCEPT-1 Acceptance threshold.
 
     A draft token is accepted if its pooled probability is at least tau. A tau above 1 rejects everything by definition,
     whatever rounding makes of the sum.

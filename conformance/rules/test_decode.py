@@ -32,7 +32,7 @@ from mulo_sd.reference.settings import Settings
 
 
 class TestVerify1:
-    """VERIFY-1.
+    """VERIFY-1 Verification in one pass.
 
     One pass of the target scores every position of the window. It feeds their predecessors, and by KV-3 whatever was
     decided since the last pass.
@@ -61,7 +61,7 @@ def test_rejections_in_a_decode(case: Case) -> None:
 
 
 class TestModeSerial:
-    """MODE-SERIAL.
+    """MODE-SERIAL Serial resampling.
 
     The paper's first version: cycles as above, rows drafted with `draft_window` (the paper drafts in raster
     order: `None`), R_X resampled in raster order.
@@ -85,7 +85,7 @@ class TestModeSerial:
 
 
 class TestSched4:
-    """SCHED-4.
+    """SCHED-4 The first step of resampling.
 
     The first step of a resampling schedule draws from the distributions of the verification, without a pass of its own:
     they are equal.
@@ -120,7 +120,7 @@ class TestSched4:
 
 
 class TestDraft1:
-    """DRAFT-1.
+    """DRAFT-1 Rows that are drafted.
 
     The drafter samples whole rows: `draft_rows` of them (serial) or its whole grid (parallel). With `look_ahead`, so
     many further rows are drafted only to give the up-sampler context below the window; the next cycle drafts them
@@ -168,7 +168,7 @@ class TestDraft1:
 
 
 class TestModeAr:
-    """MODE-AR.
+    """MODE-AR Autoregressive decoding.
 
     The target decodes its grid in raster order.
     """

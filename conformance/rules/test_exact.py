@@ -66,7 +66,7 @@ def _stale_query(query: object) -> object:
 
 
 class TestModeExact:
-    """MODE-EXACT.
+    """MODE-EXACT Lossless decoding.
 
     Lossless, with cycles as in MODE-SERIAL. Given the low-resolution sample the draft is fixed, so draft token d at u
     is accepted with probability p_u(d), in raster order. At the first rejection the token is drawn from p_u without d,
@@ -90,16 +90,16 @@ class TestModeExact:
         """
         tiny, settings, draft = case
         world = tiny.build()
-        found = enumerate_decode(world, settings, as_grid(tiny, draft))
+        enumerated = enumerate_decode(world, settings, as_grid(tiny, draft))
         expected = autoregressive_law(world, settings)
         assert abs(sum(expected.values()) - 1) < TOLERANCE
-        assert distance(found.law, expected) < TOLERANCE
+        assert distance(enumerated.law, expected) < TOLERANCE
         cells = tiny.height * tiny.width * tiny.scale_ratio**2
-        assert all(read == list(range(cells)) for read in found.reads)
+        assert all(read == list(range(cells)) for read in enumerated.reads)
         reach("the draft is given", draft is not None)
         reach("the drafter drafts", draft is None)
-        reach("several grids", len(found.law) > 1)
-        reach("filtered", len(found.law) < len(expected))
+        reach("several grids", len(enumerated.law) > 1)
+        reach("filtered", len(enumerated.law) < len(expected))
 
     @share_of_examples(2)
     @given(cases(), st.integers(0, 2**64 - 1))

@@ -10,7 +10,7 @@ from mulo_sd.reference.grid import expand, islands, raster_positions
 
 
 class TestGrid1:
-    """GRID-1.
+    """GRID-1 Raster positions and scale ratios.
 
     A grid has H rows and W columns. The raster position of a cell is u = row * W + column. The target's grid has r
     times as many rows and columns as its drafter's; r is the `scale_ratio`. So has each drafter's, compared with that
@@ -39,7 +39,7 @@ class TestGrid1:
 
 
 class TestLocal1:
-    """LOCAL-1.
+    """LOCAL-1 Local expansion.
 
     R_T is the set of rejected positions of the window and t0 its first. R_X, what is resampled, is every position u >=
     t0 of the window that lies within `radius` rows and `radius` columns of some rejected one. If R_T is empty, so is
@@ -77,7 +77,7 @@ class TestLocal1:
 
 
 class TestLocal2:
-    """LOCAL-2.
+    """LOCAL-2 Islands.
 
     The islands of R_X are its 8-connected components on the grid; the end of a row does not touch the start of the
     next. They are ordered by their first position.
@@ -104,10 +104,10 @@ class TestLocal2:
     @given(masks())
     def test_islands_partition(self, mask: Mask) -> None:
         """Every cell of R_X lies in exactly one island, and no two islands touch."""
-        found = [island.tolist() for island in islands(mask.tensor)]
-        assert sorted(u for island in found for u in island) == sorted(mask.cells)
-        for index, island in enumerate(found):
-            others = {u for other in found[:index] for u in other}
+        parts = [island.tolist() for island in islands(mask.tensor)]
+        assert sorted(u for island in parts for u in island) == sorted(mask.cells)
+        for index, island in enumerate(parts):
+            others = {u for other in parts[:index] for u in other}
             assert not any(function_laws.near(u, other, mask.width, 1) for u in island for other in others)
             assert len(oracles.components(set(island), mask.width)) == 1
-        reach("two islands or more", len(found) > 1)
+        reach("two islands or more", len(parts) > 1)

@@ -30,7 +30,7 @@ def scores(draw: st.DrawFn) -> tuple[list[list[float]], list[list[float]]]:
 
 
 class TestRng2:
-    """RNG-2.
+    """RNG-2 Streams of noise.
 
     Stream 2m holds the samples of model m, stream 2m + 1 its acceptance draws (the U of v = 0; accept if U < p). Model
     0 is the target, model 1 drafts for it, model 2 for model 1. A model keeps its number where a decode leaves others
@@ -57,7 +57,7 @@ class TestRng2:
 
 
 class TestRng1:
-    """RNG-1.
+    """RNG-1 Gumbel-max and its noise.
 
     A token is drawn by Gumbel-max: the code v that maximises log p_u(v) + g(seed, stream, u, v), ties to the lower v. g
     = float32(-log(-log U)), computed in float64, where U = (x + 0.5) / 2^32 and x is a 32-bit integer: word v mod 4 of

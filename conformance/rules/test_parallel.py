@@ -12,7 +12,7 @@ from mulo_sd.conformance.strategies.decodes import ISLANDS, PARALLEL, Case, case
 
 
 class TestModeParallel:
-    """MODE-PARALLEL.
+    """MODE-PARALLEL Parallel resampling.
 
     The paper's second version: the last drafter draws its whole grid with `draft_window`; each level above is
     up-sampled once, verified in one pass, and its islands are resampled at the same time with `island_window`.

@@ -25,12 +25,12 @@ def steps_of_a_narrower_window(cells: Tensor, window: int | None, by_island: boo
 
 def steps_one_island_at_a_time(cells: Tensor, window: int | None, by_island: bool) -> list[Tensor]:
     """Go through the islands one after the other."""
-    found = []
+    one_by_one = []
     for island in islands(cells):
         alone = torch.zeros_like(cells)
         alone.view(-1)[island] = True
-        found += steps(alone, window, by_island=True)
-    return found
+        one_by_one += steps(alone, window, by_island=True)
+    return one_by_one
 
 
 def steps_not_ascending(cells: Tensor, window: int | None, by_island: bool) -> list[Tensor]:

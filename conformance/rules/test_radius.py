@@ -24,7 +24,7 @@ def grids_of_quarters(draw: st.DrawFn) -> list[list[int]]:
 
 
 class TestLocal3:
-    """LOCAL-3.
+    """LOCAL-3 Adaptive radius.
 
     With `radius_nats` > 0 each rejected position has a radius of its own: the mean entropy of p, in nats, over the
     cells of the window within `radius` of it, divided by `radius_nats` and rounded down, at most `radius`. Where the

@@ -18,7 +18,7 @@ GREEDY = Logits((0.0, 1.0, 1.0), (1.0, 0.0, 0.0), 2.0, 0.0, 0, 1.0)
 
 
 class TestDist1:
-    """DIST-1.
+    """DIST-1 Distribution of a cell.
 
     p_u is made in this order: guidance, uncond + scale * (cond - uncond); division by the temperature; top-k, which
     keeps every logit that reaches the k-th largest, ties included; top-p, which drops a code where the more likely ones
@@ -54,7 +54,7 @@ class TestDist1:
 
 
 class TestDist2:
-    """DIST-2.
+    """DIST-2 Processed and raw probabilities.
 
     Sampling always uses this p_u. Acceptance uses the same (`accept_on = "processed"`) or the guided softmax without
     temperature and filters (`"raw"`). The exact mode knows `"processed"` only.

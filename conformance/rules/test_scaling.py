@@ -40,7 +40,7 @@ def two_drafts(draw: st.DrawFn) -> tuple[Case, int, tuple[int, ...]]:
 
 
 class TestScale1:
-    """SCALE-1.
+    """SCALE-1 Up-sampling.
 
     The up-sampler U_r maps the low-resolution rows known so far, look-ahead included, to the rows of the window. It is
     deterministic and depends on nothing after the last known row.
@@ -97,7 +97,7 @@ LINE = np.array([-1.0, 1.0, 1.0, -0.5]).reshape(1, 1, 1, 4).repeat(3, axis=1).re
 
 
 class TestScale2:
-    """SCALE-2.
+    """SCALE-2 Down-sampling.
 
     The down-sampler D_r maps the decided high-resolution rows to low-resolution rows. Only the rows of the new window
     are taken from it; they replace the draft, and enter the drafter's cache by KV-3 with its next pass. In a cascade it

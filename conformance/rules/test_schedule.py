@@ -15,7 +15,7 @@ APART = Mask(3, 5, frozenset({0, 1, 5, 3, 4, 9, 14}))
 
 
 class TestSched2:
-    """SCHED-2.
+    """SCHED-2 Islands side by side.
 
     With islands, SCHED-1 applies inside each island by itself, so that islands advance at the same time; without, to R
     as a whole.
@@ -41,7 +41,7 @@ class TestSched2:
 
 
 class TestSched1:
-    """SCHED-1.
+    """SCHED-1 Waits and windows.
 
     Cell (i, j) of R waits for the cells of R to its left in row i, and for the cells of R in rows above whose column is
     < j + window, where window >= 1. Every cell runs in the earliest step that its waits allow. An infinite window is

@@ -19,7 +19,7 @@ from mulo_sd.reference.trace import Pass
 
 
 class TestModeZipar:
-    """MODE-ZIPAR.
+    """MODE-ZIPAR ZipAR.
 
     The target decodes its grid by SCHED-1 with `window`.
     """
@@ -50,7 +50,7 @@ class TestModeZipar:
 
 
 class TestSched3:
-    """SCHED-3.
+    """SCHED-3 Queries and stand-ins.
 
     A step draws u from the pass that feeds the token at u - 1, as the grid stood before the step. A drafted token
     counts as one, even if another island resamples it in this very step, so the result does not depend on the order
@@ -112,7 +112,7 @@ def outcome(old: Tensor, new: Tensor, token: int, draw: float) -> Tensor | None:
 
 
 class TestSched5:
-    """SCHED-5.
+    """SCHED-5 Adaptive window.
 
     With `adaptive_window`, the first token of a row is held back while it is drawn from a stand-in, and predicted again
     in the next step, from a stand-in one token further: with p_new and the p_old it was drawn from, it is accepted with

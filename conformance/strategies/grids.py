@@ -49,7 +49,7 @@ def cells_of(draw: st.DrawFn, positions: range) -> frozenset[int]:
             return frozenset(positions) - some
         case _:
             bits = draw(st.integers(0, 2 ** len(positions) - 1))
-            return frozenset(position for place, position in enumerate(positions) if bits >> place & 1)
+            return frozenset(position for index, position in enumerate(positions) if bits >> index & 1)
 
 
 @st.composite

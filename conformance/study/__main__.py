@@ -93,19 +93,19 @@ def _check(arguments: argparse.Namespace) -> list[Variant]:
 
 def _identities(listed: Sequence[Variant], pipeline: engines.Pipeline) -> tuple[dict[tuple[str, str], str], list[str]]:
     """Return the identity of every variant that the bundle can decode, and why it cannot decode the others."""
-    found, missing = {}, []
+    identities, missing = {}, []
     for item in listed:
         try:
-            found[item.section, item.name] = identity(item, pipeline)
+            identities[item.section, item.name] = identity(item, pipeline)
         except engines.SettingsError as error:
             missing.append(f"{item.section}: {item.name}: {error}")
-    return found, missing
+    return identities, missing
 
 
-def _draw(arguments: argparse.Namespace, asked: Sequence[Variant], identities: dict[tuple[str, str], str]) -> None:
+def _draw(arguments: argparse.Namespace, variants: Sequence[Variant], identities: dict[tuple[str, str], str]) -> None:
     """Draw what is missing of the variants that are asked for, each identity once."""
     listed: dict[str, Variant] = {}
-    for item in asked:
+    for item in variants:
         name = identities.get((item.section, item.name))
         if name is not None:
             listed.setdefault(name, item)
@@ -140,7 +140,7 @@ def main() -> int:
     """Draw what is missing, then write the report of everything in the folder."""
     arguments = _arguments()
     try:
-        asked = _check(arguments)
+        variants = _check(arguments)
         pipeline = engines.load(arguments.bundle, threads=1)
         check_weights(pipeline)
         everything = variants_of()
@@ -148,7 +148,7 @@ def main() -> int:
         if not arguments.report_only:
             make_folder(arguments.out)
             with sole_writer(arguments.out):
-                _draw(arguments, asked, identities)
+                _draw(arguments, variants, identities)
         # Only now: the default's passes, of which the ZipAR of equal passes follows, are those of all its prompts.
         confirmed = confirm_variants(read_rows(arguments.out), identities)
         identities |= _identities(confirmed, pipeline)[0]

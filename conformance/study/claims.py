@@ -145,11 +145,11 @@ def _beats_each(text: str, names: Sequence[str], results: Results) -> Claim:
     facts: list[str] = []
     holds = []
     for name in names:
-        found = compare(results.control(DEFAULT), results.control(name), results)
-        if found is None:
+        comparison = compare(results.control(DEFAULT), results.control(name), results)
+        if comparison is None:
             return Claim(text, "not measured", (f"needs {DEFAULT!r}, {AR!r} and {name!r}",))
-        holds.append(found.is_better)
-        facts += [f"{name}: {fact}" for fact in (_verdict(found.is_better), *found.facts())]
+        holds.append(comparison.is_better)
+        facts += [f"{name}: {fact}" for fact in (_verdict(comparison.is_better), *comparison.facts())]
     return Claim(text, _verdict(all(holds)), tuple(facts))
 
 
@@ -170,11 +170,11 @@ def _coarser_is_cheaper(results: Results) -> Claim:
     facts: list[str] = []
     holds = []
     for drafters, words in (((2,), "ratio 4"), ((1, 2), "cascade")):
-        found = compare(results.rows_of(Variant(chain_name(drafters), "cascade")), ratio_2, results)
-        if found is None:
+        comparison = compare(results.rows_of(Variant(chain_name(drafters), "cascade")), ratio_2, results)
+        if comparison is None:
             continue
-        holds.append(found.nfe[0] < found.nfe[1] and found.score.low >= -SCORE_MARGIN)
-        facts += [f"{words} ({chain_name(drafters)}): {fact}" for fact in (_verdict(holds[-1]), *found.facts())]
+        holds.append(comparison.nfe[0] < comparison.nfe[1] and comparison.score.low >= -SCORE_MARGIN)
+        facts += [f"{words} ({chain_name(drafters)}): {fact}" for fact in (_verdict(holds[-1]), *comparison.facts())]
     if not holds:
         return Claim(text, "not measured", ("needs the section cascade",))
     return Claim(text, _verdict(any(holds)), tuple(facts))

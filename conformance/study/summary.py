@@ -91,8 +91,10 @@ def _frechet(
     """Return each variant's distance to a fixed one by its name; none where that one lacks some of the scenes."""
     if len(scenes) < 2 or not set(scenes) <= set(fixed):
         return {}
-    found = {name: bootstrap_interval(*results.distances.between(fixed, rows, scenes)) for name, rows in groups.items()}
-    return {name: Estimate(item.value, max(0.0, item.low), item.high) for name, item in found.items()}
+    intervals = {
+        name: bootstrap_interval(*results.distances.between(fixed, rows, scenes)) for name, rows in groups.items()
+    }
+    return {name: Estimate(item.value, max(0.0, item.low), item.high) for name, item in intervals.items()}
 
 
 def _line(

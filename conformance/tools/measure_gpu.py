@@ -99,9 +99,9 @@ def check(report: Report) -> None:
         # Several at once, over a pool.
         session = pipeline.session(4)
         with session:
-            asked = [session.submit(condition, seed, "ar") for seed in range(4)]
+            requests = [session.submit(condition, seed, "ar") for seed in range(4)]
             both = [(request.result().tokens == pipeline.draw(condition, seed, "ar").tokens).mean()
-                    for seed, request in enumerate(asked)]  # fmt: skip
+                    for seed, request in enumerate(requests)]  # fmt: skip
         report.add(family=name, batch=4, equal=[round(float(value), 3) for value in both])
 
 
@@ -149,8 +149,8 @@ def kernels(report: Report) -> None:
             session.feed(cells, np.zeros(len(cells), dtype=np.int64))
             for slots in filled:
                 for fed in (1, 4, 32):
-                    found = seconds_a_pass(session, slots, fed)
-                    report.add(shape=name, kernels=way, slots=slots, fed=fed, ms=round(1e3 * found, 4))
+                    seconds = seconds_a_pass(session, slots, fed)
+                    report.add(shape=name, kernels=way, slots=slots, fed=fed, ms=round(1e3 * seconds, 4))
             report.add(shape=name, kernels=way, is_now=backend.kernels, chosen_s=round(chosen, 1), notes=backend.notes)
         del pipeline, backend, session
         torch.cuda.empty_cache()

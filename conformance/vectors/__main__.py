@@ -38,16 +38,16 @@ def _arguments() -> argparse.Namespace:
 
 def _write(arguments: argparse.Namespace) -> str:
     stages: tuple[Stage, ...] = FUNCTION_STAGES
-    told: dict[str, Any] = {"versions": versions()}
+    origin: dict[str, Any] = {"versions": versions()}
     if not arguments.functions_only:
         target = preset_target("minimal", "fp32")
         subject = open_target(target)
         graphs = subject.pipeline.bundle.manifest.graphs
         tolerance = max(graphs[entry.graph].tolerance for entry in subject.pipeline.bundle.manifest.models)
         stages += model_stages(subject.models, tolerance)
-        told["bundle"] = describe(target)
+        origin["bundle"] = describe(target)
     with torch.inference_mode():
-        count = write_vectors(arguments.out, stages, told, SEED)
+        count = write_vectors(arguments.out, stages, origin, SEED)
     return f"{arguments.out}: {count} cases of {len(stages)} stages"
 
 
@@ -70,14 +70,14 @@ def _check(arguments: argparse.Namespace, console: Console) -> int:
         except VectorsError as error:
             wrong[case.stage].append(str(error))
             continue
-        found = list(compare(case, answers, expected))
-        wrong[case.stage] += [f"{case.name}: {line}" for line in found]
+        differences = list(compare(case, answers, expected))
+        wrong[case.stage] += [f"{case.name}: {line}" for line in differences]
     for stage in known:
         count = sum(case.stage == stage for case in chosen)
         if count:
             failed = len({line.partition(":")[0] for line in wrong[stage]})
             console.print(f"{stage}: {count - failed} of {count} cases right", highlight=False)
-    lines = [line for found in wrong.values() for line in found]
+    lines = [line for differences in wrong.values() for line in differences]
     for line in lines[:MAX_NAMED]:
         console.print(f"  {line}", highlight=False, soft_wrap=True, markup=False)
     if len(lines) > MAX_NAMED:

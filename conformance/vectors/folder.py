@@ -31,13 +31,13 @@ def _write_arrays(path: Path, arrays: Arrays) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def write_vectors(folder: Path, stages: Sequence[Stage], told: dict[str, Any], seed: int) -> int:
+def write_vectors(folder: Path, stages: Sequence[Stage], origin: dict[str, Any], seed: int) -> int:
     """Write a folder beside its place and move it there; return how many cases it holds.
 
     Args:
         folder: Must not be there yet.
         stages: What to write.
-        told: What else the manifest says: the bundle's hashes, versions.
+        origin: What else the manifest says: the bundle's hashes, versions.
         seed: Of the inputs.
 
     Raises:
@@ -74,7 +74,7 @@ def write_vectors(folder: Path, stages: Sequence[Stage], told: dict[str, Any], s
             }
             for stage in stages
         }
-        manifest = {"format_version": FORMAT_VERSION, **told, "stages": described, "cases": entries}
+        manifest = {"format_version": FORMAT_VERSION, **origin, "stages": described, "cases": entries}
         (beside / MANIFEST_NAME).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
         beside.rename(folder)
     return len(entries)
@@ -169,10 +169,10 @@ def compare(case: Case, answers: Arrays, expected: Arrays) -> Iterator[str]:
         if output.margin is not None:
             wrong &= expected[output.margin] >= output.min_margin
         if wrong.any():
-            place = tuple(int(index) for index in np.argwhere(wrong)[0])
+            first_wrong = tuple(int(index) for index in np.argwhere(wrong)[0])
             yield (
-                f"{name}: {int(wrong.sum())} of {wrong.size} are wrong, the first at {list(place)}: "
-                f"expected {right[place]}, got {mine[place]}"
+                f"{name}: {int(wrong.sum())} of {wrong.size} are wrong, the first at {list(first_wrong)}: "
+                f"expected {right[first_wrong]}, got {mine[first_wrong]}"
             )
 
 

@@ -148,10 +148,10 @@ def _schedule(generator: np.random.Generator) -> Iterator[Vector]:
         window, by_island = (1, 2, 4, -1)[index // 4], bool(index % 2)
         listed = steps(torch.from_numpy(cells), None if window < 0 else window, by_island)
         step_of, island_of = np.full(cells.shape, -1), np.full(cells.shape, -1)
-        for step, found in enumerate(listed):
-            step_of.ravel()[found.numpy()] = step
-        for island, found in enumerate(islands(torch.from_numpy(cells))):
-            island_of.ravel()[found.numpy()] = island
+        for step, cells_of in enumerate(listed):
+            step_of.ravel()[cells_of.numpy()] = step
+        for island, cells_of in enumerate(islands(torch.from_numpy(cells))):
+            island_of.ravel()[cells_of.numpy()] = island
         inputs = {"cells": cells, "window": number(window), "by_island": np.array(by_island)}
         note = f"window {window if window > 0 else 'infinite'}, islands {'on' if by_island else 'off'}"
         yield Vector(inputs, {"step_of": step_of, "island_of": island_of}, note)

@@ -33,8 +33,8 @@ def as_text(settings: Settings) -> NDArray[np.uint8]:
 def _grid(cycles: list[Cycle], name: str, tokens: torch.Tensor) -> NDArray[np.bool_]:
     if not cycles:
         return np.full(tuple(tokens.shape), name == "kept")
-    found: NDArray[np.bool_] = torch.cat([getattr(cycle, name) for cycle in cycles]).numpy()
-    return found
+    cells: NDArray[np.bool_] = torch.cat([getattr(cycle, name) for cycle in cycles]).numpy()
+    return cells
 
 
 def _passes(models: Models, generator: np.random.Generator) -> Iterator[Vector]:

@@ -43,9 +43,9 @@ def run(*arguments: str) -> int:
 
 def answer_noise(inputs: Inputs, subject: Subject) -> Inputs:
     """Answer with the engines' own noise."""
-    given = (int(inputs["seed"]), int(inputs["stream"]), inputs["positions"], int(inputs["count"]))
-    uniform = noise.uniform_noise(*given, attempt=int(inputs["attempt"]))
-    gumbel = noise.gumbel_noise(*given, attempt=int(inputs["attempt"]))
+    arguments = (int(inputs["seed"]), int(inputs["stream"]), inputs["positions"], int(inputs["count"]))
+    uniform = noise.uniform_noise(*arguments, attempt=int(inputs["attempt"]))
+    gumbel = noise.gumbel_noise(*arguments, attempt=int(inputs["attempt"]))
     return {"words": np.round(uniform * 2.0**32 - 0.5).astype(np.uint32), "gumbel": gumbel}
 
 
@@ -190,7 +190,7 @@ def test_engines_answer_every_case(folder: Path, answers: Path, capsys: pytest.C
 def test_wrong_answers_are_found(
     stage: str, folder: Path, answers: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One value that is off in one case ends the check with 1, and its place is told."""
+    """One value that is off in one case ends the check with 1 and a line that says where it is."""
     chosen = [case for case in read_cases(folder) if case.stage == stage]
     for case in chosen:
         write(tmp_path, Case(**(vars(case) | {"name": case.name.replace("/", "-")})), {})  # a stranger's other files
@@ -198,18 +198,18 @@ def test_wrong_answers_are_found(
         if case is chosen[1]:
             name = next(iter(case.outputs))
             value = arrays[name].copy()
-            place = tuple(size - 1 for size in value.shape)
-            value[place] = ~value[place] if value.dtype == np.bool_ else value[place] + 1 + (value[place] == -np.inf)
+            last = tuple(size - 1 for size in value.shape)
+            value[last] = ~value[last] if value.dtype == np.bool_ else value[last] + 1 + (value[last] == -np.inf)
             arrays[name] = np.where(np.isinf(value), 0.0, value) if value.dtype.kind == "f" else value
         write(tmp_path, case, arrays)
     status = run("check", "--vectors", str(folder), "--answers", str(tmp_path), "--stages", stage)
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     assert status == 1
-    assert f"{chosen[1].name}: {next(iter(chosen[1].outputs))}: " in told
-    assert f"{len(chosen) - 1} of {len(chosen)} cases right" in told
+    assert f"{chosen[1].name}: {next(iter(chosen[1].outputs))}: " in printed
+    assert f"{len(chosen) - 1} of {len(chosen)} cases right" in printed
 
 
-def test_missing_and_misshapen_answers_are_told(
+def test_missing_and_misshapen_answers_are_named(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A case without a file, without an array, of another shape or of objects is wrong, each in one line."""
@@ -218,36 +218,42 @@ def test_missing_and_misshapen_answers_are_told(
     write(tmp_path, second, {"other": np.zeros(3)})
     write(tmp_path, third, {"bonus": np.array([{}], dtype=object)})
     assert run("check", "--vectors", str(folder), "--answers", str(tmp_path), "--stages", "anchor") == 1
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for expected in ("expected the shape [10, 40], got [2, 2]", "bonus: expected an array, got none", "found none"):
-        assert expected in told
-    assert "npz file of plain arrays" in told
-    assert "0 of 4 cases right" in told
+        assert expected in printed
+    assert "npz file of plain arrays" in printed
+    assert "0 of 4 cases right" in printed
 
 
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (lambda told: told | {"format_version": 99}, "expected format version 1, got 99"),
+        (lambda manifest: manifest | {"format_version": 99}, "expected format version 1, got 99"),
         (
-            lambda told: told | {"cases": [told["cases"][0] | {"answers": "../../etc/passwd"}]},
+            lambda manifest: manifest | {"cases": [manifest["cases"][0] | {"answers": "../../etc/passwd"}]},
             "paths inside the folder",
         ),
-        (lambda told: {"format_version": 1}, "expected a manifest of vectors"),
-        (lambda told: told | {"cases": [told["cases"][0] | {"stage": "nonsense"}]}, "expected a manifest of vectors"),
-        (lambda told: told | {"cases": [told["cases"][0] | {"answers_sha256": "0"}]}, "not the file of the manifest"),
-        (lambda told: told | {"cases": []}, "expected cases, got none"),
-        (lambda told: [], "expected a manifest of vectors"),
+        (lambda manifest: {"format_version": 1}, "expected a manifest of vectors"),
+        (
+            lambda manifest: manifest | {"cases": [manifest["cases"][0] | {"stage": "nonsense"}]},
+            "expected a manifest of vectors",
+        ),
+        (
+            lambda manifest: manifest | {"cases": [manifest["cases"][0] | {"answers_sha256": "0"}]},
+            "not the file of the manifest",
+        ),
+        (lambda manifest: manifest | {"cases": []}, "expected cases, got none"),
+        (lambda manifest: [], "expected a manifest of vectors"),
     ],
 )
 def test_broken_folders_are_refused(
     change: Callable[[Any], Any], expected: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A manifest that is none, leaves its folder or names other files ends the command with one line."""
-    told = json.loads((folder / MANIFEST_NAME).read_text())
+    manifest = json.loads((folder / MANIFEST_NAME).read_text())
     (tmp_path / "inputs").symlink_to(folder / "inputs")
     (tmp_path / "answers").symlink_to(folder / "answers")
-    (tmp_path / MANIFEST_NAME).write_text(json.dumps(change(told)))
+    (tmp_path / MANIFEST_NAME).write_text(json.dumps(change(manifest)))
     assert run("check", "--vectors", str(tmp_path), "--answers", str(folder / "answers")) == 2
     error = capsys.readouterr().err
     assert expected in error

@@ -19,11 +19,11 @@ USUAL_PREFIX_LENGTH = 1
 
 
 def _argument(arguments: Mapping[str, Any], name: str, path: Path) -> int | None:
-    """Return a number among a checkpoint's arguments, where it tells it."""
-    told = arguments.get(name)
-    if told is not None and (not isinstance(told, int) or isinstance(told, bool) or told < 1):
-        raise WeightsError(f"{path}: expected args.{name}, a whole number from 1 on, got {told!r:.40}")
-    return told
+    """Return a number of a checkpoint's arguments, None where they lack it."""
+    value = arguments.get(name)
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        raise WeightsError(f"{path}: expected args.{name}, a whole number from 1 on, got {value!r:.40}")
+    return value
 
 
 def load_ar_dtok(

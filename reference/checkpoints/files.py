@@ -57,11 +57,11 @@ def arguments_of(content: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Return the arguments that a model was made with, where a file tells them: beside its tensors or one level up."""
     wrapped = content.get("model")
     for holder in (wrapped, content):
-        found = holder.get("args") if isinstance(holder, Mapping) else None
-        if isinstance(found, Arguments):
-            return found.values
-        if isinstance(found, Mapping):
-            return found
+        arguments = holder.get("args") if isinstance(holder, Mapping) else None
+        if isinstance(arguments, Arguments):
+            return arguments.values
+        if isinstance(arguments, Mapping):
+            return arguments
     return None
 
 
@@ -118,16 +118,16 @@ def filled(
         WeightsError: tensors are unknown, missing or misshapen, each listed by kind, or their numbers are none.
     """
     expected = shapes_of(make)
-    found = {name: tuple(value.shape) for name, value in tensors.items() if name not in set(strays)}
-    shared = expected.keys() & found.keys()
+    shapes = {name: tuple(value.shape) for name, value in tensors.items() if name not in set(strays)}
+    shared = expected.keys() & shapes.keys()
     kinds = {
-        "missing": expected.keys() - found.keys(),
-        "unknown": found.keys() - expected.keys(),
-        "misshapen": {name for name in shared if expected[name] != found[name]},
+        "missing": expected.keys() - shapes.keys(),
+        "unknown": shapes.keys() - expected.keys(),
+        "misshapen": {name for name in shared if expected[name] != shapes[name]},
     }
-    told = [f"{kind}: {_listed(sorted(names), expected, found)}" for kind, names in kinds.items() if names]
-    if told:
-        raise WeightsError(f"{path}: its tensors do not fit: {'; '.join(told)}")
+    faults = [f"{kind}: {_listed(sorted(names), expected, shapes)}" for kind, names in kinds.items() if names]
+    if faults:
+        raise WeightsError(f"{path}: its tensors do not fit: {'; '.join(faults)}")
     used = {name: tensors[name].detach() for name in expected}
     _check_backed(used, path)
     chosen = {name: value.float() for name, value in used.items()}
@@ -136,9 +136,9 @@ def filled(
     return with_tensors(make, chosen)
 
 
-def _listed(names: list[str], expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> str:
+def _listed(names: list[str], expected: Mapping[str, tuple[int, ...]], shapes: Mapping[str, tuple[int, ...]]) -> str:
     shown = [
-        f"{name} ({list(found[name])}, not {list(expected[name])})" if name in expected and name in found else name
+        f"{name} ({list(shapes[name])}, not {list(expected[name])})" if name in expected and name in shapes else name
         for name in names[:MAX_SHOWN]
     ]
     more = f" and {len(names) - MAX_SHOWN} more" if len(names) > MAX_SHOWN else ""

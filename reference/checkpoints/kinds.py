@@ -60,7 +60,7 @@ def kind_of(path: Path) -> Kind:
 
 
 def _check_safetensors(path: Path, size: int, start: bytes) -> None:
-    """Check that the header can be as long as it says; a file that was cut off is told so."""
+    """Check that the header can be as long as it says; a file that was cut off is refused for that reason."""
     length = struct.unpack("<Q", start[:8])[0]
     if length > min(size - 8, MAX_SAFETENSORS_HEADER):
         raise WeightsError(

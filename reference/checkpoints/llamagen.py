@@ -42,11 +42,11 @@ def size_of(tensors: dict[str, Tensor], path: Path, heads: int | None) -> tuple[
         shown = ", ".join(sorted(tensors)[:3])
         raise WeightsError(f"{path}: expected a transformer (tok_embeddings, layers.0, ...), got tensors {shown} ...")
     vocabulary, dim = embeddings.shape
-    found = HEADS.get((layers, dim)) if heads is None else heads
-    if found is None:
+    size = HEADS.get((layers, dim)) if heads is None else heads
+    if size is None:
         sizes = ", ".join(f"{layers} x {dim}" for layers, dim in HEADS)
         raise WeightsError(f"{path}: expected layers x width of a published size ({sizes}), got {layers} x {dim}")
-    return layers, found, dim, vocabulary
+    return layers, size, dim, vocabulary
 
 
 def _config(tensors: dict[str, Tensor], path: Path, grid_side: int, heads: int | None) -> TransformerConfig:

@@ -22,10 +22,10 @@ def bare_names(tensors: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
     Raises:
         WeightsError: two of them get the same.
     """
-    found = _renamed(tensors, (WRAPPED.sub("", name) for name in tensors), path)
-    while prefix := next((part for part in AROUND if found and all(name.startswith(part) for name in found)), None):
-        found = _renamed(found, (name.removeprefix(prefix) for name in found), path)
-    return found
+    renamed = _renamed(tensors, (WRAPPED.sub("", name) for name in tensors), path)
+    while prefix := next((part for part in AROUND if renamed and all(name.startswith(part) for name in renamed)), None):
+        renamed = _renamed(renamed, (name.removeprefix(prefix) for name in renamed), path)
+    return renamed
 
 
 def _renamed(tensors: Mapping[str, Tensor], names: Iterable[str], path: Path) -> dict[str, Tensor]:

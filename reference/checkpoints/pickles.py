@@ -34,27 +34,27 @@ def read_pickle(path: Path, is_zip: bool) -> object:
     """
     try:
         with _reading, torch.serialization.safe_globals(list(STAND_INS)), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of pickle's protocols: what cannot be read is told below
+            warnings.simplefilter("ignore")  # of pickle's protocols: what cannot be read is an error below
             if path.suffix == ".safetensors":  # torch goes by this name, whatever the file is
                 with path.open("rb") as file:
                     return torch.load(file, map_location="cpu", weights_only=True)
             return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
     except pickle.UnpicklingError as error:
-        raise WeightsError(f"{path}: {_told(str(error))}") from None
+        raise WeightsError(f"{path}: {_reason(str(error))}") from None
     except Exception as error:  # torch raises a dozen classes for files that are none
         line = " ".join(str(error).split())[:120] or type(error).__name__
         raise WeightsError(f"{path}: expected a whole checkpoint, got: {line}; download it again") from None
 
 
-def _told(message: str) -> str:
+def _reason(message: str) -> str:
     """Return what is wrong with a pickle, by torch's message."""
     expected = "expected tensors and plain values, got"
-    found = REFUSED.search(message)
-    if found is None:
+    refused = REFUSED.search(message)
+    if refused is None:
         lines = [line.strip() for line in message.splitlines() if "error:" in line.lower()]
         reason = " ".join((lines or [message])[-1].split()).rpartition("rror: ")[2][:120]
         return f"{expected} a pickle that is no plain checkpoint ({reason}); save its state_dict() alone"
-    name = found[1]
+    name = refused[1]
     if RUNS_CODE.match(name):
         return f"{expected} a pickle that would run code ({name}); it is not read: do not load it elsewhere"
     return f"{expected} an object of a type that is not loaded: {name}; save the state_dict() alone, or as safetensors"

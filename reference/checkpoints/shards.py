@@ -27,7 +27,7 @@ def file_of(path: Path) -> Path:
         WeightsError: there is no such file, it is one of several, or the folder holds none or several.
     """
     if path.is_file():
-        index = next((found for pattern in INDEXES for found in sorted(path.parent.glob(pattern))), None)
+        index = next((files for pattern in INDEXES for files in sorted(path.parent.glob(pattern))), None)
         if SHARD.search(path.stem) and index is not None:
             raise WeightsError(f"{path}: expected a whole checkpoint, got one of several files; give {index}")
         return path
@@ -35,12 +35,12 @@ def file_of(path: Path) -> Path:
         raise WeightsError(
             f"{path}: expected a file of weights (.pt, .pth, .safetensors), found none; give the path of one"
         )
-    indexes = [found for pattern in INDEXES for found in sorted(path.glob(pattern))]
-    found = indexes or [found for pattern in SINGLE for found in sorted(path.glob(pattern))]
-    if len(found) != 1:
-        shown = ", ".join(file.name[:60] for file in found[:4]) or "none"
+    indexes = [files for pattern in INDEXES for files in sorted(path.glob(pattern))]
+    files = indexes or [files for pattern in SINGLE for files in sorted(path.glob(pattern))]
+    if len(files) != 1:
+        shown = ", ".join(file.name[:60] for file in files[:4]) or "none"
         raise WeightsError(f"{path}: expected a folder with one file of weights or one index, got {shown}; give a file")
-    return found[0]
+    return files[0]
 
 
 def read_index(path: Path, read: Callable[[Path], Mapping[str, Any]]) -> dict[str, Tensor]:
@@ -68,7 +68,7 @@ def read_index(path: Path, read: Callable[[Path], Mapping[str, Any]]) -> dict[st
     tensors: dict[str, Tensor] = {}
     for shard in shards:
         content = read(path.parent / shard)
-        for name in (name for name, place in places.items() if place == shard):
+        for name in (name for name, holder in places.items() if holder == shard):
             if not isinstance(content.get(name), Tensor):
                 raise WeightsError(f"{path}: expected the tensor {name[:80]} in {shard[:80]!r}, found none")
             tensors[name] = content[name]
@@ -86,13 +86,11 @@ def _weight_map(path: Path) -> dict[str, str]:
             f"{path}: expected weights or an index of their files, got no JSON; download it again"
         ) from None
     places = content.get("weight_map") if isinstance(content, dict) else None
-    if not isinstance(places, dict) or not places or not all(isinstance(place, str) for place in places.values()):
+    if not isinstance(places, dict) or not places or not all(isinstance(file, str) for file in places.values()):
         raise WeightsError(f"{path}: expected weights, or an index with a weight_map of their files, got other JSON")
-    for place in places.values():
+    for file in places.values():
         # The names of files alone: an index from outside must not reach others of the user's.
-        is_name = (
-            place not in ("", ".", "..") and Path(place).name == place and not any(sign in place for sign in "/\\:\0")
-        )
-        if not is_name or len(place.encode(errors="surrogatepass")) > MAX_NAME_BYTES:
-            raise WeightsError(f"{path}: expected names of files beside it, got {place[:80]!r}")
+        is_name = file not in ("", ".", "..") and Path(file).name == file and not any(sign in file for sign in "/\\:\0")
+        if not is_name or len(file.encode(errors="surrogatepass")) > MAX_NAME_BYTES:
+            raise WeightsError(f"{path}: expected names of files beside it, got {file[:80]!r}")
     return places

@@ -32,7 +32,7 @@ VISION = "decoder.vision_model"
 
 @dataclass(frozen=True)
 class TATokConfig:
-    """The size of TA-Tok's decoder side; heads and whether codes have unit length are not told by its tensors."""
+    """The size of TA-Tok's decoder side; heads and whether codes have unit length do not follow from its tensors."""
 
     codes: int = 65536
     code_dim: int = 1536
@@ -154,12 +154,12 @@ def _has_unit_codes(arguments: Mapping[str, Any] | None, path: Path) -> bool:
     The checkpoint's arguments say it; where they leave it out, the published default is False. Bare weights have no
     arguments: they are taken for the published ones, which normalise.
     """
-    found: Any = arguments
+    value: Any = arguments
     for name in ("bottleneck", "args", "regularizer", "args", "l2_normalized"):
-        found = found.get(name) if isinstance(found, Mapping) else None
-    if found is not None and not isinstance(found, bool):
-        raise WeightsError(f"{path}: expected l2_normalized to be true or false, got {found!r:.40}")
-    return arguments is None if found is None else found
+        value = value.get(name) if isinstance(value, Mapping) else None
+    if value is not None and not isinstance(value, bool):
+        raise WeightsError(f"{path}: expected l2_normalized to be true or false, got {value!r:.40}")
+    return arguments is None if value is None else value
 
 
 def _config(arguments: Mapping[str, Any] | None, tensors: Mapping[str, Tensor], path: Path, heads: int) -> TATokConfig:

@@ -132,23 +132,23 @@ def find_objects(pixels: NDArray[np.uint8]) -> list[FoundObject]:
         enlarged = Image.fromarray(pixels).resize((WORKING_SIZE, WORKING_SIZE), Image.Resampling.BICUBIC)
         pixels = np.asarray(enlarged)
     size = pixels.shape[0]
-    found = []
+    objects = []
     for region in _regions(pixels):
         row, column = (side.start + middle for side, middle in zip(region.box, region.middle, strict=True))
         centre = ((column + 0.5) / size, (row + 0.5) / size)
-        found.append(FoundObject(_shape(region, size), _colour(pixels, region), centre))
-    return found
+        objects.append(FoundObject(_shape(region, size), _colour(pixels, region), centre))
+    return objects
 
 
 def prompt_holds(prompt: Prompt, pixels: NDArray[np.uint8]) -> bool:
     """Whether an image, UInt8[S, S, 3], shows exactly what a prompt asks for: no object less, none more."""
-    found = find_objects(pixels)
-    if len(found) != len(prompt.objects):
+    objects = find_objects(pixels)
+    if len(objects) != len(prompt.objects):
         return False
-    for order in permutations(found):
+    for order in permutations(objects):
         matches = all(
-            item.shape == asked.shape and item.colour is not None and asked.colour in (None, item.colour)
-            for item, asked in zip(order, prompt.objects, strict=True)
+            item.shape == wanted.shape and item.colour is not None and wanted.colour in (None, item.colour)
+            for item, wanted in zip(order, prompt.objects, strict=True)
         )
         if matches and (
             prompt.relation is None

@@ -9,7 +9,7 @@ import pytest
 
 from mulo_sd.conformance.options import NOTHING_EXECUTED, REQUIREMENT_MISSING, Options
 from mulo_sd.conformance.report import Report, write_report
-from mulo_sd.conformance.rules_of_tests import ALL_RULES, named_rules
+from mulo_sd.conformance.rules_of_tests import ALL_RULES, TITLES, named_rules
 from mulo_sd.conformance.targets import Target
 
 SUBJECT = "minimal-fp32"
@@ -61,7 +61,7 @@ def test_verdicts() -> None:
     assert told["KV-1"][SUBJECT]["branches"] == {"a branch": 3}
     assert told["KV-3"][SUBJECT]["failures"] == ["test_it: it is wrong"]
     assert told["KV-4"][SUBJECT]["not_applicable"] == ["not applicable: no refresh"]
-    assert told["GRID-1"] == {"verdict": "not tested"}
+    assert told["GRID-1"] == {"title": TITLES["GRID-1"], "verdict": "not tested"}
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_report_is_written_as_json_or_markdown(tmp_path: Path) -> None:
     assert content["subjects"] == {SUBJECT: {"path": "nowhere", "state": "not there"}}
     write_report(content, tmp_path / "report.md")
     page = (tmp_path / "report.md").read_text()
-    assert "| KV-1 | passed, 7, 2 near-ties | - |" in page
+    assert f"| KV-1 {TITLES['KV-1']} | passed, 7, 2 near-ties | - |" in page
     assert "- test_it: it is wrong" in page
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.json", "report.md"]
 

@@ -56,12 +56,12 @@ def expected_of(logits: NDArray[np.float32], settings: engines.Settings, raw: bo
     return Expected(np.array(rows), NATS * (4 + largest))
 
 
-def hold_log_probs(what: str, found: Floats, expected: Expected) -> None:
+def hold_log_probs(what: str, log_probs: Floats, expected: Expected) -> None:
     """Assert that log p is right in float32, and that the same codes are kept."""
     kept = expected.probs > 0
-    assert found.shape == kept.shape, f"{what}: log p of shape {found.shape}, expected {kept.shape}"
-    assert np.array_equal(np.isfinite(found), kept), f"{what}: other codes are kept than DIST-1 keeps"
-    off = np.abs(found[kept] - np.log(expected.probs[kept]))
+    assert log_probs.shape == kept.shape, f"{what}: log p of shape {log_probs.shape}, expected {kept.shape}"
+    assert np.array_equal(np.isfinite(log_probs), kept), f"{what}: other codes are kept than DIST-1 keeps"
+    off = np.abs(log_probs[kept] - np.log(expected.probs[kept]))
     assert off.max() <= expected.nats, (
         f"{what}: log p is off by {off.max():.3g} nats, where float32 loses at most {expected.nats:.3g}"
     )
@@ -103,8 +103,8 @@ def _clear(logits: NDArray[np.float32], settings: engines.Settings) -> NDArray[n
     if settings.top_p >= 1:
         return np.arange(logits.shape[1])
     shares = [min(1.0, settings.top_p * by) for by in (1 - 1e-5, 1 + 1e-5)]
-    found = [expected_of(logits, settings.changed(top_p=share)) for share in shares]
-    return np.flatnonzero(((found[0].probs > 0) == (found[1].probs > 0)).all(axis=1))
+    distributions = [expected_of(logits, settings.changed(top_p=share)) for share in shares]
+    return np.flatnonzero(((distributions[0].probs > 0) == (distributions[1].probs > 0)).all(axis=1))
 
 
 def samplers_compute_in_float32(subject: Subject) -> None:
@@ -119,8 +119,8 @@ def samplers_compute_in_float32(subject: Subject) -> None:
         noise = rng.gumbel(0, 1, (len(draft), codes)).astype(np.float32)
         expected, rows = expected_of(logits, settings), np.arange(len(draft))
         for name, scores in scores_of(subject, logits):
-            tokens, found = scores.draw(rows, settings.distribution, noise)
-            hold_log_probs(f"{name}: a draw", found, expected)
+            tokens, log_probs = scores.draw(rows, settings.distribution, noise)
+            hold_log_probs(f"{name}: a draw", log_probs, expected)
             _hold_tokens(f"{name}: a draw", tokens, expected, noise)
             judgement = scores.judge(rows, settings.distribution, draft, near)
             hold_judgement(f"{name}: a judgement", judgement, expected, near[draft])
@@ -140,8 +140,8 @@ def scores_compute_in_float32(subject: Subject) -> None:
         draft = rng.integers(0, entry.vocabulary, len(rows))
         noise = rng.gumbel(0, 1, (len(rows), entry.vocabulary)).astype(np.float32)
         expected = expected_of(logits, settings)
-        tokens, found = scores.draw(rows, settings.distribution, noise)
-        hold_log_probs("a draw", found, expected)
+        tokens, log_probs = scores.draw(rows, settings.distribution, noise)
+        hold_log_probs("a draw", log_probs, expected)
         _hold_tokens("a draw", tokens, expected, noise)
         for raw in (False, True):
             distribution = settings.distribution.raw() if raw else settings.distribution

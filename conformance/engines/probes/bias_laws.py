@@ -12,28 +12,28 @@ from mulo_sd.conformance.subject import Subject
 GRIDS, LENGTHS = 8, (1, 3, 8, 5, 2)
 
 
-def labelled(found: Floats, expected: Floats, positions: NDArray[np.int64], prefix_length: int, width: int) -> Rows:
+def labelled(logits: Floats, expected: Floats, positions: NDArray[np.int64], prefix_length: int, width: int) -> Rows:
     """Return the errors of a pass as rows.
 
     Args:
-        found: Float[B, T, V], the engine's logits.
+        logits: Float[B, T, V], the engine's logits.
         expected: Float[B, T, V], the reference's.
         positions: Int[T], sequence positions.
         prefix_length: GRID-2.
         width: Of the grid.
     """
-    batch, fed, codes = found.shape
+    batch, fed, codes = logits.shape
     cells = positions - prefix_length
-    told = {
+    name_to_values = {
         "row of a pass": np.arange(fed),
         "row of a pass from its end": np.arange(fed)[::-1],
         "row of the grid": np.where(cells >= 0, cells // width, -1),
         "column of the grid": np.where(cells >= 0, cells % width, -1),
         "position": positions,
     }
-    labels = {name: np.tile(values, batch) for name, values in told.items()}
+    labels = {name: np.tile(values, batch) for name, values in name_to_values.items()}
     labels["half"] = np.repeat(np.arange(batch), fed)
-    errors = (found.astype(np.float64) - expected).reshape(-1, codes)
+    errors = (logits.astype(np.float64) - expected).reshape(-1, codes)
     return Rows(errors, expected.astype(np.float64).reshape(-1, codes), labels)
 
 
@@ -46,15 +46,15 @@ def errors_of(subject: Subject, number: int) -> Rows:
         twin = Twin(subject, number, random_condition_of(subject, 10 * number + index, guided))
         entry = twin.entry
         shape = (entry.prefix_length, entry.grid_width)
-        found, expected = twin.prefill()
-        twin.hold(f"model {number}, the prefix", found, expected)
-        parts.append(labelled(found, expected, np.arange(entry.prefix_length), *shape))
+        logits, expected = twin.prefill()
+        twin.hold(f"model {number}, the prefix", logits, expected)
+        parts.append(labelled(logits, expected, np.arange(entry.prefix_length), *shape))
         cells, at = entry.grid_height * entry.grid_width, 0
         while at < cells:
             fed = list(range(at, min(at + LENGTHS[(at + index) % len(LENGTHS)], cells)))
-            found, expected = twin.feed(fed, rng.integers(0, entry.vocabulary, len(fed)).tolist())
-            twin.hold(f"model {number}, cells {fed[0]} to {fed[-1]}", found, expected)
-            parts.append(labelled(found, expected, np.array(fed) + entry.prefix_length, *shape))
+            logits, expected = twin.feed(fed, rng.integers(0, entry.vocabulary, len(fed)).tolist())
+            twin.hold(f"model {number}, cells {fed[0]} to {fed[-1]}", logits, expected)
+            parts.append(labelled(logits, expected, np.array(fed) + entry.prefix_length, *shape))
             at = fed[-1] + 1
     return systematic.joined(parts)
 

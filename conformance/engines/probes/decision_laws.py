@@ -58,8 +58,8 @@ def _decode(subject: Subject, output: str, script: Scripted, seed: int, **change
 
 def _below(values: NDArray[np.float64]) -> NDArray[np.float32]:
     """Return the largest float32 that is not above each value."""
-    found = values.astype(np.float32)
-    return np.where(found.astype(np.float64) > values, np.nextafter(found, np.float32(-1)), found)
+    rounded = values.astype(np.float32)
+    return np.where(rounded.astype(np.float64) > values, np.nextafter(rounded, np.float32(-1)), rounded)
 
 
 def acceptance_draws_are_exact(subject: Subject) -> None:
@@ -100,8 +100,8 @@ def tau_is_met_exactly(subject: Subject) -> None:
                 tau=tau,
                 guidance_scale=1.0,
             )
-            found = np.concatenate([cycle.kept for cycle in decoded.trace.cycles_of(0)])
-            assert (found == kept).all(), f"tau {tau:.9g}: pooled {value:.9g} is {'rejected' if kept else 'kept'}"
+            decisions = np.concatenate([cycle.kept for cycle in decoded.trace.cycles_of(0)])
+            assert (decisions == kept).all(), f"tau {tau:.9g}: pooled {value:.9g} is {'rejected' if kept else 'kept'}"
 
 
 def entropies_buy_whole_cells(subject: Subject) -> None:

@@ -108,17 +108,17 @@ def edges_are_decided_by_the_rules(subject: Subject) -> None:
             # With probabilities of 0 the plain rule drops what NOTHING still has a logarithm for.
             expected_kept = tuple(range(codes)) if edge.kept is None else edge.kept
             for name, scores in scores_of(subject, logits):
-                tokens, found = scores.draw(
+                tokens, log_probs = scores.draw(
                     np.arange(rows), settings.distribution, np.zeros((rows, codes), dtype=np.float32)
                 )
-                got = tuple(np.flatnonzero(np.isfinite(found[at])).tolist())
+                got = tuple(np.flatnonzero(np.isfinite(log_probs[at])).tolist())
                 assert got == expected_kept, (
                     f"{name}: {edge.what}: keeps codes {list(got)[:20]}, expected {list(expected_kept)[:20]}"
                 )
                 best = min(code for code in kept if expected.probs[at, code] == expected.probs[at].max())
                 assert tokens[at] == best, f"{name}: {edge.what}: drew {tokens[at]} without noise, expected {best}"
                 if edge.kept is not None:
-                    hold_log_probs(f"{name}: {edge.what}", found, expected)
+                    hold_log_probs(f"{name}: {edge.what}", log_probs, expected)
 
 
 def equal_scores_draw_the_lower_code(subject: Subject) -> None:

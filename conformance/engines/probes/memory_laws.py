@@ -54,29 +54,29 @@ class _CancelledError(Exception):
 
 def _requests(subject: Subject) -> list[Asked]:
     """Return those that the subject can draw, each with both halves of its condition its own."""
-    found = []
+    requests = []
     for number, changes in enumerate(REQUESTS):
         guided = changes["guidance_scale"] != 1
         if changes["mode"] in subject.capabilities and (not guided or "guidance" in subject.capabilities):
             halves = random_condition_of(subject, 40 + number, guided)
             condition = Condition(halves[0], halves[-1]) if guided else Condition(halves[0], halves[0])
-            found.append(Asked(number, engine_condition(condition), changes))
-    return found
+            requests.append(Asked(number, engine_condition(condition), changes))
+    return requests
 
 
-def _decode(subject: Subject, asked: Asked, stop_after: int | None = None) -> Decoded:
+def _decode(subject: Subject, request: Asked, stop_after: int | None = None) -> Decoded:
     def progress(done: int, total: int) -> None:
         if stop_after is not None and done >= stop_after:
             raise _CancelledError
 
-    settings = subject.pipeline.settings(**(COMMON | asked.changes))
+    settings = subject.pipeline.settings(**(COMMON | request.changes))
     hooks = Hooks(progress, record_logits=True)
-    return subject.pipeline.decode(asked.condition, settings, asked.seed, hooks=hooks)
+    return subject.pipeline.decode(request.condition, settings, request.seed, hooks=hooks)
 
 
-def _hold_same(what: str, found: Decoded, expected: Decoded, tolerance: float) -> None:
+def _hold_same(what: str, decoded: Decoded, expected: Decoded, tolerance: float) -> None:
     """Assert that two decodes fed and drew the same from the same logits."""
-    for index, (mine, other) in enumerate(zip(found.trace.passes, expected.trace.passes, strict=False)):
+    for index, (mine, other) in enumerate(zip(decoded.trace.passes, expected.trace.passes, strict=False)):
         where = f"{what}: pass {index} of model {mine.model}"
         same = mine.model == other.model and np.array_equal(mine.positions, other.positions)
         assert same, f"{where} feeds other positions"
@@ -89,11 +89,11 @@ def _hold_same(what: str, found: Decoded, expected: Decoded, tolerance: float) -
         )
         drawn = (mine.sampled, mine.residuals, mine.repredicted) == (other.sampled, other.residuals, other.repredicted)
         assert drawn, f"{where} draws other tokens than a backend that ran nothing else"
-    assert len(found.trace.passes) == len(expected.trace.passes), f"{what}: another number of passes"
-    for cycle, right in zip(found.trace.cycles, expected.trace.cycles, strict=True):
+    assert len(decoded.trace.passes) == len(expected.trace.passes), f"{what}: another number of passes"
+    for cycle, right in zip(decoded.trace.cycles, expected.trace.cycles, strict=True):
         assert np.array_equal(cycle.kept, right.kept), f"{what}: other draft tokens are kept"
         assert np.array_equal(cycle.radii, right.radii), f"{what}: other radii"
-    assert np.array_equal(found.tokens, expected.tokens), f"{what}: another image"
+    assert np.array_equal(decoded.tokens, expected.tokens), f"{what}: another image"
 
 
 def _tolerance(subject: Subject) -> float:
@@ -104,9 +104,9 @@ def _tolerance(subject: Subject) -> float:
 
 def requests_leave_nothing_behind(subject: Subject) -> None:
     """CONF-5, PREFILL: prompts, settings and seeds in any order on one backend draw what each draws by itself."""
-    asked = _requests(subject)
-    alone = {item.number: _decode(subject.fresh(), item) for item in asked}
-    by_number, shared = {item.number: item for item in asked}, subject.fresh()
+    requests = _requests(subject)
+    alone = {item.number: _decode(subject.fresh(), item) for item in requests}
+    by_number, shared = {item.number: item for item in requests}, subject.fresh()
     before = "nothing"
     for number in (number for number in ORDER if number in by_number):
         what = f"request {number} ({by_number[number].changes['mode']}), after {before}"
@@ -116,12 +116,12 @@ def requests_leave_nothing_behind(subject: Subject) -> None:
 
 def cancelled_decodes_leave_nothing_behind(subject: Subject) -> None:
     """CONF-5, KV-1: after a decode that ended in its middle, early or late, the next is as if nothing had been."""
-    asked, shared = {item.number: item for item in _requests(subject)}, subject.fresh()
+    requests, shared = {item.number: item for item in _requests(subject)}, subject.fresh()
     target = subject.pipeline.bundle.manifest.target
     for first, second in CANCELLED:
-        if first not in asked or second not in asked:
+        if first not in requests or second not in requests:
             continue
-        cancelled, following = asked[first], asked[second]
+        cancelled, following = requests[first], requests[second]
         expected = _decode(subject.fresh(), following)
         for share in (0.1, 0.6):
             with pytest.raises(_CancelledError):
@@ -164,19 +164,19 @@ def conditions_are_read_whole(subject: Subject) -> None:
             "another with the first's null condition": torch.stack([other[0], first[1]]),
             "the first's halves exchanged": first.flip(0),
         }
-    for name, place in (("first", 0), ("last", -1)):
+    for name, index in (("first", 0), ("last", -1)):
         changed = first.clone()
-        changed[:, place] = other[:, place]
+        changed[:, index] = other[:, index]
         mixed[f"the first with another {name} token"] = changed
     mixed |= {"its conditional half alone": first[:1], "the first again": first}
     for number, entry in enumerate(pipeline.bundle.manifest.models):
         tolerance = pipeline.bundle.manifest.graphs[entry.condition_graph].tolerance
         for name, condition in mixed.items():
-            found = pipeline.backend.run(entry.condition_graph, {"condition": condition.numpy()})["prefix"]
+            prefix = pipeline.backend.run(entry.condition_graph, {"condition": condition.numpy()})["prefix"]
             with torch.inference_mode():
                 expected = subject.models.transformer(number).prefix_embeddings(condition).numpy()
-            assert found.shape == expected.shape, f"model {number}, {name}: prefix of shape {found.shape}"
-            off = float(np.abs(found - expected).max())
+            assert prefix.shape == expected.shape, f"model {number}, {name}: prefix of shape {prefix.shape}"
+            off = float(np.abs(prefix - expected).max())
             assert off <= tolerance, (
                 f"model {number}, {name}: the prefix is off by {off:.3g}, expected at most {tolerance}"
             )

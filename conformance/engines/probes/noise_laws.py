@@ -65,11 +65,11 @@ LOOPS = (
 
 def _drawn(trace: Trace) -> Counter[tuple[int, int, int]]:
     """Return how often each (stream, cell, attempt) was drawn, by a trace."""
-    found: Counter[tuple[int, int, int]] = Counter()
+    draws: Counter[tuple[int, int, int]] = Counter()
     for item in trace.passes:
-        found.update((2 * item.model, cell, 0) for _, cell, _ in (*item.sampled, *item.residuals))
-        found.update((2 * item.model, again.cell, again.attempt) for again in item.repredicted)
-    return found
+        draws.update((2 * item.model, cell, 0) for _, cell, _ in (*item.sampled, *item.residuals))
+        draws.update((2 * item.model, again.cell, again.attempt) for again in item.repredicted)
+    return draws
 
 
 def the_loop_feeds_its_noise(subject: Subject) -> None:
@@ -85,12 +85,12 @@ def the_loop_feeds_its_noise(subject: Subject) -> None:
         condition = engine_condition(condition_of(subject.models, PROMPTS[index], seed))
         chosen = pipeline.settings(**(vars(settings) | {"anchor": 0.0}))
         decoded = pipeline.decode(condition, chosen, seed)
-        told = _drawn(decoded.trace)
+        drawn = _drawn(decoded.trace)
         rows = {
             key: np.array([oracles.gumbel(seed, key[0], key[1], code, key[2]) for code in range(codes)], np.float32)
-            for key in told
+            for key in drawn
         }
-        found: Counter[tuple[int, int, int]] = Counter()
+        fed: Counter[tuple[int, int, int]] = Counter()
         by_bytes = {row.tobytes(): key for key, row in rows.items()}
         for row in recording.noise:
             key = by_bytes.get(row.tobytes())
@@ -100,9 +100,9 @@ def the_loop_feeds_its_noise(subject: Subject) -> None:
             assert key is not None, (
                 f"mode {settings.mode}, seed {seed}: noise that begins {row[:3].tolist()} is that of no cell drawn"
             )
-            found[key] += 1
-        assert found == told, (
-            f"mode {settings.mode}, seed {seed}: (stream, cell, attempt) {sorted((told - found) | (found - told))[:4]} "
+            fed[key] += 1
+        assert fed == drawn, (
+            f"mode {settings.mode}, seed {seed}: (stream, cell, attempt) {sorted((drawn - fed) | (fed - drawn))[:4]} "
             "are drawn and their noise is not fed, or the other way round"
         )
 
@@ -155,7 +155,7 @@ def rare_noise_decides(subject: Subject) -> None:
     """RNG-1: noise is computed from 32 bits in float64: the rarest decides for and against its code as it must."""
     logits, scores = _unguided(subject)
     codes = logits.shape[1]
-    asked = 0
+    close_draws = 0
     for seed, cell, code in RAREST:
         source, noise = NoiseSource(seed, 0, FED, codes), _noise(seed, 0, cell, codes)
         for row in range(FED):
@@ -164,12 +164,12 @@ def rare_noise_decides(subject: Subject) -> None:
                     mode="ar", guidance_scale=1.0, temperature=temperature, top_k=0, top_p=1.0
                 )
                 token = int(scores.sample(np.array([row]), np.array([cell]), settings.distribution, source, None)[0])
-                asked += 1
+                close_draws += 1
                 assert token == expected, (
                     f"seed {seed}, cell {cell}, temperature {temperature:.9g}: drew {token}, expected {expected}, "
                     f"where code {code} has the rare noise {noise[code]:.7g} and the two best are {LEAD:.0e} nats apart"
                 )
-    assert asked >= len(RAREST), f"vacuous: {asked} draws were near equality"
+    assert close_draws >= len(RAREST), f"vacuous: {close_draws} draws were near equality"
 
 
 def seeds_and_streams_are_told_apart(subject: Subject) -> None:

@@ -38,9 +38,9 @@ def scaled_grids_are_right_as_a_whole(subject: Subject) -> None:
         for rows in sorted({step, entry.grid_height // 2 // step * step or step, entry.grid_height}):
             tokens = rng.integers(0, entry.vocabulary, (rows, entry.grid_width))
             inputs, output = ("low_tokens", "high_tokens") if enlarges else ("high_tokens", "low_tokens")
-            found = subject.pipeline.backend.run(graph, {inputs: tokens})[output]
+            scaled = subject.pipeline.backend.run(graph, {inputs: tokens})[output]
             expected, margin = rescaled_tokens(subject.models, torch.from_numpy(tokens), ratio, enlarges, name)
-            agree(f"{graph} of {rows} rows", torch.from_numpy(found), expected, margin, CODES[subject.precision])
+            agree(f"{graph} of {rows} rows", torch.from_numpy(scaled), expected, margin, CODES[subject.precision])
 
 
 def images_are_right_for_any_tokens(subject: Subject) -> None:
@@ -50,12 +50,12 @@ def images_are_right_for_any_tokens(subject: Subject) -> None:
     tolerance = pipeline.bundle.manifest.graphs["decoder"].tolerance
     for _ in range(2):
         tokens = rng.integers(0, entry.vocabulary, (entry.grid_height, entry.grid_width))
-        found = pipeline.backend.run("decoder", {"tokens": tokens})["image"]
+        drawn = pipeline.backend.run("decoder", {"tokens": tokens})["image"]
         with torch.inference_mode():
             image = subject.models.tokenizer.images_from_tokens(torch.from_numpy(tokens)[None])[0]
         expected = ((image + 1) * 127.5).clamp(0, 255).permute(1, 2, 0).numpy()
-        assert found.shape == expected.shape, f"decoder: an image of shape {found.shape}, expected {expected.shape}"
-        off = float(np.abs(found - expected).max())
+        assert drawn.shape == expected.shape, f"decoder: an image of shape {drawn.shape}, expected {expected.shape}"
+        off = float(np.abs(drawn - expected).max())
         most = tolerance + PIXEL_ROUNDING
         assert off <= most, f"decoder: a pixel is off by {off:.4g} of 255, expected at most {most:.4g}"
 
@@ -69,7 +69,7 @@ def last_scores_outlive_the_next_pass(subject: Subject) -> None:
     expected: NDArray[np.float32] = first.logits()[:, -1:].copy()
     last = first.last()
     session.feed(np.arange(3), np.array([1, 0, 2]))
-    found = last.logits()
-    assert found.shape == expected.shape, f"last(): logits of shape {found.shape}, expected {expected.shape}"
-    off = float(np.abs(found - expected).max())
+    logits = last.logits()
+    assert logits.shape == expected.shape, f"last(): logits of shape {logits.shape}, expected {expected.shape}"
+    off = float(np.abs(logits - expected).max())
     assert off == 0, f"last(): after another pass its logits are off by {off:.3g}"

@@ -72,24 +72,24 @@ class Twin:
     @torch.inference_mode()
     def prefill(self) -> tuple[Floats, Floats]:
         """Feed the prefix; return the engine's logits, Float32[B, P, V], and the reference's, Float64."""
-        found = self.session.prefill().logits()
+        logits = self.session.prefill().logits()
         condition = self.condition.double() if self.condition.is_floating_point() else self.condition
         embeddings = self.model.prefix_embeddings(condition)
         places = torch.arange(self.entry.prefix_length)
-        return found, feed(self.model, self.cache, embeddings, places).numpy()
+        return logits, feed(self.model, self.cache, embeddings, places).numpy()
 
     @torch.inference_mode()
     def feed(self, cells: Sequence[int], tokens: Sequence[int]) -> tuple[Floats, Floats]:
         """Feed tokens at cells, ascending; return logits as `prefill` does."""
-        found = self.session.feed(np.asarray(cells), np.asarray(tokens)).logits()
+        logits = self.session.feed(np.asarray(cells), np.asarray(tokens)).logits()
         embeddings = self.model.token_embeddings(torch.tensor(tokens))[None].expand(len(self.condition), -1, -1)
         places = torch.tensor(cells) + self.entry.prefix_length
-        return found, feed(self.model, self.cache, embeddings, places).numpy()
+        return logits, feed(self.model, self.cache, embeddings, places).numpy()
 
-    def hold(self, what: str, found: Floats, expected: Floats) -> None:
+    def hold(self, what: str, logits: Floats, expected: Floats) -> None:
         """Assert that logits are the reference's within the bundle's tolerance."""
-        assert found.shape == expected.shape, f"{what}: logits of shape {found.shape}, expected {expected.shape}"
-        off = float(np.abs(found - expected).max())
+        assert logits.shape == expected.shape, f"{what}: logits of shape {logits.shape}, expected {expected.shape}"
+        off = float(np.abs(logits - expected).max())
         assert off <= self.tolerance, f"{what}: logits are off by {off:.3g}, expected at most {self.tolerance}"
 
 

@@ -135,11 +135,11 @@ def groups_of(rows: Rows) -> list[Group]:
 
 def hold(what: str, rows: Rows) -> list[Group]:
     """Assert that no mean is larger than rounding explains; return all of them."""
-    found = groups_of(rows)
-    worst = max(found, key=lambda group: abs(group.mean) / group.limit)
-    wrong = sum(abs(group.mean) > group.limit for group in found)
+    groups = groups_of(rows)
+    worst = max(groups, key=lambda group: abs(group.mean) / group.limit)
+    wrong = sum(abs(group.mean) > group.limit for group in groups)
     assert not wrong, (
-        f"{what}: logits are off to one side in {wrong} of {len(found)} groups, most for {worst.name}: by "
+        f"{what}: logits are off to one side in {wrong} of {len(groups)} groups, most for {worst.name}: by "
         f"{worst.mean:.3g} in the mean of {worst.count}, where rounding explains {worst.limit:.3g}"
     )
-    return found
+    return groups

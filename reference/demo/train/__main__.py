@@ -123,7 +123,7 @@ def main() -> int:
     torch.set_num_threads(arguments.threads)
     try:
         if arguments.model != "tokenizer":
-            load_tokenizer(arguments.tokenizer)  # a bad path is better told here than by every worker
+            load_tokenizer(arguments.tokenizer)  # report a bad path once, and not in every worker
             if arguments.warm_start:
                 load_transformer(arguments.warm_start)
         run = make_run(arguments)

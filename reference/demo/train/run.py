@@ -100,9 +100,9 @@ class Run:
         return self.folder / "log.jsonl"
 
     def _save(self, trainee: Trainee, step: int) -> None:
-        place = self.checkpoint.resolve()  # a symbolic link stays one
+        path = self.checkpoint.resolve()  # a symbolic link stays one
         # One name, so that what a killed run left there is written over.
-        beside = place.with_suffix(".partial")
+        beside = path.with_suffix(".partial")
         torch.save(
             {
                 "job": self.job,
@@ -113,7 +113,7 @@ class Run:
             },
             beside,
         )
-        beside.replace(place)
+        beside.replace(path)
 
     def _resume(self, trainee: Trainee) -> int:
         state = read_checkpoint(self.checkpoint, self.job)
@@ -135,10 +135,10 @@ class Run:
                 raise RunError(
                     f"{self.log}: expected the log of a run, got something else; move it away, or give another --out"
                 ) from None
-            place = self.log.resolve()
-            beside = place.with_suffix(".partial")
+            path = self.log.resolve()
+            beside = path.with_suffix(".partial")
             beside.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-            beside.replace(place)
+            beside.replace(path)
 
     def draw_curves(self) -> None:
         """Write curves.png: each metric against the steps taken."""

@@ -97,22 +97,22 @@ class ScalerTrainee:
         """Return tokens to map from Int[B, h, w], the images of the other grid, and their tokens."""
         given_side, wanted_side = self._sides(step)
         first = (self.seed << 40) + step * self.batch
-        given = self.tokenizer.tokens_from_images(self._pixels(first, self.batch, given_side))
+        tokens = self.tokenizer.tokens_from_images(self._pixels(first, self.batch, given_side))
         wanted = self._pixels(first, self.batch, wanted_side)
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
-        wrong = torch.rand(given.shape, generator=generator) < CORRUPTED_SHARE
-        which = torch.randint(0, self.near.shape[1], given.shape, generator=generator)
-        other = self.near[given].gather(-1, which[..., None])[..., 0]
-        return torch.where(wrong, other, given), wanted, self.tokenizer.tokens_from_images(wanted)
+        wrong = torch.rand(tokens.shape, generator=generator) < CORRUPTED_SHARE
+        which = torch.randint(0, self.near.shape[1], tokens.shape, generator=generator)
+        other = self.near[tokens].gather(-1, which[..., None])[..., 0]
+        return torch.where(wrong, other, tokens), wanted, self.tokenizer.tokens_from_images(wanted)
 
     def step(self, step: int, steps: int) -> dict[str, float]:
         """Take one step; metrics: loss, share of the wanted tokens hit exactly, PSNR in dB where images are made."""
         for group in self.optimizer.param_groups:
             group["lr"] = PEAK_RATE * rate_at(step, steps)
         has_adversary = self.kind == "pixel-gan" and step >= ADVERSARY_FROM * steps
-        given, images, wanted = self._examples(step)
+        tokens, images, wanted = self._examples(step)
         with torch.autocast("cpu", torch.bfloat16):
-            features = self.scaler.features(given)
+            features = self.scaler.features(tokens)
         chosen = self.scaler.nearest_codes(features.detach())
         metrics = {"accuracy": float((chosen == wanted).float().mean())}
         if self.kind == "token":
