@@ -227,8 +227,9 @@ def test_wrong_text_models(tiny: Callable[..., Any], tmp_path: Path, t5: str) ->
     with pytest.raises(engines.ConditionError, match=r"it cannot be loaded: ") as error:
         tiny("t2i", str(tmp_path)).pipeline.generate("a fox")
     assert "\n" not in str(error.value)
+    plan = engines.Plan.model_validate({"objects": [{"shape": "circle", "colour": "red", "x": 1, "y": 1, "size": 0}]})
     with pytest.raises(engines.PlanError, match="expected none"):
-        tiny("t2i", t5).pipeline.describe("a fox", plan=engines.load_plan)
+        tiny("t2i", t5).pipeline.describe("a fox", plan=plan)
     path, load = tmp_path / "c.npz", tiny("t2i").pipeline.load_condition
     for content, told in (
         (None, "found none"),
