@@ -3,8 +3,14 @@
 from setuptools import find_packages, setup
 
 PARTS = ("conformance", "engines", "export", "reference")
+# What no service needs. The demo's distribution holds the training (reference/demo/pyproject.toml); the tools serve
+# this repository's documentation, and the fuzzing is of what its own commands read.
+LEFT_OUT = ("reference.demo.train*", "reference.demo.weights*", "conformance.tools*", "conformance.fuzz*")
 
 setup(
-    packages=["mulo_sd", *(f"mulo_sd.{name}" for part in PARTS for name in find_packages(include=[part, f"{part}.*"]))],
+    packages=[
+        "mulo_sd",
+        *(f"mulo_sd.{name}" for part in PARTS for name in find_packages(include=[part, f"{part}.*"], exclude=LEFT_OUT)),
+    ],
     package_dir={"mulo_sd": "mulo_sd"} | {f"mulo_sd.{part}": part for part in PARTS},
 )

@@ -1,4 +1,4 @@
-"""mulo-sd-conformance: run the suite from anywhere, apart from the caller's own pytest configuration."""
+"""mulo-sd conformance: run the suite from anywhere, apart from the caller's own pytest configuration."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mulo_sd.engines.commands.command_line import command
+from mulo_sd.engines.commands.command_line import command, program
 
 PACKAGE = Path(__file__).resolve().parent
 # What a caller's environment could slip into the run.
@@ -20,6 +20,13 @@ TAKE_VALUES = (
 )
 
 
+class _Name:
+    """A plugin of pytest: its usage and its errors of usage begin with the command's name."""
+
+    def pytest_addoption(self, parser: pytest.Parser) -> None:
+        parser.prog = program("conformance")
+
+
 @command
 def main() -> int:
     """Run the suite with the arguments of the command line; return pytest's status, or one of the suite's own."""
@@ -29,7 +36,7 @@ def main() -> int:
     configuration = ["-c", str(PACKAGE / "isolated.ini"), "--rootdir", str(PACKAGE), f"--confcutdir={PACKAGE}"]
     chosen, rest = split(sys.argv[1:])
     tests = [str(PACKAGE / argument) for argument in chosen] or [str(PACKAGE)]
-    return int(pytest.main([*configuration, *rest, *tests]))
+    return int(pytest.main([*configuration, *rest, *tests], plugins=[_Name()]))
 
 
 def split(given: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -1,4 +1,4 @@
-"""python -m engines.generate "two red circles" --out circles.png: draw a prompt."""
+"""python -m engines.generate "two red circles" --out circles.png: draw an image from a prompt."""
 
 import argparse
 import json
@@ -14,8 +14,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from mulo_sd.engines.backends import BackendError
 from mulo_sd.engines.bundle import BundleError
 from mulo_sd.engines.commands.backend_argument import add_backend_argument
-from mulo_sd.engines.commands.command_line import command, program
-from mulo_sd.engines.commands.demo_bundle import build_demo_bundle, demo_bundle_path
+from mulo_sd.engines.commands.command_line import INTERRUPTED, UNUSABLE, command, program
+from mulo_sd.engines.commands.demo_bundle import build_demo_bundle, check_can_build, demo_bundle_path
 from mulo_sd.engines.commands.draw_many import Run
 from mulo_sd.engines.commands.layouts import LAYOUTS, MAX_LISTED, LayoutError, PromptsError, read_tasks
 from mulo_sd.engines.commands.overlay import draw_overlay
@@ -39,6 +39,17 @@ from mulo_sd.engines.service.session import MAX_AT_ONCE
 from mulo_sd.engines.settings import SettingsError
 
 IMAGES_MISSING = 3  # the exit status of a run that could not draw some of its images
+# What belongs to one image, and makes no sense for a file of prompts.
+SINGLE_IMAGE_ARGUMENTS = (
+    "prompt",
+    "condition",
+    "save_condition",
+    "plan",
+    "save_plan",
+    "overlay",
+    "storyboard",
+    "trace",
+)
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
@@ -47,44 +58,73 @@ class OutputError(ValueError):
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog=program("engines.generate"), description="Draw a prompt.")
+    parser = argparse.ArgumentParser(
+        prog=program("engines.generate"),
+        description="Draw an image from a prompt, or many images from a file of prompts.",
+    )
     parser.add_argument(
         "prompt",
         nargs="?",
-        help='e.g. "a red circle left of a blue square"; a caption for published text models, a class for class models',
+        help='"a red circle left of a blue square", say; for LlamaGen and Tar a caption, or a class for class models',
     )
     parser.add_argument(
-        "--out", type=user_path, required=True, help="image to write (PNG, JPEG or WebP); with --prompts a folder"
+        "--out",
+        type=user_path,
+        required=True,
+        help="image to write (PNG, JPEG or WebP); with --prompts the folder of images",
     )
     parser.add_argument(
         "--prompts",
         type=user_path,
-        help="file of many prompts, as --layout has them; what is drawn already is left out",
+        help="file or folder of many prompts, in the form of --layout; images that exist already are not drawn again",
     )
     parser.add_argument(
-        "--layout", choices=tuple(LAYOUTS), help="with --prompts: a line a prompt, or a scorer's; default: plain"
+        "--layout",
+        choices=tuple(LAYOUTS),
+        help="with --prompts: plain text with one prompt a line, or the files of a scorer; default: plain",
     )
     parser.add_argument("--batch", type=int, metavar="N", help="with --prompts: images drawn at once; default: 1")
-    parser.add_argument("--samples", type=int, help="with --prompts: images a prompt; default: the scorer's")
-    parser.add_argument("--seed", type=int, default=0, help="with --prompts of the first image; default: %(default)s")
+    parser.add_argument(
+        "--samples", type=int, help="with --prompts: images of each prompt; default: what the scorer expects"
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        help="of the noise; with --prompts the first image's, counting up; default: %(default)s",
+    )
     add_setting_arguments(parser)
-    parser.add_argument("--bundle", type=user_path, help="default: the demo bundle, built first if there is none")
+    parser.add_argument(
+        "--bundle",
+        type=user_path,
+        help="folder of the bundle; default: the demo bundle, which is built first if there is none",
+    )
     add_backend_argument(parser)
-    parser.add_argument("--threads", type=int, help="of the CPU, for ort and your own; default: the runtime's choice")
     parser.add_argument(
-        "--condition", type=user_path, help=".npz file of a condition, or of Tar's ids, instead of a prompt"
+        "--threads", type=int, help="CPU threads, for ort and your own backends; default: the runtime's choice"
     )
-    parser.add_argument("--save-condition", type=user_path, help="write the condition that was drawn, for another host")
     parser.add_argument(
-        "--text-model", metavar="NAME", help="folder or name of flan-t5-xl, or of Tar's language model (extra `text`)"
+        "--condition",
+        type=user_path,
+        help="npz file of a condition, or of Tar's semantic ids, to draw instead of a prompt",
     )
-    parser.add_argument("--plan", type=user_path, help="JSON file that places the objects")
-    parser.add_argument("--save-plan", type=user_path, help="write the plan that was drawn, to edit it")
-    parser.add_argument("--overlay", type=user_path, help="PNG of what became of every draft token")
     parser.add_argument(
-        "--storyboard", type=user_path, help="PNG of the decode step by step: draft, verified, islands, result"
+        "--save-condition",
+        type=user_path,
+        help="npz file to write the condition to, for a machine without a text model",
     )
-    parser.add_argument("--trace", type=user_path, help="JSON of every pass and decision")
+    parser.add_argument(
+        "--text-model",
+        metavar="NAME",
+        help="folder or name of flan-t5-xl, or of Tar's language model; needs the extra `text`",
+    )
+    parser.add_argument("--plan", type=user_path, help="JSON file of a scene plan, which places the objects")
+    parser.add_argument("--save-plan", type=user_path, help="JSON file to write the scene plan to, for editing")
+    parser.add_argument("--overlay", type=user_path, help="PNG to write: what became of every draft token")
+    parser.add_argument(
+        "--storyboard", type=user_path, help="PNG to write: the decode step by step, from the draft to the result"
+    )
+    parser.add_argument("--trace", type=user_path, help="JSON file to write: every pass and every decision")
     return parser.parse_args()
 
 
@@ -100,10 +140,10 @@ def _check_output(path: Path | None, suffixes: tuple[str, ...]) -> None:
 
 
 def _check_outputs_are_apart(arguments: argparse.Namespace) -> None:
-    """Check that no output is another, an input, or a file of the bundle.
+    """Check that no output overwrites another output, an input, or a file of the bundle.
 
     Raises:
-        OutputError: one is.
+        OutputError: an output does.
     """
     inputs = [
         path.resolve() for path in (arguments.plan, arguments.condition, arguments.settings_file) if path is not None
@@ -114,13 +154,15 @@ def _check_outputs_are_apart(arguments: argparse.Namespace) -> None:
         path: Path | None = getattr(arguments, name)
         if path is None:
             continue
-        place, option = path.resolve(), f"--{name.replace('_', '-')}"
-        if place in taken:
-            raise OutputError(f"{path}: expected outputs of different names, got {taken[place]} and {option}")
-        if place in inputs or bundle in place.parents:
-            kind = "an input" if place in inputs else "in the bundle"
-            raise OutputError(f"{path}: expected another place for {option}, got a file that is {kind}")
-        taken[place] = option
+        resolved, option = path.resolve(), f"--{name.replace('_', '-')}"
+        if resolved in taken:
+            raise OutputError(
+                f"{path}: expected another file for each output, got one for {taken[resolved]} and {option}"
+            )
+        if resolved in inputs or bundle in resolved.parents:
+            kind = "an input" if resolved in inputs else "in the bundle"
+            raise OutputError(f"{path}: expected another file for {option}, got one that is {kind}")
+        taken[resolved] = option
 
 
 def _write(path: Path, write: Callable[[Path], Any]) -> None:
@@ -139,6 +181,7 @@ def _open(arguments: argparse.Namespace, console: Console) -> Pipeline:
     if path is None:
         path = demo_bundle_path()
         if not path.exists():
+            check_can_build(path)
             console.print(f"There is no bundle at {path}: building the demo bundle (fp32) first, once.")
             build_demo_bundle(path, plans=arguments.backend.startswith("trt"))
     return load(path, arguments.backend, arguments.threads, arguments.text_model)
@@ -154,20 +197,21 @@ def _generate(arguments: argparse.Namespace, console: Console) -> tuple[Pipeline
     _check_output(arguments.save_condition, (".npz",))
     _check_outputs_are_apart(arguments)
     if (arguments.prompt is None) == (arguments.condition is None):
-        raise PromptError("prompt: expected a prompt or --condition, and not both")
-    # As much as can be wrong with the request is told before a bundle is built or opened for it.
+        got = "neither" if arguments.prompt is None else "both"
+        raise PromptError(f"prompt: expected a prompt or --condition, got {got}; give one")
+    # Errors of the request come before a bundle is built or opened for it.
     seed_number(arguments.seed)
     named = settings_from_arguments(arguments)
     plan = load_plan(arguments.plan) if arguments.plan else None
     if arguments.bundle is None and arguments.prompt is not None:
-        prompt = parse(arguments.prompt)
-        plan = make_plan(prompt, arguments.seed) if plan is None else plan
+        parsed = parse(arguments.prompt)
+        plan = make_plan(parsed, arguments.seed) if plan is None else plan
     pipeline = _open(arguments, console)
     say_what_is_not_read(named, pipeline.settings(**named))
-    asked = arguments.prompt if arguments.condition is None else pipeline.load_condition(arguments.condition)
-    described = pipeline.describe(asked, arguments.seed, plan)
+    prompt = arguments.prompt if arguments.condition is None else pipeline.load_condition(arguments.condition)
+    described = pipeline.describe(prompt, arguments.seed, plan)
     columns = (TextColumn("decoding"), BarColumn(), TextColumn("{task.percentage:.0f}%"), TimeElapsedColumn())
-    # Into a file it would leave an empty line.
+    # In a file a bar would leave an empty line.
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("")
         result = pipeline.generate(
@@ -181,10 +225,10 @@ def _generate(arguments: argparse.Namespace, console: Console) -> tuple[Pipeline
 
 def _generate_many(arguments: argparse.Namespace, console: Console) -> int:
     """Draw a file of prompts into a folder and return the exit status."""
-    alone = ("prompt", "condition", "save_condition", "plan", "save_plan", "overlay", "storyboard", "trace")
-    given = [name for name in alone if getattr(arguments, name) is not None]
-    if given:
-        raise LayoutError(f"prompts: expected no {given[0].replace('_', '-')} beside --prompts")
+    for name in SINGLE_IMAGE_ARGUMENTS:
+        if getattr(arguments, name) is not None:
+            option = name if name == "prompt" else f"--{name.replace('_', '-')}"
+            raise LayoutError(f"{option}: expected --prompts or {option}, got both; leave one out")
     seed_number(arguments.seed)
     thread_count(arguments.threads)
     batch = 1 if arguments.batch is None else whole_number("batch", arguments.batch, 1, MAX_AT_ONCE)
@@ -198,9 +242,9 @@ def _generate_many(arguments: argparse.Namespace, console: Console) -> int:
         with shown_progress(console, run.total) as progress:
             drawn = run.draw(progress, batch)
     except KeyboardInterrupt:
-        there = f"{run.there} of {run.total} images are in {arguments.out}"
-        print(f"error: interrupted; {there}; run the same command to go on", file=sys.stderr)
-        return 130
+        done = f"{run.done_when_interrupted} of {run.total} images are in {arguments.out}"
+        print(f"error: interrupted; {done}; run the same command to go on", file=sys.stderr)
+        return INTERRUPTED
     for failure in run.failures[:MAX_LISTED]:
         print(f"error: {failure}", file=sys.stderr)
     if len(run.failures) > MAX_LISTED:
@@ -236,11 +280,11 @@ def _save(arguments: argparse.Namespace, pipeline: Pipeline, described: Describe
 
 @command
 def main() -> int:
-    """Draw a prompt, or a file of them, and say what it took.
+    """Draw a prompt, or a file of prompts, and print what it cost.
 
     Returns:
-        0; 2 where the request cannot be used, and nothing was drawn; 3 where images of a run are missing; 130 where it
-        was interrupted.
+        0; 2 where the request cannot be used and nothing was drawn; 3 where images of a run are missing; 130 after an
+        interrupt.
     """
     arguments = _arguments()
     console = Console(stderr=True)
@@ -249,22 +293,22 @@ def main() -> int:
             return _generate_many(arguments, console)
         for name in ("layout", "samples", "batch"):
             if getattr(arguments, name) is not None:
-                raise LayoutError(f"{name}: expected it beside --prompts alone")
+                raise LayoutError(f"--{name}: expected --prompts beside it, got none; give a file of prompts")
         pipeline, described, result = _generate(arguments, console)
         _save(arguments, pipeline, described, result)
     except PromptsError as error:
         for line in error.lines():
             print(f"error: {line}", file=sys.stderr)
-        return 2
+        return UNUSABLE
     except (
         *(PromptError, PlanError, ConditionError, SettingsError),
         *(BundleError, BackendError, OutputError, LayoutError),
     ) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return UNUSABLE
     except KeyboardInterrupt:
         print("error: interrupted; nothing was written", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     stats, settings = result.stats, result.settings
     print(f"{arguments.out}: {result.image.width} x {result.image.height} pixels, mode {settings.mode}")
     print(f"  passes (NFE): target {stats.nfe_target}, drafter {stats.nfe_drafter}")

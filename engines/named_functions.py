@@ -1,4 +1,4 @@
-"""Functions of the user's own that are named on a command line or in a call: module:function."""
+"""Import a function of the user's own by its name, module:function."""
 
 import importlib
 import importlib.util
@@ -13,28 +13,28 @@ _NAME = re.compile(r"(?!\d)\w+(\.(?!\d)\w+)*:(?!\d)\w+")
 
 
 class NameFormError(ValueError):
-    """A name that is not of the form module:function; its message is one line for the user."""
+    """A name that is not of the form module:function; the message is one line for the user."""
 
 
 def check_form(name: str, function: str = "function") -> None:
-    """Check that a name can be that of a function in a module.
+    """Check that a name has the form module:function.
 
     Args:
-        name: What was given.
-        function: What it is called in the message.
+        name: The name.
+        function: What the message calls the function: "factory", say.
 
     Raises:
-        NameFormError: it cannot.
+        NameFormError: it has another form.
     """
     if _NAME.fullmatch(name) is None:
         raise NameFormError(f"expected module:{function}, such as my_module:make, no file or folder, got {name!r:.80}")
 
 
 def function_named(name: str) -> Callable[..., Any]:
-    """Return what module:function names; a module that Python does not find is looked for in the working folder, too.
+    """Import the function that module:function names, from Python's path or from the working folder.
 
-    The working folder comes last, and stays there for what the module imports: no package that is installed, and none
-    of ours, is taken from it instead.
+    The working folder comes last on the path, so that it hides no installed package and none of ours; it stays there,
+    so that the module can import its neighbours.
 
     Raises:
         NameFormError: the name has another form.
@@ -44,9 +44,9 @@ def function_named(name: str) -> Callable[..., Any]:
     module, _, function = name.partition(":")
     top = module.partition(".")[0]
     with suppress(OSError):  # the working folder was deleted
-        here = os.getcwd()  # noqa: PTH109  # sys.path holds text
-        if top not in sys.modules and importlib.util.find_spec(top) is None and here not in sys.path:
-            sys.path.append(here)
+        folder = os.getcwd()  # noqa: PTH109  # sys.path holds text
+        if top not in sys.modules and importlib.util.find_spec(top) is None and folder not in sys.path:
+            sys.path.append(folder)
             importlib.invalidate_caches()
-    found: Callable[..., Any] = getattr(importlib.import_module(module), function)
-    return found
+    named: Callable[..., Any] = getattr(importlib.import_module(module), function)
+    return named

@@ -1,4 +1,4 @@
-"""Run a graph's module in the arithmetic of its precision, and see how large its numbers become.
+"""Run a graph's module in the arithmetic of its precision, and record how large its numbers become.
 
 ONNX Runtime's CPU provider computes half precision in float32, so that an activation beyond float16's 65,504 shows
 nowhere; on a GPU it is infinite. Here every operation's result is rounded to the bundle's precision. Products of
@@ -46,8 +46,8 @@ class Activations:
         self.dtype, self.limit = dtype, float(torch.finfo(dtype).max)
         self.largest, self.where = 0.0, ""
 
-    def see(self, value: Tensor, where: str) -> None:
-        """Take note of an operation's result.
+    def record(self, value: Tensor, where: str) -> None:
+        """Record an operation's result.
 
         Raises:
             ActivationError: it holds NaN or infinity.
@@ -67,7 +67,7 @@ class Activations:
 
 
 class _Watch(TorchFunctionMode):
-    """Sees the result of every operation of one precision."""
+    """Records the result of every operation in the bundle's precision."""
 
     def __init__(self, activations: Activations) -> None:
         super().__init__()
@@ -76,22 +76,22 @@ class _Watch(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Iterable[type], args: Any = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Run an operation, in float32 where it is a product of float16, and note its result."""
+        """Run an operation, in float32 where it is a product of float16, and record its result."""
         kwargs = kwargs or {}
         if func is F.scaled_dot_product_attention:
             query, key = args[:2]
-            self._see_scores(query, key, kwargs.get("scale"))
+            self._record_scores(query, key, kwargs.get("scale"))
         half = self.activations.dtype == torch.float16
         result = _through_float32(func, args, kwargs) if half and func in _PRODUCTS else func(*args, **kwargs)
         if isinstance(result, Tensor) and result.dtype == self.activations.dtype and not _shares(result, args):
-            self.activations.see(result, f"{self.path[-1]} ({getattr(func, '__name__', 'an operation')})")
+            self.activations.record(result, f"{self.path[-1]} ({getattr(func, '__name__', 'an operation')})")
         return result
 
-    def _see_scores(self, query: Tensor, key: Tensor, scale: float | None) -> None:
-        """Note attention's scores, which a runtime without a fused kernel keeps in the graph's precision."""
+    def _record_scores(self, query: Tensor, key: Tensor, scale: float | None) -> None:
+        """Record attention's scores, which a runtime without a fused kernel keeps in the graph's precision."""
         factor = scale or query.shape[-1] ** -0.5
         scores = (query.float() * factor) @ key.float().transpose(-1, -2)
-        self.activations.see(scores.to(self.activations.dtype), f"{self.path[-1]} (attention scores)")
+        self.activations.record(scores.to(self.activations.dtype), f"{self.path[-1]} (attention scores)")
 
 
 def _through_float32(func: Callable[..., Any], args: Any, kwargs: Mapping[str, Any]) -> Any:
@@ -138,11 +138,11 @@ def _named(module: nn.Module, path: list[str]) -> Iterator[None]:
 
 @contextmanager
 def watched(module: nn.Module, activations: Activations) -> Iterator[None]:
-    """Run what stands inside in the arithmetic of the bundle's precision, and see how large its numbers become.
+    """Run the block in the arithmetic of the bundle's precision, and record how large a module's numbers become.
 
     Args:
         module: Of a graph, in that precision already.
-        activations: Where it is noted.
+        activations: Where they are recorded.
 
     Raises:
         ActivationError: an operation gives NaN or infinity.

@@ -7,32 +7,33 @@ import signal
 import sys
 from collections.abc import Callable
 from types import FrameType
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import torch
 from rich.console import Console
 from rich.table import Table
 
 from mulo_sd import engines
+from mulo_sd.engines.bundle.contract import PRECISIONS, PUBLISHED_FAMILIES, PlanBackend
 from mulo_sd.engines.bundle.manifest import Manifest
-from mulo_sd.engines.commands.command_line import command, program
+from mulo_sd.engines.commands.command_line import command, program, purpose
 from mulo_sd.engines.commands.demo_bundle import bundle_path
 from mulo_sd.engines.files.paths import user_path
-from mulo_sd.export.bundle_from_models import build_bundle, neighbour_table
+from mulo_sd.export.build_bundle import build_bundle, neighbour_table
 from mulo_sd.export.comparison import ToleranceError
 from mulo_sd.export.demo_evidence import demo_evidence
 from mulo_sd.export.own_bundle import BuildError, check_place
 from mulo_sd.export.place import place_of
-from mulo_sd.export.plans import PlanBackend, PlanError, is_installed
-from mulo_sd.export.precision import PRECISIONS, TORCH_DTYPES
+from mulo_sd.export.plans import PlanError, is_installed
+from mulo_sd.export.precision import TORCH_DTYPES
 from mulo_sd.export.published import (
-    PUBLISHED_FAMILIES,
     Files,
     load_published,
     load_ta_tok_of,
     published_evidence,
     published_settings,
 )
+from mulo_sd.export.request import BuildRequest
 from mulo_sd.reference import demo, minimal
 from mulo_sd.reference.checkpoints.ta_tok import TATokDecoder
 from mulo_sd.reference.demo.models import RECOMMENDED
@@ -59,7 +60,7 @@ PRESETS = {
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog=program("export.build"), description=__doc__)
+    parser = argparse.ArgumentParser(prog=program("export.build"), description=purpose(__doc__))
     parser.add_argument(
         "--models",
         choices=tuple(PRESETS),
@@ -120,7 +121,7 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 def _plan_backends(chosen: list[str] | None) -> list[PlanBackend]:
-    known: tuple[PlanBackend, ...] = ("trt-rtx", "trt")
+    known: tuple[PlanBackend, ...] = get_args(PlanBackend)
     if chosen is None:
         return [backend for backend in known if is_installed(backend)]
     return [backend for backend in known if backend in chosen]
@@ -154,7 +155,7 @@ def _published_files(arguments: argparse.Namespace) -> Files | None:
 
 
 def _load(arguments: argparse.Namespace, name: str) -> tuple[Models, Settings, TATokDecoder | None]:
-    """Return the models that were asked for, and the settings that their bundle starts from.
+    """Return the models that the options name, the settings that their bundle starts from, and TA-Tok if it is given.
 
     Raises:
         WeightsError: a file cannot be used, a number is too large for the precision, or options contradict each other.
@@ -213,21 +214,18 @@ def main() -> int:
             evidence = demo_evidence(models, table)
         else:
             evidence = published_evidence(models, table, ta_tok)
-        manifest = build_bundle(
-            models,
-            evidence,
-            engines.Settings(**dataclasses.asdict(settings)),
-            out,
-            f"mulo-sd {name}",
-            arguments.precision,
-            _plan_backends(arguments.backend),
-            arguments.force,
-            console,
-            arguments.all_filters,
-            arguments.family or "demo",
-            consume=arguments.family is not None,
+        request = BuildRequest(
+            name=f"mulo-sd {name}",
+            evidence=evidence,
+            settings=engines.Settings(**dataclasses.asdict(settings)),
+            precision=arguments.precision,
+            family=arguments.family or "demo",
+            plan_backends=_plan_backends(arguments.backend),
+            all_filters=arguments.all_filters,
             with_modules="torch-cuda" in (arguments.backend or ()),
+            consume=arguments.family is not None,
         )
+        manifest = build_bundle(request, out, arguments.force, console)
     except (BuildError, ToleranceError, PlanError, WeightsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -1,4 +1,4 @@
-"""Compare a graph with the float32 reference on real inputs: passes and scenes of the demo."""
+"""Compare a graph with the float32 reference on real inputs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -10,14 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mulo_sd.engines.bundle.manifest import Family
+from mulo_sd.engines.bundle.contract import Family, Precision, cache_head_dim, slot_count, updated_cache
 from mulo_sd.engines.rules.slots import SlotTable
 from mulo_sd.export.arithmetic import ActivationError, Activations, watched
 from mulo_sd.export.compare_codes import CodeComparison
 from mulo_sd.export.compare_sampling import sampling_error
 from mulo_sd.export.comparison import Runner, ToleranceError, outputs_of
 from mulo_sd.export.evidence import Evidence
-from mulo_sd.export.graphs.transformer import cache_head_dim
+from mulo_sd.export.graphs.specification import GraphSpecification, Kind
 from mulo_sd.export.precision import (
     CODE_TOLERANCE,
     EMBEDDING_TOLERANCE,
@@ -27,9 +27,7 @@ from mulo_sd.export.precision import (
     PROBABILITY_TOLERANCE,
     PUBLISHED_FACTOR,
     TORCH_DTYPES,
-    Precision,
 )
-from mulo_sd.export.specification import GraphSpecification, Kind, slot_count
 from mulo_sd.reference.checkpoints.ta_tok import semantic_features
 from mulo_sd.reference.largest_error import NotFiniteError, check_finite_numbers, largest_error
 from mulo_sd.reference.trace import Pass
@@ -43,11 +41,6 @@ ERROR_OF: dict[Kind, str] = {
     "codes": "number of other codes, all of them near-ties, or of near-ties beyond a margin; scaled to the same limit",
     "probabilities": "largest absolute difference of a log-probability, pooled probability or entropy",
 }
-
-
-def model_number(graph: str) -> int:
-    """Return the number of the model that a transformer's graph, or its condition's, belongs to; 0 for the others."""
-    return int(graph.split("_")[1]) if graph.startswith("drafter") else 0
 
 
 def tolerance_of(kind: Kind, precision: Precision, family: Family = "demo") -> float:
@@ -69,28 +62,29 @@ def _replay(
 ) -> float:
     """Feed recorded passes through a graph; return the largest difference of its logits."""
     config, batch = model.config, len(prefix)
-    table = SlotTable(slot_count(model), config.sequence_length)
+    slots = slot_count(config)
+    table = SlotTable(slots, config.sequence_length)
     dtype = specification.example["caches"][0].dtype
     names = [name for name in specification.input_names if name not in specification.example]
-    shape = (batch, config.heads, slot_count(model), cache_head_dim(model))
+    shape = (batch, config.heads, slots, cache_head_dim(config.head_dim))
     caches = {name: torch.zeros(shape, dtype=dtype) for name in names}
     errors = []
     for number, item in enumerate(passes):
         positions: NDArray[np.int64] = item.positions.numpy()
         if not table.has_room(positions):
             break
-        start = table.place(positions)
+        write_index = table.place(positions)
         empty = torch.zeros(batch, len(positions), config.dim)
         inputs = {
             "tokens": item.tokens[None].expand(batch, -1).contiguous(),
             "prefix": prefix[:, item.positions] if int(item.tokens[0]) < 0 else empty,
             "positions": item.positions[None].expand(batch, -1).contiguous(),
             "slot_ranks": torch.from_numpy(table.ranks)[None].repeat(batch, 1),
-            "write_index": torch.full((batch,), start),
+            "write_index": torch.full((batch,), write_index),
             **caches,
         }
         outputs = outputs_of(run, specification, inputs)
-        caches = {name: outputs[f"new_{name}"] for name in names}
+        caches = {name: outputs[updated_cache(name)] for name in names}
         if item.logits is None:
             raise ValueError("evidence: expected passes with their logits, got one without")
         errors.append(largest_error(outputs["logits"], item.logits, f"output logits, pass {number}"))
@@ -100,9 +94,12 @@ def _replay(
 
 
 class Comparison:
-    """Compares one graph with the reference: first its module in the bundle's own arithmetic, then what was exported.
+    """Compares one graph with the reference: its module in the bundle's own arithmetic, and the exported graph.
 
     Attributes:
+        specification: The graph; its module is in the bundle's precision.
+        evidence: The reference and the inputs on which both are run.
+        precision: Of the bundle.
         activations: How large the module's numbers became; None for graphs that are float32 in every bundle.
     """
 
@@ -130,7 +127,7 @@ class Comparison:
         return self._named(lambda: self._error(run))
 
     def drop_module(self) -> None:
-        """Give up the module, once it has been measured: its weights would lie in memory beside the runtime's."""
+        """Give up the module once it has been measured, so that the runtime's weights are the only ones in memory."""
         self.specification = replace(self.specification, module=nn.Identity())
 
     def _named(self, measure: Callable[[], float]) -> float:
@@ -163,28 +160,61 @@ class Comparison:
         return CodeComparison(self.specification, self.evidence, self.precision, activations)
 
     def _error(self, run: Runner) -> float:
-        specification, models = self.specification, self.evidence.models
-        if specification.kind == "codes":
-            return self._codes.error(run)
-        if specification.kind == "probabilities":
-            return sampling_error(run, specification, self.evidence)
-        if specification.kind in ("logits", "embeddings"):
-            number = model_number(specification.name)
-            model = models.transformer(number)
-            prefixes = self.evidence.condition.prefixes(model, 2.0)
-            expected = check_finite_numbers(model.prefix_embeddings(prefixes), "the reference's prefix")
-            if specification.kind == "logits":
-                return _replay(run, specification, model, expected, self.evidence.passes[number])
-            found = outputs_of(run, specification, {"condition": prefixes})["prefix"]
-            return largest_error(found, expected, "output prefix") / max(1.0, float(expected.abs().max()))
-        if specification.kind == "features" and self.evidence.ta_tok is not None:
-            semantic_ids = torch.arange(self.evidence.ta_tok.count) % self.evidence.ta_tok.config.codes
-            found = outputs_of(run, specification, {"ids": semantic_ids})["features"]
-            return largest_error(found, semantic_features(self.evidence.ta_tok, semantic_ids), "output features")
-        image = models.tokenizer.images_from_tokens(self.evidence.tokens[0][None])[0]
-        expected = ((image + 1) * 127.5).clamp(0, 255).permute(1, 2, 0)
-        found = outputs_of(run, specification, {"tokens": self.evidence.tokens[0]})["image"]
-        return largest_error(found, expected, "output image")
+        specification = self.specification
+        match specification.kind:
+            case "logits":
+                return self._logit_error(run)
+            case "embeddings":
+                return self._prefix_error(run)
+            case "features":
+                return self._feature_error(run)
+            case "pixels":
+                return self._pixel_error(run)
+            case "codes":
+                return self._codes.error(run)
+            case "probabilities":
+                return sampling_error(run, specification, self.evidence)
+
+    def _prefixes(self) -> tuple[Tensor, Tensor]:
+        """Return the condition as the graph's transformer takes it, and the prefix that the reference makes of it."""
+        model = self._model
+        prefixes = self.evidence.condition.prefixes(model, 2.0)
+        return prefixes, check_finite_numbers(model.prefix_embeddings(prefixes), "the reference's prefix")
+
+    @property
+    def _model(self) -> Transformer:
+        return self.evidence.models.transformer(self._model_number)
+
+    @property
+    def _model_number(self) -> int:
+        number = self.specification.model_number
+        if number is None:
+            raise ValueError(f"graph {self.specification.name}: expected the number of its transformer, got none")
+        return number
+
+    def _logit_error(self, run: Runner) -> float:
+        passes = self.evidence.passes[self._model_number]
+        return _replay(run, self.specification, self._model, self._prefixes()[1], passes)
+
+    def _prefix_error(self, run: Runner) -> float:
+        prefixes, expected = self._prefixes()
+        prefix = outputs_of(run, self.specification, {"condition": prefixes})["prefix"]
+        return largest_error(prefix, expected, "output prefix") / max(1.0, float(expected.abs().max()))
+
+    def _feature_error(self, run: Runner) -> float:
+        decoder = self.evidence.ta_tok
+        if decoder is None:
+            raise ValueError("evidence: expected TA-Tok's decoder for a graph of its features, got none")
+        ids = torch.arange(decoder.count) % decoder.config.codes
+        features = outputs_of(run, self.specification, {"ids": ids})["features"]
+        return largest_error(features, semantic_features(decoder, ids), "output features")
+
+    def _pixel_error(self, run: Runner) -> float:
+        tokens = self.evidence.tokens[0]
+        expected = self.evidence.models.tokenizer.images_from_tokens(tokens[None])[0]
+        expected = ((expected + 1) * 127.5).clamp(0, 255).permute(1, 2, 0)
+        image = outputs_of(run, self.specification, {"tokens": tokens})["image"]
+        return largest_error(image, expected, "output image")
 
 
 def measure_error(

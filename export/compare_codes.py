@@ -15,11 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mulo_sd.engines.bundle.contract import Precision
 from mulo_sd.export.allowed import max_allowed
 from mulo_sd.export.arithmetic import Activations, watched
 from mulo_sd.export.comparison import Runner, ToleranceError, outputs_of
 from mulo_sd.export.evidence import Evidence
 from mulo_sd.export.graphs.scaling import DownSamplerGraph, UpSamplerGraph
+from mulo_sd.export.graphs.specification import GraphSpecification
 from mulo_sd.export.precision import (
     CODE_MARGIN,
     CODE_TOLERANCE,
@@ -27,9 +29,7 @@ from mulo_sd.export.precision import (
     OTHER_CODE_RATE,
     SMALL_CODEBOOK,
     TORCH_DTYPES,
-    Precision,
 )
-from mulo_sd.export.specification import GraphSpecification
 from mulo_sd.reference.largest_error import check_finite_numbers
 from mulo_sd.reference.latent import LatentScaler
 from mulo_sd.reference.models import Models
@@ -131,8 +131,10 @@ class CodeComparison:
                 own = self.scaler.features(module, tokens)
             own_codes = _choose(module, own)
             wide = check_finite_numbers(features.flatten(0, 1).float(), "the reference's features")
-            found = check_finite_numbers(own.flatten(0, 1).float(), f"features in {str(dtype).removeprefix('torch.')}")
-            off = (wide - found).norm(dim=-1)
+            bundle_features = check_finite_numbers(
+                own.flatten(0, 1).float(), f"features in {str(dtype).removeprefix('torch.')}"
+            )
+            off = (wide - bundle_features).norm(dim=-1)
             self.cases.append(_Case(tokens, wide, _choose(reference, features), own_codes, off))
         every = torch.cat([case.off for case in self.cases])
         self.usual_off = float(every.square().mean().sqrt())
@@ -156,9 +158,9 @@ class CodeComparison:
         generator = torch.Generator().manual_seed(SEED)
         shape = evidence.tokens[pairs[0][1 if self.scaler.up else 0]].shape
         while cells < most:
-            made = torch.randint(models.tokenizer.config.codes, shape, generator=generator)
-            yield made
-            cells += self._outputs(made)
+            tokens = torch.randint(models.tokenizer.config.codes, shape, generator=generator)
+            yield tokens
+            cells += self._outputs(tokens)
 
     def _expected_share(self) -> float:
         """Return in what share of the cells rounding is expected to choose another code.
@@ -193,12 +195,12 @@ class CodeComparison:
             NotFiniteError: an output is not finite.
         """
         name, output = self.specification.input_names[0], self.specification.compared
-        found = [outputs_of(run, self.specification, {name: case.tokens.contiguous()})[output] for case in self.cases]
-        return self._judge(found)
+        chosen = [outputs_of(run, self.specification, {name: case.tokens.contiguous()})[output] for case in self.cases]
+        return self._judge(chosen)
 
-    def _judge(self, found: list[Tensor]) -> float:
+    def _judge(self, chosen: list[Tensor]) -> float:
         others = beyond = total = 0
-        for case, codes in zip(self.cases, found, strict=True):
+        for case, codes in zip(self.cases, chosen, strict=True):
             lead, margin = self._lead(case, codes), self._margin(case, codes)
             different = codes.flatten() != case.expected.flatten()
             wrong = different & (lead > margin)

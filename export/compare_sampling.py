@@ -15,9 +15,9 @@ from torch import Tensor
 from mulo_sd.export.allowed import max_allowed
 from mulo_sd.export.comparison import Runner, ToleranceError, outputs_of
 from mulo_sd.export.evidence import Evidence
+from mulo_sd.export.graphs.specification import GraphSpecification
 from mulo_sd.export.kept_codes import UNIT, Sampling, guided, kept_bounds, slack_of
 from mulo_sd.export.precision import EDGE_CODES, EDGE_ROW_RATE, LARGE_CODEBOOK_FACTOR, SMALL_CODEBOOK
-from mulo_sd.export.specification import GraphSpecification
 from mulo_sd.reference.largest_error import largest_error
 
 COMPARED_ROWS, COMPARED_ROWS_OF_LARGE = 512, 128
@@ -64,10 +64,10 @@ def _tied_settings(codes: int) -> list[Sampling]:
 def _real_rows(evidence: Evidence, generator: torch.Generator) -> _Rows:
     """Return rows of the target's passes, those of a verification first; noise makes more of them where few are."""
     passes = sorted(evidence.passes[0][1:] or evidence.passes[0], key=lambda item: len(item.tokens), reverse=True)
-    found = [item.logits for item in passes if item.logits is not None]
-    if not found:
+    recorded = [item.logits for item in passes if item.logits is not None]
+    if not recorded:
         raise ValueError("evidence: expected passes with their logits, got one without")
-    logits = torch.cat(found, dim=1)
+    logits = torch.cat(recorded, dim=1)
     codes = logits.shape[-1]
     count = COMPARED_ROWS if codes <= SMALL_CODEBOOK else COMPARED_ROWS_OF_LARGE
     real = logits[:, : count // 2]
@@ -144,15 +144,15 @@ class _Judged:
     slack: Tensor
 
     def error(self, outputs: Mapping[str, Tensor], evidence: Evidence) -> float:
-        found = outputs["log_probs"]
-        if found.shape != self.logits.shape:
+        log_probs = outputs["log_probs"]
+        if log_probs.shape != self.logits.shape:
             raise ToleranceError(
-                f"output log_probs: expected {list(self.logits.shape)} numbers, got {list(found.shape)}"
+                f"output log_probs: expected {list(self.logits.shape)} numbers, got {list(log_probs.shape)}"
             )
-        kept = torch.isfinite(found)
+        kept = torch.isfinite(log_probs)
         self._check_kept(kept)
         expected = self.logits.masked_fill(~kept, -torch.inf).log_softmax(dim=-1)
-        errors = [largest_error(found[kept], expected[kept], "output log_probs")]
+        errors = [largest_error(log_probs[kept], expected[kept], "output log_probs")]
         if "tokens" in outputs:
             self._check_tokens(outputs["tokens"], expected)
         if "pooled_probs" in outputs:

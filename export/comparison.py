@@ -1,10 +1,10 @@
-"""What every comparison of a graph with the reference shares: runners, outputs, refusals."""
+"""What all comparisons of a graph with the reference share: how a graph runs, its outputs, and the error raised."""
 
 from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
-from mulo_sd.export.specification import GraphSpecification
+from mulo_sd.export.graphs.specification import GraphSpecification
 from mulo_sd.reference.largest_error import check_finite_numbers
 
 # Flat inputs to outputs by name; a graph in any runtime.
@@ -24,12 +24,12 @@ def outputs_of(run: Runner, specification: GraphSpecification, inputs: Mapping[s
         NotFiniteError: an output holds NaN or infinity; log-probabilities may be minus infinity.
         ToleranceError: an output is missing.
     """
-    found = run(inputs)
+    outputs = run(inputs)
     for name in specification.output_names:
-        if name not in found:
+        if name not in outputs:
             raise ToleranceError(f"output {name}: expected one, got none")
-        value = found[name]
+        value = outputs[name]
         if name == LOG_PROBS:
             value = value.masked_fill(value == float("-inf"), 0.0)
         check_finite_numbers(value, f"output {name}")
-    return found
+    return outputs

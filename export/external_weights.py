@@ -13,7 +13,7 @@ ALIGNMENT = 4096
 SUFFIX = ".weights"
 
 
-class _Place(NamedTuple):
+class _Stored(NamedTuple):
     file: str
     offset: int
     length: int
@@ -24,10 +24,10 @@ class ExternalWeights:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.places: dict[bytes, _Place] = {}
+        self.stored: dict[bytes, _Stored] = {}
 
     def put(self, model: onnx_ir.Model, name: str) -> None:
-        """Move a graph's weights into the file `name`.weights, those aside that some file holds already.
+        """Move a graph's weights into the file `name`.weights, except those that a file holds already.
 
         Args:
             model: Mutated: its initialisers refer to files afterwards. One with few weights is left as it is.
@@ -41,26 +41,26 @@ class ExternalWeights:
         for value in values:
             tensor = value.const_value
             if tensor is not None and tensor.nbytes >= LARGE_TENSOR:
-                place = self._place(tensor, name + SUFFIX)
+                stored = self._store(tensor, name + SUFFIX)
                 value.const_value = onnx_ir.ExternalTensor(
-                    place.file,
-                    place.offset,
-                    place.length,
+                    stored.file,
+                    stored.offset,
+                    stored.length,
                     tensor.dtype,
                     shape=onnx_ir.Shape([int(size) for size in tensor.numpy().shape]),
                     name=str(value.name),
                     base_dir=self.folder,
                 )
 
-    def _place(self, tensor: onnx_ir.TensorProtocol, file: str) -> _Place:
+    def _store(self, tensor: onnx_ir.TensorProtocol, file: str) -> _Stored:
         content = tensor.tobytes()
         digest = sha256(content).digest()
-        if digest not in self.places:
+        if digest not in self.stored:
             with (self.folder / file).open("ab") as out:
                 out.write(bytes(-out.tell() % ALIGNMENT))
-                self.places[digest] = _Place(file, out.tell(), len(content))
+                self.stored[digest] = _Stored(file, out.tell(), len(content))
                 out.write(content)
-        return self.places[digest]
+        return self.stored[digest]
 
     def files(self) -> list[Path]:
         """Return the files written."""

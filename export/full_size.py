@@ -8,17 +8,16 @@ import errno
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from rich.progress import track
 from torch import Tensor
 
-from mulo_sd.engines.commands.command_line import command, program
-from mulo_sd.engines.files.fixed_names import first_there
-from mulo_sd.engines.files.paths import user_path
+from mulo_sd.engines.bundle.contract import PUBLISHED_FAMILIES, PublishedFamily
+from mulo_sd.engines.commands.command_line import command, program, purpose
+from mulo_sd.engines.files.paths import first_existing, user_path
 from mulo_sd.engines.files.whole_files import make_folder, write_whole
-from mulo_sd.export.published import PublishedFamily
 from mulo_sd.reference.checkpoints.ta_tok import TATokConfig, TATokDecoder
 from mulo_sd.reference.checkpoints.vq import VQ_16, VQTokenizer
 from mulo_sd.reference.transformer import Transformer, TransformerConfig
@@ -44,15 +43,15 @@ def _transformer(family: PublishedFamily, side: int) -> TransformerConfig:
 
 def random_tensors(shapes: Mapping[str, tuple[int, ...]], seed: int) -> dict[str, Tensor]:
     """Return tensors whose products keep the size of their input, float32."""
-    generator, made = torch.Generator().manual_seed(seed), {}
+    generator, tensors = torch.Generator().manual_seed(seed), {}
     for name, shape in shapes.items():
         values = torch.empty(shape).uniform_(-1, 1, generator=generator)
         if len(shape) >= 2 and not name.endswith(TABLES):
             values *= (3.0 / values[0].numel()) ** 0.5
         elif len(shape) < 2:
             values = 1 + 0.1 * values if name.endswith("weight") else 0.1 * values
-        made[name] = values
-    return made
+        tensors[name] = values
+    return tensors
 
 
 def _content(family: PublishedFamily, config: TransformerConfig, seed: int) -> dict[str, Any]:
@@ -76,8 +75,8 @@ def _save(content: dict[str, Any], path: Path) -> None:
 @command
 def main() -> int:
     """Write the files."""
-    parser = argparse.ArgumentParser(prog=program("export.full_size"), description=__doc__)
-    parser.add_argument("--family", choices=get_args(PublishedFamily), required=True, help="whose checkpoints")
+    parser = argparse.ArgumentParser(prog=program("export.full_size"), description=purpose(__doc__))
+    parser.add_argument("--family", choices=PUBLISHED_FAMILIES, required=True, help="whose checkpoints")
     parser.add_argument("--out", type=user_path, required=True, help="folder; about 7 GB")
     arguments = parser.parse_args()
     out: Path = arguments.out
@@ -86,9 +85,9 @@ def main() -> int:
         "tar": {16: "ar_dtok_lp_256px.pth", 64: "ar_dtok_lp_1024px.pth"},
     }[arguments.family]
     others = ("vq_ds16_t2i.pt", "ta_tok.pth") if arguments.family == "tar" else ("vq_ds16_t2i.pt",)
-    there = first_there(out, (*names.values(), *others))
-    if there is not None:  # the real checkpoints are called so
-        print(f"error: {there}: expected no file of this name yet, found one; give another --out", file=sys.stderr)
+    taken = first_existing(out, (*names.values(), *others))
+    if taken is not None:  # the real checkpoints are called so
+        print(f"error: {taken}: expected no file of this name yet, found one; give another --out", file=sys.stderr)
         return 2
     try:
         make_folder(out)
@@ -97,8 +96,8 @@ def main() -> int:
         _save({"model": random_tensors(shapes_of(lambda: VQTokenizer(VQ_16)), SEED)}, out / "vq_ds16_t2i.pt")
         if arguments.family == "tar":
             shapes = shapes_of(lambda: TATokDecoder(TATokConfig(), PREFIXES["tar"]))
-            told = {"bottleneck": {"args": {"regularizer": {"args": {"l2_normalized": True}}}}}
-            _save({"model": {"args": told, "sd": random_tensors(shapes, SEED)}}, out / "ta_tok.pth")
+            model_args = {"bottleneck": {"args": {"regularizer": {"args": {"l2_normalized": True}}}}}
+            _save({"model": {"args": model_args, "sd": random_tensors(shapes, SEED)}}, out / "ta_tok.pth")
     except OSError as error:
         print(f"error: {error.filename or out}: cannot write it: {error.strerror or error}", file=sys.stderr)
         return 2

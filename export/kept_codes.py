@@ -83,8 +83,8 @@ def _before(logits: Tensor, weights: Tensor, slack: Tensor) -> tuple[Tensor, Ten
     """Return the weight of the codes that rank before each for certain, and of all that may, Float64[n, V]."""
     ranked, order = logits.sort(dim=-1, descending=True, stable=True)
     sums = torch.nn.functional.pad(weights.gather(1, order).cumsum(dim=-1), (1, 0))
-    places = torch.empty_like(order).scatter_(1, order, torch.arange(logits.shape[-1]).expand_as(order).contiguous())
-    exact = sums.gather(1, places)
+    ranks = torch.empty_like(order).scatter_(1, order, torch.arange(logits.shape[-1]).expand_as(order).contiguous())
+    exact = sums.gather(1, ranks)
     falling = (-ranked).contiguous()
     low = torch.searchsorted(falling, -logits - 2 * slack, side="left")
     high = torch.searchsorted(falling, -logits + 2 * slack, side="right")

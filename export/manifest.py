@@ -9,24 +9,24 @@ from typing import Any
 import numpy as np
 import onnx
 
-from mulo_sd.engines.bundle.manifest import (
-    FileEntry,
-    Manifest,
-    TensorEntry,
-    TransformerEntry,
+from mulo_sd.engines.bundle.contract import (
+    cache_head_dim,
+    condition_graph,
     down_sampler_graph,
+    null_condition_file,
+    slot_count,
     up_sampler_graph,
 )
+from mulo_sd.engines.bundle.manifest import FileEntry, Manifest, TensorEntry, TransformerEntry
 from mulo_sd.engines.bundle.open import sha256_of_file
-from mulo_sd.export.graphs.transformer import cache_head_dim
+from mulo_sd.export.graphs.transformer import example_condition
 from mulo_sd.export.own_bundle import BuildError
-from mulo_sd.export.specification import example_condition, slot_count
 from mulo_sd.reference.largest_error import check_finite_numbers
 from mulo_sd.reference.models import Models
 from mulo_sd.reference.transformer import Transformer
 from mulo_sd.reference.weights import weights_sha256
 
-_DTYPES = {
+_TENSOR_TYPES = {
     onnx.TensorProto.INT64: "int64",
     onnx.TensorProto.FLOAT: "float32",
     onnx.TensorProto.FLOAT16: "float16",
@@ -68,7 +68,7 @@ def tensor_entries(values: Any) -> tuple[TensorEntry, ...]:
         tensor = value.type.tensor_type
         shape = tuple(dim.dim_param or int(dim.dim_value) for dim in tensor.shape.dim)
         entries.append(
-            TensorEntry.model_validate({"name": value.name, "dtype": _DTYPES[tensor.elem_type], "shape": shape})
+            TensorEntry.model_validate({"name": value.name, "dtype": _TENSOR_TYPES[tensor.elem_type], "shape": shape})
         )
     return tuple(entries)
 
@@ -78,7 +78,7 @@ def write_null_condition(folder: Path, name: str, model: Transformer) -> FileEnt
     null = model.null_condition()
     if null is None:
         return None
-    path = folder / f"{name}_null_condition.npy"
+    path = folder / null_condition_file(name)
     check_finite_numbers(null, f"null condition of the {name}")
     np.save(path, (null.float() if null.is_floating_point() else null).numpy(), allow_pickle=False)
     return file_entry(folder, path)
@@ -89,7 +89,7 @@ def transformer_entry(folder: Path, name: str, model: Transformer, fields: int) 
     config = model.config
     return TransformerEntry(
         graph=name,
-        condition_graph=f"{name}_condition",
+        condition_graph=condition_graph(name),
         grid_height=config.grid_height,
         grid_width=config.grid_width,
         vocabulary=config.vocabulary,
@@ -100,9 +100,9 @@ def transformer_entry(folder: Path, name: str, model: Transformer, fields: int) 
         null_condition=write_null_condition(folder, name, model),
         layers=config.layers,
         heads=config.heads,
-        head_dim=cache_head_dim(model),
+        head_dim=cache_head_dim(config.head_dim),
         dim=config.dim,
-        slots=slot_count(model),
+        slots=slot_count(config),
         weights_sha256=weights_sha256(model),
     )
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import torch
 
-from mulo_sd.engines.bundle.manifest import SEMANTIC_FEATURES, FileEntry, down_sampler_graph, up_sampler_graph
+from mulo_sd.engines.bundle.contract import SEMANTIC_FEATURES, TOKENIZER, down_sampler_graph, up_sampler_graph
+from mulo_sd.engines.bundle.manifest import FileEntry
 from mulo_sd.export.manifest import file_entry
 from mulo_sd.reference.checkpoints.ta_tok import TATokDecoder
 from mulo_sd.reference.checkpoints.vq import VQTokenizer
@@ -12,8 +13,6 @@ from mulo_sd.reference.models import Models
 from mulo_sd.reference.tokenizer import Tokenizer
 from mulo_sd.reference.transformer import Transformer
 from mulo_sd.reference.weights import save_weights
-
-TOKENIZER = "tokenizer"
 
 
 def _file(folder: Path, name: str) -> Path:

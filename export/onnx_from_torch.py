@@ -1,15 +1,14 @@
-"""Export a module to ONNX (opset 24)."""
+"""Export a graph's module to ONNX (opset 24)."""
 
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import onnx_ir
 import torch
 from onnxscript.values import Opset
-from torch import nn
 
+from mulo_sd.export.graphs.specification import GraphSpecification
 from mulo_sd.export.graphs.transformer import append_slots  # registers the operator
 
 OPSET = 24
@@ -31,14 +30,14 @@ def forget_origin(model: onnx_ir.Model) -> None:
     functions = list(model.functions.values())
     graphs = [model.graph, *model.graph.subgraphs(), *(item.graph for item in functions)]
     graphs += [graph for item in functions for graph in item.subgraphs()]
-    told: list[Any] = [model, *functions, *graphs]
+    annotated: list[Any] = [model, *functions, *graphs]
     for graph in graphs:
         values = [*graph.inputs, *graph.outputs, *graph.initializers.values()]
-        told += [*values, *(value.const_value for value in graph.initializers.values())]
+        annotated += [*values, *(value.const_value for value in graph.initializers.values())]
         for node in graph:
-            told += [node, *node.outputs, *node.attributes.values()]
-            told += [value.const_value for value in node.outputs]
-    for item in told:
+            annotated += [node, *node.outputs, *node.attributes.values()]
+            annotated += [value.const_value for value in node.outputs]
+    for item in annotated:
         if item is None:
             continue
         if getattr(item, "doc_string", None):
@@ -46,49 +45,40 @@ def forget_origin(model: onnx_ir.Model) -> None:
         getattr(item, "metadata_props", {}).clear()
 
 
-def onnx_from_torch(
-    module: nn.Module,
-    inputs: Mapping[str, Any],
-    dynamic: Mapping[str, Mapping[int, str]],
-    input_names: Sequence[str],
-    output_names: Sequence[str],
-) -> onnx_ir.Model:
-    """Export a module; the model's initialisers are the module's own tensors, not copies.
+def onnx_from_torch(specification: GraphSpecification) -> onnx_ir.Model:
+    """Export a graph's module; the model's initialisers are the module's own tensors, not copies.
 
     Args:
-        module: In the precision of the bundle, on the CPU.
-        inputs: Example arguments by name of `forward`'s parameters; a list of tensors stays one argument.
-        dynamic: For every parameter (a list's members share one entry) its dynamic axes by name.
-        input_names: Flat names of the graph's inputs.
-        output_names: Flat names of the graph's outputs.
+        specification: Its module is in the precision of the bundle, on the CPU.
     """
     dims: dict[str, Any] = {}
 
     def axes(name: str) -> dict[int, Any]:
         return {
             axis: dims.setdefault(label, torch.export.Dim(label, min=1, max=2**20))
-            for axis, label in dynamic.get(name, {}).items()
+            for axis, label in specification.dynamic.get(name, {}).items()
         }
 
     shapes: dict[str, Any] = {
-        name: [axes(name) for _ in value] if isinstance(value, list) else axes(name) for name, value in inputs.items()
+        name: [axes(name) for _ in value] if isinstance(value, list) else axes(name)
+        for name, value in specification.example.items()
     }
     with warnings.catch_warnings():
         # torch's exporter warns of its own deprecated internals; nothing here can act on them.
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            module.eval(),
+            specification.module.eval(),
             args=(),
-            kwargs=dict(inputs),
+            kwargs=dict(specification.example),
             dynamo=True,
             opset_version=OPSET,
-            input_names=list(input_names),
-            output_names=list(output_names),
+            input_names=list(specification.input_names),
+            output_names=list(specification.output_names),
             dynamic_shapes=shapes,
             custom_translation_table={append_slots._opoverload: _append_slots_onnx},
             verbose=False,
         )
     if program is None:
-        raise RuntimeError(f"torch exported nothing for {type(module).__name__}")
+        raise RuntimeError(f"torch exported nothing for graph {specification.name}")
     forget_origin(program.model)
     return program.model

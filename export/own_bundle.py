@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from mulo_sd.engines.bundle.contract import GRAMMAR_FILE
 from mulo_sd.engines.bundle.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES
 from mulo_sd.engines.files.paths import expanded
 
 # What a build writes, by path inside a bundle; `.manifest-` is what a killed calibration leaves.
 WRITTEN = re.compile(
-    r"manifest\.json|\.manifest-\w+|prompt_grammar\.json|[\w.-]+\.npy|onnx/[^/]+\.(onnx|weights)"
+    rf"{re.escape(MANIFEST_NAME)}|\.manifest-\w+|{re.escape(GRAMMAR_FILE)}|[\w.-]+\.npy|onnx/[^/]+\.(onnx|weights)"
     r"|plans/[\w-]+/[^/]+\.plan|weights/[^/]+\.safetensors"
 )
 FOLDERS = re.compile(r"onnx|plans|plans/[\w-]+|weights")
@@ -62,7 +63,7 @@ def _entries(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
 
 
 def known_files(folder: Path) -> Callable[[str], bool]:
-    """Return what tells the files of a bundle's folder from others, by their paths inside.
+    """Return a predicate of a file's path inside a bundle's folder: whether the file is the bundle's.
 
     Raises:
         BuildError: the folder holds no bundle, or something beside it.

@@ -1,4 +1,4 @@
-"""Where a build puts its bundle: made beside its place, moved there whole, by one process at a time."""
+"""Where a build puts its bundle: it is made beside its place and moved there whole, by one process at a time."""
 
 import ctypes
 import errno
@@ -23,13 +23,13 @@ AT_FDCWD, RENAME_EXCHANGE = -100, 2
 
 
 def place_of(out: Path) -> Path:
-    """Return where a bundle of the folder `out` really lies: a link leads there, and stays."""
+    """Return the folder that holds the bundle of `out`: where a symbolic link points, which stays."""
     return Path(os.path.realpath(out))
 
 
 @contextmanager
 def _lock(place: Path, wait: Callable[[], None] | None) -> Iterator[bool]:
-    """Be the only builder of a place; yield whether that is sure: some file systems have no locks.
+    """Hold the lock of a place; yield whether it could be taken: some file systems have no locks.
 
     Args:
         place: Of the bundle.

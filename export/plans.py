@@ -7,14 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any
 
 import onnx
 
-PlanBackend = Literal["trt-rtx", "trt"]
-# The dimension of the slots of a cache, by its name in the graphs.
-SLOTS = "slots"
-MODULES: dict[PlanBackend, str] = {"trt-rtx": "tensorrt_rtx", "trt": "tensorrt"}
+from mulo_sd.engines.bundle.contract import PLAN_PACKAGES, SLOTS_DIMENSION, PlanBackend
 
 
 class PlanError(RuntimeError):
@@ -32,7 +29,7 @@ class Plan:
 
 def is_installed(backend: PlanBackend) -> bool:
     """Whether the backend's Python package is there."""
-    return importlib.util.find_spec(MODULES[backend]) is not None
+    return importlib.util.find_spec(PLAN_PACKAGES[backend]) is not None
 
 
 def _logger(trt: ModuleType) -> tuple[Any, list[str]]:
@@ -66,7 +63,7 @@ def _with_all_slots(onnx_file: Path, slots: int) -> bytes:
     model = onnx.load_model(onnx_file, load_external_data=False)
     for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
         for dimension in value.type.tensor_type.shape.dim:
-            if dimension.dim_param == SLOTS:
+            if dimension.dim_param == SLOTS_DIMENSION:
                 dimension.dim_value = slots
     content: bytes = model.SerializeToString()
     return content
@@ -106,25 +103,21 @@ def build_plan(
         PlanError: the package is missing or refuses the graph.
     """
     if not is_installed(backend):
-        raise PlanError(f"backend {backend}: expected the package {MODULES[backend]}, found none; install it first")
-    trt = importlib.import_module(MODULES[backend])
+        raise PlanError(
+            f"backend {backend}: expected the package {PLAN_PACKAGES[backend]}, found none; install it first"
+        )
+    trt = importlib.import_module(PLAN_PACKAGES[backend])
     started = time.perf_counter()
     logger, errors = _logger(trt)
-    try:
-        builder = trt.Builder(logger)
-    except TypeError:  # how the binding says that its factory gave nothing
-        builder = None
-    if builder is None:
-        raise PlanError(f"backend {backend}: its builder does not start here: {'; '.join(errors[:1]) or 'no GPU?'}")
-    flags = 0
-    if hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED"):
-        flags = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
-    network = builder.create_network(flags)
+    builder = _builder(trt, backend, logger, errors)
+    network = _empty_network(trt, builder)
     parser = trt.OnnxParser(network, logger)
-    slots = max((ranges[SLOTS][-1] for ranges in profiles if SLOTS in ranges), default=None)
+    slots = max((ranges[SLOTS_DIMENSION][-1] for ranges in profiles if SLOTS_DIMENSION in ranges), default=None)
     if slots is not None:
         parsed = parser.parse(_with_all_slots(onnx_file, slots), str(onnx_file))
-        shapes = {name: [slots if size == SLOTS else size for size in shape] for name, shape in shapes.items()}
+        shapes = {
+            name: [slots if size == SLOTS_DIMENSION else size for size in shape] for name, shape in shapes.items()
+        }
     else:
         parsed = parser.parse_from_file(str(onnx_file))
     if not parsed:
@@ -140,3 +133,21 @@ def build_plan(
         reason = errors[-1].splitlines()[0] if errors else "it gives no reason"
         raise PlanError(f"{onnx_file.name}: {backend} does not build it: {reason}")
     return Plan(bytes(content), time.perf_counter() - started, str(trt.__version__))
+
+
+def _builder(trt: ModuleType, backend: PlanBackend, logger: Any, errors: list[str]) -> Any:
+    try:
+        builder = trt.Builder(logger)
+    except TypeError:  # how the binding says that its factory gave nothing
+        builder = None
+    if builder is None:
+        raise PlanError(f"backend {backend}: its builder does not start here: {'; '.join(errors[:1]) or 'no GPU?'}")
+    return builder
+
+
+def _empty_network(trt: ModuleType, builder: Any) -> Any:
+    """Return a network whose tensors have the types of the ONNX file, where TensorRT has to be told so."""
+    flags = 0
+    if hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED"):
+        flags = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    return builder.create_network(flags)

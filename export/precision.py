@@ -1,11 +1,9 @@
-"""Precisions of a bundle and the tolerances that its graphs are held to."""
-
-from typing import Literal
+"""The tolerances that the graphs of a bundle are held to, by its precision."""
 
 import torch
 
-Precision = Literal["fp32", "fp16", "bf16"]
-PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16")
+from mulo_sd.engines.bundle.contract import Precision
+
 TORCH_DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 # Each is two to some seventy times what the build's table shows for the demo; CONF-1 holds engines to the same ones.
@@ -32,7 +30,7 @@ SMALL_CODEBOOK, LARGE_CODEBOOK_FACTOR = 1024, 5
 # Share of rows in which a correct graph keeps other codes at the edge of top-p, at most, with as many codes; and how
 # many codes those are.
 EDGE_ROW_RATE, EDGE_CODES = 0.002, 2
-# Numbers within this factor of a precision's largest are told: real prompts may go beyond those measured.
+# A build warns of numbers within this factor of a precision's largest: real prompts may go beyond those measured.
 ACTIVATION_ROOM = 4
 # Sampling and acceptance are float32 everywhere; largest difference of log-probabilities and pooled sums.
 PROBABILITY_TOLERANCE = 1e-4

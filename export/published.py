@@ -5,11 +5,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal, overload
+from typing import overload
 
 import torch
 from torch import Tensor
 
+from mulo_sd.engines.bundle.contract import PublishedFamily
 from mulo_sd.engines.setting_kinds import MAX_DRAFTERS
 from mulo_sd.export.evidence import Evidence
 from mulo_sd.reference.cache import KVCache, feed
@@ -24,8 +25,6 @@ from mulo_sd.reference.trace import Pass
 from mulo_sd.reference.transformer import Transformer
 from mulo_sd.reference.weights import WeightsError
 
-PublishedFamily = Literal["llamagen", "tar"]
-PUBLISHED_FAMILIES: tuple[PublishedFamily, ...] = ("llamagen", "tar")
 # The resolution in a published file's name: t2i_XL_stage2_512.pt, ar_dtok_lp_1024px.pth.
 PIXELS_IN_NAME = re.compile(r"_(\d{2,4})(?:px)?$")
 # The published sampling defaults; all else is the paper's: radius 3, whole islands.
@@ -49,7 +48,7 @@ class Files:
         target: Of the highest resolution.
         drafters: Of the coarser ones, descending; with none, MODE-AR and MODE-ZIPAR alone can be drawn.
         vq: The tokenizer that all share.
-        pixels: The side of each one's image, the target's first, where file names do not tell it.
+        pixels: The side of each one's image, the target's first, where file names do not end in it.
         ta_tok: Tar's image tokenizer, so that a bundle takes semantic ids too.
         heads: Of transformers whose size is not published.
         semantic_ids: Of an image of Tar's: 729, 169 or 81; None is as many as the checkpoints take at most.
@@ -65,7 +64,7 @@ class Files:
     semantic_ids: int | None = None
 
     def __post_init__(self) -> None:
-        """Check what only one family has.
+        """Check the options that only one family has.
 
         Raises:
             WeightsError: it is given for another.
@@ -81,13 +80,13 @@ def _pixels(files: Files, number: int, path: Path) -> int:
         if len(files.pixels) != 1 + len(files.drafters):
             raise WeightsError(f"pixels: expected {1 + len(files.drafters)}, one a model, got {len(files.pixels)}")
         return files.pixels[number]
-    found = PIXELS_IN_NAME.search(path.stem)
-    if found is None:
+    match = PIXELS_IN_NAME.search(path.stem)
+    if match is None:
         raise WeightsError(
             f"{path}: expected a file name that ends in its resolution, as t2i_XL_stage2_512.pt does; "
-            "say it with --pixels"
+            "give it with --pixels"
         )
-    return int(found[1])
+    return int(match[1])
 
 
 def _transformer(files: Files, number: int, path: Path, factor: int, dtype: torch.dtype) -> Transformer:
@@ -157,12 +156,13 @@ def load_ta_tok_of(files: Files, models: Models, dtype: torch.dtype = torch.floa
     if files.ta_tok is None:
         return None
     config = models.target.config
-    found = load_ta_tok(files.ta_tok, config.prefix_length, dtype=dtype)
-    if found.config.dim != config.condition_width:
+    decoder = load_ta_tok(files.ta_tok, config.prefix_length, dtype=dtype)
+    if decoder.config.dim != config.condition_width:
         raise WeightsError(
-            f"{files.ta_tok}: expected features {config.condition_width} wide, as of the target, got {found.config.dim}"
+            f"{files.ta_tok}: expected features {config.condition_width} wide, as of the target, got "
+            f"{decoder.config.dim}"
         )
-    return found
+    return decoder
 
 
 def published_settings(models: Models) -> Settings:
@@ -175,29 +175,33 @@ def published_settings(models: Models) -> Settings:
 
 def passes_of(model: Transformer, number: int, condition: Condition, generator: torch.Generator) -> list[Pass]:
     """Run the kinds of passes that a decode makes: prefill, one token, a window's verification, a scattered step."""
-    config, places = model.config, condition.places()
+    config, prefix_positions = model.config, condition.places()
     prefixes = condition.prefixes(model, 2.0)
     cache = KVCache(config, len(prefixes), model.output.weight.dtype)
-    made = [(places, torch.full_like(places, -1))]
+    fed = [(prefix_positions, torch.full_like(prefix_positions, -1))]
     last = min(COMPARED_ROWS * config.grid_width, config.grid_height * config.grid_width - 1)
     for cells in (torch.arange(1), torch.arange(last), torch.arange(0, last, 8), torch.tensor([last - 1])):
         tokens = torch.randint(config.vocabulary, (len(cells),), generator=generator)
-        made.append((cells + config.prefix_length, tokens))
+        fed.append((cells + config.prefix_length, tokens))
     passes = []
-    for positions, tokens in made:
+    for positions, tokens in fed:
         is_prefix = int(tokens[0]) < 0
-        fed = model.prefix_embeddings(prefixes)[:, places] if is_prefix else model.token_embeddings(tokens)[None]
-        logits = feed(model, cache, fed.expand(len(prefixes), -1, -1), positions)
+        embeddings = (
+            model.prefix_embeddings(prefixes)[:, prefix_positions]
+            if is_prefix
+            else model.token_embeddings(tokens)[None]
+        )
+        logits = feed(model, cache, embeddings.expand(len(prefixes), -1, -1), positions)
         passes.append(Pass(number, positions, tokens, logits))
     return passes
 
 
 class RealPasses(Sequence[list[Pass]]):
-    """The passes of every model, made when first asked for: until then its weights need not be in memory."""
+    """The passes of every model, run when they are first read: until then its weights need not be in memory."""
 
     def __init__(self, models: Models, condition: Condition) -> None:
         self.models, self.condition = models, condition
-        self.made: dict[int, list[Pass]] = {}
+        self.passes: dict[int, list[Pass]] = {}
 
     def __len__(self) -> int:
         return 1 + len(self.models.drafters)
@@ -214,12 +218,12 @@ class RealPasses(Sequence[list[Pass]]):
             return [self[index] for index in range(*number.indices(len(self)))]
         if not 0 <= number < len(self):
             raise IndexError(number)
-        if number not in self.made:
+        if number not in self.passes:
             model = self.models.transformer(number)
             generator = torch.Generator().manual_seed(SEED + number)
             with torch.inference_mode():
-                self.made[number] = passes_of(model, number, self.condition, generator)
-        return self.made[number]
+                self.passes[number] = passes_of(model, number, self.condition, generator)
+        return self.passes[number]
 
 
 @torch.inference_mode()

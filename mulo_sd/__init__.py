@@ -4,7 +4,7 @@ In a checkout they lie beside this folder (`engines/` and so on) and are linked 
 module under one name wherever it comes from: an installed wheel, a checkout, or `python -m engines.generate` there.
 """
 
-from mulo_sd.interruption import say_interruptions_in_a_line, starts_as_module
+from mulo_sd.interruption import end_early_errors_in_a_line, module_that_starts
 
-if starts_as_module():
-    say_interruptions_in_a_line()
+if (_module := module_that_starts()) is not None:
+    end_early_errors_in_a_line(_module)

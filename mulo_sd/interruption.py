@@ -1,30 +1,43 @@
-"""Ctrl-C while a command's modules are imported ends in a line, as it does afterwards."""
+"""What ends a command while its modules are imported: Ctrl-C and a package that is not installed end in a line."""
 
 import os
 import re
 import sys
 from types import TracebackType
 
+from mulo_sd.missing import missing_package
+
 PACKAGES = ("conformance", "engines", "export", "reference")
 
 
-def say_interruptions_in_a_line() -> None:
-    """Let Ctrl-C end in a line and 130 from now on; a command's `main` sees to what comes after the imports."""
+def end_early_errors_in_a_line(module: str) -> None:
+    """Let Ctrl-C end in a line and 130, and a package that an extra brings in a line and 2.
+
+    A command's `main` sees to what comes after the imports.
+
+    Args:
+        module: The command's.
+    """
     usual = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        if not issubclass(kind, KeyboardInterrupt):
+        if issubclass(kind, KeyboardInterrupt):
+            print("error: interrupted; nothing was written", file=sys.stderr, flush=True)
+            os._exit(130)
+        line = missing_package(error, module)
+        if line is None:
             usual(kind, error, trace)
             return
-        print("error: interrupted; nothing was written", file=sys.stderr, flush=True)
-        os._exit(130)
+        print(f"error: {line}", file=sys.stderr, flush=True)
+        os._exit(2)
 
     sys.excepthook = hook
 
 
-def starts_as_module() -> bool:
-    """Whether Python is about to run a module of these packages, as in `python -m mulo_sd.export.build`."""
+def module_that_starts() -> str | None:
+    """Return the module of these packages that Python is about to run, as in `python -m mulo_sd.export.build`."""
     if sys.argv[:1] != ["-m"]:  # which stands there until the module is found
-        return False
-    asked = sys.orig_argv[-len(sys.argv)]
-    return re.match(rf"(-\w*m)?(mulo_sd|{'|'.join(PACKAGES)})(\.|$)", asked) is not None
+        return None
+    argument = sys.orig_argv[-len(sys.argv)]
+    match = re.fullmatch(rf"(?:-\w*m)?((?:mulo_sd|{'|'.join(PACKAGES)})(?:\..*)?)", argument)
+    return match and match[1]

@@ -20,20 +20,23 @@ from mulo_sd.conformance.bench.errors import BenchError
 from mulo_sd.conformance.bench.modes import MODE_NAMES
 from mulo_sd.engines.backends import BackendError
 from mulo_sd.engines.bundle import BundleError
+from mulo_sd.engines.bundle.contract import PRECISIONS
 from mulo_sd.engines.commands.backend_argument import add_backend_argument
-from mulo_sd.engines.commands.command_line import command, program
+from mulo_sd.engines.commands.command_line import command, program, purpose
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.engines.files.whole_files import check_writable
 from mulo_sd.engines.settings import SettingsError
 
-PRECISIONS, KERNELS = ("fp32", "fp16", "bf16"), ("triton", "torch")
+KERNELS = ("triton", "torch")
 # A table on a terminal that is narrower wraps; in a file it would be cut.
 WIDTH = 170
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog=program("conformance.bench"), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=program("conformance.bench"),
+        description=purpose(__doc__),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--out", type=user_path, default=Path("bench"), help="folder of the results; default: %(default)s"

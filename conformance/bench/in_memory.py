@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mulo_sd.engines.backends.torch_cuda.backend import TorchBackend
-from mulo_sd.engines.backends.torch_cuda.stateless import model_names
 from mulo_sd.engines.bundle import Bundle
-from mulo_sd.engines.bundle.manifest import SCHEMA_VERSION, Family, Manifest, Precision
+from mulo_sd.engines.bundle.contract import Family, Precision, cache_head_dim, condition_graph, model_names
+from mulo_sd.engines.bundle.manifest import SCHEMA_VERSION, Manifest
 from mulo_sd.reference.codebook import neighbours
 from mulo_sd.reference.models import Models
 from mulo_sd.reference.transformer import Transformer
@@ -26,7 +26,7 @@ def _entry(name: str, model: Transformer, slots: int) -> dict[str, Any]:
     config = model.config
     return {
         "graph": name,
-        "condition_graph": f"{name}_condition",
+        "condition_graph": condition_graph(name),
         "grid_height": config.grid_height,
         "grid_width": config.grid_width,
         "vocabulary": config.vocabulary,
@@ -36,7 +36,7 @@ def _entry(name: str, model: Transformer, slots: int) -> dict[str, Any]:
         "condition_ids": 0 if config.condition_width else config.prefix_vocabulary,
         "layers": config.layers,
         "heads": config.heads,
-        "head_dim": -(-config.head_dim // 8) * 8,
+        "head_dim": cache_head_dim(config.head_dim),
         "dim": config.dim,
         "slots": slots,
         "weights_sha256": UNKNOWN,
@@ -80,7 +80,7 @@ def bundle_of(
     graph: dict[str, Any] = {"onnx": nothing, "inputs": (), "outputs": (), "dynamic": {}, "error_of": "nothing"}
     codebook = F.normalize(models.tokenizer.codebook.detach().float(), dim=-1)
     table: NDArray[np.int64] = np.ascontiguousarray(nearest(codebook).cpu().numpy())
-    names = model_names(models)
+    names = model_names(len(models.drafters))
     manifest = Manifest.model_validate(
         {
             "schema_version": SCHEMA_VERSION,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mulo_sd.conformance.bench.errors import BenchError
-from mulo_sd.engines.files.fixed_names import first_there
+from mulo_sd.engines.files.paths import first_existing
 from mulo_sd.engines.files.whole_files import make_folder, write_bytes_whole
 
 RECORD_NAME = "bench.json"
@@ -36,7 +36,7 @@ def _check_others(folder: Path, figures: Sequence[str]) -> None:
                 return
         except (OSError, ValueError, RecursionError):
             pass
-    there = first_there(folder, (RECORD_NAME, *figures))
+    there = first_existing(folder, (RECORD_NAME, *figures))
     if there is not None:
         raise BenchError(
             f"--out: expected no files but a benchmark's, found {there}; move it away, or give another folder"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mulo_sd.conformance.bench.spread import Spread
-from mulo_sd.engines.bundle.manifest import Precision
+from mulo_sd.engines.bundle.contract import Precision
 
 NOTE = "latency at a declared acceptance rate; the weights are random: nothing is said about quality"
 

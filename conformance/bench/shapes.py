@@ -16,10 +16,18 @@ from torch import Tensor, nn
 from mulo_sd.conformance.bench.errors import BenchError
 from mulo_sd.conformance.bench.in_memory import bundle_of
 from mulo_sd.engines.backends.base import Backend
-from mulo_sd.engines.backends.torch_cuda.backend import slot_count
-from mulo_sd.engines.backends.torch_cuda.stateless import model_names
 from mulo_sd.engines.bundle import Bundle
-from mulo_sd.engines.bundle.manifest import Precision, down_sampler_graph, up_sampler_graph
+from mulo_sd.engines.bundle.contract import (
+    ACCEPTANCE,
+    DECODER,
+    SAMPLER,
+    Precision,
+    condition_graph,
+    down_sampler_graph,
+    model_names,
+    slot_count,
+    up_sampler_graph,
+)
 from mulo_sd.engines.service.pipeline import Pipeline
 from mulo_sd.reference.checkpoints.vq import VQ_16, VQConfig, VQTokenizer
 from mulo_sd.reference.models import Models
@@ -185,10 +193,10 @@ def shape_bundle(shape: Shape, models: Models, precision: Precision) -> Bundle:
         models: With random weights.
         precision: "fp32", "fp16" or "bf16".
     """
-    names = model_names(models)
+    names = model_names(len(models.drafters))
     sides = [config.grid_height for config in shape.models]
     ratios = {high // low for place, high in enumerate(sides) for low in sides[place + 1 :]}
-    graphs = ["decoder", "sampler", "acceptance", *(f"{name}_condition" for name in names)]
+    graphs = [DECODER, SAMPLER, ACCEPTANCE, *(condition_graph(name) for name in names)]
     graphs += [
         make(ratio, kind)
         for ratio in ratios

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mulo_sd.engines.bundle.contract import ID_CONDITIONS
 from mulo_sd.engines.bundle.manifest import TransformerEntry
-from mulo_sd.engines.condition import IDS, Condition
+from mulo_sd.engines.condition import Condition
 from mulo_sd.engines.prompts import Plan
 from mulo_sd.engines.prompts.grammar import Prompt
 from mulo_sd.engines.service.pipeline import Pipeline
@@ -36,6 +37,6 @@ def random_condition(entry: TransformerEntry, seed: int) -> Condition:
         seed: The only source of randomness.
     """
     generator, shape = np.random.default_rng((seed, 0)), (entry.prefix_length, entry.condition_width)
-    if entry.condition in IDS:
+    if entry.condition in ID_CONDITIONS:
         return Condition(generator.integers(0, max(1, entry.condition_ids - 1), shape))
     return Condition(generator.standard_normal(shape, dtype=np.float32))

@@ -21,9 +21,9 @@ from mulo_sd.conformance.calibrate.measure import Meter
 from mulo_sd.conformance.calibrate.prompts import PromptFileError, read_prompts
 from mulo_sd.conformance.calibrate.search import Candidate, Measured, Sample, choose, search
 from mulo_sd.engines.bundle.manifest import MANIFEST_NAME
-from mulo_sd.engines.bundle.settings import write_settings
+from mulo_sd.engines.bundle.write_settings import write_settings
 from mulo_sd.engines.commands.backend_argument import add_backend_argument
-from mulo_sd.engines.commands.command_line import command, program
+from mulo_sd.engines.commands.command_line import command, program, purpose
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.engines.files.whole_files import check_writable
 from mulo_sd.engines.modes import MODES
@@ -39,7 +39,7 @@ KEEP_HELP = f"{KEEP['scene']:g} of the scenes, or {KEEP['likelihood']:g} nats a 
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog=program("conformance.calibrate"), description=__doc__)
+    parser = argparse.ArgumentParser(prog=program("conformance.calibrate"), description=purpose(__doc__))
     parser.add_argument("--bundle", type=user_path, required=True, help="its settings are written, unless --dry-run")
     parser.add_argument("--prompts", type=user_path, required=True, help="text file, a prompt a line")
     parser.add_argument("--budget", type=float, required=True, metavar="MINUTES", help="to search for")

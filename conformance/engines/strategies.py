@@ -6,7 +6,7 @@ from mulo_sd.conformance.engines.cases import PROMPTS
 from mulo_sd.conformance.engines.engine_case import EngineCase
 from mulo_sd.conformance.strategies.decodes import SEEDS, TAUS, order_of
 from mulo_sd.conformance.subject import Subject
-from mulo_sd.engines.bundle.manifest import up_sampler_graph
+from mulo_sd.engines.bundle.contract import up_sampler_graph
 from mulo_sd.reference.settings import MODES, Mode, Settings, UpSampler
 
 

@@ -18,7 +18,7 @@ from mulo_sd.conformance.engines.replay import Logits, Replayed, exact_decisions
 from mulo_sd.conformance.engines.replayed_rows import anchor_bonus, reference_entropies
 from mulo_sd.conformance.engines.tally import Tally
 from mulo_sd.engines.backends.host_scores import distribution_inputs
-from mulo_sd.engines.bundle.manifest import down_sampler_graph, up_sampler_graph
+from mulo_sd.engines.bundle.contract import down_sampler_graph, up_sampler_graph
 from mulo_sd.engines.loop.execute import predict_again
 from mulo_sd.engines.loop.verify import accept
 from mulo_sd.engines.rules.grid import expand

@@ -12,7 +12,7 @@ from mulo_sd.conformance.mutants.mutant import Kill, Mutant, kills, laws_of
 from mulo_sd.conformance.mutants.sized import SizedMutant, sized_kills
 from mulo_sd.conformance.subject import SubjectError
 from mulo_sd.conformance.targets import open_target, preset_target
-from mulo_sd.engines.commands.command_line import command, program
+from mulo_sd.engines.commands.command_line import command, program, purpose
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.engines.files.whole_files import check_writable, write_text_whole
 
@@ -58,7 +58,7 @@ def killed(mutant: Mutant) -> list[Kill]:
 @command
 def main() -> int:
     """Write the table; 1 where a mutant lives."""
-    parser = argparse.ArgumentParser(prog=program("conformance.mutants"), description=__doc__)
+    parser = argparse.ArgumentParser(prog=program("conformance.mutants"), description=purpose(__doc__))
     parser.add_argument("--out", type=user_path, required=True, help="a Markdown file")
     out: Path = parser.parse_args().out
     torch.set_num_threads(1)

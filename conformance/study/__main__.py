@@ -22,7 +22,7 @@ from mulo_sd.conformance.study.report import report_names, write_report
 from mulo_sd.conformance.study.rows import Row, RowLog, Scene, StudyError, check_folder, read_rows, sole_writer
 from mulo_sd.conformance.study.summary import Results
 from mulo_sd.conformance.study.variants import SECTIONS, Variant, identity, variants_of
-from mulo_sd.engines.commands.command_line import command, program
+from mulo_sd.engines.commands.command_line import command, program, purpose
 from mulo_sd.engines.commands.demo_bundle import demo_bundle_path
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.engines.files.whole_files import make_folder
@@ -32,7 +32,7 @@ SWEEP_PER_TASK, CONFIRM_PER_TASK = 10, 160
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog=program("conformance.study"), description=__doc__)
+    parser = argparse.ArgumentParser(prog=program("conformance.study"), description=purpose(__doc__))
     parser.add_argument("--bundle", type=user_path, default=demo_bundle_path("fp32"), help="default: %(default)s")
     parser.add_argument("--out", type=user_path, required=True, help="folder of rows and report; resumes there")
     parser.add_argument(

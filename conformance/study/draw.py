@@ -96,7 +96,7 @@ def check_weights(pipeline: engines.Pipeline) -> None:
     if weights_sha256(demo.load().target) != pipeline.bundle.manifest.target.weights_sha256:
         raise StudyError(
             f"{pipeline.bundle.path}: expected a bundle of the shipped weights; give one, or build one with "
-            "`python -m export.build --models demo`"
+            "`mulo-sd build --models demo`"
         )
 
 

@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter
 
-from mulo_sd.engines.files.fixed_names import first_there
+from mulo_sd.engines.files.paths import first_existing
 
 ROWS_NAME, LOCK_NAME = "rows.jsonl", ".lock"
 ROW_START = b'{"identity": '  # of every line
@@ -142,7 +142,7 @@ def check_folder(folder: Path, names: Iterable[str]) -> None:
     if (folder / ROWS_NAME).exists():
         return
     lock = folder / LOCK_NAME
-    there = lock if lock.is_file() and lock.stat().st_size else first_there(folder, names)
+    there = lock if lock.is_file() and lock.stat().st_size else first_existing(folder, names)
     if there is not None:
         raise StudyError(f"--out: expected no files but a study's, found {there}; move it away, or give another folder")
 

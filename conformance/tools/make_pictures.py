@@ -6,7 +6,7 @@ import sys
 from PIL import Image, ImageDraw
 
 from mulo_sd import engines
-from mulo_sd.engines.commands.command_line import command, program
+from mulo_sd.engines.commands.command_line import command, program, purpose
 from mulo_sd.engines.commands.demo_bundle import demo_bundle_path
 from mulo_sd.engines.commands.storyboard import CAPTION_HEIGHT, GAP, PANEL_PIXELS, draw_storyboard
 from mulo_sd.engines.files.paths import user_path
@@ -36,7 +36,7 @@ def _row(pipeline: engines.Pipeline, prompt: str) -> Image.Image:
 @command
 def main() -> int:
     """Write the picture: a row a prompt."""
-    parser = argparse.ArgumentParser(prog=program("conformance.tools.make_pictures"), description=__doc__)
+    parser = argparse.ArgumentParser(prog=program("conformance.tools.make_pictures"), description=purpose(__doc__))
     parser.add_argument("--bundle", type=user_path, default=demo_bundle_path(), help="its folder; default: %(default)s")
     parser.add_argument("--out", type=user_path, default="docs/images/readme.png", help="default: %(default)s")
     arguments = parser.parse_args()

@@ -16,7 +16,7 @@ from rich.table import Table
 from mulo_sd import engines
 from mulo_sd.conformance.bench.workload import random_condition
 from mulo_sd.engines.commands.backend_argument import add_backend_argument
-from mulo_sd.engines.commands.command_line import command, program
+from mulo_sd.engines.commands.command_line import command, program, purpose
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.engines.loop.decode import Decoder
 from mulo_sd.engines.modes import MODES
@@ -61,7 +61,9 @@ def one_cycle(pipeline: engines.Pipeline, mode: str, chain: tuple[int, ...]) -> 
 @command
 def main() -> int:
     """Print a table."""
-    parser = argparse.ArgumentParser(prog=program("conformance.tools.measure_checkpoints"), description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog=program("conformance.tools.measure_checkpoints"), description=purpose(__doc__)
+    )
     parser.add_argument("bundle", type=user_path, help="its folder")
     add_backend_argument(parser)
     parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES, help="default: all")

@@ -26,7 +26,7 @@ import torch
 from mulo_sd.conformance.bench.shapes import SHAPES, Shape, make_shape_pipeline, shape_bundle, shape_models
 from mulo_sd.conformance.bench.workload import random_condition
 from mulo_sd.engines.backends.torch_cuda.backend import TorchBackend
-from mulo_sd.engines.commands.command_line import command, program
+from mulo_sd.engines.commands.command_line import command, program, purpose
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.engines.passes.transformer import TransformerSession
 from mulo_sd.engines.service.pipeline import Pipeline
@@ -247,7 +247,7 @@ PARTS: dict[str, Callable[[Report], None]] = {
 @command
 def main() -> int:
     """Run the parts that are asked for; one that fails does not keep the next from running."""
-    parser = argparse.ArgumentParser(prog=program("conformance.tools.measure_gpu"), description=__doc__)
+    parser = argparse.ArgumentParser(prog=program("conformance.tools.measure_gpu"), description=purpose(__doc__))
     parser.add_argument("--out", type=user_path, required=True, help="folder")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="default: all")
     arguments = parser.parse_args()

@@ -12,7 +12,7 @@ from mulo_sd.conformance.bench.demo_table import Drawn, draw_timed
 from mulo_sd.conformance.bench.modes import ENGINE_MODES
 from mulo_sd.conformance.bench.reference_side import held_out_drawings
 from mulo_sd.conformance.bench.timed import Call, TimedBackend
-from mulo_sd.engines.commands.command_line import command, program
+from mulo_sd.engines.commands.command_line import command, program, purpose
 from mulo_sd.engines.commands.demo_bundle import demo_bundle_path
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.engines.numbers import whole_number
@@ -69,7 +69,7 @@ def table(title: str, parts: Mapping[str, Sequence[Sequence[float]]]) -> str:
 def main() -> int:
     """Draw, and print a table for each mode."""
     names = [mode.name for mode in ENGINE_MODES]
-    parser = argparse.ArgumentParser(prog=program("conformance.tools.profile_decode"), description=__doc__)
+    parser = argparse.ArgumentParser(prog=program("conformance.tools.profile_decode"), description=purpose(__doc__))
     parser.add_argument("--bundle", type=user_path, default=demo_bundle_path(), help="its folder; default: %(default)s")
     chosen = ["ar", "serial", "cascade"]
     parser.add_argument("--modes", nargs="+", choices=names, default=chosen, help="default: " + " ".join(chosen))

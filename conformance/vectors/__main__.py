@@ -14,7 +14,7 @@ from mulo_sd.conformance.vectors.case import Stage
 from mulo_sd.conformance.vectors.folder import VectorsError, compare, read_arrays, read_cases, write_vectors
 from mulo_sd.conformance.vectors.function_stages import FUNCTION_STAGES
 from mulo_sd.conformance.vectors.model_stages import model_stages
-from mulo_sd.engines.commands.command_line import command, program
+from mulo_sd.engines.commands.command_line import command, program, purpose
 from mulo_sd.engines.files.paths import user_path
 
 SEED = 2601
@@ -22,7 +22,7 @@ MAX_NAMED = 20
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog=program("conformance.vectors"), description=__doc__)
+    parser = argparse.ArgumentParser(prog=program("conformance.vectors"), description=purpose(__doc__))
     commands = parser.add_subparsers(dest="command", required=True, help="what to do")
     write = commands.add_parser("write", help="write cases of every stage: manifest.json, inputs and answers")
     write.add_argument("--out", type=user_path, required=True, help="a new folder")

@@ -15,7 +15,7 @@ from mulo_sd import engines
 from mulo_sd.conformance.subject import Subject
 from mulo_sd.conformance.vectors import __main__ as command
 from mulo_sd.conformance.vectors.folder import MANIFEST_NAME, Case, VectorsError, read_arrays, read_cases
-from mulo_sd.engines.bundle.manifest import down_sampler_graph, up_sampler_graph
+from mulo_sd.engines.bundle.contract import down_sampler_graph, up_sampler_graph
 from mulo_sd.engines.passes.transformer import TransformerSession
 from mulo_sd.engines.rules import noise
 from mulo_sd.engines.rules.anchor import Anchor

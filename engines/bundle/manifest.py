@@ -1,4 +1,4 @@
-"""The manifest's schema: everything that a bundle holds, by name, shape, type, size and hash."""
+"""The manifest's schema: the name, shape, type, size and hash of everything in a bundle."""
 
 from itertools import pairwise
 from pathlib import PurePosixPath
@@ -6,25 +6,29 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from mulo_sd.engines.bundle.contract import (
+    SLOTS_DIMENSION,
+    ConditionKind,
+    Family,
+    PlanBackend,
+    Precision,
+    down_sampler_graph,
+    is_cache,
+    up_sampler_graph,
+)
 from mulo_sd.engines.setting_kinds import MAX_DRAFTERS
 from mulo_sd.engines.settings import Settings
 
 SCHEMA_VERSION: Literal[4] = 4
 MANIFEST_NAME = "manifest.json"
 MAX_MANIFEST_BYTES = 4 * 2**20
-Precision = Literal["fp32", "fp16", "bf16"]
-# Which models: the demo's, LlamaGen's (class or caption) or Tar's AR-DTok.
-Family = Literal["demo", "llamagen", "tar"]
-# fields: rows of ids, whose embeddings are added. class: one id. caption: a text encoder's features. features: an image
-# encoder's.
-ConditionKind = Literal["fields", "class", "caption", "features"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Positive = Annotated[int, Field(ge=1)]
 Finite = Annotated[float, Field(ge=0, allow_inf_nan=False)]  # JSON's NaN and Infinity are Python's invention
 
 
 class BundleError(ValueError):
-    """A bundle that cannot be used; its message is one line that names the file."""
+    """A bundle that cannot be used; the message is one line for the user and names the file."""
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.splitlines()))  # names in a file from outside may hold line ends
@@ -69,7 +73,7 @@ class TensorEntry(_Entry):
 class PlanEntry(_Entry):
     """A TensorRT plan of a graph, and the ranges of the dynamic dimensions of its profiles, in TensorRT's order."""
 
-    backend: Literal["trt-rtx", "trt"]
+    backend: PlanBackend
     file: FileEntry
     build_seconds: Finite
     version: str
@@ -97,11 +101,11 @@ class GraphEntry(_Entry):
     @property
     def cache_inputs(self) -> tuple[TensorEntry, ...]:
         """The keys and values among the inputs; none where the graph keeps no state."""
-        return tuple(item for item in self.inputs if item.name.startswith(("key_", "value_")))
+        return tuple(item for item in self.inputs if is_cache(item.name))
 
 
 class TransformerEntry(_Entry):
-    """What the loop needs to know of the target or of a drafter."""
+    """The properties of the target or of a drafter that the loop needs."""
 
     graph: str
     condition_graph: str
@@ -119,20 +123,6 @@ class TransformerEntry(_Entry):
     dim: Positive
     slots: Positive
     weights_sha256: Sha256
-
-
-# The graph that makes TA-Tok's features of semantic ids.
-SEMANTIC_FEATURES = "semantic_features"
-
-
-def up_sampler_graph(scale_ratio: int, up_sampler: str) -> str:
-    """Return the name of the graph that is U_r (SCALE-1)."""
-    return f"up_sampler_{scale_ratio}_{up_sampler}"
-
-
-def down_sampler_graph(scale_ratio: int, down_sampler: str) -> str:
-    """Return the name of the graph that is D_r (SCALE-2)."""
-    return f"down_sampler_{scale_ratio}_{down_sampler}"
 
 
 class Manifest(_Entry):
@@ -162,13 +152,13 @@ class Manifest(_Entry):
 
     @model_validator(mode="after")
     def _caches_fit(self) -> Self:
-        """Hold every model against the keys and values of its graph, which a cache is made from."""
+        """Check every model against the keys and values of its graph, from which its cache is made."""
         for entry in self.models:
             if entry.graph not in self.graphs:
                 continue  # opening the bundle names every graph that is missing
             caches = self.graphs[entry.graph].cache_inputs
-            expected = (entry.heads, "slots", entry.head_dim)
-            largest = self.graphs[entry.graph].dynamic.get("slots", (0,))[-1]
+            expected = (entry.heads, SLOTS_DIMENSION, entry.head_dim)
+            largest = self.graphs[entry.graph].dynamic.get(SLOTS_DIMENSION, (0,))[-1]
             if largest != entry.slots:
                 raise ValueError(f"graphs.{entry.graph}.dynamic.slots: expected at most {entry.slots}, got {largest}")
             if len(caches) != 2 * entry.layers or any(item.shape[1:] != expected for item in caches):
@@ -181,7 +171,7 @@ class Manifest(_Entry):
 
     @model_validator(mode="after")
     def _conditions_fit(self) -> Self:
-        """Check that all models take the same condition, of which each makes its own prefix."""
+        """Check that all models take the same condition; each makes its own prefix from it."""
         for number, entry in enumerate(self.models):
             if (entry.condition, entry.condition_width) != (self.target.condition, self.target.condition_width):
                 raise ValueError(

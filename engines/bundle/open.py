@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from mulo_sd.engines.bundle.contract import ACCEPTANCE, DECODER, ID_CONDITIONS, SAMPLER
 from mulo_sd.engines.bundle.manifest import (
     MANIFEST_NAME,
     MAX_MANIFEST_BYTES,
@@ -21,8 +22,7 @@ from mulo_sd.engines.bundle.manifest import (
 )
 from mulo_sd.engines.files.paths import expanded
 
-_GRAPHS = ("decoder", "sampler", "acceptance")
-BUILD = "build a bundle in a new folder with `python -m export.build`"
+BUILD = "build a bundle in a new folder with `mulo-sd build`"
 # Only of a folder whose manifest is a bundle's: the build replaces no other.
 REBUILD = "build the bundle again as it was built, with --force"
 
@@ -55,7 +55,7 @@ class Bundle:
         Args:
             options: Of the build command, beside those that say what was built and where.
         """
-        command = ["python -m export.build", *options, "--force", "--precision", self.manifest.precision]
+        command = ["mulo-sd build", *options, "--force", "--precision", self.manifest.precision]
         return f"build it again with `{' '.join(command)} --out {self.path}` and the options of its models"
 
 
@@ -140,12 +140,12 @@ def read_null_condition(folder: Path, entry: TransformerEntry) -> NDArray[Any] |
     if entry.null_condition is None:
         return None
     path, shape = folder / entry.null_condition.path, (entry.prefix_length, entry.condition_width)
-    if entry.condition in ("caption", "features"):
-        null = _read_array(path, shape, np.float32)
-        if not np.isfinite(null).all():
-            raise BundleError(f"{path}: expected finite numbers; {REBUILD}")
-        return null
-    return _read_array(path, shape, np.int64)
+    if entry.condition in ID_CONDITIONS:
+        return _read_array(path, shape, np.int64)
+    null = _read_array(path, shape, np.float32)
+    if not np.isfinite(null).all():
+        raise BundleError(f"{path}: expected finite numbers; {REBUILD}")
+    return null
 
 
 def open_bundle(path: Path | str) -> Bundle:
@@ -169,7 +169,7 @@ def _opened(folder: Path) -> Bundle:
             f"{folder / MANIFEST_NAME}: settings.drafters: expected models in 1..{len(manifest.models) - 1}, "
             f"got {unknown[0]}; {REBUILD}"
         )
-    needed = {*_GRAPHS, *manifest.graphs_of(manifest.settings)}
+    needed = {DECODER, SAMPLER, ACCEPTANCE, *manifest.graphs_of(manifest.settings)}
     needed |= {name for model in manifest.models for name in (model.graph, model.condition_graph)}
     missing = sorted(needed - manifest.graphs.keys())
     if missing:

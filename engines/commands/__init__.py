@@ -1,1 +1,1 @@
-"""What the commands share: arguments, folders of many images, pictures of a decode."""
+"""Parts of the commands: options, runs over many prompts, scorers' layouts, and pictures of a decode."""

@@ -1,4 +1,4 @@
-"""The option --backend, the same in every command that draws."""
+"""The option --backend, which every command that draws has."""
 
 import argparse
 
@@ -6,16 +6,16 @@ from mulo_sd.engines.backends.base import BackendError
 from mulo_sd.engines.backends.choose import BACKENDS, check_name
 
 BACKEND_HELP = (
-    f"{', '.join(BACKENDS)}, or module:factory for one of your own, from the working folder or an installed package "
-    "(docs/write-a-backend.md)"
+    f"runs the graphs: {', '.join(BACKENDS)}, or module:factory for your own, in the working folder or an installed "
+    "package (docs/write-a-backend.md)"
 )
 
 
 def backend_name(text: str) -> str:
-    """Return the name of a backend, for `argparse`; whether it can be made is seen when it is.
+    """Check the form of a backend's name, for argparse's `type`; making the backend may still fail.
 
     Raises:
-        ArgumentTypeError: it is neither one of ours nor of the form module:factory.
+        ArgumentTypeError: it is neither one of BACKENDS nor of the form module:factory.
     """
     try:
         check_name(text)
@@ -25,7 +25,7 @@ def backend_name(text: str) -> str:
 
 
 def add_backend_argument(parser: argparse.ArgumentParser) -> None:
-    """Add the option."""
+    """Add the option --backend."""
     parser.add_argument(
         "--backend", type=backend_name, default="ort", metavar="NAME", help=f"{BACKEND_HELP}; default: %(default)s"
     )

@@ -1,12 +1,13 @@
-"""How every command of the project begins and ends: no traceback for what the outside does to it.
+"""How every command begins and ends: an exit status and one line, no traceback, for errors from outside.
 
-Standard output may lack a character, be a pipe whose reader has gone, or a disk that is full. A command then does its
-work to the end, and its exit status says so: 141 for a pipe whose reader has gone, as the shell's own tools end, and 2
-with a line on standard error for anything else.
+Standard output may be a pipe whose reader has gone or a full disk, or lack a character. The command then finishes its
+work and its exit status tells: 141 for a closed pipe, as the shell's own tools end, and 2 with a line on standard error
+for anything else.
 """
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -14,11 +15,11 @@ from typing import Any, TextIO, cast
 
 CLOSED_PIPE = 141  # 128 + SIGPIPE, as a shell tells of a command that the signal ended
 INTERRUPTED = 130  # 128 + SIGINT
-UNUSABLE = 2
+UNUSABLE = 2  # the request cannot be used, or the system failed it
 
 
 class _Output:
-    """A standard stream that never raises: it notes the first error and drops what comes after it."""
+    """A standard stream that never raises: it keeps the first error and drops all later output."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -36,11 +37,11 @@ class _Output:
                 self._discard_the_rest()
 
     def _discard_the_rest(self) -> None:
-        """Point the stream's file at nothing, so that what is left in buffers is nobody's error at the end."""
+        """Point the stream's file at the null device, so that flushing the buffers at the end raises nothing."""
         try:
-            nothing = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nothing, self._stream.fileno())
-            os.close(nothing)
+            null_device = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null_device, self._stream.fileno())
+            os.close(null_device)
         except (OSError, ValueError):  # no file of the system
             return
 
@@ -57,7 +58,7 @@ class _Output:
 
 
 def _guard(stream: TextIO | None) -> _Output:
-    """Return a stream that lacks no character and raises nothing; a stream that is closed drops everything."""
+    """Return a stream that prints every character and never raises; a closed stream drops everything."""
     if stream is None:  # closed before the command began
         stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123  (a stream for the whole process)
     reconfigure = getattr(stream, "reconfigure", None)
@@ -67,7 +68,7 @@ def _guard(stream: TextIO | None) -> _Output:
 
 
 def _ended(main: Callable[[], int]) -> int:
-    """Run a command and return its status, whatever it ends with that is the outside's doing."""
+    """Run a command and return its exit status; an interrupt or an error of the system becomes a status too."""
     try:
         return main()
     except KeyboardInterrupt:
@@ -83,19 +84,24 @@ def _ended(main: Callable[[], int]) -> int:
 
 
 def program(module: str) -> str:
-    """Return how a command's usage begins: `mulo-sd build` where that started it, else `python -m export.build`."""
+    """Return the program's name for its usage: `mulo-sd build` where that started it, else `python -m export.build`."""
     return sys.argv[0] if sys.argv[0].startswith("mulo-sd ") else f"python -m {module}"
 
 
-def command(main: Callable[[], int]) -> Callable[[], int]:
-    """Decorate a command's `main`, which returns the exit status, so that it ends in order whatever the outside does.
+def purpose(doc: str | None) -> str:
+    """Return what a command is for: its module's docstring without the command line that stands before the colon."""
+    return re.sub(r"\Apython -m [^:]*: ", "", doc or "")
 
-    Every command of the project has it, so that whoever calls `main` (Python's `-m`, an installed script) has it too.
+
+def command(main: Callable[[], int]) -> Callable[[], int]:
+    """Decorate a command's `main`, which returns the exit status, so that no error from outside ends in a traceback.
+
+    Every command's `main` has it, whether Python's `-m` or an installed script calls it.
     """
 
     @wraps(main)
     def run() -> int:
-        before = sys.stdout, sys.stderr
+        streams = sys.stdout, sys.stderr
         output, errors = _guard(sys.stdout), _guard(sys.stderr)
         sys.stdout, sys.stderr = cast(TextIO, output), cast(TextIO, errors)
         try:
@@ -106,13 +112,13 @@ def command(main: Callable[[], int]) -> Callable[[], int]:
             status = 1 if isinstance(stop.code, str) else stop.code or 0
             raise SystemExit(_flushed(status, output, errors)) from None
         finally:
-            sys.stdout, sys.stderr = before
+            sys.stdout, sys.stderr = streams
 
     return run
 
 
 def _flushed(status: int, output: _Output, errors: _Output) -> int:
-    """Write out what is left in the streams and return the status that a command then has."""
+    """Flush the streams and return the command's final exit status."""
     output.flush()
     if output.error is not None and status == 0:
         status = _status_of(output.error)
@@ -121,7 +127,7 @@ def _flushed(status: int, output: _Output, errors: _Output) -> int:
 
 
 def _status_of(error: OSError) -> int:
-    """Return the status of a command whose work is done and whose standard output could not be written; say why."""
+    """Return the exit status of a command that did its work but could not write its output; print why."""
     if error.errno == errno.EPIPE:
         return CLOSED_PIPE
     print(f"error: standard output: cannot write to it: {error.strerror or error}", file=sys.stderr)

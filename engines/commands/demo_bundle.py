@@ -23,19 +23,40 @@ def demo_bundle_path(precision: str = "fp32") -> Path:
     return bundle_path("demo", precision)
 
 
+def _demo_is_installed() -> bool:
+    """Whether the demo's weights lie where the reference looks for them; importing that would load torch."""
+    reference = importlib.util.find_spec("mulo_sd.reference")
+    folders = [] if reference is None else reference.submodule_search_locations or []
+    return any(Path(folder, "demo", "weights").is_dir() for folder in folders)
+
+
+def check_can_build(path: Path, models: str = "demo") -> None:
+    """Check that what builds a bundle is installed.
+
+    Raises:
+        BundleError: it is not; the line says what to install.
+    """
+    extras = []
+    if any(importlib.util.find_spec(name) is None for name in ("mulo_sd.export", "torch", "onnx", "onnxscript")):
+        extras.append("export")
+    if models == "demo" and not _demo_is_installed():
+        extras.append("demo")
+    if extras:
+        raise BundleError(
+            f"{path}: there is no bundle and nothing to build it with; install what builds it with "
+            f'`pip install "mulo-sd[{",".join(extras)}]"`, or give a bundle with --bundle'
+        )
+
+
 def build_demo_bundle(path: Path, precision: str = "fp32", plans: bool = False, models: str = "demo") -> None:
-    """Build a bundle with `python -m export.build`, which needs torch; this process does not load it.
+    """Build a bundle with the build command, which needs torch; this process does not load it.
 
     Where another process builds the same one and is done first, its bundle serves as well.
 
     Raises:
-        BundleError: `export` is not installed, or the build failed.
+        BundleError: what builds it is not installed, or the build failed.
     """
-    if any(importlib.util.find_spec(name) is None for name in ("mulo_sd.export", "torch")):
-        raise BundleError(
-            f"{path}: there is no bundle and nothing to build it with; "
-            "install the extra `mulo-sd[export]`, or give a bundle with --bundle"
-        )
+    check_can_build(path, models)
     command = [
         sys.executable,
         "-m",

@@ -1,4 +1,4 @@
-"""Folders of images as the official scorers read them: GenEval, DPG-Bench, FID and HPSv2 on MS-COCO; or a list."""
+"""Layouts: which prompts a prompt file holds, and which image files each scorer expects for them."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -7,12 +7,14 @@ from typing import Any
 
 from mulo_sd.engines.files.paths import expanded
 from mulo_sd.engines.files.text_files import TextFileError, lines_of, read_text, strict_json
+from mulo_sd.engines.numbers import SettingsError, whole_number
 from mulo_sd.engines.text import PromptError, check_text
 
 MAX_PROMPT_FILE_BYTES = 256 * 2**20
 MAX_PROMPTS = 200_000
+MAX_SAMPLES = 1000  # images of one prompt
 MAX_LISTED = 10
-BLANKS = " \t\r\f\v"  # a line of these alone lies between prompts; one of others that show nothing is an empty prompt
+BLANKS = " \t\r\f\v"  # a line of these alone separates prompts; a line of other invisible characters is an empty prompt
 
 
 class LayoutError(ValueError):
@@ -20,10 +22,10 @@ class LayoutError(ValueError):
 
 
 class PromptsError(LayoutError):
-    """Prompts that cannot be drawn; its message is one line, and `faults` has a line for each."""
+    """Prompts that cannot be drawn; the message is one line for the user, and `faults` has a line for each prompt."""
 
     def __init__(self, faults: Sequence[str]) -> None:
-        """Keep the faults.
+        """Make the message from the first fault.
 
         Args:
             faults: One or more, each with its file and line.
@@ -33,7 +35,7 @@ class PromptsError(LayoutError):
         super().__init__(f"{faults[0]}{more}")
 
     def lines(self) -> Iterator[str]:
-        """Return what to show: the first faults, and how many there are where they are more."""
+        """Return the lines to show: the first faults, and how many more there are."""
         yield from self.faults[:MAX_LISTED]
         if len(self.faults) > MAX_LISTED:
             yield f"and {len(self.faults) - MAX_LISTED} more; {len(self.faults)} prompts cannot be drawn"
@@ -41,13 +43,13 @@ class PromptsError(LayoutError):
 
 @dataclass(frozen=True)
 class Task:
-    """One prompt and what is drawn of it.
+    """One prompt, and the files that are drawn from it.
 
     Attributes:
-        prompt: What to draw.
-        images: Files to write, relative to the folder, with forward slashes.
+        prompt: The text to draw.
+        images: Image files to write, relative to the folder, with forward slashes.
         tiles: Images in each file: 1, or 4 in two rows of two.
-        texts: Other files to write beside them, by path.
+        texts: Text files to write beside them, content by path.
         where: The prompt's file and line, for messages.
     """
 
@@ -74,7 +76,7 @@ def _json(text: str, where: str) -> Any:
 
 
 def _numbered(path: Path) -> Iterator[tuple[str, str]]:
-    """Return every line of a file that is not blank, with its place."""
+    """Return every line of a file that is not blank, after the file's name and the line's number."""
     for number, line in enumerate(lines_of(_read(path)), start=1):
         if line.strip(BLANKS):
             yield f"{path}: line {number}", line
@@ -99,24 +101,31 @@ def _geneval(path: Path, samples: int) -> Iterable[Task | LayoutError]:
             yield error
             continue
         if not isinstance(entry, dict) or not isinstance(entry.get("prompt"), str):
-            yield LayoutError(f"{where}: expected an object with a prompt")
+            yield LayoutError(f"{where}: expected a JSON object with a prompt, got {line[:40]!r}")
             continue
         images = tuple(f"{index:05d}/samples/{number:04d}.png" for number in range(samples))
         yield Task(entry["prompt"], images, texts={f"{index:05d}/metadata.jsonl": line + "\n"}, where=where)
 
 
 def _dpg(path: Path, samples: int) -> Iterable[Task | LayoutError]:
-    """A folder of .txt files, one prompt each; one image of 2 x 2 tiles a prompt, called as its file is."""
+    """A folder of .txt files (.TXT too), one prompt each; one image of 2 x 2 tiles a prompt, named after its file."""
     try:
         is_folder = path.is_dir()
+        files = sorted(path.iterdir()) if is_folder else []
     except OSError as error:  # a name that is too long, a folder that may not be read
         raise LayoutError(f"{path}: cannot read it: {error.strerror or error}") from None
     if not is_folder:
         raise LayoutError(f"{path}: expected DPG-Bench's folder of prompts, one .txt file each, found none")
     if samples != 4:
         raise LayoutError(f"samples: expected 4 in this layout, a grid of two rows of two, got {samples}")
-    for file in sorted(path.glob("*.txt")):
-        if file.name.startswith("."):  # such as ._NAME.txt, which macOS leaves beside NAME.txt
+    stem_to_name: dict[str, str] = {}
+    for file in files:
+        # Hidden ones, such as ._NAME.txt, are what macOS leaves beside NAME.txt.
+        if file.suffix.lower() != ".txt" or file.name.startswith("."):
+            continue
+        earlier = stem_to_name.setdefault(file.stem, file.name)
+        if earlier != file.name:
+            yield LayoutError(f"{file}: expected one prompt file for {file.stem}.png, got {earlier} too; rename one")
             continue
         try:
             yield Task(" ".join(_read(file).split()), (f"{file.stem}.png",), tiles=4, where=str(file))
@@ -129,7 +138,7 @@ def _coco(path: Path, samples: int) -> Iterable[Task | LayoutError]:
     content = _json(_read(path), str(path))
     annotations = content.get("annotations") if isinstance(content, dict) else None
     if not isinstance(annotations, list):
-        raise LayoutError(f"{path}: expected annotations, as captions_val2017.json has them")
+        raise LayoutError(f"{path}: expected annotations, as captions_val2017.json has them, got other JSON")
     if samples != 1:
         raise LayoutError(f"samples: expected 1 in this layout, got {samples}")
     captions: dict[int, tuple[int, str]] = {}
@@ -156,7 +165,7 @@ USUAL_SAMPLES = {"plain": 1, "geneval": 4, "dpg": 4, "coco": 1}
 
 
 def read_tasks(layout: str, prompts: Path | str, samples: int | None = None) -> list[Task]:
-    """Return what a prompt file asks for in a layout, in its order.
+    """Return the tasks of a prompt file, in the file's order.
 
     Args:
         layout: One of LAYOUTS.
@@ -164,30 +173,39 @@ def read_tasks(layout: str, prompts: Path | str, samples: int | None = None) -> 
         samples: Images a prompt; None is what the scorer expects.
 
     Raises:
-        PromptsError: prompts that nobody could draw, all of them: empty ones, and entries that hold none.
+        PromptsError: prompts that nobody could draw, listed in the file's order: empty ones, and entries without one.
         LayoutError: the file cannot be used, or the layout has another number of samples.
     """
     prompts = expanded(prompts)
-    count = USUAL_SAMPLES[layout] if samples is None else samples
-    if not 1 <= count <= 1000:
-        raise LayoutError(f"samples: expected a number in 1..1000, got {count}")
-    found = list(LAYOUTS[layout](prompts, count))
-    tasks = [item for item in found if isinstance(item, Task)]
-    faults = [str(item) for item in found if isinstance(item, LayoutError)]
-    faults += faults_of_prompts(tasks, lambda prompt: check_text(prompt, name=""))
+    try:
+        count = USUAL_SAMPLES[layout] if samples is None else whole_number("samples", samples, 1, MAX_SAMPLES)
+    except SettingsError as error:
+        raise LayoutError(str(error)) from None
+    entries = list(LAYOUTS[layout](prompts, count))
+    # One after the other, so that the faults come in the order of the file's lines.
+    faults = [
+        fault
+        for entry in entries
+        for fault in ([str(entry)] if isinstance(entry, LayoutError) else faults_of_prompts([entry], _check_prompt))
+    ]
     if faults:
         raise PromptsError(faults)
+    tasks = [entry for entry in entries if isinstance(entry, Task)]
     if not 1 <= len(tasks) <= MAX_PROMPTS:
         raise LayoutError(f"{prompts}: expected 1 to {MAX_PROMPTS} prompts, got {len(tasks)}")
     return tasks
 
 
+def _check_prompt(prompt: str) -> None:
+    check_text(prompt, name="")  # `faults_of_prompts` names the file and the line
+
+
 def faults_of_prompts(tasks: Iterable[Task], check: Callable[[str], object]) -> list[str]:
-    """Return a line for every task whose prompt cannot be drawn, with its place.
+    """Return one line for every task whose prompt cannot be drawn, with the prompt's file and line.
 
     Args:
-        tasks: Whose prompts.
-        check: Raises PromptError for a prompt.
+        tasks: The tasks, in the order of their prompts.
+        check: Called with each prompt; raises PromptError where it cannot be drawn.
     """
     faults = []
     for task in tasks:

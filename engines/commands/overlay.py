@@ -1,4 +1,4 @@
-"""The overlay: which token cells were kept, rejected, or resampled by expansion."""
+"""The overlay: an image tinted by what became of each draft token: kept, rejected, or resampled by expansion."""
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -12,13 +12,13 @@ LEGEND_HEIGHT = 22
 
 
 def draw_overlay(image: Image.Image, trace: Trace) -> Image.Image:
-    """Return the image, enlarged, with every cell tinted by what became of its draft token.
+    """Return the image enlarged, every cell tinted by what became of its draft token.
 
-    Cells that were not drafted (MODE-AR, MODE-ZIPAR) stay as they are.
+    Cells without a draft token (MODE-AR, MODE-ZIPAR) are not tinted.
     """
     pixels = np.asarray(image).repeat(MAGNIFY, axis=0).repeat(MAGNIFY, axis=1).astype(np.float64)
     counts = {"kept": 0, "rejected": 0, "expanded": 0}
-    for cycle in trace.cycles_of(0):  # in a cascade the drafter's own cycles stand beside the target's
+    for cycle in trace.cycles_of(0):  # a cascade's trace also holds its drafters' cycles
         cell = pixels.shape[1] // cycle.kept.shape[1]
         masks = {
             "kept": (cycle.kept & ~cycle.resampled, KEPT_RGB),

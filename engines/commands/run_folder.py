@@ -1,4 +1,4 @@
-"""The folder that a run fills: begun once, with whatever it was begun; what is in it that counts, and what does not."""
+"""The folder that a run fills: run.json says what the run draws with, and a lock keeps its processes apart."""
 
 import contextlib
 import importlib.util
@@ -22,72 +22,75 @@ FORMAT = 2
 FOREIGN = re.compile(r"\..*|thumbs\.db|desktop\.ini", re.IGNORECASE)
 
 
-def begin(folder: Path, told: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
-    """Make a folder for a run, or hold one that is there against the run; several processes may do so at once.
+def begin(folder: Path, description: Mapping[str, Any], old_description: Mapping[str, Any]) -> bool:
+    """Make a folder for a run, or check that an existing one belongs to it; several processes may do so at once.
 
     Args:
-        folder: Empty, not there yet, or begun before.
-        told: What the run is drawn with: the folder is of this alone.
-        old: What an earlier version would have written of the run, which recorded nothing in its images.
+        folder: Empty, not made yet, or begun before.
+        description: What the run draws with; a folder holds images of one description alone.
+        old_description: What an earlier version, whose images hold no record, would have written.
 
     Returns:
         Whether the folder was begun by an earlier version, so that images without a record are the run's own.
 
     Raises:
-        LayoutError: it was begun with something else, holds something else, or cannot be written.
+        LayoutError: the folder was begun with something else, holds something else, or cannot be written.
     """
-    beside = folder / RUN_NAME
+    run_file = folder / RUN_NAME
     try:
         make_folder(folder)
         with in_use(folder):
-            if not beside.is_file() and _strangers(folder) and not beside.is_file():  # another process may just begin
+            if (
+                not run_file.is_file() and _holds_other_files(folder) and not run_file.is_file()
+            ):  # it may come meanwhile
                 raise LayoutError(f"{folder}: expected an empty folder or one begun before, got something else")
-            if not beside.is_file():
-                _create(beside, json.dumps({"format": FORMAT, **told}, indent=1) + "\n")
-            known = _read(beside)
+            if not run_file.is_file():
+                _create(run_file, json.dumps({"format": FORMAT, **description}, indent=1) + "\n")
+            recorded = _read(run_file)
     except OSError as error:
         raise LayoutError(f"{folder}: cannot write into it: {error.strerror or error}") from None
-    is_old = "format" not in known
-    expected = old if is_old else {"format": FORMAT, **told}
-    other = [name for name, value in expected.items() if known.get(name) != value]
-    if other:
+    is_old = "format" not in recorded
+    expected = old_description if is_old else {"format": FORMAT, **description}
+    differing = [name for name, value in expected.items() if recorded.get(name) != value]
+    if differing:
         by = " by an earlier version" if is_old else ""
-        raise LayoutError(f"{folder}: it was begun{by} with another {other[0]}; give another folder")
+        setting = f"the {differing[0]} with which the folder was begun{by}"
+        raise LayoutError(f"{folder}: expected {setting}, got another; give another folder")
     return is_old
 
 
 def _create(path: Path, text: str) -> None:
-    """Write a file whole where there is none; one that another process has just written stays."""
+    """Write a file as a whole where there is none; one that another process has just written stays."""
     with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=path.parent) as temporary:
-        made = Path(temporary) / path.name
-        made.write_text(text, encoding="utf-8")
+        written = Path(temporary) / path.name
+        written.write_text(text, encoding="utf-8")
         try:
-            path.hardlink_to(made)
+            path.hardlink_to(written)
         except FileExistsError:
             return
         except OSError:  # the file system knows no hard links
-            made.replace(path)
+            written.replace(path)
 
 
-def _strangers(folder: Path) -> bool:
+def _holds_other_files(folder: Path) -> bool:
     return any(FOREIGN.fullmatch(path.name) is None for path in folder.iterdir())
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        known = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError):
-        known = None
-    if not isinstance(known, dict):
-        raise LayoutError(f"{path}: expected what a run was begun with, got something else; give another folder")
-    return known
+        content = None
+    if not isinstance(content, dict):
+        raise LayoutError(f"{path}: expected the description of a run, got something else; give another folder")
+    return content
 
 
 @contextlib.contextmanager
 def in_use(folder: Path) -> Iterator[bool]:
-    """Mark a folder as in use, as several processes may at once; yield whether this one is alone with it.
+    """Lock a folder, which several processes may share; yield whether this process is the only one.
 
-    The system lets go of the mark when a process ends, however it ends.
+    The system releases the lock when a process ends, however it ends.
     """
     if not _HAS_LOCKS:
         yield False
@@ -111,14 +114,14 @@ def in_use(folder: Path) -> Iterator[bool]:
 
 
 def clean(folder: Path) -> None:
-    """Remove what processes that were killed left of files that they were writing.
+    """Remove the temporary folders of processes that were killed while they wrote a file.
 
-    Nobody else may be using the folder. Only folders that are called as ours are, and hold at most one file, are taken.
+    No other process may be using the folder. Only folders with a name of ours that hold at most one file are removed.
     """
-    for left in folder.rglob(f"{PARTIAL}*"):
+    for leftover in folder.rglob(f"{PARTIAL}*"):
         with contextlib.suppress(OSError):
-            if re.fullmatch(re.escape(PARTIAL) + r"[a-z0-9_]{8}", left.name) is None or left.is_symlink():
+            if re.fullmatch(re.escape(PARTIAL) + r"[a-z0-9_]{8}", leftover.name) is None or leftover.is_symlink():
                 continue
-            held = list(left.iterdir())
-            if len(held) <= 1 and all(path.is_file() and not path.is_symlink() for path in held):
-                shutil.rmtree(left)
+            content = list(leftover.iterdir())
+            if len(content) <= 1 and all(path.is_file() and not path.is_symlink() for path in content):
+                shutil.rmtree(leftover)

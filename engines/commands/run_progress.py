@@ -1,4 +1,4 @@
-"""How far a run over many prompts is: a bar on a terminal, a line now and then elsewhere."""
+"""Progress of a run over many prompts: a bar on a terminal, elsewhere a line now and then."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -14,12 +14,12 @@ SECONDS_BETWEEN_LINES = 30.0
 def shown_progress(
     console: Console, total: int, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[Callable[[int], None]]:
-    """Show how many images are there, and yield what is called with their number.
+    """Show how many images exist; yield a function to call with their number.
 
     Args:
-        console: Where to; on a terminal a bar, else a line when the run begins, every 30 s, and at the end.
+        console: Where to show it: on a terminal a bar, else a line when the run begins, every 30 s, and at the end.
         total: Images of the whole run.
-        clock: Seconds.
+        clock: Returns the time in seconds.
     """
     if console.is_terminal:
         columns = (TextColumn("images"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
@@ -29,11 +29,11 @@ def shown_progress(
         return
     lines = _Lines(console, total, clock)
     yield lines
-    lines.tell()
+    lines.print_line()
 
 
 class _Lines:
-    """Lines in a log."""
+    """Progress as lines of a log."""
 
     def __init__(self, console: Console, total: int, clock: Callable[[], float]) -> None:
         self._console, self._total, self._clock = console, total, clock
@@ -46,15 +46,15 @@ class _Lines:
         if is_first:
             self._first = done
         if is_first or self._clock() - self._last >= SECONDS_BETWEEN_LINES:
-            self.tell()
+            self.print_line()
 
-    def tell(self) -> None:
+    def print_line(self) -> None:
         self._last = self._clock()
         seconds, drawn = self._last - self._started, self._done - (self._first or 0)
         missing = self._total - self._done
         left = f", about {_time(missing * seconds / drawn)} to go" if drawn and missing else ""
-        told = f"images: {self._done} of {self._total} after {_time(seconds)}{left}"
-        self._console.print(told, highlight=False, markup=False, soft_wrap=True)
+        line = f"images: {self._done} of {self._total} after {_time(seconds)}{left}"
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _time(seconds: float) -> str:

@@ -69,13 +69,13 @@ def _step_map(steps: NDArray[np.int64]) -> Image.Image:
 
 
 def _joined(windows: Iterable[tuple[int, NDArray[Any]]]) -> NDArray[Any]:
-    """Join windows, each with its first row, into a grid; of a row that was drafted again the last counts."""
+    """Join windows, each with its first row, into a grid; of a row that was drafted twice the later one counts."""
     rows = {first + offset: row for first, window in windows for offset, row in enumerate(window)}
     return np.stack([rows[row] for row in sorted(rows)])
 
 
 def _whole(cycles: list[Cycle], name: str) -> NDArray[Any]:
-    """Return what the cycles of one model say of all rows."""
+    """Return a field of one model's cycles, joined over all rows."""
     return _joined((cycle.first_row, getattr(cycle, name)) for cycle in cycles)
 
 
@@ -117,9 +117,9 @@ def draw_storyboard(trace: Trace, tokens: Tokens, decode: Decode) -> Image.Image
     """Draw a decode step by step: draft, proposal, what verification kept, steps of resampling, result.
 
     Args:
-        trace: Of the decode.
-        tokens: Int[H, W], its result.
-        decode: From tokens of any grid, Int[h, w], to an image: `Pipeline.image_from_tokens`.
+        trace: The decode's trace.
+        tokens: Int[H, W], the decode's result.
+        decode: Makes an image of tokens, Int[h, w], of any grid: `Pipeline.image_from_tokens`.
     """
     panels = _panels(trace, tokens, decode)
     width = len(panels) * (PANEL_PIXELS + GAP) - GAP

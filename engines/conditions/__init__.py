@@ -1,4 +1,4 @@
-"""Prompts of every family of models as conditions. Text models need the extra `text`; all else is numpy."""
+"""Front ends: make conditions from prompts, one front end for each family. Text models need the extra `text`."""
 
 from mulo_sd.engines.backends.base import Backend
 from mulo_sd.engines.bundle import Bundle
@@ -15,12 +15,12 @@ __all__ = ["Described", "FrontEnd", "SemanticFrontEnd", "front_end_for", "load_c
 
 
 def front_end_for(bundle: Bundle, backend: Backend, text_model: str | None) -> FrontEnd:
-    """Return what turns prompts into conditions of a bundle's models.
+    """Return the front end of a bundle's models.
 
     Args:
-        bundle: Whose models.
-        backend: Runs its graphs.
-        text_model: Folder or name of flan-t5-xl or of Tar's language model, where one is asked.
+        bundle: The bundle.
+        backend: Runs the bundle's graphs.
+        text_model: Folder or name of flan-t5-xl or of Tar's language model, for models that need one.
 
     Raises:
         BundleError: the bundle was built for another prompt grammar than this version's.

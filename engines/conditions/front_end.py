@@ -1,4 +1,4 @@
-"""What turns a prompt into a condition; which one a bundle takes follows from its models."""
+"""The interface of a front end, which makes a condition from a prompt."""
 
 from typing import NamedTuple, Protocol
 
@@ -7,11 +7,11 @@ from mulo_sd.engines.prompts import Plan
 
 
 class Described(NamedTuple):
-    """A prompt in numbers.
+    """The condition that was made from a prompt, and the scene plan that it contains.
 
     Attributes:
-        condition: What the models are given.
-        plan: Where the demo's objects are; None for other models.
+        condition: For the models.
+        plan: Of the demo's models; None for others.
     """
 
     condition: Condition
@@ -19,24 +19,24 @@ class Described(NamedTuple):
 
 
 class FrontEnd(Protocol):
-    """Turns prompts into conditions."""
+    """Makes conditions from prompts."""
 
     def check(self, prompt: str) -> None:
-        """Check a prompt as far as that is cheap: what a run over thousands finds out before it draws the first.
+        """Check a prompt cheaply, so that a run over thousands of prompts finds errors before it draws the first.
 
         Raises:
             PromptError: the prompt is not understood.
-            ConditionError: no prompt at all can be described, such as without a text model.
+            ConditionError: no prompt at all can be used, because a text model is missing, say.
         """
         ...
 
     def describe(self, prompt: str, seed: int, plan: Plan | None) -> Described:
-        """Describe a prompt.
+        """Make the condition of a prompt.
 
         Args:
-            prompt: What to draw.
-            seed: 0..2^64 - 1, of whatever is left open.
-            plan: Where the demo's objects go.
+            prompt: The text to draw.
+            seed: 0..2^64 - 1, decides what the prompt leaves open.
+            plan: Places the objects, in the demo's models alone; None lets the seed decide.
 
         Raises:
             PromptError: the prompt is not understood.

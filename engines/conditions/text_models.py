@@ -1,4 +1,4 @@
-"""Text encoders and language models through transformers; needs the extra `text`. Nothing else here imports torch."""
+"""Text encoders and language models, run by transformers (extra `text`); no other file of this floor needs torch."""
 
 import re
 import threading
@@ -17,7 +17,7 @@ from mulo_sd.engines.text import PromptError, check_text
 MAX_CAPTION_CHARACTERS = 4000
 PADDING, END = 0, "</s>"  # T5's
 SEMANTIC_ID = re.compile(r"<I(\d{1,9})>")
-# How Tar's language model is asked for a scale, by how many ids it answers with.
+# The scale to ask Tar's language model for, by the number of ids that it answers with.
 SCALE_OF_IDS = {729: 0, 169: 1, 81: 2}
 SYSTEM = "You are a helpful assistant."
 # Tar's published sampling of semantic ids.
@@ -25,11 +25,11 @@ TEMPERATURE, TOP_P, TOP_K = 1.0, 0.95, 1200
 
 
 class _TextModel:
-    """A model and its tokenizer in a folder, or under a name of the hub; loaded when first asked."""
+    """A model and its tokenizer, from a folder or by name from the hub; loaded when first used."""
 
     class_name: str
-    published: str  # where the right one is
-    needed_tokens: tuple[str, ...]  # that its tokenizer knows, each as one
+    published: str  # the name of the right model
+    needed_tokens: tuple[str, ...]  # its tokenizer has each of these as one token
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -47,13 +47,13 @@ class _TextModel:
             import transformers
         except ImportError as error:
             raise ConditionError(
-                f"text model {self.name}: {error.name} is not installed; install the extra `mulo-sd[text]`, or give "
-                "what it says with --condition"
+                f"text model {self.name}: {error.name} is not installed; install the extra `mulo-sd[text]`, or give a "
+                "condition with --condition"
             ) from None
         try:
             tokenizer = transformers.AutoTokenizer.from_pretrained(self.name)
             model = getattr(transformers, self.class_name).from_pretrained(self.name, dtype=torch.bfloat16)
-        except Exception as error:  # transformers raises many classes for a folder that is none of its own
+        except Exception as error:  # transformers raises many classes for another folder
             raise ConditionError(f"text model {self.name}: it cannot be loaded: {one_line(error)}") from None
         unknown = [token for token in self.needed_tokens if token not in tokenizer.get_vocab()]
         if unknown:
@@ -61,13 +61,13 @@ class _TextModel:
                 f"text model {self.name}: expected a tokenizer that knows {', '.join(unknown)}, got another model's; "
                 f"give the folder of {self.published}"
             )
-        # Folders may say otherwise, and what is cut off or padded at the other end gives other features.
+        # A folder may set the other side, and truncation or padding there gives other features.
         tokenizer.truncation_side = tokenizer.padding_side = "right"
         return tokenizer, model.eval()
 
     @contextmanager
     def using(self) -> Iterator[tuple[Any, Any]]:
-        """The tokenizer and the model for one prompt at a time.
+        """Lend the tokenizer and the model to one prompt at a time.
 
         Raises:
             ConditionError: they cannot be loaded, or fail.
@@ -78,7 +78,7 @@ class _TextModel:
                 yield tokenizer, model
             except ConditionError:
                 raise
-            except Exception as error:  # from a folder of another kind of model anything may come
+            except Exception as error:  # another kind of model may raise anything
                 raise ConditionError(f"text model {self.name}: it cannot be used: {one_line(error)}") from None
 
 
@@ -92,11 +92,11 @@ class CaptionEncoder(_TextModel):
         """Encode a caption.
 
         Args:
-            prompt: The caption; what is longer than `length` tokens, its end mark included, is cut off, as in training.
+            prompt: The caption; it is cut to `length` tokens, the end mark included, as in training.
             length: P.
 
         Returns:
-            Float32[P, width], zeros where there is padding, and Bool[P], which tokens are none.
+            Float32[P, width], zeros where there is padding, and Bool[P], which tokens are not padding.
 
         Raises:
             PromptError: the caption is empty or too long, or no word of it is left.
@@ -109,7 +109,7 @@ class CaptionEncoder(_TextModel):
             ids = tokenizer(caption, max_length=length, truncation=True)["input_ids"]
             if ids[-1] != tokenizer.convert_tokens_to_ids(END):
                 raise ConditionError(f"text model {self.name}: expected a tokenizer that ends captions with {END}")
-            # Padded here and not by the tokenizer, whose folder may say another side or know no padding.
+            # Padded here and not by the tokenizer, whose folder may set another side or have no padding.
             padded = torch.tensor([ids + [PADDING] * (length - len(ids))])
             mask = torch.arange(length)[None] < len(ids)
             with torch.inference_mode():
@@ -126,7 +126,7 @@ def checked_caption(prompt: str) -> str:
         PromptError: it is empty or too long, or no word of it is left.
         ConditionError: the extra is not installed.
     """
-    caption = cleaned(check_text(prompt, most=MAX_CAPTION_CHARACTERS))
+    caption = cleaned(check_text(prompt, max_characters=MAX_CAPTION_CHARACTERS))
     if not any(character.isalnum() for character in caption):
         raise PromptError(
             f"prompt: nothing is left of {prompt[:40]!r} once it is cleaned as in training (addresses, names with @, "
@@ -157,23 +157,23 @@ class SemanticLanguageModel(_TextModel):
     needed_tokens = ("<im_start>", *(f"<S{scale}>" for scale in SCALE_OF_IDS.values()), "<I0>")
 
     def ids(self, prompt: str, count: int, seed: int) -> NDArray[np.int64]:
-        """Ask for an image.
+        """Ask for the semantic ids of an image.
 
         Args:
-            prompt: What to draw.
-            count: 729, 169 or 81.
-            seed: 0..2^64 - 1, of the answer.
+            prompt: The text to draw.
+            count: How many ids: 729, 169 or 81.
+            seed: 0..2^64 - 1, of the answer's sampling.
 
         Returns:
-            Int64[count]; where the model says less, 0 stands for the rest, as published.
+            Int64[count]; a shorter answer is filled up with 0, as published.
 
         Raises:
             PromptError: the prompt is empty or too long.
             ConditionError: the model cannot be loaded, or there is no such count.
         """
-        check_text(prompt, most=MAX_CAPTION_CHARACTERS)
+        check_text(prompt, max_characters=MAX_CAPTION_CHARACTERS)
         if count not in SCALE_OF_IDS:
-            raise ConditionError(f"ids: expected {', '.join(map(str, SCALE_OF_IDS))} a prompt, got {count}")
+            raise ConditionError(f"ids: expected one of {', '.join(map(str, SCALE_OF_IDS))} a prompt, got {count}")
         with self.using() as (tokenizer, model):
             import torch
 
@@ -182,7 +182,7 @@ class SemanticLanguageModel(_TextModel):
             encoded = tokenizer(f"{text}<im_start><S{SCALE_OF_IDS[count]}>", return_tensors="pt")
             with torch.random.fork_rng(devices=[]), torch.inference_mode():
                 torch.manual_seed(seed % 2**63)
-                said = model.generate(
+                output = model.generate(
                     encoded["input_ids"],
                     attention_mask=encoded["attention_mask"],
                     max_new_tokens=count,
@@ -191,10 +191,10 @@ class SemanticLanguageModel(_TextModel):
                     top_p=TOP_P,
                     top_k=TOP_K,
                 )
-            answer = tokenizer.decode(said[0, encoded["input_ids"].shape[1] :])
-        found = [int(number) for number in SEMANTIC_ID.findall(answer)][:count]
-        if not found:
+            answer = tokenizer.decode(output[0, encoded["input_ids"].shape[1] :])
+        ids = [int(number) for number in SEMANTIC_ID.findall(answer)][:count]
+        if not ids:
             raise PromptError(
-                f"prompt: the language model answered with no image: {one_line(ValueError(answer))[:80]!r}"
+                f"prompt: expected semantic ids from the language model, got {one_line(ValueError(answer))[:80]!r}"
             )
-        return np.array(found + [0] * (count - len(found)), dtype=np.int64)
+        return np.array(ids + [0] * (count - len(ids)), dtype=np.int64)

@@ -1,1 +1,1 @@
-"""Files: paths from outside, reading them with care, writing them whole or not at all."""
+"""The file system: paths from outside, careful reading, and writing a file as a whole or not at all."""

@@ -1,4 +1,4 @@
-"""Arrays from an npz file that comes from outside: no pickles, and bounded before anything is unpacked."""
+"""Read arrays from an npz file from outside: no pickles, and sizes are checked before anything is unpacked."""
 
 import zipfile
 from pathlib import Path
@@ -11,7 +11,7 @@ MAX_FILE_BYTES = 2**28
 
 
 class NpzError(ValueError):
-    """A file that cannot be used; its message is one line for the user."""
+    """An npz file that cannot be used; the message is one line for the user."""
 
 
 def read_npz(path: Path, max_array_bytes: int) -> dict[str, NDArray[Any]]:
@@ -19,27 +19,29 @@ def read_npz(path: Path, max_array_bytes: int) -> dict[str, NDArray[Any]]:
 
     Args:
         path: The file.
-        max_array_bytes: Of all arrays together.
+        max_array_bytes: The largest size of all arrays together.
 
     Raises:
-        NpzError: no such file, too large, or no npz file of plain arrays.
+        NpzError: the file does not exist, is too large, or is not an npz file of plain arrays.
     """
     try:
-        size = path.stat().st_size if path.is_file() else None
+        file_bytes = path.stat().st_size if path.is_file() else None
     except OSError as error:  # a name that is too long, a folder that may not be read
         raise NpzError(f"{path}: cannot read it: {error.strerror or error}") from None
-    if size is None:
-        raise NpzError(f"{path}: expected an .npz file, found none; give the path of one")
-    if size > MAX_FILE_BYTES:
-        raise NpzError(f"{path}: expected at most {MAX_FILE_BYTES} bytes, got {size}")
+    if file_bytes is None:
+        raise NpzError(f"{path}: expected an npz file, found none; give the path of one")
+    if file_bytes > MAX_FILE_BYTES:
+        raise NpzError(f"{path}: expected at most {MAX_FILE_BYTES} bytes, got {file_bytes}")
     try:
         with zipfile.ZipFile(path) as archive:
-            size = sum(item.file_size for item in archive.infolist())
-        if size > max_array_bytes:
-            raise NpzError(f"{path}: expected arrays of at most {max_array_bytes} bytes, got {size}")
+            array_bytes = sum(member.file_size for member in archive.infolist())
+        if array_bytes > max_array_bytes:
+            raise NpzError(f"{path}: expected arrays of at most {max_array_bytes} bytes, got {array_bytes}")
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
     except NpzError:
         raise
-    except Exception as error:  # zipfile, zlib and numpy raise a dozen classes for files that are none
-        raise NpzError(f"{path}: expected an npz file of plain arrays, got: {type(error).__name__}") from None
+    except Exception as error:  # zipfile, zlib and numpy raise a dozen classes for other files
+        raise NpzError(
+            f"{path}: expected an npz file of plain arrays, got another file ({type(error).__name__})"
+        ) from None

@@ -1,17 +1,18 @@
-"""Paths from outside: `~` means a home folder, whoever gives it (no shell expands `--out=~/a.png`)."""
+"""Paths from outside: `~` means a home folder, also where no shell expands it (`--out=~/a.png`)."""
 
 import argparse
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from mulo_sd.engines.numbers import SettingsError
 
 
 def expanded(path: Path | str) -> Path:
-    """Return a path with `~` and `~NAME` at its beginning replaced by the home folder.
+    """Return a path with `~` or `~NAME` at its beginning replaced by the home folder.
 
-    Where there is no such user, or the home folder is not known, the path is returned as it is: a file may be called
-    so.
+    Where there is no such user, or the home folder is not known, the path is returned unchanged: a file may have such
+    a name.
 
     Raises:
         SettingsError: it is no path, but None or a number, say.
@@ -25,15 +26,15 @@ def expanded(path: Path | str) -> Path:
 
 
 def user_path(text: str) -> Path:
-    """Return the path that an option of a command says; for `type` of argparse.
+    """Return the path that a command-line option names; for argparse's `type`.
 
     Raises:
-        argparse.ArgumentTypeError: the text is empty, or its `~NAME` is nobody's home.
+        argparse.ArgumentTypeError: the text is empty, cannot be a path, or begins with the `~NAME` of an unknown user.
     """
     if not text.strip():
         raise argparse.ArgumentTypeError("expected a path, got an empty text")
     if "\0" in text:
-        raise argparse.ArgumentTypeError(f"expected a path, got one with a NUL: {text[:40]!r}")
+        raise argparse.ArgumentTypeError(f"expected a path, got one with a NUL character: {text[:40]!r}")
     try:
         path = Path(text).expanduser()
         path.exists()
@@ -43,5 +44,14 @@ def user_path(text: str) -> Path:
     except RuntimeError:
         name = text.partition("/")[0]
         raise argparse.ArgumentTypeError(
-            f"expected a path, got {text[:80]!r}: {name!r} has no home folder; a file that is called so is ./{name}"
+            f"expected a path, got {text[:80]!r}: {name!r} has no home folder; write ./{name} for a file of this name"
         ) from None
+
+
+def first_existing(folder: Path, names: Iterable[str]) -> Path | None:
+    """Return the first of some file names that exists in a folder, broken links included; None where none does.
+
+    A command that writes fixed names into a folder asks this first: it replaces the files of its own earlier runs and
+    nobody else's.
+    """
+    return next((folder / name for name in names if os.path.lexists(folder / name)), None)

@@ -1,4 +1,4 @@
-"""Text and JSON from outside: UTF-8 with or without its mark, lines that only LF or CRLF ends, strict JSON."""
+"""Read text and JSON from outside: UTF-8 with or without a byte-order mark, lines that LF or CRLF ends, strict JSON."""
 
 import json
 from pathlib import Path
@@ -13,33 +13,37 @@ class TextFileError(ValueError):
     """A text file that cannot be read; its message is one line for the user."""
 
 
-def read_text(path: Path, max_bytes: int, what: str = "text") -> str:
+def read_text(path: Path, max_bytes: int, content: str = "text") -> str:
     """Return a file's text, without a byte-order mark.
 
     Args:
         path: The file.
-        max_bytes: That it may have.
-        what: The file should hold, for messages.
+        max_bytes: The largest size that is read.
+        content: What the file should hold, for messages.
 
     Raises:
         TextFileError: no such file, too large, or not UTF-8.
     """
     try:
         if not (path.is_file() or path.is_fifo()):  # a pipe is what a shell's <(command) gives
-            raise TextFileError(f"{path}: expected a file of {what}, found none; give the path of one")
+            raise TextFileError(f"{path}: expected a file of {content}, found none; give the path of one")
         if path.stat().st_size > max_bytes:
             raise TextFileError(f"{path}: expected at most {max_bytes} bytes, got {path.stat().st_size}")
         with path.open("rb") as file:
-            content = file.read(max_bytes + 1)
-        if len(content) > max_bytes:
+            read = file.read(max_bytes + 1)
+        if len(read) > max_bytes:
             raise TextFileError(f"{path}: expected at most {max_bytes} bytes, got more")
     except OSError as error:
         raise TextFileError(f"{path}: cannot read it: {error.strerror or error}") from None
-    return decoded(content, str(path))
+    return decoded(read, str(path))
 
 
 def decoded(content: bytes, where: str) -> str:
-    """Return the text that bytes are, without a byte-order mark.
+    """Decode UTF-8, without a byte-order mark.
+
+    Args:
+        content: The bytes.
+        where: The file's name, for messages.
 
     Raises:
         TextFileError: they are not UTF-8.
@@ -57,7 +61,7 @@ def decoded(content: bytes, where: str) -> str:
 
 
 def lines_of(text: str) -> list[str]:
-    """Return the lines of a text, which LF or CRLF end.
+    """Split a text into lines, which LF or CRLF ends.
 
     `str.splitlines` would also split at the form feeds, U+0085 and U+2028 that a prompt or a JSON string may hold.
     """
@@ -66,14 +70,14 @@ def lines_of(text: str) -> list[str]:
 
 
 def strict_json(text: str, with_constants: bool = False) -> Any:
-    """Return what JSON says, where it says one thing.
+    """Parse JSON strictly: no name twice in one object, no NaN or infinity.
 
     Args:
         text: JSON.
-        with_constants: Let NaN and infinities pass, for who names the field that holds one.
+        with_constants: Let NaN and infinities pass, for a caller that names the field that holds one.
 
     Raises:
-        ValueError: it is no JSON, names something twice in one object, or holds NaN or an infinity.
+        ValueError: it is not JSON, names something twice in one object, or holds NaN or an infinity.
     """
     try:
         return json.loads(text, object_pairs_hook=_object, parse_constant=None if with_constants else _refuse)
@@ -82,13 +86,13 @@ def strict_json(text: str, with_constants: bool = False) -> Any:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
+    name_to_value = dict(pairs)
+    if len(name_to_value) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"it names {twice[:40]!r} twice in one object")
-    return made
+    return name_to_value
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"it holds {constant}, which is no number of JSON")
+    raise ValueError(f"it holds {constant}, which JSON does not have")

@@ -1,5 +1,6 @@
-"""Files that are there whole or not at all; a symbolic link stays one, and what it names is written."""
+"""Write a file as a whole or not at all; a symbolic link stays one, and its target is written."""
 
+import contextlib
 import errno
 import os
 import stat
@@ -11,48 +12,47 @@ from typing import Any
 
 from mulo_sd.engines.files.paths import expanded
 
-PARTIAL = ".partial-"  # what the folder that a file is written in is called, beside the file's place
-# A file that is mounted, as containers do it, cannot be moved to; what is written is then copied into it.
+PARTIAL = ".partial-"  # begins the name of the temporary folder in which a file is first written
+# A file that is mounted into a container cannot be replaced; its new content is then copied into it.
 CANNOT_MOVE_THERE = {errno.EXDEV, errno.EBUSY}
 
 
 def written_file(path: Path) -> Path:
-    """Return the file that writing to a path would write: through links, whether it is there or not.
+    """Follow a path's links to the file that is written, whether or not it exists.
 
     Raises:
-        OSError: links that lead in a circle, a folder, or no plain file.
+        OSError: the links lead in a circle, or to a folder or another thing that is not a plain file.
     """
     real = Path(os.path.realpath(expanded(path)))
     try:
-        there = real.lstat()
+        status = real.lstat()
     except FileNotFoundError:
         return real
-    if stat.S_ISLNK(there.st_mode):
+    if stat.S_ISLNK(status.st_mode):
         raise OSError(errno.ELOOP, "its links lead in a circle; remove one of them", str(path))
-    if stat.S_ISDIR(there.st_mode):
+    if stat.S_ISDIR(status.st_mode):
         raise OSError(errno.EISDIR, "expected a file, got a folder", str(path))
-    if not stat.S_ISREG(there.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "expected a plain file, got a device or a pipe; write a file", str(path))
-    if any(os.path.samestat(there, own) for own in _own_streams()):
+    if any(os.path.samestat(status, stream) for stream in _standard_streams()):
         raise OSError(errno.EINVAL, "expected another file than this command's own output", str(path))
     return real
 
 
-def _own_streams() -> list[os.stat_result]:
-    found = []
+def _standard_streams() -> list[os.stat_result]:
+    statuses = []
     for stream in (sys.__stdout__, sys.__stderr__):
-        try:
-            found.append(os.fstat(stream.fileno()) if stream is not None else None)
-        except (OSError, ValueError):  # closed, or no file of the system
-            continue
-    return [own for own in found if own is not None]
+        if stream is not None:
+            with contextlib.suppress(OSError, ValueError):  # closed, or no file of the system
+                statuses.append(os.fstat(stream.fileno()))
+    return statuses
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and those above it, where they are not there; a link that leads nowhere yet is followed.
+    """Make a folder and its parents where they do not exist; a link to a folder that does not exist yet is followed.
 
     Raises:
-        OSError: it cannot be made, or a file is there.
+        OSError: the folder cannot be made, or the path is a file.
     """
     real = Path(os.path.realpath(expanded(path)))
     if real.exists() and not real.is_dir():
@@ -63,10 +63,10 @@ def make_folder(path: Path) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Find out before long work whether a file can be written; nothing is left behind.
+    """Check before long work that a file can be written; nothing is left behind.
 
     Raises:
-        OSError: it cannot, and why.
+        OSError: the file cannot be written.
     """
     real = written_file(path)
     if not real.parent.is_dir():
@@ -80,51 +80,53 @@ def check_writable(path: Path) -> None:
 
 def _check_access(real: Path, path: Path) -> None:
     if real.exists() and not os.access(real, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
-        raise PermissionError(errno.EACCES, "it is there and must not be written; give another path", str(path))
+        raise PermissionError(
+            errno.EACCES, "expected a file that may be written, got a protected one; give another path", str(path)
+        )
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write a file beside its place and move it there.
+    """Write a temporary file in the same folder, then move it to its path.
 
-    What a symbolic link names is written, and the link stays. A file that was there keeps its mode; a new one has the
+    The target of a symbolic link is written, and the link stays. A file that existed keeps its mode; a new one has the
     usual one.
 
     Args:
-        path: Its place; its folder exists.
-        write: Writes the file whose path it is given.
+        path: Where to; the folder exists.
+        write: Called with the path of the temporary file, which it writes.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     real = written_file(path)
     mode = stat.S_IMODE(real.stat().st_mode) if real.exists() else None
     _check_access(real, path)
     with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=real.parent) as folder:
-        beside = Path(folder) / real.name
-        write(beside)
+        temporary = Path(folder) / real.name
+        write(temporary)
         if mode is not None:
-            beside.chmod(mode)
+            temporary.chmod(mode)
         try:
-            beside.replace(real)
+            temporary.replace(real)
         except OSError as error:
             if error.errno not in CANNOT_MOVE_THERE:
                 raise
-            real.write_bytes(beside.read_bytes())
+            real.write_bytes(temporary.read_bytes())
 
 
 def write_bytes_whole(path: Path, content: bytes) -> None:
-    """Write bytes beside a file's place and move them there.
+    """Write a file of bytes as a whole (`write_whole`).
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
-    write_whole(path, lambda beside: beside.write_bytes(content))
+    write_whole(path, lambda temporary: temporary.write_bytes(content))
 
 
 def write_text_whole(path: Path, text: str) -> None:
-    """Write text in UTF-8, its line ends as they are, beside a file's place and move it there.
+    """Write a file of text as a whole (`write_whole`), in UTF-8 and with its line ends as they are.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     write_bytes_whole(path, text.encode())

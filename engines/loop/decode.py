@@ -8,7 +8,7 @@ import numpy as np
 from mulo_sd.engines.backends.answers import run_for_tokens
 from mulo_sd.engines.backends.base import Backend
 from mulo_sd.engines.bundle import Bundle
-from mulo_sd.engines.bundle.manifest import down_sampler_graph, up_sampler_graph
+from mulo_sd.engines.bundle.contract import down_sampler_graph, up_sampler_graph
 from mulo_sd.engines.condition import Condition
 from mulo_sd.engines.loop.exact import verify_exactly
 from mulo_sd.engines.loop.execute import execute

@@ -1,4 +1,4 @@
-"""The demo's prompt front-end: grammar, planner and prefix. Needs numpy and pydantic, no torch."""
+"""The demo's prompts: grammar, scene plans, planner and prefix. Needs numpy and pydantic, no torch."""
 
 from mulo_sd.engines.prompts.grammar import Prompt, parse
 from mulo_sd.engines.prompts.plan import Plan, PlanError, PlannedObject, load_plan, save_plan

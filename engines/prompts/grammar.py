@@ -1,4 +1,4 @@
-"""The demo's prompt grammar: plain English in GenEval's six tasks, and its parser.
+"""The demo's prompt grammar, plain English for GenEval's six tasks, and its parser.
 
 prompt   := counted | object | object "and" object | object relation object
 counted  := ("two" | "three" | "four") [colour] shapes
@@ -30,7 +30,7 @@ EXAMPLES = '"a red circle left of a blue square", "three green stars", "a star a
 
 @dataclass(frozen=True)
 class PromptObject:
-    """One object that a prompt asks for; colour None means any colour."""
+    """One object of a prompt; colour None means any colour."""
 
     shape: Shape
     colour: Colour | None = None
@@ -44,7 +44,7 @@ class PromptObject:
 
 @dataclass(frozen=True)
 class Prompt:
-    """What a prompt asks for: its objects in the order named, and how the first relates to the second."""
+    """A parsed prompt: its objects in the order named, and how the first relates to the second."""
 
     objects: tuple[PromptObject, ...]
     relation: Relation | None = None
@@ -82,7 +82,7 @@ class _Words:
     """The words of a prompt, read from left to right."""
 
     def __init__(self, text: str) -> None:
-        check_text(text, most=MAX_PROMPT_CHARACTERS, advice=f"try one such as {EXAMPLES}")
+        check_text(text, max_characters=MAX_PROMPT_CHARACTERS, advice=f"try one such as {EXAMPLES}")
         self.words = text.lower().strip().rstrip(".!").replace(",", " ").split()
         self.next = 0
         if not self.words:
@@ -91,8 +91,8 @@ class _Words:
         for word in self.words:
             if word not in known:
                 raise PromptError(
-                    f"prompt: unknown word {word[:40]!r}; understood are counts ({', '.join(COUNTS)}), "
-                    f"colours ({', '.join(COLOURS)}), shapes ({', '.join(SHAPES)}) and "
+                    f"prompt: unknown word {word[:40]!r}; the demo knows counts "
+                    f"({', '.join(COUNTS)}), colours ({', '.join(COLOURS)}), shapes ({', '.join(SHAPES)}) and "
                     "'and', 'left of', 'right of', 'above', 'below'"
                 )
 
@@ -107,11 +107,14 @@ class _Words:
             return word
         return ""
 
-    def expect(self, what: str, *accepted: str) -> str:
+    def expect(self, description: str, *accepted: str) -> str:
+        """Take the next word if it is one of `accepted`, else raise PromptError."""
         word = self.take(*accepted)
         if not word:
-            found = repr(self.peek()) if self.peek() else "the end"
-            raise PromptError(f"prompt: expected {what}, got {found} (word {self.next + 1}); try e.g. {EXAMPLES}")
+            following = repr(self.peek()) if self.peek() else "the end"
+            raise PromptError(
+                f"prompt: expected {description}, got {following} (word {self.next + 1}); try e.g. {EXAMPLES}"
+            )
         return word
 
 
@@ -160,6 +163,6 @@ def parse(text: str) -> Prompt:
     if words.peek():
         raise PromptError(
             f"prompt: expected the end, got {words.peek()!r} (word {words.next + 1}); "
-            f"at most two objects or one count are understood, e.g. {EXAMPLES}"
+            f"name at most two objects or one count, e.g. {EXAMPLES}"
         )
     return prompt

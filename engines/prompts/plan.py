@@ -1,4 +1,4 @@
-"""A plan: the coarse layout of a prompt's objects, which can be shown, edited and given back."""
+"""Scene plans: where a prompt's objects are. A user can save a plan, edit it, and draw it."""
 
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +17,7 @@ SizeBin = Annotated[int, Field(ge=0, lt=len(RADII), strict=True)]
 
 
 class PlanError(ValueError):
-    """A plan that cannot be read or does not fit its prompt; its message is one line for the user."""
+    """A scene plan that cannot be read or does not fit its prompt; the message is one line for the user."""
 
 
 class PlannedObject(BaseModel):
@@ -43,7 +43,7 @@ class PlannedObject(BaseModel):
 
 
 class Plan(BaseModel):
-    """The objects of a scene, in the order in which the prompt names them."""
+    """A scene plan: the objects, in the order in which the prompt names them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -62,30 +62,34 @@ def relation_holds(relation: str, first: tuple[float, float], second: tuple[floa
 
 
 def check_plan(plan: Plan, prompt: Prompt) -> None:
-    """Check that a plan holds what its prompt asks for.
+    """Check that a plan has the objects and the relation of its prompt.
 
     Raises:
-        PlanError: another number of objects, another shape or colour, or a relation that does not hold.
+        PlanError: it has another number of objects, another shape or colour, or a relation that does not hold.
     """
     if len(plan.objects) != len(prompt.objects):
         raise PlanError(
             f"plan: expected {len(prompt.objects)} objects for {prompt.text!r}, got {len(plan.objects)}; edit the plan"
         )
-    for index, (planned, asked) in enumerate(zip(plan.objects, prompt.objects, strict=True)):
-        if planned.shape != asked.shape or asked.colour not in (None, planned.colour):
-            wanted = f"{asked.colour or 'any colour of'} {asked.shape}"
-            raise PlanError(f"plan: object {index} should be {wanted}, got {planned.colour} {planned.shape}")
+    for index, (planned, prompted) in enumerate(zip(plan.objects, prompt.objects, strict=True)):
+        if planned.shape != prompted.shape or prompted.colour not in (None, planned.colour):
+            expected = f"{prompted.colour or 'any colour of'} {prompted.shape}"
+            raise PlanError(
+                f"plan: object {index}: expected {expected}, got {planned.colour} {planned.shape}; edit the plan"
+            )
     if prompt.relation is not None:
         first, second = (item.centre for item in plan.objects)
         if not relation_holds(prompt.relation, first, second, margin=0.0):
-            raise PlanError(f"plan: object 0 should be {prompt.relation} object 1, its bins say otherwise; edit them")
+            raise PlanError(
+                f"plan: expected object 0 {prompt.relation} object 1, got bins that say otherwise; edit them"
+            )
 
 
 def load_plan(path: Path | str) -> Plan:
     """Read a plan from a JSON file.
 
     Raises:
-        PlanError: the file is missing, too large, not JSON, or not a plan.
+        PlanError: the file does not exist, is too large, is not JSON, or is not a plan.
     """
     path = expanded(path)
     try:
@@ -95,15 +99,21 @@ def load_plan(path: Path | str) -> Plan:
         raise PlanError(str(error)) from None
     except ValueError as error:
         reason = f": {error}" if str(error).startswith("it ") else ""
-        raise PlanError(f"{path}: expected a plan as JSON, got: not JSON{reason}") from None
+        raise PlanError(f"{path}: expected a plan as JSON, got another text{reason}") from None
     try:
         return Plan.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
-        where = " ".join(".".join(str(part) for part in first["loc"]).split())[:60] or "the whole file"
-        raise PlanError(f"{path}: not a plan: {where}: {first['msg']}; see docs/demo.md for the format") from None
+        field = " ".join(".".join(str(part) for part in first["loc"]).split())[:60] or "the whole file"
+        raise PlanError(
+            f"{path}: expected a plan, got: {field}: {first['msg']}; see docs/demo.md for the format"
+        ) from None
 
 
 def save_plan(plan: Plan, path: Path | str) -> None:
-    """Write a plan as JSON, for a person to edit."""
+    """Write a plan as JSON, for editing.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     write_text_whole(expanded(path), plan.model_dump_json(indent=2) + "\n")

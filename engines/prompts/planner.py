@@ -1,4 +1,4 @@
-"""The seeded planner: places a prompt's objects on the coarse layout."""
+"""The planner: makes a scene plan from a prompt and a seed."""
 
 import numpy as np
 
@@ -37,13 +37,13 @@ def _attempt(prompt: Prompt, rng: np.random.Generator) -> list[PlannedObject] | 
     low, high = SIZE_RANGES[len(prompt.objects)]
     placed: list[PlannedObject] = []
     shared_colour = COLOURS[int(rng.integers(len(COLOURS)))]
-    for asked in prompt.objects:
-        drawn = COLOURS[int(rng.integers(len(COLOURS)))]
-        colour = asked.colour or (shared_colour if prompt.is_counted else drawn)
+    for prompted in prompt.objects:
+        random_colour = COLOURS[int(rng.integers(len(COLOURS)))]
+        colour = prompted.colour or (shared_colour if prompt.is_counted else random_colour)
         size = int(rng.integers(low, high + 1))
         bins = _bins_inside(RADII[size])
         new = PlannedObject(
-            shape=asked.shape, colour=colour, x=int(rng.choice(bins)), y=int(rng.choice(bins)), size=size
+            shape=prompted.shape, colour=colour, x=int(rng.choice(bins)), y=int(rng.choice(bins)), size=size
         )
         if not _fits(new, placed):
             return None
@@ -61,7 +61,7 @@ def make_plan(prompt: Prompt, seed: int) -> Plan:
     Objects keep clear of each other and of the border; a colour that the prompt leaves open is drawn
     (one for all, where equal objects are counted).
     """
-    rng = np.random.default_rng([seed, 0x504C414E])  # "PLAN": apart from every other use of the seed
+    rng = np.random.default_rng([seed, 0x504C414E])  # "PLAN": no other use of the seed has this stream
     while True:
         placed = _attempt(prompt, rng)
         if placed is not None:

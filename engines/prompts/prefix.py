@@ -1,8 +1,7 @@
 """The prefix of a decode: the caption's tokens, then one token per planned object (GRID-2).
 
-Every prefix token is a row of FIELDS ids into one table; the model adds the embeddings of a row's
-ids, and id 0 adds nothing. A caption token uses the first field; a plan token uses all of them
-(shape, colour, x, y, size).
+Every prefix token is a row of FIELDS ids of one vocabulary. The model adds the embeddings of a row's ids; id 0 adds
+nothing. A caption token uses the first field, a plan token all of them (shape, colour, x, y, size).
 """
 
 import numpy as np
@@ -32,7 +31,7 @@ PREFIX_VOCABULARY = len(TOKEN_TO_ID)
 
 
 def _caption(prompt: Prompt) -> list[str]:
-    """The caption's words; plural nouns become singular and 'left of' is one word, so that eight places do."""
+    """The caption's words; plural nouns become singular and 'left of' is one word, so that eight tokens suffice."""
 
     def noun_phrase(index: int) -> list[str]:
         item = prompt.objects[index]
@@ -51,10 +50,10 @@ def prefix_from_plan(prompt: Prompt, plan: Plan) -> NDArray[np.int64]:
     """Return the conditional prefix, Int[PREFIX_LENGTH, FIELDS]."""
     prefix = np.zeros((PREFIX_LENGTH, FIELDS), dtype=np.int64)
     prefix[:, 0] = TOKEN_TO_ID["special", "padding"]
-    for place, word in enumerate(_caption(prompt)):
-        prefix[place, 0] = TOKEN_TO_ID["word", word]
-    for place, item in enumerate(plan.objects, start=CAPTION_LENGTH):
-        prefix[place] = [
+    for index, word in enumerate(_caption(prompt)):
+        prefix[index, 0] = TOKEN_TO_ID["word", word]
+    for index, item in enumerate(plan.objects, start=CAPTION_LENGTH):
+        prefix[index] = [
             TOKEN_TO_ID["shape", item.shape],
             TOKEN_TO_ID["colour", item.colour],
             TOKEN_TO_ID["x", item.x],
@@ -72,7 +71,7 @@ def null_prefix() -> NDArray[np.int64]:
 
 
 def grammar_description() -> dict[str, object]:
-    """Return the grammar's tokens and the prefix's layout, as a bundle records them."""
+    """Return the grammar's tokens and the parts of the prefix, as a bundle records them."""
     return {
         "prefix_length": PREFIX_LENGTH,
         "caption_length": CAPTION_LENGTH,

@@ -1,4 +1,4 @@
-"""The words that the demo understands, and the bins in which a plan places objects."""
+"""The words of the demo's prompts, and the bins in which a scene plan places objects."""
 
 from typing import Literal, get_args
 

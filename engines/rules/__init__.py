@@ -1,1 +1,1 @@
-"""The rules of a decode in numpy alone, each the twin of a module of `reference`."""
+"""The rules of a decode in numpy alone; each module is the twin of one in `reference`, slots aside."""

@@ -12,10 +12,10 @@ class Anchor:
     """What resampled tokens are drawn towards.
 
     Attributes:
-        strength: Nats between a code of similarity 1 and one of similarity 0.
+        strength: Bonus in nats, the difference between a code of similarity 1 and one of similarity 0.
         codes: Float32[V, d], normalised.
-        draft_tokens: Int[n], of n cells from `first_cell` on.
-        first_cell: Grid position.
+        draft_tokens: Int[n], of the n cells from `first_cell` on.
+        first_cell: Grid position of the first draft token.
     """
 
     strength: float
@@ -24,7 +24,7 @@ class Anchor:
     first_cell: int
 
     def bonus(self, cells: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return what is added to log p of the given cells, Float32[n, V], in nats."""
+        """Return what is added to log p of some cells, Float32[n, V], in nats."""
         drafts = self.codes[self.draft_tokens[np.asarray(cells) - self.first_cell]]
         bonus: NDArray[np.float32] = np.float32(self.strength) * (drafts @ self.codes.T)
         return bonus

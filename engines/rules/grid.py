@@ -23,15 +23,15 @@ def expand(
     window = slice(first_row, last_row)
     for radius in np.unique(radii[rejected]):
         reaching = rejected & (radii == radius)
-        near = ndimage.maximum_filter(reaching, size=2 * int(radius) + 1, mode="constant", cval=0)
-        expanded[window] |= near[window]
+        reached = ndimage.maximum_filter(reaching, size=2 * int(radius) + 1, mode="constant", cval=0)
+        expanded[window] |= reached[window]
     expanded.ravel()[: int(flat.argmax())] = False
     return expanded
 
 
 def islands(mask: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
-    """Return the 8-connected components of Bool[H, W] as raster positions, in the order of their first (LOCAL-2)."""
+    """Return the 8-connected components of Bool[H, W] as raster positions, ordered by their first cell (LOCAL-2)."""
     labels, count = ndimage.label(mask, structure=np.ones((3, 3), dtype=np.int64))
     flat = labels.ravel()
-    found = [np.flatnonzero(flat == number) for number in range(1, count + 1)]
-    return sorted(found, key=lambda island: int(island[0]))
+    components = [np.flatnonzero(flat == number) for number in range(1, count + 1)]
+    return sorted(components, key=lambda island: int(island[0]))

@@ -1,4 +1,4 @@
-"""Counter-based noise on the host, prefetched by rows of the grid (RNG-1, RNG-2)."""
+"""Counter-based noise on the host (RNG-1, RNG-2); the engines' twin of `reference.noise`."""
 
 from collections.abc import Iterable
 
@@ -31,8 +31,8 @@ def uniform_noise(
         seed: 0..2^64 - 1.
         stream: RNG-2.
         positions: Int[n], raster positions.
-        count: How many a position.
-        attempt: 0 but where a rule re-predicts a token.
+        count: How many numbers for each position.
+        attempt: Which prediction of the token this is, from 0 on; only SCHED-5 predicts again.
     """
     shape = (len(positions), -(-count // 4))
     c0 = np.broadcast_to(np.arange(shape[1], dtype=np.uint64), shape)
@@ -64,7 +64,7 @@ def gumbel_noise(
 
 
 class NoiseSource:
-    """The Gumbel noise of one stream of one image, made a block of positions at a time."""
+    """The Gumbel noise of one stream of one image, computed in blocks of positions when first needed."""
 
     def __init__(self, seed: int, stream: int, cells: int, vocabulary: int, block: int = 32) -> None:
         self.seed, self.stream, self.cells, self.vocabulary, self.block = seed, stream, cells, vocabulary, block

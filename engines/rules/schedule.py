@@ -10,21 +10,21 @@ from mulo_sd.engines.rules.grid import islands
 
 
 class _Region:
-    """Cells that wait for each other, row by row from the left."""
+    """Cells that are decided row by row from the left, each row a window behind the rows above."""
 
     def __init__(self, cells: list[int], width: int) -> None:
         self.width = width
-        left: dict[int, list[int]] = {}
+        row_to_columns: dict[int, list[int]] = {}
         for cell in reversed(cells):
-            left.setdefault(cell // width, []).append(cell % width)
-        self.left = left  # row -> columns not decided yet, the leftmost last
-        self.rows = sorted(left)
+            row_to_columns.setdefault(cell // width, []).append(cell % width)
+        self.row_to_columns = row_to_columns  # the columns not decided yet, the leftmost last
+        self.rows = sorted(row_to_columns)
 
     def add_ready(self, window: float, ready: list[int]) -> None:
         """Append the cells that wait for nothing (SCHED-1)."""
         reached = math.inf  # the leftmost undecided column of all rows above
         for row in self.rows:
-            column = self.left[row][-1]
+            column = self.row_to_columns[row][-1]
             if reached >= column + window:
                 ready.append(row * self.width + column)
             reached = min(reached, column)
@@ -33,26 +33,26 @@ class _Region:
 
     def decide(self, cell: int) -> None:
         row = cell // self.width
-        self.left[row].pop()
-        if not self.left[row]:
+        self.row_to_columns[row].pop()
+        if not self.row_to_columns[row]:
             self.rows.remove(row)
 
 
 class Schedule:
-    """The cells of Bool[H, W] that are still to decide.
+    """The cells that are still to be decided.
 
     Args:
-        cells: The set.
+        cells: Bool[H, W], the set of cells.
         window: At least 1; None is infinite, which is raster order.
-        by_island: Whether islands (LOCAL-2) wait for themselves only.
+        by_island: Whether each island (LOCAL-2) is decided independently of the others.
     """
 
     def __init__(self, cells: NDArray[np.bool_], window: int | None, by_island: bool) -> None:
         self.window = math.inf if window is None else window
-        found = islands(cells) if by_island else [np.flatnonzero(cells)]
-        self.regions = [_Region(region.tolist(), cells.shape[1]) for region in found]
+        regions = [region.tolist() for region in (islands(cells) if by_island else [np.flatnonzero(cells)])]
+        self.regions = [_Region(region, cells.shape[1]) for region in regions]
         self.undecided = self.regions
-        self.region_of = {cell: self.regions[number] for number, region in enumerate(found) for cell in region.tolist()}
+        self.region_of = {cell: self.regions[number] for number, region in enumerate(regions) for cell in region}
 
     def ready(self) -> list[int]:
         """Return the cells that wait for nothing, raster positions ascending; none once all are decided."""
@@ -63,7 +63,7 @@ class Schedule:
         return ready
 
     def decide(self, cells: Iterable[int]) -> None:
-        """Note that ready cells are decided. A cell that is not stays ready."""
+        """Mark ready cells as decided. A cell that is not marked stays ready."""
         finished = False
         for cell in cells:
             region = self.region_of[cell]

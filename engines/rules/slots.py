@@ -1,9 +1,9 @@
-"""Slot bookkeeping: which sequence position each slot of an append-only KV cache holds."""
+"""The slot table of an append-only KV cache: which sequence position each slot holds."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-# Larger than every query's position: nobody sees a dead slot.
+# Larger than every query's position: no query attends to a dead slot.
 DEAD_RANK = int(np.iinfo(np.int64).max)
 
 
@@ -19,10 +19,10 @@ class SlotTable:
         """Make an empty table.
 
         Args:
-            slots: How many there are.
+            slots: How many slots the cache has.
             positions: How many positions a sequence has.
-            reuse: Whether positions may keep their slots. Not where passes are padded: padding is written behind a
-                pass's own tokens, where nothing of worth may lie then.
+            reuse: Whether positions may keep their slots. Padded passes must not: padding is written behind a pass's
+                own tokens, and would overwrite living slots.
         """
         self.ranks = np.full(slots, DEAD_RANK, dtype=np.int64)
         self.slot_of_position = np.full(positions, -1, dtype=np.int64)
@@ -30,11 +30,11 @@ class SlotTable:
         self.reuse = reuse
 
     def has_room(self, positions: NDArray[np.int64]) -> bool:
-        """Whether positions can be placed without compaction."""
-        return self.used + len(positions) <= len(self.ranks) or self._kept(positions) >= 0
+        """Return whether positions can be placed without compaction."""
+        return self.used + len(positions) <= len(self.ranks) or self._reusable(positions) >= 0
 
-    def _kept(self, positions: NDArray[np.int64]) -> int:
-        """Return the first of the consecutive slots that hold positions in their order; -1 where they do not."""
+    def _reusable(self, positions: NDArray[np.int64]) -> int:
+        """Return the first slot of positions whose slots are consecutive and in their order; -1 for others."""
         if not self.reuse or len(positions) == 0:
             return -1
         old = self.slot_of_position[positions]
@@ -58,10 +58,10 @@ class SlotTable:
     def place(self, positions: NDArray[np.int64]) -> int:
         """Give positions consecutive slots, in their order; return the first.
 
-        Positions whose slots are consecutive keep them and are written over there: what they held is stale, and a slot
-        that nobody sees any more would cost every later pass. Others get the next slots, and the old ones die.
+        Positions whose slots are consecutive keep them, and are overwritten there: the content is stale, and a dead
+        slot would cost every later pass. Other positions get the next slots, and their old ones die.
         """
-        first = self._kept(positions)
+        first = self._reusable(positions)
         if first >= 0:
             return first
         self.forget(positions)
@@ -72,7 +72,7 @@ class SlotTable:
         return start
 
     def forget(self, positions: NDArray[np.int64]) -> None:
-        """Let the slots of positions die: no later pass sees them."""
+        """Mark the slots of positions as dead: no later pass attends to them."""
         old = self.slot_of_position[positions]
         living = old >= 0
         if living.any():

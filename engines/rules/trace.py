@@ -1,4 +1,4 @@
-"""What a decode did: every pass and every decision, in order; the engines' twin of `reference.trace`."""
+"""The trace of a decode: every pass and every decision, in order; the engines' twin of `reference.trace`."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -60,7 +60,7 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What verification found; fields as in `reference.trace`."""
+    """The result of a verification; fields as in `reference.trace`."""
 
     verify_pass: int
     pooled_probs: NDArray[np.float32]

@@ -6,6 +6,7 @@ is straight code in a thread of its own.
 """
 
 import heapq
+import os
 import threading
 import time
 from concurrent.futures import CancelledError, ThreadPoolExecutor
@@ -70,6 +71,7 @@ class Session:
         self._requests: dict[int, Request] = {}  # that have not ended
         self._submitted = 0
         self._closed = False
+        self._process = os.getpid()
         self._threads = ThreadPoolExecutor(3 * self._size, thread_name_prefix="mulo-sd")
         self._clock: threading.Thread | None = None
 
@@ -104,9 +106,11 @@ class Session:
 
         Raises:
             QueueFullError: as many requests as the session takes have not ended yet. It never waits for one.
-            RuntimeError: the session is closed.
+            RuntimeError: the session is closed, or another process opened it: its threads are not in this one.
             SettingsError: the deadline is no positive number of seconds, or a callback cannot be called.
         """
+        if os.getpid() != self._process:
+            raise RuntimeError("session: another process opened it, before a fork; open one in this process")
         if deadline is not None:
             deadline = positive_seconds("deadline", deadline)
         hooks, changes = split_options(options | {"progress": progress})

@@ -5,14 +5,22 @@ scatters, which TensorRT would run slowly; the threshold comes from a sort, or w
 from a search.
 """
 
+from collections.abc import Mapping
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mulo_sd.engines.bundle.contract import ACCEPTANCE, MAX_NEIGHBOURS, SAMPLER
+from mulo_sd.export.graphs.specification import FEW, GraphSpecification, Range
+from mulo_sd.reference.models import Models
 from mulo_sd.reference.radius import entropy
 
 # TensorRT's TopK takes no more.
 MAX_RANKED = 3840
+# To trace with; a graph takes any number.
+EXAMPLE_ROWS = 3
 LARGEST = torch.finfo(torch.float32).max
 # Halvings of an interval as wide as logits differ, some hundred, until nothing in float32 lies in it.
 STEPS = 36
@@ -63,18 +71,24 @@ def _kept_by_search(warm: Tensor, top_k: Tensor, top_p: Tensor) -> Tensor:
     return reaches & ((top_p >= 1) | kept)
 
 
-def _log_probs(
-    cond_logits: Tensor,
-    uncond_logits: Tensor,
-    guidance_scale: Tensor,
-    temperature: Tensor,
-    top_k: Tensor,
-    top_p: Tensor,
-) -> tuple[Tensor, Tensor]:
+class _Settings(NamedTuple):
+    """Settings of DIST-1 as inputs of a graph, tensors without dimensions."""
+
+    guidance_scale: Tensor
+    temperature: Tensor
+    top_k: Tensor
+    top_p: Tensor
+
+
+NEUTRAL = _Settings(torch.tensor(1.0), torch.tensor(1.0), torch.tensor(0), torch.tensor(1.0))
+
+
+def _log_probs(cond_logits: Tensor, uncond_logits: Tensor, settings: _Settings) -> tuple[Tensor, Tensor]:
     """Return log p, Float32[T, V] (DIST-1); top_k 0 and top_p 1 keep all, temperature 0 is greedy.
 
     Beside it, Bool[T], whether all logits of a row are finite: where not, all of it is NaN, which filters would hide.
     """
+    guidance_scale, temperature, top_k, top_p = settings
     codes = cond_logits.shape[-1]
     logits = uncond_logits + guidance_scale * (cond_logits - uncond_logits)
     greedy = temperature == 0
@@ -107,7 +121,7 @@ class SamplerGraph(nn.Module):
         top_p: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Sample one token a row."""
-        log_probs, sound = _log_probs(cond_logits, uncond_logits, guidance_scale, temperature, top_k, top_p)
+        log_probs, sound = _log_probs(cond_logits, uncond_logits, _Settings(guidance_scale, temperature, top_k, top_p))
         return torch.where(sound, (log_probs + noise).argmax(dim=-1), -1), log_probs
 
 
@@ -131,6 +145,74 @@ class AcceptanceGraph(nn.Module):
         neighbours: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Pool the target's probability around every draft token."""
-        log_probs, _ = _log_probs(cond_logits, uncond_logits, guidance_scale, temperature, top_k, top_p)
+        log_probs, _ = _log_probs(cond_logits, uncond_logits, _Settings(guidance_scale, temperature, top_k, top_p))
         near = log_probs.exp().gather(1, F.embedding(draft_tokens, neighbours))
         return near.sum(dim=-1), log_probs, entropy(log_probs)
+
+
+def _row_profiles(ranges: Mapping[str, Range], codes: int) -> tuple[Mapping[str, Range], ...]:
+    """Return the profiles of a graph over rows: one, few, and a whole grid.
+
+    Of a searched threshold there is one profile, with one usual row: TensorRT for RTX looks for minutes for kernels of
+    hundreds (docs/decisions.md).
+    """
+    cells = ranges["rows"][-1]
+    if codes > MAX_RANKED:
+        return ()
+    few = min(FEW, cells)
+    return (
+        {**ranges, "rows": (1, 1, 1)},
+        {**ranges, "rows": (1, min(8, few), few)},
+        {**ranges, "rows": (1, max(cells // 4, 1), cells)},
+    )
+
+
+def sampler_graph(models: Models) -> GraphSpecification:
+    """Return the graph that samples tokens."""
+    config = models.target.config
+    codes, cells = config.vocabulary, config.grid_height * config.grid_width
+    rows = {name: torch.zeros(EXAMPLE_ROWS, codes) for name in ("cond_logits", "uncond_logits", "noise")}
+    example = {**rows, **NEUTRAL._asdict()}
+    ranges: dict[str, Range] = {"rows": (1, 1, cells)}  # a step of many islands samples many cells at once
+    return GraphSpecification(
+        name=SAMPLER,
+        module=SamplerGraph(),
+        example=example,
+        dynamic={name: {0: "rows"} for name in rows},
+        input_names=tuple(example),
+        output_names=("tokens", "log_probs"),
+        ranges=ranges,
+        kind="probabilities",
+        compared="log_probs",
+        weights="sampling",
+        profiles=_row_profiles(ranges, codes),
+    )
+
+
+def acceptance_graph(models: Models) -> GraphSpecification:
+    """Return the graph that pools probabilities around draft tokens."""
+    config = models.target.config
+    codes, cells = config.vocabulary, config.grid_height * config.grid_width
+    example = {
+        "cond_logits": torch.zeros(EXAMPLE_ROWS, codes),
+        "uncond_logits": torch.zeros(EXAMPLE_ROWS, codes),
+        **NEUTRAL._asdict(),
+        "draft_tokens": torch.zeros(EXAMPLE_ROWS, dtype=torch.long),
+        "neighbours": torch.zeros(codes, 4, dtype=torch.long),
+    }
+    by_row = {name: {0: "rows"} for name in ("cond_logits", "uncond_logits", "draft_tokens")}
+    usual_rows = cells // 4 if codes <= MAX_RANKED else 1
+    ranges: dict[str, Range] = {"rows": (1, usual_rows, cells), "near": (1, 16, min(codes, MAX_NEIGHBOURS))}
+    return GraphSpecification(
+        name=ACCEPTANCE,
+        module=AcceptanceGraph(),
+        example=example,
+        dynamic={**by_row, "neighbours": {1: "near"}},
+        input_names=tuple(example),
+        output_names=("pooled_probs", "log_probs", "entropies"),
+        ranges=ranges,
+        kind="probabilities",
+        compared="pooled_probs",
+        weights="sampling",
+        profiles=_row_profiles(ranges, codes),
+    )

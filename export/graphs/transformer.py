@@ -5,13 +5,30 @@ position a slot holds; a dead slot holds DEAD_RANK. A query at position q sees t
 is at most q: by KV-1 and KV-3 that is what the reference's position-addressed cache shows it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mulo_sd.engines.bundle.contract import (
+    SLOTS_DIMENSION,
+    cache_head_dim,
+    cache_names,
+    condition_graph,
+    model_names,
+    slot_count,
+    updated_cache,
+)
+from mulo_sd.export.graphs.specification import FEW, GraphSpecification, Range
+from mulo_sd.reference.models import Models
 from mulo_sd.reference.transformer import Transformer
+
+# Guidance feeds two rows, conditional and unconditional.
+BATCH: Range = (1, 2, 2)
+# Decodes that share passes: rows of several, with few tokens each.
+SHARED_BATCH: Range = (1, 8, 16)
+SHARED_TOKENS = 8
 
 
 @torch.library.custom_op("mulo_sd::append_slots", mutates_args=())
@@ -30,11 +47,6 @@ def append_slots(cache: Tensor, update: Tensor, write_index: Tensor) -> Tensor:
 @append_slots.register_fake
 def _(cache: Tensor, _update: Tensor, _write_index: Tensor) -> Tensor:
     return torch.empty_like(cache)
-
-
-def cache_head_dim(model: Transformer) -> int:
-    """Return the channels that keys and values have in a cache: a multiple of 8, of which kernels make something."""
-    return -(-model.config.head_dim // 8) * 8
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -76,7 +88,7 @@ class TransformerGraph(nn.Module):
         visible = slot_ranks[:, None, None, :] <= positions[:, None, :, None]  # Bool[B, 1, T, C]
 
         head_dim = self.model.config.head_dim
-        padding = (0, cache_head_dim(self.model) - head_dim)
+        padding = (0, cache_head_dim(head_dim) - head_dim)
 
         def attend(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
             if padding[1]:  # zeros: they add nothing to a product, and their values are cut off again
@@ -104,3 +116,96 @@ class ConditionGraph(nn.Module):
     def forward(self, condition: Tensor) -> Tensor:
         """Embed the prefix."""
         return self.model.prefix_embeddings(condition).float()
+
+
+def _profiles(ranges: Mapping[str, Range], longest: int) -> tuple[Mapping[str, Range], ...]:
+    """Return the shapes of a decode's passes: one token, few, many (prefill, verification), and several decodes'."""
+    few = min(FEW, longest)
+    return (
+        {**ranges, "fed": (1, 1, 1)},
+        {**ranges, "fed": (1, min(8, few), few)},
+        {**ranges, "fed": (1, max(longest // 4, 1), longest)},
+        {**ranges, "batch": SHARED_BATCH, "fed": (1, 1, min(SHARED_TOKENS, longest))},
+    )
+
+
+def transformer_graph(models: Models, number: int, dtype: torch.dtype) -> GraphSpecification:
+    """Return a transformer's graph.
+
+    Args:
+        models: In float32.
+        number: Of the transformer, 0 for the target.
+        dtype: Of keys and values.
+    """
+    name, model = model_names(len(models.drafters))[number], models.transformer(number)
+    config, slots = model.config, slot_count(model.config)
+    batch, fed = 2, 3
+    cache_shape = (batch, config.heads, slots, cache_head_dim(config.head_dim))
+    names = cache_names(config.layers)
+    both = {0: "batch", 1: "fed"}
+    # A runtime may attend over the slots that are filled, and no more.
+    ranges: dict[str, Range] = {
+        "batch": BATCH,
+        "fed": (1, 1, config.sequence_length),
+        SLOTS_DIMENSION: (1, slots, slots),
+    }
+    return GraphSpecification(
+        name=name,
+        module=TransformerGraph(model),
+        example={
+            "tokens": torch.zeros(batch, fed, dtype=torch.long),
+            "prefix": torch.zeros(batch, fed, config.dim),
+            "positions": torch.zeros(batch, fed, dtype=torch.long),
+            "slot_ranks": torch.zeros(batch, slots, dtype=torch.long),
+            "write_index": torch.zeros(batch, dtype=torch.long),
+            "caches": [torch.zeros(cache_shape, dtype=dtype) for _ in names],
+        },
+        dynamic={
+            "tokens": both,
+            "prefix": both,
+            "positions": both,
+            "slot_ranks": {0: "batch", 1: SLOTS_DIMENSION},
+            "write_index": {0: "batch"},
+            "caches": {0: "batch", 2: SLOTS_DIMENSION},
+        },
+        input_names=("tokens", "prefix", "positions", "slot_ranks", "write_index", *names),
+        output_names=("logits", *map(updated_cache, names)),
+        ranges=ranges,
+        kind="logits",
+        compared="logits",
+        weights=name,
+        model_number=number,
+        profiles=_profiles(ranges, config.sequence_length),
+    )
+
+
+def example_condition(model: Transformer, fields: int) -> Tensor:
+    """Return a condition of a model's shape and type, all zeros: Int[P, fields] or Float32[P, width]."""
+    config = model.config
+    if config.condition_width:
+        return torch.zeros(config.prefix_length, config.condition_width)
+    return torch.zeros(config.prefix_length, 1 if config.condition == "class" else fields, dtype=torch.long)
+
+
+def prefix_graph(models: Models, number: int, fields: int) -> GraphSpecification:
+    """Return the graph that makes a transformer's prefix of a condition.
+
+    Args:
+        models: In float32.
+        number: Of the transformer, 0 for the target.
+        fields: Ids a prefix token, of models that take fields.
+    """
+    name, model = model_names(len(models.drafters))[number], models.transformer(number)
+    return GraphSpecification(
+        name=condition_graph(name),
+        module=ConditionGraph(model),
+        example={"condition": example_condition(model, fields)[None].repeat(2, 1, 1)},
+        dynamic={"condition": {0: "batch"}},
+        input_names=("condition",),
+        output_names=("prefix",),
+        ranges={"batch": BATCH},
+        kind="embeddings",
+        compared="prefix",
+        weights=name,
+        model_number=number,
+    )

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from mulo_sd.engines.commands.command_line import command, program
+from mulo_sd.engines.commands.command_line import command, program, purpose
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.engines.files.whole_files import check_writable, write_text_whole
 from mulo_sd.engines.prompts.grammar import Prompt
@@ -25,7 +25,7 @@ from mulo_sd.engines.prompts.plan import Plan, PlanError, check_plan
 from mulo_sd.engines.prompts.vocabulary import TASKS
 from mulo_sd.reference.demo.evaluate import prompt_holds
 from mulo_sd.reference.demo.scenes import Scene, held_out_scenes
-from mulo_sd.reference.demo.weights import SHIPPED
+from mulo_sd.reference.demo.shipped import shipped_file
 from mulo_sd.reference.images import images_from_pixels, pixels_from_images
 from mulo_sd.reference.numbers import whole_number
 from mulo_sd.reference.tokenizer import ImageTokenizer
@@ -141,7 +141,7 @@ def _table(title: str, scores: dict[str, Accuracy]) -> Table:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog=program("reference.demo.accuracy"), description=__doc__)
+    parser = argparse.ArgumentParser(prog=program("reference.demo.accuracy"), description=purpose(__doc__))
     parser.add_argument(
         "--scenes", type=int, default=2000, help=f"rounded up to a multiple of {len(TASKS)}, one part a task"
     )
@@ -164,7 +164,7 @@ def main() -> int:
     """Measure, print, and return 1 where an accuracy stays below its bar."""
     arguments = _arguments()
     try:
-        tokenizer = load_tokenizer(SHIPPED / "tokenizer.safetensors")
+        tokenizer = load_tokenizer(shipped_file("tokenizer.safetensors"))
     except WeightsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

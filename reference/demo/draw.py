@@ -1,6 +1,6 @@
 """python -m reference.demo.draw "two red circles" --out circles.png: draw a prompt with the eager reference.
 
-Slower than `python -m engines.generate`, whose images it is the measure of: same prompt, seed and settings,
+Slower than the engines' `generate`, whose images it is the measure of: same prompt, seed and settings,
 same tokens up to near-ties (CONF-3).
 """
 
@@ -15,7 +15,7 @@ from PIL import Image
 from rich.console import Console
 
 from mulo_sd.engines import settings as engine_settings
-from mulo_sd.engines.commands.command_line import command, program
+from mulo_sd.engines.commands.command_line import command, program, purpose
 from mulo_sd.engines.commands.setting_arguments import (
     add_setting_arguments,
     say_what_is_not_read,
@@ -38,7 +38,7 @@ class RequestError(ValueError):
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog=program("reference.demo.draw"), description=__doc__)
+    parser = argparse.ArgumentParser(prog=program("reference.demo.draw"), description=purpose(__doc__))
     parser.add_argument("prompt", help='e.g. "a red circle left of a blue square"')
     parser.add_argument("--out", type=user_path, required=True, help="PNG to write")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")

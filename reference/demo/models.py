@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from mulo_sd.engines.prompts import Plan, make_plan, null_prefix, parse, prefix_from_plan
 from mulo_sd.engines.prompts.plan import check_plan
-from mulo_sd.reference.demo.weights import SHIPPED
+from mulo_sd.reference.demo.shipped import shipped_file
 from mulo_sd.reference.latent import LatentScaler
 from mulo_sd.reference.models import Condition, Models
 from mulo_sd.reference.settings import Settings
@@ -50,18 +50,15 @@ def check_hashes() -> dict[str, str]:
     """Return the sha256 of every shipped weight file, compared with its card.
 
     Raises:
-        WeightsError: a file is missing or differs from its card.
+        WeightsError: the demo is not installed, or a file is missing or differs from its card.
     """
     hashes = {}
     for name in MODEL_NAMES:
-        path = SHIPPED / f"{name}.safetensors"
-        card = SHIPPED / f"{name}.json"
-        if not path.is_file() or not card.is_file():
-            raise WeightsError(f"{path}: the shipped weights or their card are missing; install the project again")
+        path, card = shipped_file(f"{name}.safetensors"), shipped_file(f"{name}.json")
         hashes[name] = sha256(path.read_bytes()).hexdigest()
         expected = json.loads(card.read_text(encoding="utf-8"))["sha256"]
         if hashes[name] != expected:
-            raise WeightsError(f"{path}: expected sha256 {expected}, got {hashes[name]}; install the project again")
+            raise WeightsError(f"{path}: expected sha256 {expected}, got {hashes[name]}; install mulo-sd-demo again")
     return hashes
 
 
@@ -69,18 +66,19 @@ def load() -> Models:
     """Load the shipped target, drafters, tokenizer and latent samplers in float32.
 
     Raises:
-        WeightsError: a file is missing or differs from its card.
+        WeightsError: the demo is not installed, or a file is missing or differs from its card.
     """
     check_hashes()
     return Models(
-        target=load_transformer(SHIPPED / "target.safetensors"),
-        drafters=tuple(load_transformer(SHIPPED / f"drafter_{number}.safetensors") for number in (1, 2)),
-        tokenizer=load_tokenizer(SHIPPED / "tokenizer.safetensors"),
+        target=load_transformer(shipped_file("target.safetensors")),
+        drafters=tuple(load_transformer(shipped_file(f"drafter_{number}.safetensors")) for number in (1, 2)),
+        tokenizer=load_tokenizer(shipped_file("tokenizer.safetensors")),
         latent_up_samplers={
-            ratio: load_latent_up_sampler(SHIPPED / f"up_sampler_{ratio}.safetensors") for ratio in LATENT_RATIOS
+            ratio: load_latent_up_sampler(shipped_file(f"up_sampler_{ratio}.safetensors")) for ratio in LATENT_RATIOS
         },
         latent_down_samplers={
-            ratio: load_latent_down_sampler(SHIPPED / f"down_sampler_{ratio}.safetensors") for ratio in LATENT_RATIOS
+            ratio: load_latent_down_sampler(shipped_file(f"down_sampler_{ratio}.safetensors"))
+            for ratio in LATENT_RATIOS
         },
     )
 

@@ -11,15 +11,19 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from mulo_sd import engines
+from mulo_sd.engines.bundle.contract import Precision
 from mulo_sd.engines.bundle.manifest import GraphEntry
 from mulo_sd.export.arithmetic import ActivationError, Activations, watched
-from mulo_sd.export.bundle_from_models import _Builder, build_bundle, cast_copy
+from mulo_sd.export.build_bundle import build_bundle
+from mulo_sd.export.build_graph import GraphBuilder, cast_copy
 from mulo_sd.export.compare import Comparison
 from mulo_sd.export.comparison import ToleranceError
 from mulo_sd.export.evidence import Evidence, gather_evidence
 from mulo_sd.export.finite_weights import check_weights
-from mulo_sd.export.precision import TORCH_DTYPES, Precision
-from mulo_sd.export.specification import GraphSpecification, specifications
+from mulo_sd.export.graphs.listing import specifications
+from mulo_sd.export.graphs.specification import GraphSpecification
+from mulo_sd.export.precision import TORCH_DTYPES
+from mulo_sd.export.request import BuildRequest
 from mulo_sd.reference import minimal
 from mulo_sd.reference.codebook import neighbours
 from mulo_sd.reference.models import Condition, Models
@@ -45,6 +49,10 @@ def evidence_of(models: Models) -> Evidence:
 def target(models: Models, precision: Precision) -> GraphSpecification:
     item = specifications(models, TORCH_DTYPES[precision], 5)[0]
     return replace(item, module=cast_copy(item.module, TORCH_DTYPES[precision]))
+
+
+def request_of(evidence: Evidence) -> BuildRequest:
+    return BuildRequest("x", evidence, engines.Settings(), "fp16")
 
 
 def test_an_activation_overflows() -> None:
@@ -132,7 +140,7 @@ def test_a_tokenizer_is_checked_before_any_graph_is_exported(tmp_path: Path) -> 
     with torch.no_grad():
         next(models.tokenizer.parameters()).view(-1)[0] = 1e6
     with pytest.raises(WeightsError, match=r"^graph up_sampler_2_bicubic: .*encoder\.1\.weight: expected numbers"):
-        build_bundle(models, evidence, engines.Settings(), tmp_path / "b", "x", "fp16", (), False, Console(quiet=True))
+        build_bundle(request_of(evidence), tmp_path / "b", force=False, console=Console(quiet=True))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -168,7 +176,7 @@ def test_near_the_limit_is_told(factor: float, warned: bool, tmp_path: Path) -> 
     """Within a factor of 4 of it one line warns: other prompts may go beyond."""
     models = loud(factor)
     item, evidence = target(models, "fp16"), evidence_of(models)
-    builder = _Builder(tmp_path, "fp16", (), evidence, "demo")
+    builder = GraphBuilder(tmp_path, request_of(evidence))
     errors = builder._own_errors(Comparison(item, evidence, "fp16"))
     assert len(errors) == 1
     assert len(builder.warnings) == warned

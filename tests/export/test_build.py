@@ -13,13 +13,14 @@ from rich.console import Console
 from mulo_sd import engines
 from mulo_sd.engines.bundle import open_bundle
 from mulo_sd.engines.prompts.prefix import FIELDS
-from mulo_sd.export import precision
-from mulo_sd.export.bundle_from_models import build_bundle, neighbour_table
+from mulo_sd.export import build, precision
+from mulo_sd.export.build_bundle import build_bundle, neighbour_table
 from mulo_sd.export.comparison import ToleranceError
 from mulo_sd.export.demo_evidence import demo_evidence
-from mulo_sd.export.specification import specifications
-from mulo_sd.reference import demo
-from mulo_sd.reference.demo.weights import SHIPPED
+from mulo_sd.export.graphs.listing import specifications
+from mulo_sd.export.request import BuildRequest
+from mulo_sd.reference import demo, minimal
+from mulo_sd.reference.demo.shipped import SHIPPED
 
 COMMAND = [sys.executable, "-m", "mulo_sd.export.build", "--backend", "ort"]
 
@@ -47,13 +48,16 @@ def test_refuses_to_overwrite(tmp_path: Path) -> None:
     assert list((tmp_path / "here").iterdir()) == []
 
 
-def test_refuses_a_sampler_of_something_else(tmp_path: Path) -> None:
+def test_refuses_a_sampler_of_something_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Weights that are no latent sampler end in one line, before anything is built."""
-    asked = [*COMMAND, "--out", str(tmp_path / "bundle"), "--up-sampler", str(SHIPPED / "target.safetensors")]
-    done = subprocess.run(asked, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert "expected weights of a LatentScalerConfig, got TransformerConfig" in done.stderr
+    options = ["--out", str(tmp_path / "bundle"), "--up-sampler", str(SHIPPED / "target.safetensors")]
+    monkeypatch.setattr(sys, "argv", ["build", "--backend", "ort", *options])
+    assert build.main() == 2
+    errors = capsys.readouterr().err
+    assert errors.count("\n") == 1
+    assert "expected weights of a LatentScalerConfig, got TransformerConfig" in errors
     assert list(tmp_path.iterdir()) == []
 
 
@@ -61,7 +65,10 @@ def test_refuses_a_sampler_of_something_else(tmp_path: Path) -> None:
 def test_interrupted(stop: signal.Signals, tmp_path: Path) -> None:
     """An interrupted build leaves nothing."""
     process = subprocess.Popen(
-        [*COMMAND, "--out", str(tmp_path / "bundle")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*COMMAND, "--models", "minimal", "--out", str(tmp_path / "bundle")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     deadline = time.monotonic() + 300
     while not list(tmp_path.glob(".bundle.partial-*")):
@@ -78,11 +85,10 @@ def test_interrupted(stop: signal.Signals, tmp_path: Path) -> None:
 
 def test_too_far_from_the_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A graph beyond its tolerance stops the build, which names the tensor and the distance."""
-    models = demo.load()
+    models = minimal.load()
     evidence = demo_evidence(models, neighbour_table(models))
+    request = BuildRequest("test", evidence, engines.Settings(), "fp32")
     monkeypatch.setitem(precision.LOGIT_TOLERANCE, "fp32", 1e-12)
     with pytest.raises(ToleranceError, match=r"graph target, output logits: .* expected at most 1e-12"):
-        build_bundle(
-            models, evidence, engines.Settings(), tmp_path / "bundle", "test", "fp32", (), False, Console(quiet=True)
-        )
+        build_bundle(request, tmp_path / "bundle", force=False, console=Console(quiet=True))
     assert list(tmp_path.iterdir()) == []

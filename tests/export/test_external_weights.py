@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from mulo_sd.export import external_weights
-from mulo_sd.export.bundle_from_models import cast_copy
+from mulo_sd.export.build_graph import cast_copy
 from mulo_sd.export.external_weights import ALIGNMENT, ExternalWeights
+from mulo_sd.export.graphs.specification import GraphSpecification
 from mulo_sd.export.onnx_from_torch import onnx_from_torch
 
 WIDTH = 64
@@ -30,6 +31,21 @@ class Double(nn.Module):
         return y
 
 
+def graph_of(name: str, module: nn.Module, argument: str, x: torch.Tensor) -> GraphSpecification:
+    return GraphSpecification(
+        name=name,
+        module=module,
+        example={argument: x},
+        dynamic={},
+        input_names=("x",),
+        output_names=("y",),
+        ranges={},
+        kind="features",
+        compared="y",
+        weights="shared",
+    )
+
+
 @pytest.mark.parametrize("limit", [0, 2**20])
 def test_weights_are_stored_once(limit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(external_weights, "LARGE_GRAPH", limit)
@@ -38,7 +54,7 @@ def test_weights_are_stored_once(limit: int, tmp_path: Path, monkeypatch: pytest
     x = torch.randn(3, WIDTH)
     store = ExternalWeights(tmp_path)
     for name, module in (("both", Double(first, second)), ("one", first)):
-        model = onnx_from_torch(module, {"x" if name == "both" else "input": x}, {}, ["x"], ["y"])
+        model = onnx_from_torch(graph_of(name, module, "x" if name == "both" else "input", x))
         store.put(model, "shared")
         onnx_ir.save(model, tmp_path / f"{name}.onnx")
         onnx.checker.check_model(tmp_path / f"{name}.onnx")

@@ -6,14 +6,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from mulo_sd.export.bundle_from_models import cast_copy, has_attention_kernel, save_onnx
+from mulo_sd.export.build_graph import cast_copy, has_attention_kernel, save_onnx
 from mulo_sd.export.compare import measure_error
 from mulo_sd.export.evidence import Evidence
+from mulo_sd.export.graphs.listing import specifications
+from mulo_sd.export.graphs.specification import GraphSpecification
 from mulo_sd.export.manifest import tensor_entries
 from mulo_sd.export.onnx_from_torch import onnx_from_torch
 from mulo_sd.export.plans import build_plan, is_installed
 from mulo_sd.export.published import RealPasses
-from mulo_sd.export.specification import GraphSpecification, specifications
 from mulo_sd.reference.models import Condition, Models
 from mulo_sd.reference.random_weights import fill
 from mulo_sd.reference.tokenizer import Tokenizer, TokenizerConfig
@@ -61,7 +62,7 @@ def test_the_graph_is_the_reference(models: Models) -> None:
 def test_a_plan_is_built(models: Models, tmp_path: Path) -> None:
     item = graph(models, torch.float16)
     item = replace(item, module=cast_copy(item.module, torch.float16))
-    model = onnx_from_torch(item.module, item.example, item.dynamic, item.input_names, item.output_names)
+    model = onnx_from_torch(item)
     inputs = tensor_entries(save_onnx(model, tmp_path / "target.onnx").input)
     assert has_attention_kernel(item)
     shapes = {entry.name: entry.shape for entry in inputs}

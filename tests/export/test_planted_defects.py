@@ -9,14 +9,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from mulo_sd.export.bundle_from_models import cast_copy, neighbour_table
+from mulo_sd.engines.bundle.contract import Precision
+from mulo_sd.export.build_bundle import neighbour_table
+from mulo_sd.export.build_graph import cast_copy
 from mulo_sd.export.compare import Comparison, check_error
 from mulo_sd.export.comparison import Runner, ToleranceError
 from mulo_sd.export.demo_evidence import demo_evidence
 from mulo_sd.export.evidence import Evidence
+from mulo_sd.export.graphs.listing import specifications
 from mulo_sd.export.graphs.scaling import DownSamplerGraph, UpSamplerGraph
-from mulo_sd.export.precision import TORCH_DTYPES, Precision
-from mulo_sd.export.specification import GraphSpecification, specifications
+from mulo_sd.export.graphs.specification import GraphSpecification
+from mulo_sd.export.precision import TORCH_DTYPES
 from mulo_sd.reference import demo, minimal
 from mulo_sd.reference.models import Models
 from mulo_sd.reference.tokenizer import ImageTokenizer

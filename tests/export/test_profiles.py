@@ -9,11 +9,12 @@ import torch
 
 from mulo_sd.engines.bundle.manifest import FileEntry, PlanEntry
 from mulo_sd.engines.prompts.prefix import FIELDS
-from mulo_sd.export.graphs.sampling import MAX_RANKED
+from mulo_sd.export.graphs.listing import specifications
+from mulo_sd.export.graphs.sampling import MAX_RANKED, _row_profiles
+from mulo_sd.export.graphs.specification import GraphSpecification, Range
 from mulo_sd.export.manifest import tensor_entries
 from mulo_sd.export.onnx_from_torch import onnx_from_torch
 from mulo_sd.export.plans import build_plan, is_installed
-from mulo_sd.export.specification import GraphSpecification, Range, _row_profiles, specifications
 from mulo_sd.reference import minimal
 from mulo_sd.reference.models import Models
 
@@ -53,7 +54,7 @@ def test_older_manifests_have_no_profiles() -> None:
 def test_plans_build(name: str, tmp_path: Path) -> None:
     """A plan for every profile is larger than one for a single one: it has kernels for each."""
     item = specification_of(minimal.load(), name)
-    model = onnx_from_torch(item.module, item.example, item.dynamic, item.input_names, item.output_names)
+    model = onnx_from_torch(item)
     path = tmp_path / "graph.onnx"
     onnx_ir.save(model, path)
     shapes = {entry.name: entry.shape for entry in tensor_entries(onnx.load_model(path).graph.input)}

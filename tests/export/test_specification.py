@@ -14,7 +14,8 @@ from mulo_sd.engines.bundle import open_bundle
 from mulo_sd.export.compare import check_error, measure_error, tolerance_of
 from mulo_sd.export.comparison import ToleranceError
 from mulo_sd.export.evidence import Evidence, gather_evidence
-from mulo_sd.export.specification import GraphSpecification, specifications
+from mulo_sd.export.graphs.listing import specifications
+from mulo_sd.export.graphs.specification import GraphSpecification
 from mulo_sd.reference import demo
 from mulo_sd.reference.codebook import neighbours
 from mulo_sd.reference.models import Condition, Models

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from mulo_sd.engines.backends.base import Backend, KVCache, Tensors
 from mulo_sd.engines.bundle import Bundle, Manifest
+from mulo_sd.engines.bundle.contract import cache_head_dim, is_cache, model_names, slot_count, updated_cache
 from mulo_sd.engines.bundle.open import read_null_condition
-from mulo_sd.export.graphs.transformer import cache_head_dim
+from mulo_sd.export.graphs.listing import specifications
 from mulo_sd.export.manifest import transformer_entry
-from mulo_sd.export.specification import model_names, slot_count, specifications
 from mulo_sd.reference.checkpoints.ta_tok import TATokDecoder
 from mulo_sd.reference.codebook import neighbours
 from mulo_sd.reference.models import Models
@@ -35,7 +35,7 @@ class TorchBackend(Backend):
     def __init__(self, models: Models, fields: int, ta_tok: TATokDecoder | None = None) -> None:
         listed = specifications(models, torch.float32, fields, all_filters=True, ta_tok=ta_tok)
         self.graphs = {item.name: item for item in listed}
-        self.models = dict(zip(model_names(models), (models.target, *models.drafters), strict=True))
+        self.models = dict(zip(model_names(len(models.drafters)), (models.target, *models.drafters), strict=True))
 
     def run(self, graph: str, inputs: Tensors) -> dict[str, NDArray[Any]]:
         """Run a stateless graph."""
@@ -44,10 +44,10 @@ class TorchBackend(Backend):
 
     def new_cache(self, graph: str, batch: int) -> TorchCache:
         """Return zeroed keys and values."""
-        config, slots = self.models[graph].config, slot_count(self.models[graph])
-        names = [name for name in self.graphs[graph].input_names if name.startswith(("key_", "value_"))]
+        config, slots = self.models[graph].config, slot_count(self.models[graph].config)
+        names = [name for name in self.graphs[graph].input_names if is_cache(name)]
         return TorchCache(
-            batch, {name: torch.zeros(batch, config.heads, slots, cache_head_dim(self.models[graph])) for name in names}
+            batch, {name: torch.zeros(batch, config.heads, slots, cache_head_dim(config.head_dim)) for name in names}
         )
 
     def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> NDArray[np.float32]:
@@ -55,7 +55,7 @@ class TorchBackend(Backend):
         assert isinstance(cache, TorchCache)
         tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in inputs.items()}
         outputs = self.graphs[graph].run(tensors | cache.tensors)
-        cache.tensors = {name: outputs[f"new_{name}"] for name in cache.tensors}
+        cache.tensors = {name: outputs[updated_cache(name)] for name in cache.tensors}
         logits: NDArray[np.float32] = outputs["logits"].numpy()
         return logits
 
@@ -87,7 +87,7 @@ def bundle_in_memory(
         ta_tok: Of Tar's.
     """
     nothing = {"path": "nothing", "sha256": "0" * 64, "size_bytes": 0}
-    names = model_names(models)
+    names = model_names(len(models.drafters))
     listed = [item.name for item in specifications(models, torch.float32, fields, all_filters=True, ta_tok=ta_tok)]
     graph: dict[str, Any] = {
         "inputs": (),

@@ -5,11 +5,14 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from mulo_sd.conformance.bench.fresh import fresh_figures
 from mulo_sd.processes import ROOT
+from tests.mulo_sd.packaging import ROOT as CHECKOUT
+from tests.mulo_sd.packaging import site_of
 
 FOREIGN = ("conformance/__init__.py", "engines/__init__.py", "export.py", "reference.py")
 # Says that it was run, and ends what runs it.
@@ -26,7 +29,7 @@ if __name__ == "__main__":
 BUILD = """
 from pathlib import Path
 from mulo_sd.engines.commands.demo_bundle import build_demo_bundle
-build_demo_bundle(Path("new"), "nonsense")
+build_demo_bundle(Path("new"), "nonsense", models="minimal")
 """
 
 
@@ -41,13 +44,36 @@ def folder(tmp_path: Path) -> Path:
     return found
 
 
-def run(folder: Path, command: list[str], path: str = ROOT) -> str:
-    """Run a command in a folder; return what it prints. Nothing foreign runs, and it ends well."""
+class Ours(NamedTuple):
+    """Where our package is: the interpreter that sees it, and the folder that holds `mulo_sd`."""
+
+    python: Path
+    root: str
+
+
+@pytest.fixture(params=["checkout", "installed"])
+def ours(request: pytest.FixtureRequest) -> Ours:
+    """A checkout, or a virtual environment in which the wheel is installed."""
+    if request.param == "checkout":
+        return Ours(Path(sys.executable), ROOT)
+    python: Path = request.getfixturevalue("installed")
+    return Ours(python, str(site_of(python)))
+
+
+def run(folder: Path, command: list[str], ours: Ours, path: str | None = None) -> str:
+    """Run a command in a folder; return what it prints. Nothing foreign runs, and it ends well.
+
+    Args:
+        folder: The working folder, beside which foreign code says that it ran.
+        command: The interpreter's arguments.
+        ours: What is tried.
+        path: PYTHONPATH; by default the folder of our package.
+    """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     done = subprocess.run(
-        [sys.executable, *command],
+        [str(ours.python), *command],
         cwd=folder,
-        env=environment | {"PYTHONPATH": path},
+        env=environment | {"PYTHONPATH": ours.root if path is None else path},
         capture_output=True,
         text=True,
         timeout=300,
@@ -58,41 +84,43 @@ def run(folder: Path, command: list[str], path: str = ROOT) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        (["generate", "--help"], "usage: mulo-sd generate"),
-        (["build", "--help"], "usage: mulo-sd build"),
-        # In the process of pytest and in a worker.
-        (["conformance", "-n1", "-q", "rules/test_grid.py", "--report", "report.md"], "passed"),
-    ],
-)
-def test_commands(arguments: list[str], expected: str, folder: Path, tmp_path: Path) -> None:
-    """Also where PYTHONPATH names the folder, as such checkouts often ask for."""
-    project = tomllib.loads(Path(ROOT, "pyproject.toml").read_text(encoding="utf-8"))["project"]
+def run_script(arguments: list[str], folder: Path, ours: Ours) -> str:
+    """Run what pip writes as `mulo-sd`, also where PYTHONPATH names the folder, as such checkouts often ask for."""
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     module, _, function = project["scripts"]["mulo-sd"].partition(":")
-    script = tmp_path / "mulo-sd"
+    script = folder.parent / "mulo-sd"
     script.write_text(SCRIPT.format(module=module, function=function))
-    assert expected in run(folder, [str(script), *arguments], os.pathsep.join([".", ROOT]))
+    return run(folder, [str(script), *arguments], ours, os.pathsep.join([".", ours.root]))
+
+
+@pytest.mark.parametrize("name", ["generate", "build"])
+def test_commands(name: str, folder: Path, ours: Ours) -> None:
+    assert run_script([name, "--help"], folder, ours).startswith(f"usage: mulo-sd {name} ")
+
+
+def test_the_conformance_suite(folder: Path, installed: Path) -> None:
+    """In the process of pytest and in a worker."""
+    arguments = ["conformance", "-n1", "-q", "rules/test_grid.py", "--report", "report.md"]
+    assert "passed" in run_script(arguments, folder, Ours(installed, str(site_of(installed))))
 
 
 @pytest.mark.parametrize("module", ["engines.generate", "export.build"])
-def test_modules(module: str, folder: Path) -> None:
+def test_modules(module: str, folder: Path, ours: Ours) -> None:
     """`python -m` looks into the folder first: our package has a name of its own."""
-    assert f"usage: python -m {module}" in run(folder, ["-m", f"mulo_sd.{module}", "--help"])
+    assert f"usage: python -m {module}" in run(folder, ["-m", f"mulo_sd.{module}", "--help"], ours)
 
 
-def test_processes_of_a_command(folder: Path) -> None:
+def test_processes_of_a_command(folder: Path, ours: Ours) -> None:
     """Those of multiprocessing take the order of folders over."""
     program = folder / "program.py"
     program.write_text(SPAWN)
-    assert run(folder, [str(program)]) == "3\n"
+    assert run(folder, [str(program)], ours) == "3\n"
 
 
-def test_the_build_that_a_command_starts(folder: Path) -> None:
+def test_the_build_that_a_command_starts(folder: Path, ours: Ours) -> None:
     """It is ours that refuses the precision."""
     with pytest.raises(AssertionError, match=r"argument --precision: invalid choice: 'nonsense'"):
-        run(folder, ["-c", BUILD])
+        run(folder, ["-c", BUILD], ours)
     assert not (folder.parent / "ran").exists()
 
 
@@ -102,11 +130,11 @@ def test_fresh_processes_of_the_benchmark(folder: Path, demo_bundle: Path, monke
     assert not (folder.parent / "ran").exists()
 
 
-def test_a_program_that_embeds_the_engines_keeps_its_own_modules(folder: Path) -> None:
+def test_a_program_that_embeds_the_engines_keeps_its_own_modules(folder: Path, ours: Ours) -> None:
     """A library disturbs nobody: `export` and `engines` are the program's own."""
     for name in ("engines/__init__.py", "export.py"):
         (folder / name).write_text("OWN = True\n")
     program = (
         "import engines, export; from mulo_sd import engines as ours; print(engines.OWN, export.OWN, ours.Settings)"
     )
-    assert run(folder, ["-c", program]).startswith("True True <class 'mulo_sd.engines.settings.Settings'")
+    assert run(folder, ["-c", program], ours).startswith("True True <class 'mulo_sd.engines.settings.Settings'")

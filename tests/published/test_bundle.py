@@ -73,7 +73,10 @@ def test_commands(bundle: Path, tmp_path: Path) -> None:
     for wrong, told in (
         (["a fox", "--out", str(tmp_path / "x.png")], "--text-model"),
         (["--condition", str(tmp_path / "other.npz"), "--out", str(tmp_path / "x.png")], "ids: expected int64 (9,)"),
-        (["a fox", "--condition", "c.npz", "--out", str(tmp_path / "x.png")], "and not both"),
+        (
+            ["a fox", "--condition", "c.npz", "--out", str(tmp_path / "x.png")],
+            "--condition, got both",
+        ),
         (["--condition", str(tmp_path / "none.npz"), "--out", str(tmp_path / "x.png")], "found none"),
     ):
         done = run(*common, *wrong)

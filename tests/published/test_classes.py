@@ -24,7 +24,7 @@ def test_imagenet_names(tiny: Callable[..., Any], monkeypatch: pytest.MonkeyPatc
     assert front_end.number("Goldfish") == 1
     assert front_end.number("toilet paper") == 999
     assert front_end.number("207") == 207
-    with pytest.raises(engines.PromptError, match="134, 517 are called so"):
+    with pytest.raises(engines.PromptError, match="134, 517 have this name"):
         front_end.number("crane")
     with pytest.raises(engines.PromptError, match="or a name such as 'goldfish'"):
         front_end.number("unicorn")

@@ -236,7 +236,7 @@ def test_wrong_text_models(tiny: Callable[..., Any], tmp_path: Path, t5: str) ->
         (b"<html>", "expected an npz file of plain arrays"),
         ({"tokens": np.zeros(3)}, "expected the array condition"),
         ({"condition": np.zeros(3)}, "expected two dimensions"),
-        ({"condition": np.zeros((120, 32), np.float32), "shown": np.zeros(120, bool)}, "one of them set at least"),
+        ({"condition": np.zeros((120, 32), np.float32), "shown": np.zeros(120, bool)}, "at least one of them true"),
         ({"condition": np.zeros((120, 32), np.float32), "shown": np.ones(120)}, "shown: expected bool"),
         ({"condition": np.array([["a"] * 32] * 120, dtype=object)}, "expected an npz file of plain arrays"),
         ({"ids": np.arange(9)}, "which are for Tar's models"),

@@ -12,7 +12,7 @@ from mulo_sd.conformance.engines.probes.probe import random_condition_of
 from mulo_sd.conformance.rules.cycle_laws import agree
 from mulo_sd.conformance.rules.oracle_model import rescaled_tokens
 from mulo_sd.conformance.subject import Subject
-from mulo_sd.engines.bundle.manifest import down_sampler_graph, up_sampler_graph
+from mulo_sd.engines.bundle.contract import down_sampler_graph, up_sampler_graph
 from mulo_sd.engines.passes.transformer import TransformerSession
 
 

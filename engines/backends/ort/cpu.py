@@ -14,6 +14,7 @@ from mulo_sd.engines.backends.array_scores import ArrayScores
 from mulo_sd.engines.backends.base import Backend, BackendError, CachePool, KVCache, Tensors, Traits, one_line
 from mulo_sd.engines.backends.caches import NUMPY_DTYPES, CacheTensor, cache_tensors
 from mulo_sd.engines.bundle import Bundle
+from mulo_sd.engines.bundle.contract import updated_cache
 
 
 @contextmanager
@@ -115,7 +116,7 @@ class OnnxRuntimeCache(KVCache):
         for name, value in self.arrays.items():
             memory = ("cpu", 0, value.dtype, value.shape, value.ctypes.data)
             self.binding.bind_input(name, *memory)
-            self.binding.bind_output(f"new_{name}", *memory)
+            self.binding.bind_output(updated_cache(name), *memory)
         self.bound_slots = self.pool.slots
 
     def put(self, name: str, value: NDArray[Any]) -> None:

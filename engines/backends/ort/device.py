@@ -22,6 +22,7 @@ from mulo_sd.engines.backends.device_scores import DeviceScores
 from mulo_sd.engines.backends.host_scores import setting_inputs
 from mulo_sd.engines.backends.ort.cpu import make_session, naming
 from mulo_sd.engines.bundle import Bundle
+from mulo_sd.engines.bundle.contract import updated_cache
 from mulo_sd.engines.distribution import Distribution
 
 PROVIDERS: Mapping[str, tuple[str, ...]] = {
@@ -40,7 +41,7 @@ class DeviceCache(KVCache):
         self.batch, self.values, self.binding = batch, values, binding
         for name, value in values.items():
             binding.bind_ortvalue_input(name, value)
-            binding.bind_ortvalue_output(f"new_{name}", value)
+            binding.bind_ortvalue_output(updated_cache(name), value)
 
 
 class At(NamedTuple):

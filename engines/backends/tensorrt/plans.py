@@ -15,6 +15,7 @@ from mulo_sd.engines.backends.tensorrt.context import Context, Layout
 from mulo_sd.engines.backends.tensorrt.cuda import DeviceBuffer
 from mulo_sd.engines.backends.tensorrt.runtime import Runtime
 from mulo_sd.engines.bundle import Bundle, GraphEntry, TensorEntry
+from mulo_sd.engines.bundle.contract import updated_cache
 from mulo_sd.engines.bundle.manifest import PlanEntry
 
 # TensorRT's names of the manifest's types.
@@ -51,7 +52,7 @@ class LoadedPlan:
         if plan.profiles and self.engine.num_optimization_profiles != len(plan.profiles):
             found = self.engine.num_optimization_profiles
             raise BackendError(f"{path}: expected the manifest's {len(plan.profiles)} profiles, got {found}")
-        self.in_place = {f"new_{tensor.name}": tensor.name for tensor in cache_tensors(entry, 1)}
+        self.in_place = {updated_cache(tensor.name): tensor.name for tensor in cache_tensors(entry, 1)}
         self.inputs, self.outputs = self._described(entry)
         self.dimensions = {tensor.name: tensor.shape for tensor in self.inputs}
         places = runtime.trt.TensorLocation

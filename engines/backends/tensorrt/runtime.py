@@ -11,9 +11,9 @@ from typing import Any
 from mulo_sd.engines.backends.base import BackendError, one_line
 from mulo_sd.engines.backends.tensorrt.cuda import Cuda
 from mulo_sd.engines.backends.tensorrt.kernel_file import KernelFile, cache_folder
+from mulo_sd.engines.bundle.contract import PLAN_PACKAGES
 from mulo_sd.engines.bundle.manifest import PlanEntry
 
-MODULES = {"trt-rtx": "tensorrt_rtx", "trt": "tensorrt"}
 # Kernels come with new shapes, many at the start and few later: they are saved after a pause, and at the end.
 SECONDS_BETWEEN_SAVES = 60.0
 
@@ -72,10 +72,10 @@ class Runtime:
         self.errors: deque[str] = deque(maxlen=4)
         self.notes: list[str] = []
         try:
-            self.trt: Any = importlib.import_module(MODULES[name])
+            self.trt: Any = importlib.import_module(PLAN_PACKAGES[name])
         except (ImportError, OSError) as error:  # OSError: one of its libraries does not load
             raise BackendError(
-                f"backend {name}: cannot import {MODULES[name]} ({one_line(error)}); "
+                f"backend {name}: cannot import {PLAN_PACKAGES[name]} ({one_line(error)}); "
                 f"install it with `pip install 'mulo-sd[{name}]'`"
             ) from None
         self.cuda = Cuda(name)  # before the runtime, which without a GPU only logs errors

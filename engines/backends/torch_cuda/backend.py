@@ -14,24 +14,17 @@ from mulo_sd.engines.backends.torch_cuda.cache import SharedRows, Storage, Stora
 from mulo_sd.engines.backends.torch_cuda.check import Comparison, compare_kernels
 from mulo_sd.engines.backends.torch_cuda.runner import Runner
 from mulo_sd.engines.backends.torch_cuda.scores import Sampling, TorchScores
-from mulo_sd.engines.backends.torch_cuda.stateless import model_names, stateless_graphs
+from mulo_sd.engines.backends.torch_cuda.stateless import stateless_graphs
 from mulo_sd.engines.backends.torch_cuda.weights import TransformerWeights, pack
 from mulo_sd.engines.backends.torch_cuda.work import DeviceWork, host
+from mulo_sd.engines.bundle.contract import model_names, slot_count
 from mulo_sd.reference.checkpoints.ta_tok import TATokDecoder
 from mulo_sd.reference.models import Models
-from mulo_sd.reference.transformer import TransformerConfig
 
 Kernels = Literal["triton", "torch"]
 # What is tried, in order: kernels for few rows, chained by programmatic dependent launch or not, and kernels for any
 # number of rows, which make all passes where those for few do not work.
 WITH_PDL, WITHOUT_PDL, WIDE_ALONE = "fused kernels with pdl", "fused kernels", "fused kernels, none for few rows"
-# Slots beyond the sequence, where no bundle says how many: as many as an exported graph has.
-SPARE_SLOTS = 256
-
-
-def slot_count(config: TransformerConfig) -> int:
-    """Return how many slots a transformer's cache has where nobody says."""
-    return config.sequence_length + min(SPARE_SLOTS, config.grid_height * config.grid_width)
 
 
 class TorchBackend(Backend):
@@ -91,7 +84,7 @@ class TorchBackend(Backend):
         self.runners: dict[str, Runner] = {}
         self.slots = dict(slots or {})
         with self.work.alone():
-            for number, name in enumerate(model_names(models)):
+            for number, name in enumerate(model_names(len(models.drafters))):
                 model = models.transformer(number)
                 self.runners[name] = Runner(pack(model, dtype, place), self.work, self.notes)
                 self.slots.setdefault(name, slot_count(model.config))

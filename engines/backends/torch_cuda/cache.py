@@ -134,10 +134,10 @@ class Storage:
         host.wait()
         fed, count = inputs["tokens"].shape[1], self.batch * length
         ranks = host.numbers[: self.ranks_end].reshape(self.batch, self.capacity)
-        given = inputs["slot_ranks"]
+        slot_ranks = inputs["slot_ranks"]
         # Behind what a pass writes all slots are dead.
-        end = min(int(inputs["write_index"].max()) + length, given.shape[1])
-        np.minimum(given[:, :end], DEAD, out=ranks[:, :end], casting="unsafe")
+        end = min(int(inputs["write_index"].max()) + length, slot_ranks.shape[1])
+        np.minimum(slot_ranks[:, :end], DEAD, out=ranks[:, :end], casting="unsafe")
         if host.filled > end:
             ranks[:, end : host.filled] = DEAD
         host.filled = end

@@ -37,9 +37,9 @@ class Comparison(NamedTuple):
         return self.error <= self.tolerance  # not a number compares as False
 
 
-def _distance(found: Tensor, expected: Tensor) -> float:
-    found, expected = found.float(), expected.float()
-    return float((found - expected).norm() / expected.norm().clamp(min=1e-6))
+def _distance(ours: Tensor, expected: Tensor) -> float:
+    ours, expected = ours.float(), expected.float()
+    return float((ours - expected).norm() / expected.norm().clamp(min=1e-6))
 
 
 def random_inputs(
@@ -99,10 +99,10 @@ def compare_kernels(weights: TransformerWeights, kernels: Sequence[Any], slots: 
         inputs = random_inputs(weights, batch, length, filled, capacity, generator)
         others = [cache.clone() for cache in caches]
         expected = run_eagerly(weights, caches[0], caches[1], inputs, capacity)
-        found = chosen.run(others[0], others[1], inputs).clone()
+        logits = chosen.run(others[0], others[1], inputs).clone()
         for _ in range(REPEATS):  # a program that does not wait for another shows up as a bit, sooner or later
-            if not torch.equal(chosen.run(others[0], others[1], inputs), found):
+            if not torch.equal(chosen.run(others[0], others[1], inputs), logits):
                 return Comparison(float("inf"), TOLERANCE[dtype])
-        errors = [_distance(found, expected), *map(_distance, others, caches)]
+        errors = [_distance(logits, expected), *map(_distance, others, caches)]
         largest = max([largest, *errors], key=lambda error: float("inf") if error != error else error)
     return Comparison(largest, TOLERANCE[dtype])

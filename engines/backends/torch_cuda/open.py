@@ -10,7 +10,8 @@ from safetensors import SafetensorError, safe_open
 from mulo_sd.engines.backends.base import BackendError, one_line
 from mulo_sd.engines.backends.torch_cuda.backend import TorchBackend
 from mulo_sd.engines.bundle import Bundle
-from mulo_sd.engines.bundle.manifest import MANIFEST_NAME, SEMANTIC_FEATURES, down_sampler_graph, up_sampler_graph
+from mulo_sd.engines.bundle.contract import SEMANTIC_FEATURES, TOKENIZER, down_sampler_graph, up_sampler_graph
+from mulo_sd.engines.bundle.manifest import MANIFEST_NAME
 from mulo_sd.reference.checkpoints.ta_tok import TATokDecoder, load_ta_tok
 from mulo_sd.reference.checkpoints.vq import load_vq
 from mulo_sd.reference.models import Models
@@ -24,7 +25,6 @@ from mulo_sd.reference.weights import (
 )
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-TOKENIZER = "tokenizer"
 
 
 def _metadata(path: Path) -> dict[str, str]:
@@ -37,10 +37,10 @@ def _tokenizer(path: Path) -> ImageTokenizer:
 
 
 def _ta_tok(path: Path, count: int) -> TATokDecoder:
-    told = json.loads(_metadata(path).get("TATokConfig", "{}"))
-    decoder = load_ta_tok(path, count, int(told.get("heads", 12)))
-    # Neither is told by the tensors.
-    decoder.config = dataclasses.replace(decoder.config, unit_codes=bool(told.get("unit_codes", True)))
+    config = json.loads(_metadata(path).get("TATokConfig", "{}"))
+    decoder = load_ta_tok(path, count, int(config.get("heads", 12)))
+    # The tensors say neither.
+    decoder.config = dataclasses.replace(decoder.config, unit_codes=bool(config.get("unit_codes", True)))
     return decoder
 
 

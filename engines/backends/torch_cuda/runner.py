@@ -93,15 +93,15 @@ class Runner:
         return min(rounded_up(filled, SLOT_STEP), storage.capacity) if self.pads else filled
 
     def _captured_or_not(self, storage: Storage, key: tuple[int, int]) -> Tensor:
-        found = storage.graphs.get(key)
-        captured = self.uses_graphs and storage.batch * key[0] <= MAX_CAPTURED
-        if found is None and key in storage.seen and captured:
-            found = self._capture(storage, key)
-        if found is None:
+        captured = storage.graphs.get(key)
+        worth_it = self.uses_graphs and storage.batch * key[0] <= MAX_CAPTURED
+        if captured is None and key in storage.seen and worth_it:
+            captured = self._capture(storage, key)
+        if captured is None:
             storage.seen.add(key)
             return self._compute(storage, key)
-        found.graph.replay()
-        logits: Tensor = found.logits
+        captured.graph.replay()
+        logits: Tensor = captured.logits
         return logits
 
     def _compute(self, storage: Storage, key: tuple[int, int]) -> Tensor:

@@ -9,7 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from mulo_sd.engines.backends.torch_cuda.sampling import best_tokens, log_probs
-from mulo_sd.engines.bundle.manifest import SEMANTIC_FEATURES, down_sampler_graph, up_sampler_graph
+from mulo_sd.engines.bundle.contract import (
+    ACCEPTANCE,
+    DECODER,
+    SAMPLER,
+    SEMANTIC_FEATURES,
+    condition_graph,
+    down_sampler_graph,
+    model_names,
+    up_sampler_graph,
+)
 from mulo_sd.engines.settings import DownSampler, UpSampler
 from mulo_sd.reference.checkpoints.ta_tok import TATokDecoder
 from mulo_sd.reference.models import Models
@@ -20,11 +29,6 @@ from mulo_sd.reference.tokenizer import ImageTokenizer
 # Inputs by name, on the device, to outputs by name.
 Stateless = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
 Module = TypeVar("Module", bound=nn.Module)
-
-
-def model_names(models: Models) -> list[str]:
-    """Return the graph name of each model, the target's first."""
-    return ["target", *(f"drafter_{number}" for number in range(1, 1 + len(models.drafters)))]
 
 
 def _placed(module: Module, dtype: torch.dtype, device: torch.device) -> Module:
@@ -84,13 +88,13 @@ def stateless_graphs(
     models: Models, ta_tok: TATokDecoder | None, dtype: torch.dtype, device: torch.device
 ) -> dict[str, Stateless]:
     """Return every graph of a bundle that keeps no state, by name; modules are copied to the device."""
-    graphs: dict[str, Stateless] = {"sampler": sampler, "acceptance": acceptance}
-    for number, name in enumerate(model_names(models)):
+    graphs: dict[str, Stateless] = {SAMPLER: sampler, ACCEPTANCE: acceptance}
+    for number, name in enumerate(model_names(len(models.drafters))):
         model = models.transformer(number)
         embed = model.clip_proj if model.config.condition == "features" else model.cls_embedding
-        graphs[f"{name}_condition"] = _condition(_placed(embed, dtype, device))
+        graphs[condition_graph(name)] = _condition(_placed(embed, dtype, device))
     tokenizer = _placed(models.tokenizer, dtype, device)
-    graphs["decoder"] = _decoder(tokenizer)
+    graphs[DECODER] = _decoder(tokenizer)
     ratios = {models.scale_ratio(*pair) for pair in combinations(range(1 + len(models.drafters)), 2)}
     for ratio in sorted(ratios):
         for up_filter in cast(tuple[UpSampler, ...], get_args(UpSampler)):

@@ -8,8 +8,9 @@ from typing import get_args
 
 import torch
 
-from mulo_sd.engines.commands.command_line import command, program
+from mulo_sd.engines.commands.command_line import command, program, purpose
 from mulo_sd.engines.files.paths import user_path
+from mulo_sd.reference.demo.shipped import SHIPPED
 from mulo_sd.reference.demo.train.images import ImageFolderError
 from mulo_sd.reference.demo.train.jobs import (
     BATCH,
@@ -26,7 +27,6 @@ from mulo_sd.reference.demo.train.jobs import (
 from mulo_sd.reference.demo.train.run import RunError, read_checkpoint
 from mulo_sd.reference.demo.train.scaler_losses import ScalerLoss
 from mulo_sd.reference.demo.train.workers import run_workers
-from mulo_sd.reference.demo.weights import SHIPPED
 from mulo_sd.reference.numbers import MAX_THREADS, real_number, whole_number
 from mulo_sd.reference.weights import WeightsError, load_tokenizer, load_transformer
 
@@ -47,7 +47,7 @@ def _by_model(values: Mapping[str, float]) -> str:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog=program("reference.demo.train"), description=__doc__)
+    parser = argparse.ArgumentParser(prog=program("reference.demo.train"), description=purpose(__doc__))
     parser.add_argument("model", choices=tuple(STEPS), help="which one")
     parser.add_argument(
         "--out", type=user_path, required=True, help="folder for checkpoints, pictures, weights and card"

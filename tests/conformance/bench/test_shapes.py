@@ -17,9 +17,9 @@ from mulo_sd.conformance.bench.eager import EagerPublished, StaticCache, sample_
 from mulo_sd.conformance.bench.shape_table import shape_modes
 from mulo_sd.conformance.bench.workload import random_condition
 from mulo_sd.engines.backends.base import Backend
+from mulo_sd.engines.bundle.contract import slot_count
 from mulo_sd.engines.settings import Settings
 from mulo_sd.export.full_size import _transformer
-from mulo_sd.export.specification import slot_count
 from mulo_sd.reference.cache import KVCache, feed
 from mulo_sd.reference.checkpoints.vq import VQConfig
 from mulo_sd.reference.models import Models
@@ -58,7 +58,7 @@ def tiny_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def backend(models: Models, dtype: torch.dtype, device: str, slots: Mapping[str, int], kernels: str) -> Backend:
         assert (dtype, device, kernels) == (torch.float32, "cpu", "torch")
-        assert slots["target"] == slot_count(models.target)
+        assert slots["target"] == slot_count(models.target.config)
         return TorchBackend(models, 1)
 
     monkeypatch.setattr(shapes, "SHAPES", {**shapes.SHAPES, **TINY})

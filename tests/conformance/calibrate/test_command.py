@@ -9,7 +9,7 @@ import pytest
 from mulo_sd import engines
 from mulo_sd.conformance.calibrate.prompts import PromptFileError, read_prompts
 from mulo_sd.engines.bundle import open_bundle
-from mulo_sd.engines.bundle.settings import write_settings
+from mulo_sd.engines.bundle.write_settings import write_settings
 from tests.in_process import InProcess
 
 

@@ -68,8 +68,8 @@ def test_tasks(layout: str, tmp_path: Path) -> None:
         ("plain", b"a star\rtwo stars\r", None, "line 1: expected line ends of LF or CRLF, got CR alone"),
         ("plain", b"a star\x00\n", None, "line 1: expected text without control characters"),
         ("plain", b"\n\n", None, "expected 1 to"),
-        ("plain", b"a", 0, "samples: expected a number in 1"),
-        ("geneval", b'{"prompt": "a"}\n{"tag": 3}\n', None, "line 2: expected an object with a prompt"),
+        ("plain", b"a", 0, "samples: expected a whole number in 1..1000, got 0"),
+        ("geneval", b'{"prompt": "a"}\n{"tag": 3}\n', None, "line 2: expected a JSON object with a prompt, got"),
         ("geneval", b"a red circle\n", None, "line 1: expected JSON"),
         ("geneval", b'{"prompt": "a"}\n\n{"prompt": " "}\n', None, "line 3: it is empty"),
         ("geneval", b'{"prompt": "a", "prompt": "b"}\n', None, "line 1: expected JSON, got: it names 'prompt' twice"),
@@ -146,12 +146,28 @@ def test_a_folder_that_other_systems_have_touched(tmp_path: Path) -> None:
     ]
 
 
+def test_endings_of_prompt_files_in_any_case(tmp_path: Path) -> None:
+    """A.TXT is a prompt file; beside A.txt, which would write the same image, it is refused."""
+    for name in ("b.TXT", "a.Txt", "c.txt", "d.text"):
+        (tmp_path / name).write_text("a red star")
+    assert [task.images for task in read_tasks("dpg", tmp_path)] == [("a.png",), ("b.png",), ("c.png",)]
+    (tmp_path / "a.txt").write_text("a red star")
+    (tmp_path / "b.txt").write_text("a red star")
+    with pytest.raises(PromptsError) as error:
+        read_tasks("dpg", tmp_path)
+    assert list(error.value.faults) == [
+        f"{tmp_path / 'a.txt'}: expected one prompt file for a.png, got a.Txt too; rename one",
+        f"{tmp_path / 'b.txt'}: expected one prompt file for b.png, got b.TXT too; rename one",
+    ]
+
+
 def test_all_faults_are_found_at_once(tmp_path: Path) -> None:
     path = tmp_path / "prompts.jsonl"
     path.write_text('{"prompt": ""}\n{"prompt": "a star"}\nno\n' * 9)
     with pytest.raises(PromptsError) as error:
         read_tasks("geneval", path)
-    assert len(error.value.faults) == 18
+    lines_of_faults = [fault.removeprefix(f"{path}: line ").partition(":")[0] for fault in error.value.faults]
+    assert lines_of_faults == [str(line) for line in range(1, 28) if line % 3 != 2]
     assert "\n" not in str(error.value)
     assert str(error.value).endswith("(and 17 more)")
     lines = list(error.value.lines())
@@ -221,11 +237,11 @@ def test_commands(minimal_bundle: Path, tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stdout.startswith("000000000499.png: missing\n")
     for wrong, told in (
-        (["a star", *draw[3:]], "expected no prompt beside --prompts"),
-        ([*draw[3:], "--plan", "p.json"], "expected no plan beside --prompts"),
+        (["a star", *draw[3:]], "prompt: expected --prompts or prompt, got both; leave one out"),
+        ([*draw[3:], "--plan", "p.json"], "--plan: expected --prompts or --plan, got both; leave one out"),
         (
             ["a star", "--out", str(tmp_path / "a.png"), "--layout", "coco"],
-            "layout: expected it beside --prompts alone",
+            "--layout: expected --prompts beside it, got none",
         ),
         (["--out", "a.png"], "expected a prompt or --condition"),
     ):

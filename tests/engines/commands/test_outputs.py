@@ -110,11 +110,14 @@ def test_standard_output_that_takes_nothing(minimal_bundle: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--out", "a.png", "--overlay", "./a.png"], "expected outputs of different names, got --out and --overlay"),
-        (["--out", "a.png", "--storyboard", "link.png"], "got --out and --storyboard"),
-        (["--out", "a.png", "--trace", "{bundle}/manifest.json"], "for --trace, got a file that is in the bundle"),
-        (["--out", "{bundle}/new.png"], "for --out, got a file that is in the bundle"),
-        (["--out", "a.png", "--plan", "p.json", "--trace", "p.json"], "for --trace, got a file that is an input"),
+        (
+            ["--out", "a.png", "--overlay", "./a.png"],
+            "expected another file for each output, got one for --out",
+        ),
+        (["--out", "a.png", "--storyboard", "link.png"], "got one for --out and --storyboard"),
+        (["--out", "a.png", "--trace", "{bundle}/manifest.json"], "for --trace, got one that is in the bundle"),
+        (["--out", "{bundle}/new.png"], "for --out, got one that is in the bundle"),
+        (["--out", "a.png", "--plan", "p.json", "--trace", "p.json"], "for --trace, got one that is an input"),
     ],
 )
 def test_outputs_are_apart_from_each_other_and_from_what_is_read(

@@ -16,8 +16,8 @@ from rich.console import Console
 from mulo_sd.engines.bundle.manifest import MANIFEST_NAME
 from mulo_sd.engines.commands import draw_many
 from mulo_sd.engines.commands.draw_many import Run
+from mulo_sd.engines.commands.image_record import read_record
 from mulo_sd.engines.commands.layouts import LayoutError
-from mulo_sd.engines.commands.records import read_record
 from mulo_sd.engines.commands.run_folder import in_use
 from mulo_sd.engines.commands.run_progress import shown_progress
 from mulo_sd.engines.service.pipeline import Pipeline
@@ -49,7 +49,10 @@ def test_a_folder_of_the_first_version(start: Callable[..., Run], tmp_path: Path
     assert start(tasks).draw() == 2
     assert (folder / "00000.png").read_bytes() == kept
     assert start(tasks).draw() == 0
-    with pytest.raises(LayoutError, match=r"begun by an earlier version with another prompts_sha256"):
+    with pytest.raises(
+        LayoutError,
+        match=r"expected the prompts_sha256 with which the folder was begun by an earlier",
+    ):
         start(plain_tasks("a star", "a red cross", "a circle"))
 
 

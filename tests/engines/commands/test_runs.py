@@ -11,8 +11,8 @@ from PIL import Image
 from mulo_sd.engines.check_layout import faults
 from mulo_sd.engines.commands import draw_many
 from mulo_sd.engines.commands.draw_many import Run, tiled
+from mulo_sd.engines.commands.image_record import models_hash
 from mulo_sd.engines.commands.layouts import LayoutError, PromptsError
-from mulo_sd.engines.commands.records import models_hash
 from mulo_sd.engines.service.pipeline import Pipeline
 from tests.engines.commands.runs import QUICK, dpg_tasks, plain_tasks
 
@@ -65,7 +65,7 @@ def test_another_run_is_refused(start: Callable[..., Run], tmp_path: Path) -> No
         with pytest.raises(LayoutError, match=told):
             start(tasks, **changed)
     (tmp_path / "images" / "run.json").write_text("no")
-    with pytest.raises(LayoutError, match="expected what a run was begun with"):
+    with pytest.raises(LayoutError, match="expected the description of a run"):
         start(tasks)
     (tmp_path / "images" / "run.json").unlink()
     with pytest.raises(LayoutError, match="expected an empty folder"):

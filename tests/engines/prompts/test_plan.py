@@ -164,14 +164,14 @@ def test_fitting_plan_passes(text: str, objects: list[PlannedObject]) -> None:
     [
         ("a star", [planned("star"), planned("star")], "expected 1 objects for 'a star', got 2"),
         ("two stars", [planned("star")], "expected 2 objects for 'two stars', got 1"),
-        ("a star", [planned("circle")], "object 0 should be any colour of star, got red circle"),
+        ("a star", [planned("circle")], "object 0: expected any colour of star, got red circle"),
         ("a blue star", [planned("star")], "object 0 should be blue star, got red star"),
-        ("a star and a cross", [planned("cross"), planned("star")], "object 0 should be any colour of star"),
-        ("two red stars", [planned("star"), planned("star", "pink")], "object 1 should be red star, got pink star"),
+        ("a star and a cross", [planned("cross"), planned("star")], "object 0: expected any colour of star"),
+        ("two red stars", [planned("star"), planned("star", "pink")], "object 1: expected red star, got pink star"),
         (
             "a star left of a circle",
             [planned("star", x=8), planned("circle", x=8)],
-            "object 0 should be left of object 1",
+            "expected object 0 left of object 1",
         ),
         ("a star right of a circle", [planned("star", x=3), planned("circle", x=4)], "should be right of object 1"),
         ("a star above a circle", [planned("star", y=4), planned("circle", y=3)], "should be above object 1"),

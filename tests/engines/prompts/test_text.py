@@ -37,7 +37,7 @@ BYTES = b"a caf\xe9".decode("utf-8", "surrogateescape")  # what Python makes of 
 )
 def test_what_cannot_be_drawn_is_told_in_one_line(text: object, told: str) -> None:
     with pytest.raises(PromptError) as error:
-        check_text(text, most=10)
+        check_text(text, max_characters=10)
     assert str(error.value) == told
     assert str(error.value).isprintable()
 

@@ -122,5 +122,5 @@ def test_other_grammar(tiny_bundle: Path, tmp_path: Path) -> None:
     copy = changed_copy(tiny_bundle, tmp_path, lambda manifest: None)
     bundle = open_bundle(copy)
     (copy / "prompt_grammar.json").write_text("{}")  # as another version would have written it
-    with pytest.raises(BundleError, match=r"prompt_grammar\.json: the bundle's prompt grammar is not this version's"):
+    with pytest.raises(BundleError, match=r"prompt_grammar\.json: expected this version's prompt grammar, got another"):
         Pipeline(bundle, OnnxRuntimeBackend(bundle, 1))

@@ -15,7 +15,7 @@ from mulo_sd.reference.demo.accuracy import is_shown, measure, wrong_prompts
 from mulo_sd.reference.demo.evaluate import find_objects, prompt_holds
 from mulo_sd.reference.demo.scene import OUTLINE_WIDTH, Background, render, signed_distance
 from mulo_sd.reference.demo.scenes import Scene, held_out_scenes
-from mulo_sd.reference.demo.weights import SHIPPED
+from mulo_sd.reference.demo.shipped import SHIPPED
 from mulo_sd.reference.images import images_from_pixels, pixels_from_images
 from mulo_sd.reference.tokenizer import Tokenizer
 from mulo_sd.reference.weights import load_tokenizer

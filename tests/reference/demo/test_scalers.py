@@ -12,10 +12,10 @@ from PIL import Image
 from mulo_sd.reference import demo
 from mulo_sd.reference.demo.oracle_scores import oracle_score, up_sample_by
 from mulo_sd.reference.demo.scenes import held_out_scenes
+from mulo_sd.reference.demo.shipped import SHIPPED
 from mulo_sd.reference.demo.train.images import ImageFolder, ImageFolderError, SceneImages
 from mulo_sd.reference.demo.train.run import Run
 from mulo_sd.reference.demo.train.scaler import ScalerTrainee
-from mulo_sd.reference.demo.weights import SHIPPED
 from mulo_sd.reference.latent import LatentDownSampler, LatentScalerConfig, LatentUpSampler
 from mulo_sd.reference.scaling import cubic_kernel, enlarge, shrink
 from mulo_sd.reference.tokenizer import Tokenizer

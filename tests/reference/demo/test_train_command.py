@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from mulo_sd.processes import ROOT
+from mulo_sd.reference.demo.shipped import SHIPPED
 from mulo_sd.reference.demo.train.__main__ import main
-from mulo_sd.reference.demo.weights import SHIPPED
 from mulo_sd.reference.transformer import Transformer
 from mulo_sd.reference.weights import save_weights
 

@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mulo_sd.reference.demo.weights import SHIPPED
+from mulo_sd.reference.demo.shipped import SHIPPED
 from mulo_sd.reference.tokenizer import Tokenizer
 from mulo_sd.reference.transformer import Transformer
 from mulo_sd.reference.weights import WeightsError, load_tokenizer, load_transformer, save_weights

@@ -53,9 +53,9 @@ def _store_qkv(
         odd = tl.where(section < 2, unturned * sin + odd * cos, odd)
     kind = query_ptr.dtype.element_ty
     first, second = even.to(kind), odd.to(kind)
-    asked = there & (section == 0)
-    tl.store(query_ptr + row * dim + channel, first, mask=asked)
-    tl.store(query_ptr + row * dim + channel + 1, second, mask=asked)
+    of_query = there & (section == 0)
+    tl.store(query_ptr + row * dim + channel, first, mask=of_query)
+    tl.store(query_ptr + row * dim + channel + 1, second, mask=of_query)
     head = row // length * heads + channel // head_dim
     places = (head * capacity + slot) * head_dim + channel % head_dim
     tl.store(key_ptr + places, first, mask=there & (section == 1))

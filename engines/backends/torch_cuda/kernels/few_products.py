@@ -95,11 +95,11 @@ def add_products(
 def load_squares(squares_ptr: tl.tensor, rows: tl.constexpr, parts: tl.constexpr) -> tl.tensor:
     """Load the sums of squares of each row, which `norm_scale` is the first to need: a tuple of Float32[parts]."""
     part = tl.arange(0, triton.next_power_of_2(parts))
-    found = ()
+    of_rows = ()
     for row in tl.static_range(rows):
         squares = tl.load(squares_ptr + row * parts + part, mask=part < parts, other=0.0)
-        found = found + (squares,)  # noqa: RUF005  (no unpacking in Triton)
-    return found
+        of_rows = of_rows + (squares,)  # noqa: RUF005  (no unpacking in Triton)
+    return of_rows
 
 
 @triton.jit
@@ -132,11 +132,11 @@ def store_x(
 @triton.jit
 def load_rows(x_ptr: tl.tensor, outputs: tl.tensor, there: tl.tensor, rows: tl.constexpr, n: tl.constexpr) -> tl.tensor:
     """Load some of each row of x: a tuple of Float[N]."""
-    found = ()
+    of_rows = ()
     for row in tl.static_range(rows):
         x = tl.load(x_ptr + row * n + outputs, mask=there, other=0.0)
-        found = found + (x,)  # noqa: RUF005  (no unpacking in Triton)
-    return found
+        of_rows = of_rows + (x,)  # noqa: RUF005  (no unpacking in Triton)
+    return of_rows
 
 
 @triton.jit

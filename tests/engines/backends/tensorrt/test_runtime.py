@@ -71,5 +71,5 @@ def test_missing_plans(fakes: Fakes, bundle: Bundle) -> None:
         TensorRTBackend(without, "trt-rtx")
     message = str(caught.value)
     assert "manifest.json: no trt-rtx plan of decoder, target;" in message
-    assert "`python -m export.build --backend trt-rtx --force --precision fp32 --out " in message
+    assert "`mulo-sd build --backend trt-rtx --force --precision fp32 --out " in message
     assert "\n" not in message

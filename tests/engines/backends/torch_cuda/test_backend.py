@@ -9,9 +9,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from mulo_sd.engines.backends.torch_cuda import backend as backend_module
 from mulo_sd.engines.backends.torch_cuda import check
 from mulo_sd.engines.backends.torch_cuda.backend import TorchBackend
+from mulo_sd.engines.bundle.contract import slot_count
 from tests.engines.backends.torch_cuda.small_decodes import (
     CODES,
     FAMILIES,
@@ -97,7 +97,7 @@ def test_kernels_that_fail_are_done_without(small: Callable[[str], Small], monke
     assert backend.kernels == "torch"
     assert "torch's own are used" in backend.notes[0]
     assert all(runner.kernels == () for runner in backend.runners.values())
-    assert backend_module.slot_count(small("demo").models.target.config) == 2 + 16 + 16
+    assert slot_count(small("demo").models.target.config) == 2 + 16 + 16
 
 
 @pytest.mark.usefixtures("interpreter")

@@ -1,4 +1,4 @@
-"""Write decode settings into a bundle."""
+"""Write new decode settings into a bundle's manifest."""
 
 import json
 from pathlib import Path
@@ -11,11 +11,11 @@ from mulo_sd.engines.settings import Settings
 
 
 def write_settings(folder: Path | str, settings: Settings) -> None:
-    """Replace a bundle's decode settings; its manifest is the old one or the new one, never half of it.
+    """Replace a bundle's decode settings; the manifest is written as a whole.
 
     Args:
-        folder: The bundle's.
-        settings: From `Pipeline.settings`, which holds them against the bundle.
+        folder: The bundle's folder.
+        settings: From `Pipeline.settings`, which checks them against the bundle.
 
     Raises:
         BundleError: the folder holds no bundle that can be opened.

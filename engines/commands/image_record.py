@@ -1,7 +1,7 @@
-"""What an image of a run was drawn from, kept inside its own PNG file.
+"""The record of what an image was drawn from, kept inside its own PNG file.
 
-A record in the image itself needs no file beside it that could be torn, lag behind, or be written by two processes at
-once: the image and what it was drawn from are there together or not at all, and stay together where files are copied.
+A record in a second file could be cut off, lag behind, or be written by two processes at once. An image and the record
+inside it exist together or not at all, and stay together when files are copied.
 """
 
 import json
@@ -21,10 +21,9 @@ PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 
 
 def models_hash(manifest: Manifest) -> str:
-    """Return the hash of everything of a bundle that an image depends on: graphs, weights, tables and the grammar.
+    """Return the hash of every part of a bundle that an image depends on: graphs, weights, tables and the grammar.
 
-    Neither the date nor measured figures count, nor the plans that a GPU's graphs were compiled to: the same models
-    that are built again are the same.
+    The date, measured figures and compiled plans do not count: the same models, built again, have the same hash.
     """
     files = [manifest.codes, manifest.neighbours, *manifest.weights, *(item.onnx for item in manifest.graphs.values())]
     files += [manifest.prompt_grammar] if manifest.prompt_grammar else []
@@ -38,10 +37,10 @@ class Record:
     """What an image was drawn from.
 
     Attributes:
-        prompt: As the prompt file has it.
-        seeds: Of every tile.
-        settings: Of the decode.
-        models: Their hash.
+        prompt: The text in the prompt file.
+        seeds: One for every tile.
+        settings: The settings of the decode.
+        models: The hash of the bundle's models (`models_hash`).
     """
 
     prompt: str
@@ -56,19 +55,19 @@ class Record:
 
 
 def save_with(image: Image.Image, record: Record, path: Path) -> None:
-    """Write an image as PNG with its record, which stands before the pixels."""
+    """Write an image as PNG, its record before the pixels."""
     info = PngImagePlugin.PngInfo()
     info.add_text(KEY, record.to_json())
     image.save(path, format="PNG", pnginfo=info)
 
 
-class Found(NamedTuple):
-    """What is at an image's place.
+class ImageFile(NamedTuple):
+    """The file at an image's path.
 
     Attributes:
-        state: "cut off" is said of an empty file, and of a PNG file that ends early or whose checksums are wrong.
+        state: "cut off" for an empty file, and for a PNG file that ends early or whose checksums are wrong.
         record: The JSON of its record; None where it has none, or is cut off before it.
-        could_be_ours: Whether it has a record, or is cut off before one could stand there.
+        could_be_ours: Whether it has a record, or is cut off before one could come.
     """
 
     state: Literal["missing", "cut off", "whole"]
@@ -76,25 +75,25 @@ class Found(NamedTuple):
     could_be_ours: bool = True
 
 
-def read_record(path: Path) -> Found:
-    """Return what is at an image's place.
+def read_record(path: Path) -> ImageFile:
+    """Read the state and the record of the file at an image's path.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     try:
         with path.open("rb") as file:
             start = file.read(len(PNG_SIGNATURE))
             end = file.read()[-len(PNG_END) :]
     except FileNotFoundError:
-        return Found("missing")
+        return ImageFile("missing")
     if not PNG_SIGNATURE.startswith(start):
-        return Found("whole", None, could_be_ours=False)  # whatever it is, it is no piece of an image of ours
+        return ImageFile("whole", None, could_be_ours=False)  # no part of a PNG file
     record, opened = None, False
     try:
         with Image.open(path) as image:
             record, opened = image.info.get(KEY), True
             image.verify()
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return Found("cut off", record, record is not None or not opened)
-    return Found("whole" if end == PNG_END else "cut off", record, record is not None)
+        return ImageFile("cut off", record, record is not None or not opened)
+    return ImageFile("whole" if end == PNG_END else "cut off", record, record is not None)

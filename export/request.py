@@ -1,0 +1,35 @@
+"""What is to be built."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mulo_sd.engines.bundle.contract import Family, PlanBackend, Precision
+from mulo_sd.engines.settings import Settings
+from mulo_sd.export.evidence import Evidence
+
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """A bundle to build.
+
+    Attributes:
+        name: What the bundle calls itself.
+        evidence: The models, in float32, and the real inputs on which their graphs are compared with them.
+        settings: The bundle's decode settings.
+        precision: Of weights, caches and passes.
+        family: Which models they are; the demo's take its prompt grammar.
+        plan_backends: Runtimes to build plans for.
+        all_filters: Build scalers of every resize filter.
+        with_modules: Write the weights of all modules too, for the backend torch-cuda.
+        consume: Give up the weights of each transformer once its graphs are built: it is of no use afterwards.
+    """
+
+    name: str
+    evidence: Evidence
+    settings: Settings
+    precision: Precision
+    family: Family = "demo"
+    plan_backends: Sequence[PlanBackend] = ()
+    all_filters: bool = False
+    with_modules: bool = False
+    consume: bool = False

@@ -1,0 +1,29 @@
+"""The commands of `mulo-sd`: the module of each, what it is for, and the extra that it needs."""
+
+from typing import NamedTuple
+
+
+class Command(NamedTuple):
+    """A command: the module whose `main` it runs, what it is for, and the extras without which it does not start."""
+
+    module: str
+    purpose: str
+    extras: str = ""
+
+
+COMMANDS = {
+    "generate": Command("engines.generate", "draw a prompt, or a file of prompts, with a bundle"),
+    "check-layout": Command("engines.check_layout", "check a folder of images before a scorer reads it"),
+    "build": Command("export.build", "compile models to ONNX graphs and TensorRT plans: a bundle", "export"),
+    "full-size": Command(
+        "export.full_size", "write random checkpoints of the published sizes, for trials of a build", "export"
+    ),
+    "conformance": Command("conformance.__main__", "test an engine against the reference, rule by rule", "test"),
+    "mutants": Command("conformance.mutants.__main__", "list the planted defects that the suite finds", "test"),
+    "vectors": Command("conformance.vectors.__main__", "write or check test vectors for other implementations", "test"),
+    "bench": Command("conformance.bench.__main__", "measure decodes, pass by pass", "bench"),
+    "study": Command("conformance.study.__main__", "measure what each setting does to speed and quality", "bench"),
+    "calibrate": Command("conformance.calibrate.__main__", "search settings for a bundle and prompts", "reference"),
+    "draw": Command("reference.demo.draw", "draw with the eager specification", "demo"),
+    "train": Command("reference.demo.train.__main__", "train the demo's models", "demo"),
+}

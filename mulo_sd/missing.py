@@ -1,0 +1,41 @@
+"""A command that lacks a package says in a line which extra brings it."""
+
+from mulo_sd.commands import COMMANDS
+
+# What the extras of the commands bring, by the names that Python imports.
+OPTIONAL = frozenset(
+    {
+        "filelock",
+        "hypothesis",
+        "matplotlib",
+        "onnx",
+        "onnxscript",
+        "polygraphy",
+        "pytest",
+        "safetensors",
+        "torch",
+    }
+)
+# For modules that are no command of `mulo-sd`.
+EXTRA_OF_FOLDER = {"conformance": "test", "export": "export", "reference": "reference"}
+DEMO = "mulo_sd.reference.demo"
+
+
+def missing_package(error: BaseException, module: str) -> str | None:
+    """Return a line about a package that is not installed, or None where the error is of another kind.
+
+    Args:
+        error: What ended a command.
+        module: The command's, with or without `mulo_sd.` before it.
+    """
+    name = error.name if isinstance(error, ModuleNotFoundError) else None
+    if name is None:
+        return None
+    if name.startswith(f"{DEMO}."):
+        return 'the demo is not installed; install it with `pip install "mulo-sd[demo]"`'
+    if name.partition(".")[0] not in OPTIONAL:
+        return None
+    path = module.removeprefix("mulo_sd.").removesuffix(".__main__")
+    extras = next((entry.extras for entry in COMMANDS.values() if entry.module.removesuffix(".__main__") == path), "")
+    extras = extras or EXTRA_OF_FOLDER.get(path.partition(".")[0], "export")
+    return f'{name.partition(".")[0]} is not installed; install it with `pip install "mulo-sd[{extras}]"`'
