@@ -4,40 +4,18 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mulo_sd.engines.backends.array_scores import ArrayScores
-from mulo_sd.engines.backends.base import BackendError, Tensors, Traits
-from mulo_sd.engines.backends.ort.cpu import OnnxRuntimeBackend
-from mulo_sd.engines.bundle import open_bundle
 from mulo_sd.engines.condition import Condition
-from mulo_sd.engines.passes.shared_passes import SharedPasses
-from mulo_sd.engines.passes.turns import Turns
-from mulo_sd.engines.rules.slots import DEAD_RANK
 from mulo_sd.engines.service.pipeline import Pipeline
 from mulo_sd.engines.service.request import Request
 from mulo_sd.engines.service.session import DeadlineError, Session
 from mulo_sd.engines.settings import SettingsError
-from tests.fakes.noting_backend import NotingBackend
-
-REQUESTS: tuple[dict[str, Any], ...] = (
-    {"mode": "ar", "seed": 1, "guidance_scale": 2.0},
-    {"mode": "parallel", "seed": 2, "guidance_scale": 2.0, "tau": 0.1},
-    {"mode": "ar", "seed": 3, "guidance_scale": 1.0},
-    {"mode": "serial", "seed": 4, "guidance_scale": 3.0, "draft_rows": 1, "tau": 0.2},
-    {"mode": "zipar", "seed": 5, "guidance_scale": 2.0, "window": 2},
-    {"mode": "exact", "seed": 6, "guidance_scale": 2.0},
-    {"mode": "ar", "seed": 7, "guidance_scale": 2.0, "top_k": 4},
-)
-
-
-def alone(pipeline: Pipeline, condition: Condition, **given: Any) -> NDArray[np.int64]:
-    return pipeline.draw(condition, **given).tokens
+from tests.engines.service.toy_session import REQUESTS, alone
 
 
 @pytest.mark.parametrize("size", [1, 3, 7])
@@ -228,126 +206,3 @@ def test_generate_refuses_half_of_a_batch(pipelines: Mapping[str, Pipeline], con
         pipeline.generate(condition, batch=2)
     with pytest.raises(SettingsError, match="expected one of each of 2 prompts, got 1"):
         pipeline.generate([condition] * 2, [1], batch=2)
-
-
-def test_turns_come_in_the_order_of_asking() -> None:
-    turns, had = Turns(), list[int]()
-    turns.take()
-    asked = [threading.Event() for _ in range(4)]
-
-    def wait(number: int) -> None:
-        asked[number].set()
-        turns.take()
-        had.append(number)
-        turns.end()
-
-    threads = [threading.Thread(target=wait, args=(number,)) for number in range(4)]
-    for number, thread in enumerate(threads):
-        thread.start()
-        assert asked[number].wait(10)
-        while len(turns._waiting) <= number:
-            time.sleep(0.001)
-    assert had == []
-    turns.end()
-    for thread in threads:
-        thread.join(10)
-    assert had == [0, 1, 2, 3]
-    turns.take()  # free again
-    turns.end()
-
-
-class _RefusesToken(NotingBackend):
-    """A pooling backend that fails at a pass in which some row feeds one token."""
-
-    name = "refuses"
-    traits = Traits(scores=True, pools=True)
-
-    def __init__(self, token: int, error: BaseException) -> None:
-        super().__init__()
-        self.token, self.error, self.calls = token, error, 0
-
-    def new_pool(self, graph: str, rows: int) -> Any:
-        return self
-
-    def rows(self, first_row: int, count: int) -> Any:
-        return count
-
-    def clear(self, first_row: int, count: int) -> None:
-        return
-
-    def score(self, graph: str, cache: Any, inputs: Tensors) -> ArrayScores:
-        self.calls += 1
-        if (inputs["tokens"] == self.token).any():
-            raise self.error
-        return ArrayScores(np.repeat(inputs["tokens"][..., None], 3, axis=2).astype(np.float32))
-
-
-@pytest.mark.parametrize("error", [BackendError("refused"), KeyError("x"), KeyboardInterrupt(), SystemExit(3)])
-def test_a_shared_pass_that_fails_fails_for_its_culprit_alone(error: BaseException) -> None:
-    backend = _RefusesToken(7, error)
-    shared = SharedPasses(backend, 3)
-    outcomes: dict[int, Any] = {}
-
-    def ask(number: int, token: int, fed: int) -> None:
-        inputs = {
-            "tokens": np.full((2, fed), token),
-            "prefix": np.zeros((2, fed, 4), np.float32),
-            "positions": np.zeros((2, fed), np.int64),
-            "slot_ranks": np.zeros((2, 40), np.int64),
-            "write_index": np.zeros(2, np.int64),
-        }
-        try:
-            outcomes[number] = shared.score("target", shared.place("target", number, 2), inputs).logits()
-        except BaseException as caught:
-            outcomes[number] = caught
-        finally:
-            shared.leave()
-
-    for _ in range(3):
-        shared.enter()
-    given = ((0, 5, 1), (1, 7, 2), (2, 6, 3))
-    threads = [threading.Thread(target=ask, args=one) for one in given]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert outcomes[1] is error
-    np.testing.assert_array_equal(outcomes[0], np.full((2, 1, 3), 5))
-    np.testing.assert_array_equal(outcomes[2], np.full((2, 3, 3), 6))
-    assert backend.calls == 5, "once for all, then half by half down to the culprit"
-
-
-def test_rows_of_a_pool_in_onnx_runtime(tiny_bundle: Path) -> None:
-    """A pass over four rows of a pool is two passes over two rows each, and over caches of their own."""
-    backend = OnnxRuntimeBackend(open_bundle(tiny_bundle), 1)
-    generator = np.random.default_rng(4)
-    fed = [generator.integers(0, 12, (4, count)) for count in (3, 1, 2)]
-    pools = [backend.new_pool("target", 6) for _ in range(2)]
-    together = pools[0].rows(1, 4)
-    apart = [pools[1].rows(1, 2), pools[1].rows(3, 2)]
-    own = [backend.new_cache("target", 2) for _ in range(2)]
-    start = np.array([0, 0, 2, 2])  # the second decode's slots are elsewhere
-    for tokens in fed:
-        count = tokens.shape[1]
-        positions = start[:, None] + np.arange(count)
-        ranks = np.full((4, 13), DEAD_RANK)
-        for row in range(4):
-            ranks[row, : start[row] + count] = np.arange(start[row] + count)
-        inputs: dict[str, NDArray[Any]] = {
-            "tokens": tokens,
-            "prefix": np.zeros((4, count, 8), np.float32),
-            "positions": positions,
-            "slot_ranks": ranks,
-            "write_index": start.copy(),
-        }
-        joint = backend.score("target", together, inputs)
-        for number, rows in enumerate((slice(0, 2), slice(2, 4))):
-            part = {name: value[rows] for name, value in inputs.items()}
-            expected = backend.feed("target", own[number], part)
-            for found in (joint.part(2 * number, 2, count).logits(), backend.feed("target", apart[number], part)):
-                np.testing.assert_allclose(found, expected, atol=1e-5)
-        start += count
-    pools[0].clear(1, 2)
-    for value in pools[0].arrays.values():
-        assert not value[:3].any()
-        assert value[3:5].any()

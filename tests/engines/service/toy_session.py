@@ -5,7 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from mulo_sd.engines.backends.base import Backend
@@ -32,8 +34,22 @@ CONFIG: dict[str, Any] = {
     "heads": 2,
     "dim": 24,
 }
+REQUESTS: tuple[dict[str, Any], ...] = (
+    {"mode": "ar", "seed": 1, "guidance_scale": 2.0},
+    {"mode": "parallel", "seed": 2, "guidance_scale": 2.0, "tau": 0.1},
+    {"mode": "ar", "seed": 3, "guidance_scale": 1.0},
+    {"mode": "serial", "seed": 4, "guidance_scale": 3.0, "draft_rows": 1, "tau": 0.2},
+    {"mode": "zipar", "seed": 5, "guidance_scale": 2.0, "window": 2},
+    {"mode": "exact", "seed": 6, "guidance_scale": 2.0},
+    {"mode": "ar", "seed": 7, "guidance_scale": 2.0, "top_k": 4},
+)
 # Seconds after which a test has failed; nothing takes as long.
 LIMIT = 60
+
+
+def alone(pipeline: Pipeline, condition: Condition, **given: Any) -> NDArray[np.int64]:
+    """Return the tokens that a request draws without a session."""
+    return pipeline.draw(condition, **given).tokens
 
 
 def toy_models() -> Models:

@@ -1,116 +1,25 @@
-"""Files that are no weights, or claim what is not in them: refused in one line, nothing run, nothing large made."""
+"""Files that are no weights, or claim what is not in them: refused in one line, nothing large made."""
 
-import argparse
-import collections
-import functools
 import io
 import json
-import os
 import pickle
 import resource
 import struct
 import sys
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mulo_sd.reference.checkpoints import kinds, shards
+from mulo_sd.reference.checkpoints import kinds
 from mulo_sd.reference.checkpoints.files import read_checkpoint
-from mulo_sd.reference.checkpoints.llamagen import load_llamagen
-from mulo_sd.reference.checkpoints.stand_ins import STAND_INS, Arguments, NumberType, StandIn, number
 from mulo_sd.reference.weights import WeightsError
 from tests.reference.checkpoints import published
 from tests.reference.checkpoints.published import MakeWeights
-
-SIDE, HEADS = 8, 4
-
-
-def refusal(path: Path) -> str:
-    with pytest.raises(WeightsError) as error:
-        load_llamagen(path, SIDE, HEADS)
-    told = str(error.value)
-    assert told.isprintable()
-    assert str(path) in told or str(path.parent) in told
-    return told
-
-
-class Calls:
-    """An object whose pickle calls something when it is read."""
-
-    def __init__(self, function: Any, *arguments: object) -> None:
-        self.function, self.arguments = function, arguments
-
-    def __reduce__(self) -> tuple[Any, tuple[object, ...]]:
-        return self.function, self.arguments
-
-
-class Config:
-    """A class of somebody's own training code."""
-
-
-@pytest.mark.parametrize("is_zip", [True, False])
-def test_what_runs_code_is_refused_and_does_not_run(is_zip: bool, tmp_path: Path) -> None:
-    mark = tmp_path / "ran"
-    for function, arguments in (
-        (os.system, (f"touch {mark}",)),
-        (os.mkdir, (str(mark),)),
-        (eval, (f"open({str(mark)!r}, 'w')",)),
-        (exec, (f"open({str(mark)!r}, 'w')",)),
-        (open, (str(mark), "w")),
-        (print, ("it ran",)),
-        (pickle.loads, (pickle.dumps(Calls(os.mkdir, str(mark))),)),
-    ):
-        content = {"model": {"a": torch.zeros(1)}, "args": argparse.Namespace(a=Calls(function, *arguments))}
-        torch.save(content, tmp_path / "code.pt", _use_new_zipfile_serialization=is_zip)
-        told = refusal(tmp_path / "code.pt")
-        assert "got a pickle that would run code (" in told
-        assert function.__name__ in told
-        assert not mark.exists()
-
-
-@pytest.mark.parametrize(
-    ("value", "name"),
-    [
-        (Config(), "Config"),
-        (functools.partial(max, 1), "functools.partial"),
-        (collections.ChainMap({}), "collections.ChainMap"),
-        (torch.nn.Linear(1, 1), "torch.nn.modules.linear.Linear"),
-        (len, "len"),
-    ],
-)
-def test_what_is_merely_unknown_is_not_said_to_run_code(value: object, name: str, tmp_path: Path) -> None:
-    torch.save({"model": {"a": torch.zeros(1)}, "args": value}, tmp_path / "a.pt")
-    told = refusal(tmp_path / "a.pt")
-    assert "got an object of a type that is not loaded: " in told
-    assert name in told
-    assert "code" not in told.replace(str(tmp_path), "")
-    assert "save the state_dict() alone" in told
-
-
-def test_stand_ins_call_nothing(tmp_path: Path) -> None:
-    """A pickle may call the stand-ins with anything: a malicious one gets inert objects and plain numbers."""
-    assert all(issubclass(made, StandIn) if isinstance(made, type) else callable(made) for made, _ in STAND_INS)
-    for made, name in STAND_INS:
-        for arguments in ((), ("a",), (1, 2, 3), ({"a": 1},), (b"\xff" * 9, b"")):
-            found = made(*arguments)
-            assert isinstance(found, StandIn | dict | int | float), name
-    kind = NumberType("i8", False, True)
-    assert number(kind, struct.pack("<q", -5)) == -5
-    for code, content in (("i8", b"1234"), ("O8", b"12345678"), ("V1000000000000", b""), ("U5", b"a" * 20), (7, b"")):
-        assert isinstance(number(NumberType(code), content), StandIn)
-    assert isinstance(number("i8", struct.pack("<q", -5)), StandIn)
-    kind.__setstate__((3, ">", None, None, None, -1, -1, 0))
-    assert isinstance(number(kind, struct.pack(">q", -5)), StandIn)
-    namespace = Arguments()
-    namespace.__setstate__({"n_head": 3, 5: 4, "__class__": int})
-    namespace.__setstate__(["no mapping"])
-    assert str(type(namespace)) == str(Arguments)
-    assert namespace.values["n_head"] == 3
+from tests.reference.checkpoints.refusals import refusal
 
 
 def at(folder: Path, name: str, content: bytes) -> Path:
@@ -239,63 +148,6 @@ def test_tensors_of_other_kinds(make_weights: MakeWeights, tmp_path: Path) -> No
     ):
         told = refusal(published.save({**tensors, "output.weight": wrong}, tmp_path / "a.pt"))
         assert "output.weight: expected plain floating-point numbers" in told
-
-
-@pytest.fixture
-def index(make_weights: MakeWeights, tmp_path: Path) -> Path:
-    """An index of one file, in a folder beside which another one lies."""
-    tensors = published.weights("llamagen_c2i_tiny", make_weights)
-    folder = tmp_path / "model"
-    folder.mkdir()
-    save_file(tensors, folder / "a.safetensors")
-    save_file(tensors, tmp_path / "outside.safetensors")
-    path = folder / "model.safetensors.index.json"
-    path.write_text(json.dumps({"weight_map": dict.fromkeys(tensors, "a.safetensors")}))
-    assert load_llamagen(path, SIDE, HEADS)
-    return path
-
-
-def test_indexes_reach_nothing_outside_their_folder(index: Path) -> None:
-    outside = index.parent.parent / "outside.safetensors"
-    for place in ("../outside.safetensors", str(outside), "..", ".", "", "b/../a.safetensors", "..\\a", "C:a", "a\0b"):
-        index.write_text(json.dumps({"weight_map": {"a": "a.safetensors", "b": place}}))
-        assert "expected names of files beside it, got" in refusal(index)
-
-
-def test_wrong_indexes(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    places: dict[str, Any] = json.loads(index.read_text())["weight_map"]
-    for content, told in (
-        ({}, "got other JSON"),
-        ({"weight_map": []}, "got other JSON"),
-        ({"weight_map": {}}, "got other JSON"),
-        ({"weight_map": {"a": 3}}, "got other JSON"),
-        (
-            {"weight_map": places | {"extra": "a.safetensors"}},
-            "expected the tensor extra in 'a.safetensors', found none",
-        ),
-        ({"weight_map": places | {"extra": "b.safetensors"}}, "expected 'b.safetensors' beside it, found none"),
-        ({"weight_map": {f"a{n}": f"{n}.safetensors" for n in range(2000)}}, "expected at most 1000 files"),
-        ({"weight_map": places | {"norm.weight": index.name}}, "got another index"),
-        ({"weight_map": {"norm.weight": "a.safetensors"}}, "expected a transformer"),
-    ):
-        index.write_text(json.dumps(content))
-        assert told in refusal(index)
-    index.write_text("[" * 100_000)
-    assert "begins with" in refusal(index)
-    index.write_text('{"weight_map": ' + "[" * 100_000)
-    assert "got no JSON" in refusal(index)
-    monkeypatch.setattr(shards, "MAX_INDEX_BYTES", 8)
-    index.write_text(json.dumps({"weight_map": places}))
-    assert "expected an index of at most 8 bytes" in refusal(index)
-    monkeypatch.undo()
-    monkeypatch.setattr(shards, "MAX_WEIGHT_BYTES", 100)
-    assert "expected at most 100 bytes in its files" in refusal(index)
-
-
-def test_one_of_several_files(index: Path) -> None:
-    whole = index.parent / "a.safetensors"
-    part = whole.rename(index.parent / "model-00001-of-00002.safetensors")
-    assert f"got one of several files; give {index}" in refusal(part)
 
 
 def test_a_file_that_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

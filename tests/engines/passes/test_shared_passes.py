@@ -1,0 +1,101 @@
+"""Passes that several decodes share: one that fails, fails for its culprit alone; turns come in order."""
+
+import threading
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mulo_sd.engines.backends.array_scores import ArrayScores
+from mulo_sd.engines.backends.base import BackendError, Tensors, Traits
+from mulo_sd.engines.passes.shared_passes import SharedPasses
+from mulo_sd.engines.passes.turns import Turns
+from tests.fakes.noting_backend import NotingBackend
+
+
+def test_turns_come_in_the_order_of_asking() -> None:
+    turns, had = Turns(), list[int]()
+    turns.take()
+    asked = [threading.Event() for _ in range(4)]
+
+    def wait(number: int) -> None:
+        asked[number].set()
+        turns.take()
+        had.append(number)
+        turns.end()
+
+    threads = [threading.Thread(target=wait, args=(number,)) for number in range(4)]
+    for number, thread in enumerate(threads):
+        thread.start()
+        assert asked[number].wait(10)
+        while len(turns._waiting) <= number:
+            time.sleep(0.001)
+    assert had == []
+    turns.end()
+    for thread in threads:
+        thread.join(10)
+    assert had == [0, 1, 2, 3]
+    turns.take()  # free again
+    turns.end()
+
+
+class _RefusesToken(NotingBackend):
+    """A pooling backend that fails at a pass in which some row feeds one token."""
+
+    name = "refuses"
+    traits = Traits(scores=True, pools=True)
+
+    def __init__(self, token: int, error: BaseException) -> None:
+        super().__init__()
+        self.token, self.error, self.calls = token, error, 0
+
+    def new_pool(self, graph: str, rows: int) -> Any:
+        return self
+
+    def rows(self, first_row: int, count: int) -> Any:
+        return count
+
+    def clear(self, first_row: int, count: int) -> None:
+        return
+
+    def score(self, graph: str, cache: Any, inputs: Tensors) -> ArrayScores:
+        self.calls += 1
+        if (inputs["tokens"] == self.token).any():
+            raise self.error
+        return ArrayScores(np.repeat(inputs["tokens"][..., None], 3, axis=2).astype(np.float32))
+
+
+@pytest.mark.parametrize("error", [BackendError("refused"), KeyError("x"), KeyboardInterrupt(), SystemExit(3)])
+def test_a_shared_pass_that_fails_fails_for_its_culprit_alone(error: BaseException) -> None:
+    backend = _RefusesToken(7, error)
+    shared = SharedPasses(backend, 3)
+    outcomes: dict[int, Any] = {}
+
+    def ask(number: int, token: int, fed: int) -> None:
+        inputs = {
+            "tokens": np.full((2, fed), token),
+            "prefix": np.zeros((2, fed, 4), np.float32),
+            "positions": np.zeros((2, fed), np.int64),
+            "slot_ranks": np.zeros((2, 40), np.int64),
+            "write_index": np.zeros(2, np.int64),
+        }
+        try:
+            outcomes[number] = shared.score("target", shared.place("target", number, 2), inputs).logits()
+        except BaseException as caught:
+            outcomes[number] = caught
+        finally:
+            shared.leave()
+
+    for _ in range(3):
+        shared.enter()
+    given = ((0, 5, 1), (1, 7, 2), (2, 6, 3))
+    threads = [threading.Thread(target=ask, args=one) for one in given]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert outcomes[1] is error
+    np.testing.assert_array_equal(outcomes[0], np.full((2, 1, 3), 5))
+    np.testing.assert_array_equal(outcomes[2], np.full((2, 3, 3), 6))
+    assert backend.calls == 5, "once for all, then half by half down to the culprit"
