@@ -188,7 +188,7 @@ class Differences:
             near_ties = margins.may_be_either(pooled, self._known(theirs.verify_pass, cells).entropies(), settings)
             for place in different:
                 what = f"{where} {cells[place]}: acceptance, pooled {float(theirs.pooled_probs.flatten()[place]):.6g}"
-                self._note(bool(near_ties[place]), what)
+                self._note(bool(near_ties[place]), f"{what} against tau {settings.tau}")
         different = np.flatnonzero(ours.radii != array(theirs.radii)).tolist()
         if different:
             bounds = [
