@@ -74,18 +74,3 @@ def pooled_probs(target_probs: Tensor, draft_tokens: Tensor, neighbours: Tensor)
     for column in range(1, near.shape[1]):
         total += near[:, column]
     return total
-
-
-def accept(pooled: Tensor, tau: float) -> Tensor:
-    """Return which draft tokens are kept: pooled >= tau; none where tau > 1 (ACCEPT-1).
-
-    Args:
-        pooled: Float[T].
-        tau: The threshold.
-
-    Returns:
-        Bool[T].
-    """
-    if tau > 1:  # a pooled probability may exceed 1 by rounding
-        return torch.zeros_like(pooled, dtype=torch.bool)
-    return pooled >= tau

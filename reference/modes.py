@@ -41,13 +41,6 @@ class Correction:
     by_island: str | None = None
 
 
-# What every mode reads, what drafting adds, what local verification adds, and what cycles of rows add.
-SAMPLING = frozenset({"mode", "guidance_scale", "temperature", "top_k", "top_p"})
-DRAFTING = frozenset({"drafters", "up_sampler", "draft_window"})
-JUDGING = frozenset({"tau", "accept_on", "radius", "radius_nats", "anchor", "neighbours"})
-CYCLES = frozenset({"draft_rows", "look_ahead", "down_sampler"})
-
-
 @dataclass(frozen=True)
 class DecodingMode:
     """A mode.
@@ -56,22 +49,18 @@ class DecodingMode:
         rule: Of docs/semantics.md.
         purpose: In one line, for help and documentation.
         coarsest: How the coarsest grid is drawn: the target's own where nothing is drafted.
-        reads: The settings that it reads.
         verification: Of the target; None where nothing is drafted.
         correction: Of what is rejected.
         by_rows: Whether a cycle drafts `draft_rows` rows, and not the whole image.
-        cascade_reads: Further settings that a cascade reads, whose drafters verify too.
         demands: The one value that a setting may have.
     """
 
     rule: str
     purpose: str
     coarsest: Drawing
-    reads: frozenset[str]
     verification: Verification | None = None
     correction: Correction = Correction()
     by_rows: bool = False
-    cascade_reads: frozenset[str] = frozenset()
     demands: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -89,29 +78,22 @@ class DecodingMode:
         """Whether the target verifies locally."""
         return self.verification is Verification.LOCAL
 
-    def reads_of(self, drafters: tuple[int, ...]) -> frozenset[str]:
-        """Return the settings that a decode with some drafters reads."""
-        return self.reads | (self.cascade_reads if len(drafters) > 1 else frozenset())
-
 
 MODES: Mapping[Mode, DecodingMode] = {
     "ar": DecodingMode(
         rule="MODE-AR",
         purpose="one token a pass",
         coarsest=Drawing(),
-        reads=SAMPLING,
     ),
     "zipar": DecodingMode(
         rule="MODE-ZIPAR",
         purpose="rows overlap: a row starts when the one above is `--window` tokens ahead",
         coarsest=Drawing(window="window", adaptive="adaptive_window"),
-        reads=SAMPLING | {"window", "adaptive_window"},
     ),
     "serial": DecodingMode(
         rule="MODE-SERIAL",
         purpose="MuLo-SD as first published: a few rows are drafted, verified and resampled in raster order",
         coarsest=Drawing(window="draft_window"),
-        reads=SAMPLING | DRAFTING | JUDGING | CYCLES | {"refresh"},
         verification=Verification.LOCAL,
         by_rows=True,
     ),
@@ -120,7 +102,6 @@ MODES: Mapping[Mode, DecodingMode] = {
         purpose="MuLo-SD's second version: the whole image is drafted and verified at once, islands of rejections are "
         "resampled at the same time",
         coarsest=Drawing(window="draft_window"),
-        reads=SAMPLING | DRAFTING | JUDGING | {"islands", "island_window"},
         verification=Verification.LOCAL,
         correction=Correction(window="island_window", by_island="islands"),
     ),
@@ -128,10 +109,8 @@ MODES: Mapping[Mode, DecodingMode] = {
         rule="MODE-EXACT",
         purpose="lossless: the target's own distribution, whatever the draft",
         coarsest=Drawing(window="draft_window"),
-        reads=SAMPLING | DRAFTING | CYCLES | {"exact_window", "accept_on"},
         verification=Verification.EXACT,
         by_rows=True,
-        cascade_reads=JUDGING | {"refresh"},
         demands={"accept_on": "processed"},
     ),
 }

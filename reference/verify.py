@@ -2,8 +2,9 @@
 
 import torch
 
+from mulo_sd.reference.acceptance import accept_drafts
 from mulo_sd.reference.anchor import Anchor
-from mulo_sd.reference.codebook import Codes, accept, pooled_probs
+from mulo_sd.reference.codebook import Codes, pooled_probs
 from mulo_sd.reference.execute import Verified, execute
 from mulo_sd.reference.grid import expand
 from mulo_sd.reference.radius import adaptive_radii, entropy
@@ -34,13 +35,13 @@ def verify_locally(
     verify_pass = len(state.trace.passes) - 1
     log_probs = state.log_probs(logits)
     judged = log_probs if settings.accept_on == "processed" else state.log_probs(logits, raw=True)
-    pooled = pooled_probs(judged.exp(), proposal.up_sampled.flatten(), codes.neighbours).reshape(-1, width)
-    kept = accept(pooled, settings.tau)
+    pooled = pooled_probs(judged.exp(), proposal.up_sampled.flatten(), codes.neighbours)
+    entropies = entropy(log_probs)
+    kept = accept_drafts(pooled, entropies, settings).reshape(-1, width)
     rejected = torch.zeros(state.height, width, dtype=torch.bool)
     rejected[first_row:last_row] = ~kept
     radii = torch.zeros(state.height, width, dtype=torch.long)
-    entropies = entropy(log_probs).reshape(-1, width)
-    radii[first_row:last_row] = adaptive_radii(entropies, settings.radius, settings.radius_nats)
+    radii[first_row:last_row] = adaptive_radii(entropies.reshape(-1, width), settings.radius, settings.radius_nats)
     resampled = expand(rejected, radii, first_row, last_row)
     state.keep([cell for cell in cells if not resampled.view(-1)[cell]])
     anchor = None
@@ -48,4 +49,6 @@ def verify_locally(
         anchor = Anchor(settings.anchor, codes.vectors, proposal.up_sampled.flatten(), cells.start)
     verified = Verified(log_probs, cells.start, verify_pass, anchor)
     execute(state, Schedule(resampled, window, by_island), verified)
-    return Verdict(verify_pass, pooled, kept, radii[first_row:last_row], resampled[first_row:last_row])
+    return Verdict(
+        verify_pass, pooled.reshape(-1, width), kept, radii[first_row:last_row], resampled[first_row:last_row]
+    )

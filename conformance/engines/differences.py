@@ -184,10 +184,11 @@ class Differences:
         different = np.flatnonzero(ours.kept != array(theirs.kept)).tolist()
         if different:
             known = self._known(theirs.verify_pass, cells, settings.accept_on == "raw")
-            low, high = known.pooled(self.table[array(theirs.up_sampled).ravel()])
+            pooled = known.pooled(self.table[array(theirs.up_sampled).ravel()])
+            near_ties = margins.may_be_either(pooled, self._known(theirs.verify_pass, cells).entropies(), settings)
             for offset in different:
                 what = f"{where} {cells[offset]}: acceptance, pooled {float(theirs.pooled_probs.flatten()[offset]):.6g}"
-                self._note(bool(low[offset] <= settings.tau <= high[offset]), f"{what} against tau {settings.tau}")
+                self._note(bool(near_ties[offset]), f"{what} against tau {settings.tau}")
         different = np.flatnonzero(ours.radii != array(theirs.radii)).tolist()
         if different:
             bounds = [

@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mulo_sd.reference.acceptance import accept_drafts
 from mulo_sd.reference.largest_error import check_finite_numbers
 from mulo_sd.reference.settings import Settings
 from mulo_sd.reference.tokenizer import ImageTokenizer
@@ -87,6 +88,22 @@ class Uncertain:
         error, deviation = self.error[:, 0], np.maximum(deviation, other_deviation)
         change = error * deviation + error**2 * (1 + 4 * deviation)
         return rounded((1 - doubt) * least - change, least + doubt * np.log(others) + mixing + change)
+
+
+def may_be_either(pooled: tuple[Floats, Floats], entropies: tuple[Floats, Floats], settings: Settings) -> Mask:
+    """Return which draft tokens may be accepted as well as rejected, Bool[n], by whatever rule accepts (ACCEPT-1).
+
+    Args:
+        pooled: The bounds of the pooled probabilities, Float64[n] each.
+        entropies: The bounds of the entropies, Float64[n] each.
+        settings: Of the decode.
+    """
+    corners = [
+        accept_drafts(torch.from_numpy(value), torch.from_numpy(nats), settings).numpy()
+        for value in pooled
+        for nats in entropies
+    ]
+    return np.asarray(np.any(corners, axis=0) & ~np.all(corners, axis=0))
 
 
 def _entropy(weights: Floats) -> tuple[Floats, Floats]:

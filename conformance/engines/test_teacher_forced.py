@@ -20,7 +20,7 @@ from mulo_sd.conformance.engines.tally import Tally
 from mulo_sd.engines.backends.host_scores import distribution_inputs
 from mulo_sd.engines.bundle.contract import down_sampler_graph, up_sampler_graph
 from mulo_sd.engines.loop.execute import predict_again
-from mulo_sd.engines.loop.verify import accept
+from mulo_sd.engines.rules.acceptance import accept_drafts
 from mulo_sd.engines.rules.grid import expand
 from mulo_sd.engines.rules.noise import acceptance_stream, gumbel_noise, sample_stream, uniform_noise
 from mulo_sd.engines.rules.radius import adaptive_radii
@@ -135,14 +135,17 @@ class TestConf2:
             cells = replayed.cycle_cells(cycle)
             ours, theirs, errors = replayed.rows(cycle.verify_pass, cells)
             draft = cycle.up_sampled.numpy().ravel()
-            pooled, _ = judge(replayed, ours, draft, near, raw)
+            pooled, entropies = judge(replayed, ours, draft, near)
+            if raw:
+                pooled, _ = judge(replayed, ours, draft, near, raw)
             low, high = margins.uncertain(theirs, errors, settings, raw).pooled(near[draft])
             assert ((low <= pooled) & (pooled <= high)).all(), f"pass {cycle.verify_pass}: pooled probabilities are off"
-            kept, expected = accept(pooled, settings.tau), cycle.kept.numpy().ravel()
+            kept, expected = accept_drafts(pooled, entropies, replayed.engine_settings), cycle.kept.numpy().ravel()
+            nats = margins.uncertain(theirs, errors, settings).entropies()
+            near_ties = margins.may_be_either((low, high), nats, settings)
             for index, cell in enumerate(cells):
-                near_tie = bool(low[index] <= settings.tau <= high[index])
                 what = f"pass {cycle.verify_pass}, cell {cell}: pooled {pooled[index]:.6g}"
-                tally.add(bool(kept[index]) == bool(expected[index]), near_tie, what)
+                tally.add(bool(kept[index]) == bool(expected[index]), bool(near_ties[index]), what)
             rejected += int((~expected).sum())
         verified = {cycle.model for cycle in replayed.decoded.trace.cycles}
         assert verified == set(settings.model_numbers[:-1])

@@ -13,6 +13,7 @@ from mulo_sd.engines.backends.base import Tensors
 from mulo_sd.engines.loop import decode, verify
 from mulo_sd.engines.loop.decode import Decoder
 from mulo_sd.engines.loop.execute import Verified
+from mulo_sd.engines.rules import acceptance
 from mulo_sd.engines.rules.anchor import Anchor
 
 Mask = NDArray[np.bool_]
@@ -205,7 +206,7 @@ MUTANTS = (
     Mutant("the radius is one too small", "LOCAL-3", patched(verify, "adaptive_radii", _radius_plus(-1))),
     Mutant("the adaptive radius adds entropies up", "LOCAL-3", patched(verify, "adaptive_radii", _sum_not_mean)),
     Mutant("the adaptive radius is rounded up", "LOCAL-3", patched(verify, "adaptive_radii", _rounded_up)),
-    Mutant("the last row of a window is not verified", "VERIFY-1", patched(verify, "accept", _last_row_is_kept)),
+    Mutant("the last row of a window is not verified", "VERIFY-1", patched(acceptance, "accept", _last_row_is_kept)),
     Mutant(
         "the anchor repels", "ANCHOR-1", patched(Anchor, "bonus", lambda right, anchor, cells: -right(anchor, cells))
     ),

@@ -10,6 +10,7 @@ from mulo_sd.conformance.mutants.mutant import Make, Mutant, on_backend, on_bund
 from mulo_sd.conformance.subject import Subject
 from mulo_sd.engines.backends.base import Tensors
 from mulo_sd.engines.loop import verify
+from mulo_sd.engines.rules import acceptance
 
 
 class _InvertedGuidance(Arithmetic):
@@ -141,12 +142,12 @@ MUTANTS = (
     Mutant(
         "> tau instead of >= tau",
         "ACCEPT-1",
-        patched(verify, "accept", lambda right, pooled, tau: pooled > np.float32(tau)),
+        patched(acceptance, "accept", lambda right, pooled, tau: pooled > np.float32(tau)),
     ),
     Mutant(
         "a tau above 1 is 1",
         "ACCEPT-1",
-        patched(verify, "accept", lambda right, pooled, tau: right(pooled, min(tau, 1))),
+        patched(acceptance, "accept", lambda right, pooled, tau: right(pooled, min(tau, 1))),
     ),
     Mutant(
         "accept_on is ignored",

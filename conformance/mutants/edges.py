@@ -9,6 +9,7 @@ from mulo_sd.conformance.mutants.arithmetic import Arithmetic, ArithmeticBackend
 from mulo_sd.conformance.mutants.mutant import Make, Mutant, on_backend, patched
 from mulo_sd.engines.backends.base import Tensors
 from mulo_sd.engines.loop import exact, verify
+from mulo_sd.engines.rules import acceptance
 
 
 class _TopPKeepsTies(Arithmetic):
@@ -106,12 +107,14 @@ MUTANTS = (
     Mutant(
         "a pooled probability next below tau is kept",
         "ACCEPT-1",
-        patched(verify, "accept", lambda right, pooled, tau: right(pooled, float(np.nextafter(np.float32(tau), -1)))),
+        patched(
+            acceptance, "accept", lambda right, pooled, tau: right(pooled, float(np.nextafter(np.float32(tau), -1)))
+        ),
     ),
     Mutant(
         "tau is not rounded to float32",
         "ACCEPT-1",
-        patched(verify, "accept", lambda right, pooled, tau: (pooled.astype(np.float64) >= tau) & (tau <= 1)),
+        patched(acceptance, "accept", lambda right, pooled, tau: (pooled.astype(np.float64) >= tau) & (tau <= 1)),
     ),
     Mutant("entropies buy a cell that they nearly pay", "LOCAL-3", patched(verify, "adaptive_radii", _next_radius)),
     Mutant(

@@ -11,7 +11,7 @@ from mulo_sd.conformance.mutants.mutant import Make, Mutant, on_backend, patched
 from mulo_sd.conformance.mutants.scores import OwnScores, ScoresBackend, halved, rounded
 from mulo_sd.engines.backends.base import Draw, Judgement, Tensors
 from mulo_sd.engines.distribution import Distribution
-from mulo_sd.engines.loop import verify
+from mulo_sd.engines.rules import acceptance
 from mulo_sd.engines.rules.anchor import Anchor
 from mulo_sd.engines.rules.noise import NoiseSource
 
@@ -115,6 +115,6 @@ MUTANTS = (
     Mutant(
         "tau is compared in half precision",
         "ACCEPT-1",
-        patched(verify, "accept", lambda right, pooled, tau: right(halved(pooled), float(halved(np.asarray(tau))))),
+        patched(acceptance, "accept", lambda right, pooled, tau: right(halved(pooled), float(halved(np.asarray(tau))))),
     ),
 )

@@ -7,7 +7,8 @@ from hypothesis import example, given
 from mulo_sd.conformance.rules import function_laws
 from mulo_sd.conformance.rules.branches import must_reach
 from mulo_sd.conformance.strategies.codebooks import Codebook, Judgement, codebooks, judgements
-from mulo_sd.reference.codebook import accept, neighbours, pooled_probs
+from mulo_sd.reference.acceptance import accept
+from mulo_sd.reference.codebook import neighbours, pooled_probs
 
 EQUAL_CODES = Codebook(((0, 1), (0, 1), (1, 0), (0, 1), (-1, 0)))
 

@@ -24,7 +24,8 @@ from mulo_sd.conformance.strategies.decodes import (
     Case,
     cases,
 )
-from mulo_sd.reference.codebook import accept, neighbours, pooled_probs
+from mulo_sd.reference.acceptance import accept
+from mulo_sd.reference.codebook import neighbours, pooled_probs
 from mulo_sd.reference.grid import expand
 from mulo_sd.reference.largest_error import largest_error
 

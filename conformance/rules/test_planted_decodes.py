@@ -20,6 +20,7 @@ from mulo_sd.conformance.strategies.decodes import (
     REFRESHED,
     ZIPPED,
 )
+from mulo_sd.reference import acceptance
 from mulo_sd.reference import decode as decoding
 from mulo_sd.reference import models as scaling
 from mulo_sd.reference import state as states
@@ -170,7 +171,7 @@ PLANTED = {
     ),
     "fewer neighbours": Planted(around(decoding, "neighbours", no_neighbours), cycle_laws.verification_judges, MIXED),
     "tau itself is rejected": Planted(
-        around(verifying, "accept", lambda right, pooled, tau: pooled > max(tau, float(pooled.min()))),
+        around(acceptance, "accept", lambda right, pooled, tau: pooled > max(tau, float(pooled.min()))),
         cycle_laws.verification_judges,
         ACCEPTED,
     ),

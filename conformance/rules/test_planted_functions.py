@@ -17,8 +17,9 @@ from mulo_sd.conformance.strategies.codebooks import Codebook, Judgement
 from mulo_sd.conformance.strategies.grids import Mask, Window
 from mulo_sd.conformance.strategies.logits import Logits
 from mulo_sd.conformance.strategies.toys import Toy
+from mulo_sd.reference.acceptance import accept
 from mulo_sd.reference.cache import KVCache, feed
-from mulo_sd.reference.codebook import accept, neighbours, pooled_probs
+from mulo_sd.reference.codebook import neighbours, pooled_probs
 from mulo_sd.reference.grid import expand, islands, raster_positions
 from mulo_sd.reference.noise import gumbel_noise, random_words
 from mulo_sd.reference.sampling import guided_logits, keep_top_k, keep_top_p, sample, target_probs

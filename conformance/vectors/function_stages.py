@@ -8,8 +8,9 @@ import torch
 from numpy.typing import NDArray
 
 from mulo_sd.conformance.vectors.case import Field, Output, Stage, Vector
+from mulo_sd.reference.acceptance import accept
 from mulo_sd.reference.anchor import Anchor
-from mulo_sd.reference.codebook import accept, neighbours, pooled_probs
+from mulo_sd.reference.codebook import neighbours, pooled_probs
 from mulo_sd.reference.grid import expand, islands
 from mulo_sd.reference.noise import gumbel_noise, random_words
 from mulo_sd.reference.radius import adaptive_radii, entropy

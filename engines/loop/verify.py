@@ -10,6 +10,7 @@ from mulo_sd.engines.backends.base import Judgement
 from mulo_sd.engines.loop.answer import Answer
 from mulo_sd.engines.loop.execute import Verified, execute
 from mulo_sd.engines.loop.state import ModelState, Tokens
+from mulo_sd.engines.rules.acceptance import accept_drafts
 from mulo_sd.engines.rules.anchor import Anchor
 from mulo_sd.engines.rules.grid import expand
 from mulo_sd.engines.rules.radius import adaptive_radii
@@ -32,13 +33,6 @@ class Codes:
 
     vectors: NDArray[np.float32]
     neighbours: Tokens
-
-
-def accept(pooled: NDArray[np.float32], tau: float) -> NDArray[np.bool_]:
-    """Return which draft tokens are kept: pooled >= tau; none where tau > 1 (ACCEPT-1)."""
-    if tau > 1:  # a pooled probability may exceed 1 by rounding
-        return np.zeros(pooled.shape, dtype=np.bool_)
-    return np.asarray(pooled >= np.float32(tau))
 
 
 def judge(state: ModelState, answer: Answer, draft_tokens: Tokens, neighbours: Tokens, raw: bool = False) -> Judgement:
@@ -66,7 +60,7 @@ def verify_locally(
         by_island: SCHED-2.
         also_feed: Cells to feed again (KV-4).
         progress: Told how many cells each step decided.
-        accepted: Decides in the stead of ACCEPT-1.
+        accepted: Replaces ACCEPT-1.
     """
     settings, width = state.settings, state.width
     first_row, last_row = proposal.first_row, proposal.last_row
@@ -78,8 +72,8 @@ def verify_locally(
     pooled, entropies = judgement.pooled_probs, judgement.entropies
     if settings.accept_on == "raw":
         pooled = judge(state, answer, draft, codes.neighbours, raw=True).pooled_probs
-    judged = accept(pooled, settings.tau) if accepted is None else accepted(state.number, cells)
-    kept = judged.reshape(-1, width)
+    kept = accept_drafts(pooled, entropies, settings) if accepted is None else accepted(state.number, cells)
+    kept = kept.reshape(-1, width)
     rejected = np.zeros((state.height, width), dtype=np.bool_)
     rejected[first_row:last_row] = ~kept
     radii = np.zeros((state.height, width), dtype=np.int64)

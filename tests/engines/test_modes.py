@@ -1,16 +1,19 @@
 """The table of modes: what each entry says, its twin, and that no code knows a mode by its name."""
 
 import ast
+from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
 from mulo_sd import processes
+from mulo_sd.conformance.strategies.decodes import CASCADE, Case
 from mulo_sd.engines import modes
 from mulo_sd.engines.settings import SETTINGS, Settings
 from mulo_sd.reference import modes as reference
 from mulo_sd.reference import settings as reference_settings
+from tests.other_values import other_value
 
 ROOT = Path(processes.ROOT)
 FOLDERS = ("engines", "reference", "export", "conformance")
@@ -41,9 +44,31 @@ def test_what_each_mode_is() -> None:
 
 
 def test_the_reference_has_the_same_table() -> None:
-    """Entry by entry; the enumerations are other classes of the same names."""
+    """Entry by entry; the enumerations are other classes of the same names. What a mode reads follows from its code."""
     assert get_args(reference.Mode) == get_args(modes.Mode)
-    assert repr(reference.MODES) == repr(modes.MODES)
+    for name, mode in modes.MODES.items():
+        twin = vars(reference.MODES[name])
+        assert set(vars(mode)) - set(twin) == {"reads", "cascade_reads"}
+        assert {item: repr(value) for item, value in twin.items()} == {item: repr(vars(mode)[item]) for item in twin}
+
+
+@pytest.mark.parametrize("drafters", [(1,), (1, 2)])
+@pytest.mark.parametrize("mode", modes.MODES)
+def test_what_a_mode_does_not_read_changes_nothing(mode: modes.Mode, drafters: tuple[int, ...]) -> None:
+    """By the reference's own decodes: their tokens and all that their passes fed."""
+    settings = reference_settings.Settings(mode=mode, drafters=drafters, tau=0.2, neighbours=3, draft_rows=1)
+    case = CASCADE._replace(settings=settings)
+
+    def decoded(case: Case) -> tuple[list[list[int]], list[list[int]]]:
+        made = case.run()
+        return made.tokens.tolist(), [step.tokens.tolist() for step in made.trace.passes]
+
+    right = decoded(case)
+    unread = Settings(mode=mode, drafters=drafters).unread(SETTINGS)
+    assert unread
+    for name in unread:
+        changes: dict[str, Any] = {name: other_value(name)}
+        assert decoded(case._replace(settings=replace(settings, **changes))) == right, name
 
 
 def test_the_settings_that_a_table_names_exist() -> None:

@@ -15,6 +15,7 @@ from mulo_sd.engines.commands.setting_arguments import (
     settings_from_arguments,
 )
 from mulo_sd.engines.settings import SETTINGS, WINDOWS, Settings, SettingsError
+from tests.other_values import other_value
 
 # Every setting, as on the command line and as it comes out; no value is a default.
 GIVEN: dict[str, tuple[list[str], object]] = {
@@ -41,6 +42,12 @@ GIVEN: dict[str, tuple[list[str], object]] = {
     "islands": (["--no-islands"], False),
     "island_window": (["--island-window", "1"], 1),
     "exact_window": (["--exact-window", "infinite"], None),
+}
+# Those that are not spelt out above.
+GIVEN |= {
+    name: ([f"--{name.replace('_', '-')}", str(other_value(name))], other_value(name))
+    for name in SETTINGS
+    if name not in GIVEN
 }
 
 

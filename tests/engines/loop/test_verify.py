@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from mulo_sd.engines.loop.execute import predict_again
-from mulo_sd.engines.loop.verify import accept
-from mulo_sd.reference import codebook
+from mulo_sd.engines.rules.acceptance import accept
+from mulo_sd.reference import acceptance
 
 CODES = 5
 
@@ -24,7 +24,7 @@ def test_acceptance_equals_the_reference(tau: float, pooled: list[float]) -> Non
     values = np.array(
         [*pooled, near, np.nextafter(near, np.float32(9)), np.nextafter(near, np.float32(-9))], np.float32
     )
-    expected = codebook.accept(torch.from_numpy(values), tau).numpy()
+    expected = acceptance.accept(torch.from_numpy(values), tau).numpy()
     np.testing.assert_array_equal(accept(values, tau), expected)
 
 
