@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from mulo_sd.commands import COMMANDS
 from mulo_sd.conformance import options
 from mulo_sd.engines.backends import BACKENDS
 
@@ -96,8 +97,9 @@ def commands(text: str) -> list[tuple[str, list[str]]]:
                 given = [word.partition("=")[0] for word in words if word.startswith("--")]
                 if "-m" in words:
                     found.append((words[words.index("-m") + 1], given))
-                elif "mulo-sd-conformance" in words:
-                    found.append(("conformance", given))
+                elif "mulo-sd" in words[:-1] and words[words.index("mulo-sd") + 1] in COMMANDS:
+                    name = COMMANDS[words[words.index("mulo-sd") + 1]].module.removesuffix(".__main__")
+                    found.append((name if name == "conformance" else f"mulo_sd.{name}", given))
     return found
 
 
@@ -153,8 +155,10 @@ def test_commands_in_documents_have_options_that_are_there(document: Path) -> No
 
 
 def test_the_finder_of_commands_reads_what_it_should() -> None:
-    text = "```bash\nPYTHONPATH=. python -m a.b 'x --y' --out f \\\n    --n=3 && python3 -m c --d  # --e\n```\n"
-    assert commands(text) == [("a.b", ["--out", "--n"]), ("c", ["--d"])]
+    text = "```bash\nPYTHONPATH=. python -m a.b 'x --y' --out f \\\n    --n=3 && python3 -m c --d  # --e\n"
+    text += "mulo-sd build --e\nmulo-sd conformance --f\n```\n"
+    built = [("mulo_sd.export.build", ["--e"]), ("conformance", ["--f"])]
+    assert commands(text) == [("a.b", ["--out", "--n"]), ("c", ["--d"]), *built]
 
 
 def test_tables_list_all_options() -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mulo_sd.engines.distribution import Distribution
+from mulo_sd.engines.modes import MODES
 from mulo_sd.engines.rules.anchor import Anchor
 from mulo_sd.engines.rules.noise import NoiseSource
 
@@ -23,7 +24,7 @@ Tokens = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
 # What a backend may support: the modes, guidance (two rows at once), more than one drafter, latent samplers.
-CAPABILITIES = ("ar", "zipar", "serial", "parallel", "exact", "guidance", "cascade", "latent")
+CAPABILITIES = (*MODES, "guidance", "cascade", "latent")
 
 
 class BackendError(RuntimeError):
