@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from mulo_sd.engines.backends import BackendError
 from mulo_sd.engines.bundle import BundleError
 from mulo_sd.engines.commands.command_line import INTERRUPTED, UNUSABLE, command, program
-from mulo_sd.engines.commands.demo_bundle import build_demo_bundle, check_can_build, demo_bundle_path
+from mulo_sd.engines.commands.demo_bundle import demo_bundle_path, ready_demo_bundle
 from mulo_sd.engines.commands.draw_many import Run
 from mulo_sd.engines.commands.generate_arguments import add_arguments
 from mulo_sd.engines.commands.layouts import MAX_LISTED, LayoutError, PromptsError, read_tasks
@@ -113,13 +113,7 @@ def _write_json(content: dict[str, Any], path: Path) -> None:
 
 
 def _open(arguments: argparse.Namespace, console: Console) -> Pipeline:
-    path = arguments.bundle
-    if path is None:
-        path = demo_bundle_path()
-        if not path.exists():
-            check_can_build(path)
-            console.print(f"There is no bundle at {path}: building the demo bundle (fp32) first, once.")
-            build_demo_bundle(path, plans=arguments.backend.startswith("trt"))
+    path = arguments.bundle or ready_demo_bundle(arguments.backend, console.print)
     return load(path, arguments.backend, arguments.threads, arguments.text_model)
 
 
