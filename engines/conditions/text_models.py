@@ -173,7 +173,7 @@ class SemanticLanguageModel(_TextModel):
         """
         check_text(prompt, max_characters=MAX_CAPTION_CHARACTERS)
         if count not in SCALE_OF_IDS:
-            raise ConditionError(f"ids: expected one of {', '.join(map(str, SCALE_OF_IDS))} a prompt, got {count}")
+            raise ConditionError(f"ids: expected {', '.join(map(str, SCALE_OF_IDS))} a prompt, got {count}")
         with self.using() as (tokenizer, model):
             import torch
 
