@@ -13,22 +13,20 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from mulo_sd.engines.backends import BackendError
 from mulo_sd.engines.bundle import BundleError
-from mulo_sd.engines.commands.backend_argument import add_backend_argument
 from mulo_sd.engines.commands.command_line import INTERRUPTED, UNUSABLE, command, program
-from mulo_sd.engines.commands.demo_bundle import build_demo_bundle, check_can_build, demo_bundle_path
+from mulo_sd.engines.commands.demo_bundle import demo_bundle_path, ready_demo_bundle
 from mulo_sd.engines.commands.draw_many import Run
-from mulo_sd.engines.commands.layouts import LAYOUTS, MAX_LISTED, LayoutError, PromptsError, read_tasks
+from mulo_sd.engines.commands.generate_arguments import add_arguments
+from mulo_sd.engines.commands.layouts import MAX_LISTED, LayoutError, PromptsError, read_tasks
 from mulo_sd.engines.commands.overlay import draw_overlay
 from mulo_sd.engines.commands.run_progress import shown_progress
 from mulo_sd.engines.commands.setting_arguments import (
-    add_setting_arguments,
     say_what_is_not_read,
     settings_from_arguments,
 )
 from mulo_sd.engines.commands.storyboard import draw_storyboard
 from mulo_sd.engines.condition import ConditionError
 from mulo_sd.engines.conditions import Described, save_condition
-from mulo_sd.engines.files.paths import user_path
 from mulo_sd.engines.files.whole_files import check_writable, write_whole
 from mulo_sd.engines.numbers import seed_number, thread_count, whole_number
 from mulo_sd.engines.prompts import PlanError, PromptError, load_plan, make_plan, parse, save_plan
@@ -62,69 +60,7 @@ def _arguments() -> argparse.Namespace:
         prog=program("engines.generate"),
         description="Draw an image from a prompt, or many images from a file of prompts.",
     )
-    parser.add_argument(
-        "prompt",
-        nargs="?",
-        help='"a red circle left of a blue square", say; for LlamaGen and Tar a caption, or a class for class models',
-    )
-    parser.add_argument(
-        "--out",
-        type=user_path,
-        required=True,
-        help="image to write (PNG, JPEG or WebP); with --prompts the folder of images",
-    )
-    parser.add_argument(
-        "--prompts",
-        type=user_path,
-        help="file or folder of many prompts, in the form of --layout; images that exist already are not drawn again",
-    )
-    parser.add_argument(
-        "--layout",
-        choices=tuple(LAYOUTS),
-        help="with --prompts: plain text with one prompt a line, or the files of a scorer; default: plain",
-    )
-    parser.add_argument("--batch", type=int, metavar="N", help="with --prompts: images drawn at once; default: 1")
-    parser.add_argument(
-        "--samples", type=int, help="with --prompts: images of each prompt; default: what the scorer expects"
-    )
-    parser.add_argument(
-        "--seed",
-        type=int,
-        default=0,
-        help="of the noise; with --prompts the first image's, counting up; default: %(default)s",
-    )
-    add_setting_arguments(parser)
-    parser.add_argument(
-        "--bundle",
-        type=user_path,
-        help="folder of the bundle; default: the demo bundle, which is built first if there is none",
-    )
-    add_backend_argument(parser)
-    parser.add_argument(
-        "--threads", type=int, help="CPU threads, for ort and your own backends; default: the runtime's choice"
-    )
-    parser.add_argument(
-        "--condition",
-        type=user_path,
-        help="npz file of a condition, or of Tar's semantic ids, to draw instead of a prompt",
-    )
-    parser.add_argument(
-        "--save-condition",
-        type=user_path,
-        help="npz file to write the condition to, for a machine without a text model",
-    )
-    parser.add_argument(
-        "--text-model",
-        metavar="NAME",
-        help="folder or name of flan-t5-xl, or of Tar's language model; needs the extra `text`",
-    )
-    parser.add_argument("--plan", type=user_path, help="JSON file of a scene plan, which places the objects")
-    parser.add_argument("--save-plan", type=user_path, help="JSON file to write the scene plan to, for editing")
-    parser.add_argument("--overlay", type=user_path, help="PNG to write: what became of every draft token")
-    parser.add_argument(
-        "--storyboard", type=user_path, help="PNG to write: the decode step by step, from the draft to the result"
-    )
-    parser.add_argument("--trace", type=user_path, help="JSON file to write: every pass and every decision")
+    add_arguments(parser)
     return parser.parse_args()
 
 
@@ -177,13 +113,7 @@ def _write_json(content: dict[str, Any], path: Path) -> None:
 
 
 def _open(arguments: argparse.Namespace, console: Console) -> Pipeline:
-    path = arguments.bundle
-    if path is None:
-        path = demo_bundle_path()
-        if not path.exists():
-            check_can_build(path)
-            console.print(f"There is no bundle at {path}: building the demo bundle (fp32) first, once.")
-            build_demo_bundle(path, plans=arguments.backend.startswith("trt"))
+    path = arguments.bundle or ready_demo_bundle(arguments.backend, console.print)
     return load(path, arguments.backend, arguments.threads, arguments.text_model)
 
 

@@ -13,14 +13,14 @@ def is_boolean(value: object) -> bool:
     return isinstance(value, bool) or (kind == "b" and shape == ())
 
 
-def whole_number(name: str, value: object, least: int, most: int | None = None) -> int:
+def whole_number(name: str, value: object, smallest: int, largest: int | None = None) -> int:
     """Return a whole number: Python's, numpy's, or any other with `__index__`; no boolean.
 
     Args:
         name: Of the setting or option, as the caller knows it.
         value: What was given.
-        least: The smallest that is allowed.
-        most: The largest; None is any.
+        smallest: The smallest that is allowed.
+        largest: The largest; None is any.
 
     Raises:
         ValueError: it is no whole number, or out of its range.
@@ -29,20 +29,20 @@ def whole_number(name: str, value: object, least: int, most: int | None = None) 
         number = None if is_boolean(value) else operator.index(value)  # type: ignore[arg-type]  # that is the question
     except TypeError:
         number = None
-    if number is None or number < least or (most is not None and number > most):
-        wanted = f"a whole number from {least} on" if most is None else f"a whole number in {least}..{most}"
+    if number is None or number < smallest or (largest is not None and number > largest):
+        wanted = f"a whole number from {smallest} on" if largest is None else f"a whole number in {smallest}..{largest}"
         raise ValueError(f"{name}: expected {wanted}, got {value!r:.80}")
     return number
 
 
-def real_number(name: str, value: object, least: float, most: float) -> float:
+def real_number(name: str, value: object, smallest: float, largest: float) -> float:
     """Return a finite number: Python's, numpy's, or any other with `__float__`; no text or boolean.
 
     Args:
         name: Of the setting or option, as the caller knows it.
         value: What was given.
-        least: The smallest that is allowed.
-        most: The largest.
+        smallest: The smallest that is allowed.
+        largest: The largest.
 
     Raises:
         ValueError: it is no number, not finite, or out of its range.
@@ -51,8 +51,8 @@ def real_number(name: str, value: object, least: float, most: float) -> float:
         number = math.nan if isinstance(value, str | bytes) or is_boolean(value) else float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         number = math.nan
-    if not least <= number <= most or math.isinf(number):
-        raise ValueError(f"{name}: expected a number in {least:g}..{most:g}, got {value!r:.80}")
+    if not smallest <= number <= largest or math.isinf(number):
+        raise ValueError(f"{name}: expected a number in {smallest:g}..{largest:g}, got {value!r:.80}")
     return number
 
 

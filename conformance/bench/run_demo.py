@@ -20,7 +20,7 @@ from mulo_sd.conformance.bench.record import RECORD_NAME, Record
 from mulo_sd.conformance.bench.throughput import QUICK_SIZES, SIZES, ThroughputRow, throughput
 from mulo_sd.conformance.bench.timed import timer_seconds_per_call
 from mulo_sd.conformance.bench.workload import Drawing, random_condition
-from mulo_sd.engines.commands.demo_bundle import build_demo_bundle, check_can_build, demo_bundle_path
+from mulo_sd.engines.commands.demo_bundle import ready_demo_bundle
 from mulo_sd.engines.service.load import load
 from mulo_sd.engines.service.pipeline import Pipeline
 
@@ -31,13 +31,7 @@ CPU_BACKENDS = ("ort",)
 
 
 def _open(arguments: argparse.Namespace, console: Console, threads: int | None) -> tuple[Path, Pipeline]:
-    path = arguments.bundle
-    if path is None:
-        path = demo_bundle_path()
-        if not path.exists():
-            check_can_build(path)
-            console.print(f"There is no bundle at {path}: building the demo bundle (fp32) first, once.")
-            build_demo_bundle(path, plans=arguments.backend.startswith("trt"))
+    path = arguments.bundle or ready_demo_bundle(arguments.backend, console.print)
     return path, load(path, arguments.backend, threads)
 
 

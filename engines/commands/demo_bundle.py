@@ -1,9 +1,10 @@
-"""Where the demo bundle lies, and how it comes to be: by the build command, as a process of its own."""
+"""The folder of the demo bundle, and how it is built: by the build command, in another process."""
 
 import importlib.util
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from mulo_sd.engines.bundle import BundleError
@@ -46,6 +47,24 @@ def check_can_build(path: Path, models: str = "demo") -> None:
             f"{path}: there is no bundle and nothing to build it with; install what builds it with "
             f'`pip install "mulo-sd[{",".join(extras)}]"`, or give a bundle with --bundle'
         )
+
+
+def ready_demo_bundle(backend: str, say: Callable[[str], object]) -> Path:
+    """Return the demo bundle's folder (fp32), and build it first where it does not exist.
+
+    Args:
+        backend: The backend that will open it; TensorRT's need plans.
+        say: Called with a line before a build begins.
+
+    Raises:
+        BundleError: what builds it is not installed, or the build failed.
+    """
+    path = demo_bundle_path()
+    if not path.exists():
+        check_can_build(path)
+        say(f"There is no bundle at {path}: building the demo bundle (fp32) first, once.")
+        build_demo_bundle(path, plans=backend.startswith("trt"))
+    return path
 
 
 def build_demo_bundle(path: Path, precision: str = "fp32", plans: bool = False, models: str = "demo") -> None:

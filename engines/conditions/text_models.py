@@ -173,7 +173,7 @@ class SemanticLanguageModel(_TextModel):
         """
         check_text(prompt, max_characters=MAX_CAPTION_CHARACTERS)
         if count not in SCALE_OF_IDS:
-            raise ConditionError(f"ids: expected one of {', '.join(map(str, SCALE_OF_IDS))} a prompt, got {count}")
+            raise ConditionError(f"ids: expected {', '.join(map(str, SCALE_OF_IDS))} a prompt, got {count}")
         with self.using() as (tokenizer, model):
             import torch
 
@@ -192,9 +192,17 @@ class SemanticLanguageModel(_TextModel):
                     top_k=TOP_K,
                 )
             answer = tokenizer.decode(output[0, encoded["input_ids"].shape[1] :])
-        ids = [int(number) for number in SEMANTIC_ID.findall(answer)][:count]
-        if not ids:
-            raise PromptError(
-                f"prompt: expected semantic ids from the language model, got {one_line(ValueError(answer))[:80]!r}"
-            )
-        return np.array(ids + [0] * (count - len(ids)), dtype=np.int64)
+        return semantic_ids(answer, count)
+
+
+def semantic_ids(answer: str, count: int) -> NDArray[np.int64]:
+    """Read the semantic ids in a language model's answer, Int64[count]; a shorter answer is filled up with 0.
+
+    Raises:
+        PromptError: the answer holds none.
+    """
+    ids = [int(number) for number in SEMANTIC_ID.findall(answer)][:count]
+    if not ids:
+        start = one_line(ValueError(answer))[:80]
+        raise PromptError(f"prompt: expected semantic ids from the language model, got {start!r}; describe an image")
+    return np.array(ids + [0] * (count - len(ids)), dtype=np.int64)

@@ -1,13 +1,13 @@
-"""Device memory for what plans compute on the way: on one stream one runs at a time, so all of a bundle share it."""
+"""Device memory for activations: on one stream one plan runs at a time, so all plans of a bundle share it."""
 
 from mulo_sd.engines.backends.tensorrt.cuda import Cuda, DeviceBuffer
 
 
 class Activations:
-    """One buffer, which grows to what the largest needs.
+    """One buffer, which grows to the size that the largest plan needs.
 
     Attributes:
-        generation: Counts the buffers: contexts and captured graphs know the address of theirs.
+        generation: Counts the buffers; contexts and captured graphs hold the address of one generation.
     """
 
     def __init__(self, cuda: Cuda) -> None:
@@ -15,7 +15,7 @@ class Activations:
         self.buffer: DeviceBuffer | None = None
 
     def make_room(self, size_bytes: int) -> None:
-        """Replace the buffer where it is too small; what is on the stream has used it then."""
+        """Replace the buffer where it is too small; freeing it waits for the stream."""
         if self.buffer is None or self.buffer.size_bytes < size_bytes:
             if self.buffer is not None:
                 self.buffer.free()

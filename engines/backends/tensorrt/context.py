@@ -1,4 +1,4 @@
-"""An execution context, and what it was last told."""
+"""An execution context, with the shapes and addresses that were last set in it."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,8 +8,8 @@ from mulo_sd.engines.backends.tensorrt.activations import Activations
 from mulo_sd.engines.backends.tensorrt.runtime import Runtime
 
 
-class Layout(NamedTuple):
-    """One run: the profile, and every input's name, shape and address and every output's name and address."""
+class Bindings(NamedTuple):
+    """What one run is bound to: the profile, the inputs' shapes, and the addresses of all inputs and outputs."""
 
     profile: int
     shapes: tuple[tuple[str, tuple[int, ...]], ...]
@@ -22,7 +22,7 @@ class Context:
     def __init__(
         self, runtime: Runtime, activations: Activations, engine: Any, profile: int, graph: str, path: Path
     ) -> None:
-        """Make the context; the shared memory is large enough for it, and does not grow while it is used.
+        """Make the context in the shared memory, which is large enough and does not grow while it is used.
 
         Raises:
             BackendError: TensorRT does not make it.
@@ -38,16 +38,16 @@ class Context:
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.addresses: dict[str, int] = {}
 
-    def error(self, what: str, reason: object = "it gives no reason") -> BackendError:
-        """Return the error that names the graph."""
-        return self.runtime.error(f"graph {self.graph}: {what}", reason)
+    def error(self, failure: str, reason: object = "it gives no reason") -> BackendError:
+        """Return an error that names the graph."""
+        return self.runtime.error(f"graph {self.graph}: {failure}", reason)
 
-    def _expect(self, succeeded: bool, what: str) -> None:
+    def _expect(self, succeeded: bool, failure: str) -> None:
         if not succeeded:
-            raise self.error(what)
+            raise self.error(failure)
 
-    def tell_shapes(self, shapes: tuple[tuple[str, tuple[int, ...]], ...]) -> None:
-        """Set the shapes that are not as they were."""
+    def set_shapes(self, shapes: tuple[tuple[str, tuple[int, ...]], ...]) -> None:
+        """Set the shapes that have changed."""
         for name, shape in shapes:
             if self.shapes.get(name) != shape:
                 self.shapes.pop(name, None)
@@ -55,32 +55,32 @@ class Context:
                 self._expect(accepted, f"{name}: the plan was not built for shape {shape}")
                 self.shapes[name] = shape
 
-    def tell_addresses(self, addresses: tuple[tuple[str, int], ...]) -> None:
-        """Set the addresses that are not as they were."""
+    def set_addresses(self, addresses: tuple[tuple[str, int], ...]) -> None:
+        """Set the addresses that have changed."""
         for name, address in addresses:
             if self.addresses.get(name) != address:
                 self._expect(self.context.set_tensor_address(name, address), f"{name}: cannot set the address")
                 self.addresses[name] = address
 
-    def tell(self, layout: Layout) -> None:
+    def bind(self, bindings: Bindings) -> None:
         """Set all shapes and addresses."""
-        self.tell_shapes(layout.shapes)
-        self.tell_addresses(layout.addresses)
+        self.set_shapes(bindings.shapes)
+        self.set_addresses(bindings.addresses)
 
     def output_shape(self, name: str) -> tuple[int, ...]:
-        """Return an output's shape for the shapes that were told."""
+        """Return an output's shape for the input shapes that were set."""
         shape = tuple(self.context.get_tensor_shape(name))
         self._expect(all(size >= 0 for size in shape), f"{name}: expected a known shape, got {shape}")
         return shape
 
     def infer(self) -> None:
-        """Let TensorRT find the outputs' shapes."""
+        """Let TensorRT infer the outputs' shapes."""
         try:
-            vague = self.context.infer_shapes()
+            undetermined = self.context.infer_shapes()
         except RuntimeError as error:
             raise self.error("cannot infer shapes", error) from None
-        self._expect(not vague, f"the inputs leave the shapes of {', '.join(vague)} open")
+        self._expect(not undetermined, f"the inputs leave the shapes of {', '.join(undetermined)} open")
 
     def execute(self) -> None:
-        """Put a run on the stream."""
+        """Enqueue a run on the stream."""
         self._expect(self.context.execute_async_v3(self.runtime.cuda.stream), "cannot run")

@@ -1,4 +1,4 @@
-"""The little of CUDA that a backend needs: one device, one stream, buffers and copies; every return code is checked."""
+"""The part of CUDA that a backend needs: one device, one stream, buffers and copies; every return code is checked."""
 
 import contextlib
 import importlib
@@ -21,7 +21,7 @@ def aligned(size_bytes: int) -> int:
 
 
 def _quietly(function: Callable[..., object], *arguments: object) -> None:
-    """Give something back when its owner is gone and nobody could act on an error."""
+    """Release something of an owner that is gone; nobody could act on an error."""
     with contextlib.suppress(Exception):
         function(*arguments)
 
@@ -57,7 +57,7 @@ class Cuda:
                 f"backend {backend}: no NVIDIA GPU is at hand (CUDA reports: {reason}); use --backend ort"
             )
         self.device: int = self._call("cudaGetDevice")
-        self.live: dict[int, tuple[str, int]] = {}  # what for, and how many bytes, by address
+        self.live: dict[int, tuple[str, int]] = {}  # purpose and size by address
         self._uploading: list[NDArray[Any]] = []
         # A non-blocking stream: it does not wait for what the embedding process does on the default one.
         self._stream = self._call("cudaStreamCreateWithFlags", self.api.cudaStreamNonBlocking)
@@ -79,7 +79,7 @@ class Cuda:
         return values[0] if values else None
 
     def use(self) -> None:
-        """Make the device current in the calling thread, which need not be the one that made this."""
+        """Make the device current in the calling thread, which may be another than the one that made this object."""
         self._call("cudaSetDevice", self.device)
 
     def device_name(self) -> str:
@@ -128,7 +128,7 @@ class Cuda:
         self._call("cudaMemcpy2DAsync", *arguments)
 
     def copy(self, to_address: int, from_address: int, size_bytes: int) -> None:
-        """Copy on the device; the places must not overlap."""
+        """Copy on the device; source and destination must not overlap."""
         self.copy_rows(to_address, size_bytes, from_address, size_bytes, size_bytes, 1)
 
     def synchronise(self) -> None:

@@ -1,7 +1,6 @@
-"""Kernels that TensorRT for RTX compiled for this GPU, kept on disk from one start to the next.
+"""The file of kernels that TensorRT for RTX compiled for this GPU, kept on disk from one start to the next.
 
-The runtime itself validates what it is given; what it does not take is as good as nothing. No error of this module
-reaches a decode.
+The runtime validates the file's content; what it refuses is compiled again. No error of this module reaches a decode.
 """
 
 import contextlib
@@ -15,13 +14,13 @@ from mulo_sd.engines.files.whole_files import write_bytes_whole
 
 VARIABLE = "MULO_SD_CACHE"
 MAX_BYTES = 256 * 2**20  # of one file
-MAX_FILES = 16  # of one folder: the oldest go
-# The folder is the user's choice, and may hold files of others: only what is called like a kernel file goes.
+MAX_FILES = 16  # in one folder: the oldest are removed
+# The folder is the user's choice, and may hold other files: only files with a kernel file's name are removed.
 OWN_NAME = re.compile(r"[A-Za-z0-9._]+-[A-Za-z0-9._]+-[0-9a-f]{16}\.bin")
 
 
 def cache_folder(environment: Mapping[str, str] = os.environ) -> Path | None:
-    """Return the user's folder for what can be made again; None where MULO_SD_CACHE is empty, or there is no home."""
+    """Return the user's cache folder; None where MULO_SD_CACHE is empty, or there is no home folder."""
     chosen = environment.get(VARIABLE)
     if chosen is not None:
         return expanded(chosen) if chosen else None
@@ -50,7 +49,7 @@ class KernelFile:
         self.path = None if folder is None else folder / "kernels" / f"{name}.bin"
 
     def read(self) -> bytes | None:
-        """Return what it holds, or None where there is none that could be of use."""
+        """Return the file's content, or None where it does not exist or cannot be used."""
         if self.path is None:
             return None
         try:
@@ -61,7 +60,7 @@ class KernelFile:
             return None
 
     def write(self, content: bytes) -> bool:
-        """Put content there, whole or not at all; say whether it was."""
+        """Write the file as a whole; return whether it was written."""
         if self.path is None or not 0 < len(content) <= MAX_BYTES:
             return False
         try:

@@ -1,4 +1,4 @@
-"""Device buffers that are lent: one comes back when nobody holds it any more."""
+"""A pool of device buffers: each is lent, and returns when its lease is collected."""
 
 import weakref
 
@@ -8,16 +8,16 @@ MAX_FREE = 4
 
 
 class Lease:
-    """A buffer for as long as the object lives."""
+    """A buffer, lent for as long as this object lives."""
 
     def __init__(self, buffer: DeviceBuffer) -> None:
         self.buffer = buffer
 
 
 class Leases:
-    """Buffers for logits. What is put on the stream for one that came back runs after what its last holder put there.
+    """A pool of buffers for logits. The stream keeps the order: a new holder's work runs after the last holder's.
 
-    The last one to come back is the first to be lent again: passes that follow one another have the same addresses.
+    The buffer that was returned last is lent first, so that consecutive passes have the same addresses.
     """
 
     def __init__(self, cuda: Cuda, purpose: str) -> None:
@@ -25,7 +25,7 @@ class Leases:
         self.free: list[DeviceBuffer] = []
 
     def take(self, size_bytes: int) -> Lease:
-        """Return a buffer of at least a size."""
+        """Lend a buffer of at least this size."""
         for number in range(len(self.free) - 1, -1, -1):
             if self.free[number].size_bytes >= size_bytes:
                 buffer = self.free.pop(number)
@@ -33,11 +33,11 @@ class Leases:
         else:
             buffer = DeviceBuffer(self.cuda, aligned(size_bytes), self.purpose)
         lease = Lease(buffer)
-        weakref.finalize(lease, self._back, weakref.ref(self), buffer)
+        weakref.finalize(lease, self._return, weakref.ref(self), buffer)
         return lease
 
     @staticmethod
-    def _back(owner: "weakref.ref[Leases]", buffer: DeviceBuffer) -> None:
+    def _return(owner: "weakref.ref[Leases]", buffer: DeviceBuffer) -> None:
         leases = owner()
         if leases is not None:
             leases.free.append(buffer)

@@ -1,4 +1,4 @@
-"""A plan that is loaded: its engine, a context for every profile, and where its inputs and outputs lie."""
+"""Loaded plans: TensorRT's engine of each, a context for every profile, and buffers for inputs and outputs."""
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -11,7 +11,7 @@ from mulo_sd.engines.backends.base import BackendError
 from mulo_sd.engines.backends.caches import NUMPY_DTYPES, cache_tensors
 from mulo_sd.engines.backends.tensorrt.activations import Activations
 from mulo_sd.engines.backends.tensorrt.captures import Captures
-from mulo_sd.engines.backends.tensorrt.context import Context, Layout
+from mulo_sd.engines.backends.tensorrt.context import Bindings, Context
 from mulo_sd.engines.backends.tensorrt.cuda import DeviceBuffer
 from mulo_sd.engines.backends.tensorrt.runtime import Runtime
 from mulo_sd.engines.bundle import Bundle, GraphEntry, TensorEntry
@@ -27,7 +27,7 @@ Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 
 
 class Placed(NamedTuple):
-    """A tensor that lies on the device."""
+    """A tensor on the device."""
 
     shape: tuple[int, ...]
     address: int
@@ -50,15 +50,15 @@ class LoadedPlan:
         self.weight_bytes = runtime.weight_bytes(self.engine) or plan.file.size_bytes
         self.profiles = plan.profiles or (entry.dynamic,)
         if plan.profiles and self.engine.num_optimization_profiles != len(plan.profiles):
-            found = self.engine.num_optimization_profiles
-            raise BackendError(f"{path}: expected the manifest's {len(plan.profiles)} profiles, got {found}")
+            count = self.engine.num_optimization_profiles
+            raise BackendError(f"{path}: expected the manifest's {len(plan.profiles)} profiles, got {count}")
         self.in_place = {updated_cache(tensor.name): tensor.name for tensor in cache_tensors(entry, 1)}
         self.inputs, self.outputs = self._described(entry)
         self.dimensions = {tensor.name: tensor.shape for tensor in self.inputs}
-        places = runtime.trt.TensorLocation
+        locations = runtime.trt.TensorLocation
         tensors = [tensor.name for tensor in (*self.inputs, *self.outputs)]
         # TensorRT wants a tensor in the host's memory where values decide a shape.
-        self.on_host = {name for name in tensors if self.engine.get_tensor_location(name) == places.HOST}
+        self.on_host = {name for name in tensors if self.engine.get_tensor_location(name) == locations.HOST}
         self.contexts: dict[int, Context] = {}
         self.buffers: dict[str, DeviceBuffer] = {}
         self.small: dict[str, bytes] = {}  # what lies in the buffers of small inputs
@@ -72,13 +72,13 @@ class LoadedPlan:
         The manifest was written where no plan can be opened, so this is the first place to compare the two.
         """
         engine, modes = self.engine, self.runtime.trt.TensorIOMode
-        found = {engine.get_tensor_name(index) for index in range(engine.num_io_tensors)}
+        engine_names = {engine.get_tensor_name(index) for index in range(engine.num_io_tensors)}
         # An input that changes nothing may be missing from the engine: it is not fed then.
-        inputs = [tensor for tensor in entry.inputs if tensor.name in found]
+        inputs = [tensor for tensor in entry.inputs if tensor.name in engine_names]
         tensors = {tensor.name: (tensor, modes.INPUT) for tensor in inputs}
         tensors |= {tensor.name: (tensor, modes.OUTPUT) for tensor in entry.outputs}
-        if tensors.keys() != found:
-            names = ", ".join(sorted(tensors.keys() ^ found))
+        if tensors.keys() != engine_names:
+            names = ", ".join(sorted(tensors.keys() ^ engine_names))
             raise BackendError(f"{self.path}: the plan's inputs and outputs are not the manifest's: {names}")
         for name, (tensor, mode) in tensors.items():
             dtype = engine.get_tensor_dtype(name).name
@@ -164,7 +164,7 @@ class LoadedPlan:
         known = self.output_shapes.get((profile, shapes))
         if known is None:
             context = self._context(profile)
-            context.tell_shapes(shapes)
+            context.set_shapes(shapes)
             context.infer()
             names = [tensor.name for tensor in self.outputs if tensor.name not in self.in_place]
             known = {name: context.output_shape(name) for name in names}
@@ -177,55 +177,43 @@ class LoadedPlan:
     def execute(
         self,
         inputs: Mapping[str, NDArray[Any] | Placed],
-        places: Mapping[str, int] | None = None,
+        destinations: Mapping[str, int] | None = None,
         wanted: Collection[str] | None = None,
     ) -> dict[str, NDArray[Any]]:
         """Run the graph once.
 
         Args:
-            inputs: On the host, or where they lie on the device; there lie keys and values, which are updated in place.
-            places: Addresses of outputs that are to lie somewhere else than in buffers of this plan.
-            wanted: Outputs that come to the host; None is all but those with places. With none, nothing is waited for.
+            inputs: Arrays, or tensors on the device; keys and values are on the device and are updated in place.
+            destinations: Device addresses for outputs that do not go into buffers of this plan.
+            wanted: Outputs to copy to the host; None is all without a destination. With an empty one, the call returns
+                before the run is done.
 
         Returns:
-            The outputs that are wanted.
+            The wanted outputs.
 
         Raises:
             BackendError: an input is not as the manifest says, or CUDA or TensorRT report a failure.
         """
-        cuda, places = self.runtime.cuda, places or {}
+        cuda, destinations = self.runtime.cuda, destinations or {}
         self.runtime.errors.clear()
-        given: dict[str, NDArray[Any] | Placed] = {}
+        values: dict[str, NDArray[Any] | Placed] = {}
         for tensor in self.inputs:
             value = inputs.get(tensor.name)
-            given[tensor.name] = value if isinstance(value, Placed) else self._array(tensor, value)
-        shapes = tuple((name, value.shape) for name, value in given.items())
+            values[tensor.name] = value if isinstance(value, Placed) else self._array(tensor, value)
+        shapes = tuple((name, value.shape) for name, value in values.items())
         profile = self._profile(shapes)
         addresses = {
             name: value.address if isinstance(value, Placed) else self._upload(name, value)
-            for name, value in given.items()
+            for name, value in values.items()
         }
-        if self.on_host:  # their addresses come first: TensorRT reads them to find shapes
-            self._context(profile).tell_shapes(shapes)
-            self._context(profile).tell_addresses(tuple(addresses.items()))
-        found = self._output_shapes(profile, shapes)
-        arrays: dict[str, NDArray[Any]] = {}
-        for tensor in self.outputs:
-            name = tensor.name
-            if name in self.in_place:
-                addresses[name] = addresses[self.in_place[name]]
-                continue
-            is_wanted = name not in places if wanted is None else name in wanted
-            if is_wanted or name in self.on_host:
-                arrays[name] = np.empty(found[name], dtype=NUMPY_DTYPES[tensor.dtype])
-            if name in self.on_host:
-                addresses[name] = arrays[name].ctypes.data
-            elif name in places:
-                addresses[name] = places[name]
-            else:
-                size = int(np.prod(found[name], dtype=np.int64)) * np.dtype(NUMPY_DTYPES[tensor.dtype]).itemsize
-                addresses[name] = self._room(name, size)
-        self._run(Layout(profile, shapes, tuple(addresses.items())))
+        if self.on_host:  # their addresses come first: TensorRT reads them to infer shapes
+            self._context(profile).set_shapes(shapes)
+            self._context(profile).set_addresses(tuple(addresses.items()))
+        output_shapes = self._output_shapes(profile, shapes)
+        names = output_shapes.keys() - destinations.keys() if wanted is None else set(wanted)
+        arrays = self._host_arrays(output_shapes, names)
+        self._place_outputs(addresses, arrays, output_shapes, destinations)
+        self._run(Bindings(profile, shapes, tuple(addresses.items())))
         for name, array in arrays.items():
             if name not in self.on_host:
                 cuda.download(array, addresses[name])
@@ -233,12 +221,40 @@ class LoadedPlan:
             cuda.synchronise()
         return arrays
 
-    def _run(self, layout: Layout) -> None:
-        context = self._context(layout.profile)
+    def _host_arrays(self, shapes: Mapping[str, tuple[int, ...]], wanted: Collection[str]) -> dict[str, NDArray[Any]]:
+        """Return new arrays for the outputs that are wanted, or that TensorRT writes to the host."""
+        return {
+            tensor.name: np.empty(shapes[tensor.name], dtype=NUMPY_DTYPES[tensor.dtype])
+            for tensor in self.outputs
+            if tensor.name not in self.in_place and (tensor.name in wanted or tensor.name in self.on_host)
+        }
+
+    def _place_outputs(
+        self,
+        addresses: dict[str, int],
+        arrays: Mapping[str, NDArray[Any]],
+        shapes: Mapping[str, tuple[int, ...]],
+        destinations: Mapping[str, int],
+    ) -> None:
+        """Add the outputs' addresses to the inputs': in place, on the host, at a destination, or in a buffer."""
+        for tensor in self.outputs:
+            name = tensor.name
+            if name in self.in_place:
+                addresses[name] = addresses[self.in_place[name]]
+            elif name in self.on_host:
+                addresses[name] = arrays[name].ctypes.data
+            elif name in destinations:
+                addresses[name] = destinations[name]
+            else:
+                count = int(np.prod(shapes[name], dtype=np.int64))
+                addresses[name] = self._room(name, count * np.dtype(NUMPY_DTYPES[tensor.dtype]).itemsize)
+
+    def _run(self, bindings: Bindings) -> None:
+        context = self._context(bindings.profile)
         captures, generation = self.captures, self.activations.generation
-        if captures and captures.run(layout, generation, lambda: self._new_context(layout.profile)):
+        if captures and captures.run(bindings, generation, lambda: self._new_context(bindings.profile)):
             return
-        context.tell(layout)
+        context.bind(bindings)
         context.execute()
 
 

@@ -1,4 +1,4 @@
-"""TensorRT itself: what opens plans and makes contexts; for RTX and proper it has one Python API."""
+"""TensorRT itself: deserialises plans and makes contexts; TensorRT for RTX and TensorRT proper share a Python API."""
 
 import contextlib
 import importlib
@@ -19,10 +19,10 @@ SECONDS_BETWEEN_SAVES = 60.0
 
 
 class Kernels:
-    """What TensorRT for RTX has compiled, shared by all contexts of a bundle, and its file."""
+    """The kernels that TensorRT for RTX has compiled, shared by all contexts of a bundle, and their file."""
 
     def __init__(self, cache: Any, file: KernelFile) -> None:
-        """Take an empty cache of the runtime and put into it what the file holds."""
+        """Load the file into an empty cache of the runtime."""
         self.cache, self.file = cache, file
         self.is_new = False
         self.saved = time.monotonic()
@@ -33,13 +33,13 @@ class Kernels:
                 cache.deserialize(content)
 
     def grew(self) -> None:
-        """Note that a shape was run that had not been: there may be new kernels."""
+        """Note that a new shape was run, so that there may be new kernels."""
         self.is_new = True
         if time.monotonic() - self.saved > SECONDS_BETWEEN_SAVES:
             self.save()
 
     def save(self) -> None:
-        """Write the file, where there is anything new."""
+        """Write the file if there are new kernels."""
         if not self.is_new or self.file.path is None:
             return
         self.is_new, self.saved = False, time.monotonic()
@@ -55,7 +55,7 @@ class Runtime:
     """TensorRT: its module, what deserialises plans, and in `errors` the last messages of its log.
 
     Attributes:
-        notes: What it does otherwise than it should, for reports; one line each.
+        notes: What does not work as intended, for reports; one line each.
     """
 
     def __init__(self, name: str, bundle_hash: str) -> None:
@@ -100,9 +100,9 @@ class Runtime:
 
         return Logger()
 
-    def error(self, what: str, reason: object = "it gives no reason") -> BackendError:
-        """Return the error that says what failed and why: by TensorRT's log, else by `reason`."""
-        return BackendError(f"backend {self.name}: {what}: {one_line(self.errors[-1] if self.errors else reason)}")
+    def error(self, failure: str, reason: object = "it gives no reason") -> BackendError:
+        """Return an error that says what failed and why: the last line of TensorRT's log, else `reason`."""
+        return BackendError(f"backend {self.name}: {failure}: {one_line(self.errors[-1] if self.errors else reason)}")
 
     def note(self, line: str) -> None:
         """Note something once."""

@@ -1,4 +1,4 @@
-"""Runs of consecutive numbers: what is gathered by copies of memory is copied run by run."""
+"""Runs of consecutive slots, so that a compaction copies memory run by run."""
 
 from typing import NamedTuple
 

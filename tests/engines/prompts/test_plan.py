@@ -165,7 +165,7 @@ def test_fitting_plan_passes(text: str, objects: list[PlannedObject]) -> None:
         ("a star", [planned("star"), planned("star")], "expected 1 objects for 'a star', got 2"),
         ("two stars", [planned("star")], "expected 2 objects for 'two stars', got 1"),
         ("a star", [planned("circle")], "object 0: expected any colour of star, got red circle"),
-        ("a blue star", [planned("star")], "object 0 should be blue star, got red star"),
+        ("a blue star", [planned("star")], "object 0: expected blue star, got red star"),
         ("a star and a cross", [planned("cross"), planned("star")], "object 0: expected any colour of star"),
         ("two red stars", [planned("star"), planned("star", "pink")], "object 1: expected red star, got pink star"),
         (
@@ -173,9 +173,13 @@ def test_fitting_plan_passes(text: str, objects: list[PlannedObject]) -> None:
             [planned("star", x=8), planned("circle", x=8)],
             "expected object 0 left of object 1",
         ),
-        ("a star right of a circle", [planned("star", x=3), planned("circle", x=4)], "should be right of object 1"),
-        ("a star above a circle", [planned("star", y=4), planned("circle", y=3)], "should be above object 1"),
-        ("a star below a circle", [planned("star", y=3), planned("circle", y=4)], "should be below object 1"),
+        (
+            "a star right of a circle",
+            [planned("star", x=3), planned("circle", x=4)],
+            "expected object 0 right of object 1",
+        ),
+        ("a star above a circle", [planned("star", y=4), planned("circle", y=3)], "expected object 0 above object 1"),
+        ("a star below a circle", [planned("star", y=3), planned("circle", y=4)], "expected object 0 below object 1"),
     ],
 )
 def test_plan_that_does_not_fit_its_prompt_is_refused(text: str, objects: list[PlannedObject], told: str) -> None:
