@@ -59,8 +59,8 @@ def test_another_run_is_refused(start: Callable[..., Run], tmp_path: Path) -> No
     tasks = plain_tasks("a star")
     start(tasks).draw()
     for changed, told in (
-        ({"seed": 4}, "another seed"),
-        ({"tau": 0.5}, "another settings"),
+        ({"seed": 4}, "expected the seed with which the folder was begun, got another"),
+        ({"tau": 0.5}, "expected the settings with which the folder was begun, got another"),
     ):
         with pytest.raises(LayoutError, match=told):
             start(tasks, **changed)
