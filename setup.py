@@ -3,9 +3,15 @@
 from setuptools import find_packages, setup
 
 PARTS = ("conformance", "engines", "export", "reference")
-# What no service needs. The demo's distribution holds the training (reference/demo/pyproject.toml); the tools serve
-# this repository's documentation, and the fuzzing is of what its own commands read.
-LEFT_OUT = ("reference.demo.train*", "reference.demo.weights*", "conformance.tools*", "conformance.fuzz*")
+# What no service needs. The demo's distribution holds the training and the study (reference/demo/pyproject.toml); the
+# tools serve this repository's documentation, and the fuzzing is of what its own commands read.
+LEFT_OUT = (
+    "reference.demo.train*",
+    "reference.demo.weights*",
+    "conformance.tools*",
+    "conformance.fuzz*",
+    "conformance.study*",
+)
 
 setup(
     packages=[

@@ -22,7 +22,7 @@ COMMANDS = {
     "mutants": Command("conformance.mutants.__main__", "list the planted defects that the suite finds", "test"),
     "vectors": Command("conformance.vectors.__main__", "write or check test vectors for other implementations", "test"),
     "bench": Command("conformance.bench.__main__", "measure decodes, pass by pass", "bench"),
-    "study": Command("conformance.study.__main__", "measure what each setting does to speed and quality", "bench"),
+    "study": Command("conformance.study.__main__", "measure what each setting does to speed and quality", "bench,demo"),
     "calibrate": Command("conformance.calibrate.__main__", "search settings for a bundle and prompts", "reference"),
     "draw": Command("reference.demo.draw", "draw with the eager specification", "demo"),
     "train": Command("reference.demo.train.__main__", "train the demo's models", "demo"),

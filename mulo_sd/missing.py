@@ -18,7 +18,8 @@ OPTIONAL = frozenset(
 )
 # For modules that are no command of `mulo-sd`.
 EXTRA_OF_FOLDER = {"conformance": "test", "export": "export", "reference": "reference"}
-DEMO = "mulo_sd.reference.demo"
+# What the distribution mulo-sd-demo holds.
+DEMO = ("mulo_sd.conformance.study", "mulo_sd.reference.demo.train")
 
 
 def missing_package(error: BaseException, module: str) -> str | None:
@@ -31,7 +32,7 @@ def missing_package(error: BaseException, module: str) -> str | None:
     name = error.name if isinstance(error, ModuleNotFoundError) else None
     if name is None:
         return None
-    if name.startswith(f"{DEMO}."):
+    if name.startswith(DEMO):
         return 'the demo is not installed; install it with `pip install "mulo-sd[demo]"`'
     if name.partition(".")[0] not in OPTIONAL:
         return None

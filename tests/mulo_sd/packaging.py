@@ -1,5 +1,6 @@
 """Distributions built and installed as pip does."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -55,7 +56,10 @@ def make_environment(folder: Path, wheel: Path) -> Path:
     scripts = folder / ("Scripts" if sys.platform == "win32" else "bin")
     python = scripts / Path(sys.executable).name
     command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", "--no-index"]
-    subprocess.run([*command, "--no-compile", "--disable-pip-version-check", str(wheel)], timeout=300, check=True)
+    command += ["--no-compile", "--ignore-installed", "--disable-pip-version-check", str(wheel)]
+    # In a checkout lies what an editable install writes there: found on a path, it would count as installed.
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    subprocess.run(command, cwd=folder, env=variables, timeout=300, check=True)
     borrowed = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
     (site_of(python) / "zz_borrowed.pth").write_text("\n".join(borrowed) + "\n", encoding="utf-8")
     return python

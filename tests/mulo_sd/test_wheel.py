@@ -24,7 +24,13 @@ DATA = {
 }
 PARTS = ("conformance", "engines", "export", "reference")
 # Folders that the wheel leaves out: for this repository, or of the demo's distribution.
-LEFT_OUT = ("conformance/fuzz", "conformance/tools", "reference/demo/train", "reference/demo/weights")
+LEFT_OUT = (
+    "conformance/fuzz",
+    "conformance/study",
+    "conformance/tools",
+    "reference/demo/train",
+    "reference/demo/weights",
+)
 # Runs commands in one process, which imports torch once: prints the status of each and what it printed.
 TRY = """
 import contextlib, io, json, sys
@@ -95,6 +101,8 @@ def test_the_demo_is_a_distribution_of_its_own(wheel: Path, sources: Path, insta
     reference = [path for path in (ROOT / "reference").rglob("*") if path.suffix in (".py", ".json", ".safetensors")]
     expected = {f"mulo_sd/{path.relative_to(ROOT).as_posix()}" for path in reference}
     assert {name for name in {*files_of(wheel)} | demo if name.startswith("mulo_sd/reference/")} == expected
+    study = {f"mulo_sd/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "conformance/study").rglob("*.py")}
+    assert {name for name in demo if name.startswith("mulo_sd/conformance/")} == study
     shutil.copytree(site_of(installed) / "mulo_sd", site / "mulo_sd", dirs_exist_ok=True)
     program = (
         "import sys; from mulo_sd.reference.demo import models; print(len(models.check_hashes()), flush=True); "
@@ -134,13 +142,14 @@ def test_the_installed_script(installed: Path, tmp_path: Path) -> None:
 
 def test_every_command_has_its_own_help(installed: Path, tmp_path: Path) -> None:
     """And what needs the demo says so in a line where it is not installed."""
-    names = [name for name in COMMANDS if name != "train"]
+    names = [name for name in COMMANDS if name not in ("study", "train")]
     ends = try_commands(
         installed,
         tmp_path,
         *([name, "--help"] for name in names),
         ["vectors", "write", "--help"],
         ["train", "drafter_1"],
+        ["study", "--out", "study"],
         ["draw", "a red star", "--out", "star.png"],
         ["build", "--out", "bundle"],
         ["generate", "a red star", "--out", "star.png"],
@@ -149,8 +158,9 @@ def test_every_command_has_its_own_help(installed: Path, tmp_path: Path) -> None
         assert (status, error) == (0, "")
         assert printed.startswith(f"usage: mulo-sd {name} ")
         assert "python -m" not in printed.partition("options:")[0]
-    assert ends[-5][1].startswith("usage: mulo-sd vectors write ")
-    (train, draw, build_, generate) = ends[-4:]
+    assert ends[-6][1].startswith("usage: mulo-sd vectors write ")
+    (train, study, draw, build_, generate) = ends[-5:]
+    assert study == (2, "", f"mulo-sd study: error: the demo is {DEMO_MISSING.format('it')}")
     assert train == (2, "", f"mulo-sd train: error: the demo is {DEMO_MISSING.format('it')}")
     for end in (draw, build_):
         assert end == (2, "", f"error: the demo's weights are {DEMO_MISSING.format('them')}")
