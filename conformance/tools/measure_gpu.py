@@ -28,9 +28,9 @@ from mulo_sd.conformance.bench.workload import random_condition
 from mulo_sd.engines.backends.torch_cuda.backend import TorchBackend
 from mulo_sd.engines.commands.command_line import command, program, purpose
 from mulo_sd.engines.files.paths import user_path
+from mulo_sd.engines.modes import MODES
 from mulo_sd.engines.passes.transformer import TransformerSession
 from mulo_sd.engines.service.pipeline import Pipeline
-from mulo_sd.engines.settings import Mode
 from mulo_sd.reference.checkpoints.vq import VQConfig
 from mulo_sd.reference.largest_error import largest_error
 from mulo_sd.reference.transformer import TransformerConfig
@@ -213,7 +213,7 @@ def plans(report: Report) -> None:
         build_demo_bundle(path, "fp32", plans=True, models="minimal")
     bundle = open_bundle(path)
     prompts, seeds = ["a red circle"] * 4, [1, 2, 3, 4]
-    modes: tuple[Mode, ...] = ("ar", "zipar", "serial", "parallel", "exact")
+    modes = tuple(MODES)
     cpu = Pipeline(bundle, make_backend("ort", bundle))
     expected = {mode: cpu.generate(prompts, seeds, mode, batch=1) for mode in modes}
     for name in ("trt-rtx", "trt", "ort-cuda"):
