@@ -17,10 +17,22 @@ DECLARED = Settings().model_dump()
 NUMBER = re.compile(r"-?[\d.]+(?:\^-?\d+)?")
 
 
-def rows_of(page: str) -> dict[str, list[str]]:
-    """Return the cells behind the name of every row whose first cell names settings or options of one."""
-    rows = {}
-    for line in (Path(processes.ROOT) / page).read_text(encoding="utf-8").splitlines():
+# [text](target) -> text
+LINK = re.compile(r"\[([A-Z]+-\w+)\]\(#[^)]*\)")
+
+
+def rows_of(page: str, header: str = "") -> dict[str, list[str]]:
+    """Return the cells behind the name of every row whose first cell names settings or options of one.
+
+    Args:
+        page: Its path.
+        header: How the one table begins that is read; without, all of the page's are.
+    """
+    rows: dict[str, list[str]] = {}
+    text = LINK.sub(r"\1", (Path(processes.ROOT) / page).read_text(encoding="utf-8"))
+    if header:
+        text = text[text.index(f"\n{header}") :].lstrip("\n").split("\n\n")[0]
+    for line in text.splitlines():
         cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
         names = re.findall(r"`([\w-]+)`", cells[0]) if line.startswith("| `") else []
         for place, name in enumerate(names):
@@ -71,7 +83,7 @@ def test_the_page_of_effects(name: str) -> None:
 
 
 def test_the_readme_says_what_each_mode_does() -> None:
-    rows = rows_of("README.md")
+    rows = rows_of("README.md", "| `--mode` |")
     assert {name: rows[name] for name in MODES} == {name: [mode.purpose] for name, mode in MODES.items()}
 
 
