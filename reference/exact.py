@@ -32,13 +32,13 @@ def verify_exactly(state: ModelState, proposal: Proposal) -> Verdict:
         log_probs = state.log_probs(state.query(scored))
         draws = uniform_noise(state.seed, acceptance_stream(state.number), scored)[:, 0]
         for index, cell in enumerate(scored):
-            place = cell - cells.start
-            token = int(draft[place])
+            offset = cell - cells.start
+            token = int(draft[offset])
             residual = without_token(log_probs[index], token)
-            probs[place] = log_probs[index, token].exp()
+            probs[offset] = log_probs[index, token].exp()
             # A token without alternative is kept whatever rounding makes of its probability.
-            kept[place] = bool(draws[index] < probs[place]) or bool(residual.isneginf().all())
-            if not kept[place]:
+            kept[offset] = bool(draws[index] < probs[offset]) or bool(residual.isneginf().all())
+            if not kept[offset]:
                 _replace(state, cell, residual)
                 break
             state.keep([cell])

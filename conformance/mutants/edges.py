@@ -72,7 +72,7 @@ class _LastOfEquals(Arithmetic):
 
 
 class _ColdIsNotCertain(Arithmetic):
-    """Divide by a small temperature in the stead of 0."""
+    """Divide by a small temperature in place of 0."""
 
     def tempered(self, logits: Floats, temperature: Floats) -> Floats:
         return super().tempered(logits, np.maximum(temperature, np.float32(0.05)))

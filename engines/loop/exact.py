@@ -25,7 +25,7 @@ def verify_exactly(
         proposal: Of whole rows.
         neighbours: Int[V, k], of which each code itself is the first.
         progress: Told how many cells each pass decided.
-        replayed: Accepts in the stead of the draws.
+        replayed: Replaces the draws, for measurements.
     """
     settings, width = state.settings, state.width
     cells = range(proposal.first_row * width, proposal.last_row * width)
@@ -36,21 +36,21 @@ def verify_exactly(
     cell = cells.start
     while cell < cells.stop:
         scored = range(cell, min(cell + (settings.exact_window or len(cells)), cells.stop))
-        places = slice(cell - cells.start, scored.stop - cells.start)
+        offsets = slice(cell - cells.start, scored.stop - cells.start)
         answer = state.query(scored)
-        found = judge(state, answer, draft[places], own).pooled_probs
+        draft_probs = judge(state, answer, draft[offsets], own).pooled_probs
         draws = uniform_noise(state.seed, acceptance_stream(state.number), np.array(scored))[:, 0]
-        accepted = draws < found if replayed is None else replayed(state.number, scored)
+        accepted = draws < draft_probs if replayed is None else replayed(state.number, scored)
         count = len(scored) if accepted.all() else int(accepted.argmin())
         # Only what is decided now is noted: later cells are scored again.
-        decided = slice(places.start, places.start + count)
-        probs[decided], kept[decided] = found[:count], True
+        decided = slice(offsets.start, offsets.start + count)
+        probs[decided], kept[decided] = draft_probs[:count], True
         state.keep(range(cell, cell + count))
         cell += count
         if cell < scored.stop:
-            place = cell - cells.start
-            probs[place] = found[count]
-            kept[place] = not _replace(state, cell, answer.only([cell]), int(draft[place]))
+            offset = cell - cells.start
+            probs[offset] = draft_probs[count]
+            kept[offset] = not _replace(state, cell, answer.only([cell]), int(draft[offset]))
             count, cell = count + 1, cell + 1
         progress(count)
     kept_rows = kept.reshape(-1, width)
