@@ -21,7 +21,7 @@ from mulo_sd.engines.commands.layouts import MAX_LISTED, LayoutError, PromptsErr
 from mulo_sd.engines.commands.overlay import draw_overlay
 from mulo_sd.engines.commands.run_progress import shown_progress
 from mulo_sd.engines.commands.setting_arguments import (
-    say_what_is_not_read,
+    leave_out_unread,
     settings_from_arguments,
 )
 from mulo_sd.engines.commands.storyboard import draw_storyboard
@@ -137,7 +137,7 @@ def _generate(arguments: argparse.Namespace, console: Console) -> tuple[Pipeline
         parsed = parse(arguments.prompt)
         plan = make_plan(parsed, arguments.seed) if plan is None else plan
     pipeline = _open(arguments, console)
-    say_what_is_not_read(named, pipeline.settings(**named))
+    named = leave_out_unread(named, pipeline.settings(**named))
     prompt = arguments.prompt if arguments.condition is None else pipeline.load_condition(arguments.condition)
     described = pipeline.describe(prompt, arguments.seed, plan)
     columns = (TextColumn("decoding"), BarColumn(), TextColumn("{task.percentage:.0f}%"), TimeElapsedColumn())
@@ -166,7 +166,7 @@ def _generate_many(arguments: argparse.Namespace, console: Console) -> int:
     tasks = read_tasks(arguments.layout or "plain", arguments.prompts, arguments.samples)
     pipeline = _open(arguments, console)
     settings = pipeline.settings(**named)
-    say_what_is_not_read(named, settings)
+    settings = pipeline.settings(**leave_out_unread(named, settings))
     run = Run(pipeline, settings, arguments.seed, tasks, arguments.out)
     try:
         with shown_progress(console, run.total) as progress:

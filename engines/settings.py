@@ -155,6 +155,9 @@ class Settings(BaseModel):
         Raises:
             SettingsError: a field is unknown or out of its range.
         """
+        for name, value in changes.items():
+            if name not in SETTINGS:
+                raise SettingsError(f"{_unknown(name, value)}; see docs/semantics.md")
         changes = {name: value for name, value in changes.items() if value is not None or name in WINDOWS}
         try:
             return Settings.model_validate(self.model_dump() | changes)
@@ -177,6 +180,14 @@ WINDOWS = tuple(name for name, setting in SETTINGS.items() if isinstance(setting
 _OTHER_NAMES = {"guidance": "guidance_scale", "cfg_scale": "guidance_scale", "cfg": "guidance_scale"}
 
 
+def _unknown(name: str, value: object) -> str:
+    """Return a line about a name that is no setting's; it may hold anything, when it comes from a file."""
+    meant = _OTHER_NAMES.get(name) or next(iter(get_close_matches(name[:80], Settings.model_fields, n=1)), None)
+    hint = f" (perhaps {meant})" if meant else ""
+    shown = name if name.isidentifier() and len(name) <= 80 else f"{name!a:.80}"
+    return f"{shown}: expected the name of a setting{hint}, got {value!r:.80}"
+
+
 def _message(error: ValidationError) -> str:
     """Return the first of pydantic's messages in one line that names the setting."""
     first = error.errors()[0]
@@ -184,7 +195,5 @@ def _message(error: ValidationError) -> str:
     if first["type"] == "value_error":  # one of ours, which names it
         return first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
-        meant = _OTHER_NAMES.get(name) or next(iter(get_close_matches(name, Settings.model_fields, n=1)), None)
-        hint = f" (perhaps {meant})" if meant else ""
-        return f"{name}: expected the name of a setting{hint}, got {first.get('input')!r:.80}"
+        return _unknown(name, first.get("input"))
     return f"{name}: {first['msg']}, got {first.get('input')!r:.80}"

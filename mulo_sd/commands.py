@@ -19,7 +19,9 @@ COMMANDS = {
         "export.full_size", "write random checkpoints of the published sizes, for trials of a build", "export"
     ),
     "conformance": Command("conformance.__main__", "test an engine against the reference, rule by rule", "test"),
-    "mutants": Command("conformance.mutants.__main__", "list the planted defects that the suite finds", "test"),
+    "mutants": Command(
+        "conformance.mutants.__main__", "list which law finds which planted defect; takes minutes", "test"
+    ),
     "vectors": Command("conformance.vectors.__main__", "write or check test vectors for other implementations", "test"),
     "bench": Command("conformance.bench.__main__", "measure decodes, pass by pass", "bench"),
     "study": Command("conformance.study.__main__", "measure what each setting does to speed and quality", "bench,demo"),

@@ -14,7 +14,9 @@ PAGE = (Path(__file__).resolve().parent.parent / "docs" / "embed.md").read_text(
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 
 
-def test_the_blocks_run(minimal_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_blocks_run(
+    minimal_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """With a smaller bundle of the same grammar; a block with a main module's guard is a program of its own."""
     (tmp_path / "bundles").mkdir()
     (tmp_path / "bundles" / "demo-fp32").symlink_to(minimal_bundle, target_is_directory=True)
@@ -29,6 +31,9 @@ def test_the_blocks_run(minimal_bundle: Path, tmp_path: Path, monkeypatch: pytes
             assert done.stdout == "2\n"
         else:
             exec(compile(block, "docs/embed.md", "exec"), names)
+    message = re.findall(r"print\(error\)  # (.*)", PAGE)
+    assert len(message) == 1
+    assert message[0] in capsys.readouterr().out.splitlines()
     assert Path("star.png").is_file()
     assert Path("circle.png").is_file()
 

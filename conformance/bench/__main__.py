@@ -108,7 +108,7 @@ def _check(arguments: argparse.Namespace) -> None:
             check_writable(arguments.record)
         except OSError as error:
             raise BenchError(f"--record: {error.strerror or error}; got {arguments.record}") from None
-    missing = [name for name in ("torch", "matplotlib", "reference") if importlib.util.find_spec(name) is None]
+    missing = [name for name in ("torch", "matplotlib") if importlib.util.find_spec(name) is None]
     if missing:
         raise BenchError(f"expected {', '.join(missing)} to compare with; install the extra `mulo-sd[bench]`")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.engines.files.text_files import TextFileError, read_text, strict_json
-from mulo_sd.engines.modes import MODES, Mode
+from mulo_sd.engines.modes import MODES
 from mulo_sd.engines.setting_kinds import INFINITE, Choice, Flag, Kind, Window
 from mulo_sd.engines.settings import SETTINGS, Settings, SettingsError
 
@@ -17,9 +17,13 @@ MAX_SETTINGS_BYTES = 2**16
 SUFFIXES = (".json", ".toml")
 
 
-def readers(name: str) -> tuple[Mode, ...]:
-    """Return the modes that read a setting, of a cascade at least."""
-    return tuple(mode for mode, entry in MODES.items() if name in entry.reads | entry.cascade_reads)
+def readers(name: str) -> tuple[str, ...]:
+    """Return the modes that read a setting, in words: some read it with a cascade alone."""
+    return tuple(
+        mode if name in entry.reads else f"{mode} with a cascade"
+        for mode, entry in MODES.items()
+        if name in entry.reads | entry.cascade_reads
+    )
 
 
 def option_of(name: str) -> str:
@@ -44,7 +48,7 @@ def add_setting_arguments(parser: argparse.ArgumentParser, default: str = "the b
         help="JSON or TOML file of settings by name; an option beside it comes first",
     )
     group = parser.add_argument_group("settings that every mode reads", f"docs/semantics.md; default: {default}")
-    groups = {tuple(MODES): group}
+    groups: dict[tuple[str, ...], argparse._ArgumentGroup] = {tuple(MODES): group}
     purposes = "; ".join(f"{name}: {entry.purpose.replace('`', '')}" for name, entry in MODES.items())
     group.add_argument("--mode", choices=tuple(MODES), default=argparse.SUPPRESS, help=purposes)
     for name, setting in SETTINGS.items():
@@ -120,31 +124,29 @@ def _checked(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """Return settings of a file as `Settings` takes them, each checked by itself."""
     made = {}
     for name, value in content.items():
-        setting = SETTINGS.get(name)
-        is_window = setting is not None and isinstance(setting.kind, Window)
-        if value is None and not is_window:
-            raise SettingsError(f"{path}: {name}: expected a value, got null; leave the name out")
-        made[name] = None if is_window and value == INFINITE else value
         try:
-            if setting is None:
+            if name not in SETTINGS:
                 Settings().changed(**{name: value})  # which says what may have been meant
-            else:
-                setting.kind.check(name, made[name])
+            kind = SETTINGS[name].kind
+            is_window = isinstance(kind, Window)
+            if value is None and not is_window:
+                raise SettingsError(f"{name}: expected a value, got null; leave the name out")
+            made[name] = None if is_window and value == INFINITE else value
+            kind.check(name, made[name])
         except SettingsError as error:
             raise SettingsError(f"{path}: {error}") from None
     return made
 
 
-def say_what_is_not_read(named: Mapping[str, Any], settings: Settings) -> None:
-    """Say in one line on standard error which settings of a command line its decodes do not read.
+def leave_out_unread(named: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+    """Say in one line on standard error which settings of a command line its decodes do not read; return the others.
 
     Args:
         named: From `settings_from_arguments`.
-        settings: That it decodes with.
+        settings: That it would decode with.
     """
     unread = settings.unread(named)
-    if not unread:
-        return
-    chain = " with one drafter" if settings.decoding.reads_of((1, 2)).issuperset(unread) else ""
-    which = "; ".join(f"{name}: {_listed(readers(name))}" for name in unread)
-    print(f"note: mode {settings.mode}{chain} does not read {', '.join(unread)} ({which})", file=sys.stderr)
+    if unread:
+        which = "; ".join(f"{name}: {_listed(readers(name))}" for name in unread)
+        print(f"note: mode {settings.mode} does not read {', '.join(unread)} ({which})", file=sys.stderr)
+    return {name: value for name, value in named.items() if name not in unread}

@@ -18,7 +18,7 @@ from mulo_sd.engines import settings as engine_settings
 from mulo_sd.engines.commands.command_line import command, program, purpose
 from mulo_sd.engines.commands.setting_arguments import (
     add_setting_arguments,
-    say_what_is_not_read,
+    leave_out_unread,
     settings_from_arguments,
 )
 from mulo_sd.engines.files.paths import user_path
@@ -51,7 +51,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
     try:
         named = settings_from_arguments(arguments)
         settings = dataclasses.replace(RECOMMENDED, **named)
-        say_what_is_not_read(named, engine_settings.Settings(**dataclasses.asdict(settings)))
+        leave_out_unread(named, engine_settings.Settings(**dataclasses.asdict(settings)))
     except ValueError as error:
         raise RequestError(str(error)) from None
     return settings

@@ -140,6 +140,14 @@ def test_the_installed_script(installed: Path, tmp_path: Path) -> None:
     assert all(f"  {name} " in listed.stdout for name in COMMANDS)
 
 
+def test_the_benchmark_starts(installed: Path, tmp_path: Path) -> None:
+    """What it compares with is ours, whatever a folder holds."""
+    (tmp_path / "reference.py").write_text("raise SystemExit('foreign code')")
+    [(status, _, errors)] = try_commands(installed, tmp_path, ["bench", "--bundle", "nowhere", "--quick"])
+    assert status == 2
+    assert "nowhere" in errors, errors
+
+
 def test_every_command_has_its_own_help(installed: Path, tmp_path: Path) -> None:
     """And what needs the demo says so in a line where it is not installed."""
     names = [name for name in COMMANDS if name not in ("study", "train")]
