@@ -108,6 +108,9 @@ def comparisons(source: str) -> list[int]:
     """Return the lines that compare a mode with a mode's name."""
     lines = []
     for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Match) and "mode" in ast.unparse(node.subject):
+            values = [item.value for item in ast.walk(node) if isinstance(item, ast.MatchValue)]
+            lines += [value.lineno for value in values if _names_a_mode(value)]
         if isinstance(node, ast.Compare) and "mode" in ast.unparse(node):
             lines += [node.lineno for operand in (node.left, *node.comparators) if _names_a_mode(operand)]
         if (
@@ -135,6 +138,7 @@ def test_the_finder_finds() -> None:
     assert comparisons('if settings.mode == "exact":\n    pass\n') == [1]
     assert comparisons('if settings.mode not in ("ar", "zipar"):\n    pass\n') == [1]
     assert comparisons('window = {"ar": 1}.get(mode)\n') == [1]
+    assert comparisons('match settings.mode:\n    case "ar" | "exact":\n        pass\n') == [2, 2]
     assert comparisons('if image.mode == "RGB" or name == "exact":\n    pass\n') == []
 
 
