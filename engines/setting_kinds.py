@@ -1,8 +1,12 @@
-"""Kinds of settings: what values one may have, how a command line writes it, and how it is checked."""
+"""Kinds of settings: what values one may have, how a command line writes it, and how it is checked.
+
+`values` says in words what is allowed. `check` returns a value in Python's own types, or raises SettingsError in one
+line that begins with the setting's name. `parse` reads the text of an option, unchecked, or raises ValueError with what
+was expected; flags and choices have none, since `argparse` reads those.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 from mulo_sd.engines.numbers import SettingsError, real_number, truth, whole_number
 
@@ -12,24 +16,6 @@ MAX_DRAFTERS = 8
 # Smaller temperatures overflow float32 in the division; published code takes this one instead, and we refuse them.
 MIN_TEMPERATURE = 1e-5
 INFINITE = "infinite"
-
-
-class Kind(Protocol):
-    """A kind of setting.
-
-    `check` returns a value in Python's own types, or raises SettingsError in one line that begins with the name;
-    `parse` reads the text of an option, and raises ValueError with what was expected.
-    """
-
-    @property
-    def values(self) -> str:
-        """The values that are allowed, in words."""
-
-    def check(self, name: str, value: object) -> Any:
-        """Return a value that is one of them."""
-
-    def parse(self, text: str) -> Any:
-        """Return the value that a text writes, unchecked."""
 
 
 @dataclass(frozen=True)
@@ -123,12 +109,6 @@ class Flag:
         """Return it as Python's."""
         return truth(name, value)
 
-    def parse(self, text: str) -> bool:
-        """Read it."""
-        if text not in ("true", "false"):
-            raise ValueError(f"expected true or false, got {text!r:.80}")
-        return text == "true"
-
 
 @dataclass(frozen=True)
 class Choice:
@@ -146,10 +126,6 @@ class Choice:
         if not isinstance(value, str) or value not in self.names:
             raise SettingsError(f"{name}: expected one of {self.values}, got {value!r:.80}")
         return value
-
-    def parse(self, text: str) -> str:
-        """Read it."""
-        return text
 
 
 @dataclass(frozen=True)
@@ -176,3 +152,6 @@ class Drafters:
             return tuple(int(part) for part in text.split(","))
         except ValueError:
             raise ValueError(f"expected numbers of models, such as 1 or 1,2, got {text!r:.80}") from None
+
+
+Kind = Whole | Real | Window | Flag | Choice | Drafters

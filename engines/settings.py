@@ -162,7 +162,8 @@ class Settings(BaseModel):
         try:
             return Settings.model_validate(self.model_dump() | changes)
         except ValidationError as error:
-            raise SettingsError(f"{_message(error)}; see docs/semantics.md") from None
+            message = error.errors()[0]["msg"].removeprefix("Value error, ")  # one of ours, which names the setting
+            raise SettingsError(f"{message}; see docs/semantics.md") from None
 
     def unread(self, names: Iterable[str]) -> list[str]:
         """Return those of some settings that a decode with these settings does not read."""
@@ -186,14 +187,3 @@ def _unknown(name: str, value: object) -> str:
     hint = f" (perhaps {meant})" if meant else ""
     shown = name if name.isidentifier() and len(name) <= 80 else f"{name!a:.80}"
     return f"{shown}: expected the name of a setting{hint}, got {value!r:.80}"
-
-
-def _message(error: ValidationError) -> str:
-    """Return the first of pydantic's messages in one line that names the setting."""
-    first = error.errors()[0]
-    name = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "value_error":  # one of ours, which names it
-        return first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        return _unknown(name, first.get("input"))
-    return f"{name}: {first['msg']}, got {first.get('input')!r:.80}"

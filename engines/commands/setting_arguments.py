@@ -73,17 +73,17 @@ def _how_to_read(kind: Kind) -> dict[str, Any]:
         return {"action": argparse.BooleanOptionalAction}
     if isinstance(kind, Choice):
         return {"choices": kind.names}
-    return {"type": _parser_of(kind), "metavar": "N|infinite" if isinstance(kind, Window) else "N"}
+    return {"type": _option_type(kind.parse), "metavar": "N|infinite" if isinstance(kind, Window) else "N"}
 
 
-def _parser_of(kind: Kind) -> Callable[[str], Any]:
-    def parse(text: str) -> Any:
+def _option_type(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
         try:
-            return kind.parse(text)
+            return parse(text)
         except ValueError as error:
             raise argparse.ArgumentTypeError(str(error)) from None
 
-    return parse
+    return read
 
 
 def settings_from_arguments(arguments: argparse.Namespace) -> dict[str, Any]:
