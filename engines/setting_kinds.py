@@ -7,6 +7,7 @@ was expected; flags and choices have none, since `argparse` reads those.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from mulo_sd.engines.numbers import SettingsError, real_number, truth, whole_number
 
@@ -16,6 +17,7 @@ MAX_DRAFTERS = 8
 # Smaller temperatures overflow float32 in the division; published code takes this one instead, and we refuse them.
 MIN_TEMPERATURE = 1e-5
 INFINITE = "infinite"
+ALL, AUTO = "all", "auto"
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,24 @@ class Window:
 
 
 @dataclass(frozen=True)
+class Width:
+    """A number of cells from 1 on; None is all, and AUTO what the machine is fastest with."""
+
+    values: str = f"1..{MAX_COUNT}, {ALL} or {AUTO}"
+
+    def check(self, name: str, value: object) -> int | Literal["auto"] | None:
+        """Return it as Python's."""
+        return "auto" if isinstance(value, str) and value == AUTO else Window().check(name, value)
+
+    def parse(self, text: str) -> int | str | None:
+        """Read it; all and automatic ones are written as words."""
+        try:
+            return text if text == AUTO else None if text == ALL else int(text)
+        except ValueError:
+            raise ValueError(f"expected a whole number, '{ALL}' or '{AUTO}', got {text!r:.80}") from None
+
+
+@dataclass(frozen=True)
 class Flag:
     """True or False."""
 
@@ -154,4 +174,4 @@ class Drafters:
             raise ValueError(f"expected numbers of models, such as 1 or 1,2, got {text!r:.80}") from None
 
 
-Kind = Whole | Real | Window | Flag | Choice | Drafters
+Kind = Whole | Real | Window | Width | Flag | Choice | Drafters

@@ -3,20 +3,22 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
 from mulo_sd.engines.distribution import Distribution
 from mulo_sd.engines.modes import MODES, UNDRAFTED_MODES, DecodingMode, Mode
 from mulo_sd.engines.numbers import SettingsError
-from mulo_sd.engines.setting_kinds import MIN_TEMPERATURE, Choice, Drafters, Flag, Kind, Real, Whole, Window
+from mulo_sd.engines.setting_kinds import MIN_TEMPERATURE, Choice, Drafters, Flag, Kind, Real, Whole, Width, Window
 
 __all__ = ["MODES", "SETTINGS", "UNDRAFTED_MODES", "WINDOWS", "DownSampler", "Mode", "Settings", "SettingsError"]
 
 UpSampler = Literal["bicubic", "bilinear", "nearest", "latent"]
 DownSampler = Literal["area", "bicubic", "latent"]
 AcceptOn = Literal["processed", "raw"]
+ScheduledBy = Literal["windows", "sweeps"]
+FirstGuess = Literal["above", "left", "opening"]
 MAX_RADIUS = 1024
 
 
@@ -113,22 +115,36 @@ class Settings(BaseModel):
     draft_window: Annotated[int | None, Setting(Window(), "SCHED-1", "ZipAR window of the last drafter")] = 4
     islands: Annotated[bool, Setting(Flag(), "SCHED-2", "islands are resampled at the same time")] = True
     island_window: Annotated[int | None, Setting(Window(), "SCHED-1", "ZipAR window of resampling")] = 4
-    exact_window: Annotated[int | None, Setting(Window(), "MODE-EXACT", "cells that a verification scores at most")] = (
-        16
-    )
+    draft_by: Annotated[
+        ScheduledBy, Setting(Choice(get_args(ScheduledBy)), "SWEEP-1", "how the coarsest draft is drawn")
+    ] = "windows"
+    resample_by: Annotated[
+        ScheduledBy, Setting(Choice(get_args(ScheduledBy)), "SWEEP-1", "how islands are resampled")
+    ] = "windows"
+    sweep_width: Annotated[
+        int | Literal["auto"] | None,
+        Setting(Width(), "SWEEP-1", "cells of a region that a sweep samples; auto is what is fastest here"),
+    ] = "auto"
+    sweeps: Annotated[
+        int | None, Setting(Window(), "SWEEP-4", "which sweep of resampling decides all that is left")
+    ] = None
+    draft_sweeps: Annotated[
+        int | None, Setting(Window(), "SWEEP-4", "which sweep of the coarsest draft decides all that is left")
+    ] = None
+    first_guess: Annotated[
+        FirstGuess,
+        Setting(
+            Choice(get_args(FirstGuess)),
+            "SWEEP-5",
+            "what a sweep first takes for a cell: the token above, the one to the left, or a draw from cell 0's p",
+        ),
+    ] = "above"
 
     @field_validator("*", mode="before")
     @classmethod
     def _is_one_of_its_kind(cls, value: object, info: ValidationInfo) -> Any:
         name = str(info.field_name)
         return SETTINGS[name].kind.check(name, value)
-
-    @model_validator(mode="after")
-    def _is_as_the_mode_demands(self) -> Self:
-        for name, value in self.decoding.demands.items():
-            if getattr(self, name) != value:
-                raise ValueError(f"{name}: expected {value!r} in mode {self.mode} ({SETTINGS[name].rule})")
-        return self
 
     @property
     def distribution(self) -> Distribution:
@@ -176,7 +192,7 @@ SETTINGS: Mapping[str, Setting] = {
     for name, field in Settings.model_fields.items()
 }
 # Here None is a value, infinity, and not "leave it as it is".
-WINDOWS = tuple(name for name, setting in SETTINGS.items() if isinstance(setting.kind, Window))
+WINDOWS = tuple(name for name, setting in SETTINGS.items() if isinstance(setting.kind, Window | Width))
 # Names by which other places know a setting.
 _OTHER_NAMES = {"guidance": "guidance_scale", "cfg_scale": "guidance_scale", "cfg": "guidance_scale"}
 

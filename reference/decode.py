@@ -10,7 +10,7 @@ from mulo_sd.reference.exact import verify_exactly
 from mulo_sd.reference.execute import execute
 from mulo_sd.reference.models import Condition, Models
 from mulo_sd.reference.numbers import seed_number
-from mulo_sd.reference.schedule import Schedule
+from mulo_sd.reference.schedule import schedule_of
 from mulo_sd.reference.settings import Settings
 from mulo_sd.reference.state import ModelState
 from mulo_sd.reference.trace import Cycle, Proposal, Trace
@@ -73,11 +73,9 @@ class _Decoder:
         if level == 0 and mode.is_exact:
             verdict = verify_exactly(state, proposal)
         else:
-            window = settings.named(mode.correction.window, None)
-            by_island = settings.named(mode.correction.by_island, False)
             refreshed = range(self.refresh_from[level] * state.width, first_row * state.width)
             also_feed = refreshed if settings.refresh else range(0)
-            verdict = verify_locally(state, proposal, self.codes, window, by_island, also_feed)
+            verdict = verify_locally(state, proposal, self.codes, mode.correction, also_feed)
         self.refresh_from[level] = first_row
         down_sampled = self._down_sample(first_row, last_row) if level == 0 and last_row < state.height else None
         tokens = state.rows(first_row, last_row)
@@ -90,11 +88,14 @@ class _Decoder:
         if given is not None:
             state.propose(cells, given.flatten()[cells.start : cells.stop])
             return
-        drawing = settings.decoding.coarsest
+        order = settings.decoding.coarsest
         mask = torch.zeros(state.height, state.width, dtype=torch.bool)
         mask[first_row:last_row] = True
-        schedule = Schedule(mask, settings.named(drawing.window, None), by_island=False)
-        execute(state, schedule, adaptive_window=settings.named(drawing.adaptive, False))
+        execute(
+            state,
+            schedule_of(mask, order, settings),
+            adaptive_window=settings.named(order.adaptive, False),
+        )
 
     def _propose(self, level: int, first_row: int, last_row: int, given: Tensor | None) -> Proposal:
         """Draft one level below and up-sample: the proposal for rows of `level` (DRAFT-1, SCALE-1)."""

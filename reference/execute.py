@@ -1,4 +1,4 @@
-"""The executor: it decides the cells of a schedule, step by step (SCHED-1 to SCHED-5)."""
+"""The executor: it decides the cells of a schedule, step by step (SCHED-1 to SCHED-5, SWEEP-1 to SWEEP-5)."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,8 @@ from mulo_sd.reference.anchor import Anchor
 from mulo_sd.reference.noise import acceptance_stream, uniform_noise
 from mulo_sd.reference.schedule import Schedule
 from mulo_sd.reference.state import ModelState
-from mulo_sd.reference.trace import Reprediction
+from mulo_sd.reference.sweeps import Sweeps
+from mulo_sd.reference.trace import Reprediction, Sweep
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,10 @@ class Verified:
 
 
 def execute(
-    state: ModelState, schedule: Schedule, verified: Verified | None = None, adaptive_window: bool = False
+    state: ModelState,
+    schedule: Schedule | Sweeps,
+    verified: Verified | None = None,
+    adaptive_window: bool = False,
 ) -> None:
     """Decide all cells of a schedule; each step is one pass.
 
@@ -49,13 +53,21 @@ def execute(
             log_probs = verified.log_probs[torch.tensor(cells) - verified.first_cell]
             source_pass, verified = verified.source_pass, None
         else:
-            log_probs, source_pass = state.log_probs(state.query(cells)), None
+            guessed = schedule.guessed(state.unfed)
+            state.guess(guessed)
+            log_probs, source_pass = state.log_probs(state.query(cells, guessed)), None
         if adaptive_window:
             cells, tokens = openings.sample(cells, log_probs)
         else:
             tokens = state.sample(cells, log_probs, source_pass, anchor)
-        state.decide(cells, tokens)
-        schedule.decide(cells)
+        guesses = state.grid[cells]
+        decided = schedule.settle(cells, guesses, tokens)
+        if isinstance(schedule, Sweeps):
+            source = state.origin(cells[-1], source_pass)[0]
+            state.settle(cells, tokens, decided, source)
+            source.sweeps.append(Sweep(torch.tensor(cells), guesses, tokens, decided))
+        else:
+            state.decide(cells, tokens)
 
 
 class Openings:

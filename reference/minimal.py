@@ -64,7 +64,6 @@ SETTINGS = Settings(
     draft_rows=1,
     draft_window=2,
     island_window=2,
-    exact_window=8,
 )
 
 

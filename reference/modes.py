@@ -1,7 +1,7 @@
 """The modes of a decode: one entry tells a mode from the others; the twin of `engines.modes`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
@@ -12,33 +12,26 @@ class Verification(Enum):
     """How the target verifies a proposal; the drafters above the coarsest one always verify locally."""
 
     LOCAL = "judged in one pass, resampled around what is rejected (VERIFY-1 to LOCAL-3)"
-    EXACT = "judged in raster order, so that each token has the target's own distribution (MODE-EXACT)"
+    EXACT = "taken as first guesses of sweeps over the whole grid, which draw MODE-AR's image (MODE-EXACT)"
 
 
 @dataclass(frozen=True)
-class Drawing:
-    """How a grid without a draft is drawn (SCHED-1, SCHED-5), by names of settings.
+class Order:
+    """The order in which the cells of a set are decided, by names of settings.
 
     Attributes:
-        window: How far the row above must be ahead; None is infinite, raster order.
-        adaptive: Whether rows open when their first token is settled; None never.
+        window: How far the row above must be ahead (SCHED-1); None is infinite, raster order.
+        adaptive: Whether rows open when their first token is settled (SCHED-5); None never.
+        by_island: Whether islands are decided at the same time (SCHED-2); None never.
+        by: Whether by windows or by sweeps (SWEEP-1); None is by windows where there is one, else by sweeps.
+        limit: Which sweep decides all that is left (SWEEP-4); None is none.
     """
 
     window: str | None = None
     adaptive: str | None = None
-
-
-@dataclass(frozen=True)
-class Correction:
-    """How the cells around rejections are resampled (SCHED-1, SCHED-2), by names of settings.
-
-    Attributes:
-        window: How far the row above must be ahead; None is infinite, raster order.
-        by_island: Whether islands are resampled at the same time; None never.
-    """
-
-    window: str | None = None
     by_island: str | None = None
+    by: str | None = None
+    limit: str | None = None
 
 
 @dataclass(frozen=True)
@@ -48,20 +41,18 @@ class DecodingMode:
     Attributes:
         rule: Of docs/semantics.md.
         purpose: In one line, for help and documentation.
-        coarsest: How the coarsest grid is drawn: the target's own where nothing is drafted.
+        coarsest: Of the coarsest grid: the target's own where nothing is drafted.
         verification: Of the target; None where nothing is drafted.
-        correction: Of what is rejected.
+        correction: Of what is resampled; in MODE-EXACT by the drafters above the coarsest one alone.
         by_rows: Whether a cycle drafts `draft_rows` rows, and not the whole image.
-        demands: The one value that a setting may have.
     """
 
     rule: str
     purpose: str
-    coarsest: Drawing
+    coarsest: Order
     verification: Verification | None = None
-    correction: Correction = Correction()
+    correction: Order = Order()
     by_rows: bool = False
-    demands: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def drafts(self) -> bool:
@@ -79,39 +70,44 @@ class DecodingMode:
         return self.verification is Verification.LOCAL
 
 
+# The coarsest draft; what is resampled in raster order, and by islands.
+DRAFT = Order(window="draft_window", by="draft_by", limit="draft_sweeps")
+RASTER = Order(limit="sweeps")
+ISLANDS = Order(window="island_window", by_island="islands", by="resample_by", limit="sweeps")
+
 MODES: Mapping[Mode, DecodingMode] = {
     "ar": DecodingMode(
         rule="MODE-AR",
-        purpose="one token a pass",
-        coarsest=Drawing(),
+        purpose="the target alone, in raster order: one token a pass, or many by sweeps of the same image",
+        coarsest=Order(),
     ),
     "zipar": DecodingMode(
         rule="MODE-ZIPAR",
         purpose="rows overlap: a row starts when the one above is `--window` tokens ahead",
-        coarsest=Drawing(window="window", adaptive="adaptive_window"),
+        coarsest=Order(window="window", adaptive="adaptive_window"),
     ),
     "serial": DecodingMode(
         rule="MODE-SERIAL",
         purpose="MuLo-SD as first published: a few rows are drafted, verified and resampled in raster order",
-        coarsest=Drawing(window="draft_window"),
+        coarsest=DRAFT,
         verification=Verification.LOCAL,
+        correction=RASTER,
         by_rows=True,
     ),
     "parallel": DecodingMode(
         rule="MODE-PARALLEL",
         purpose="MuLo-SD's second version: the whole image is drafted and verified at once, islands of rejections are "
         "resampled at the same time",
-        coarsest=Drawing(window="draft_window"),
+        coarsest=DRAFT,
         verification=Verification.LOCAL,
-        correction=Correction(window="island_window", by_island="islands"),
+        correction=ISLANDS,
     ),
     "exact": DecodingMode(
         rule="MODE-EXACT",
-        purpose="lossless: the target's own distribution, whatever the draft",
-        coarsest=Drawing(window="draft_window"),
+        purpose="lossless: the very image of mode ar, by sweeps that begin with the draft",
+        coarsest=DRAFT,
         verification=Verification.EXACT,
-        by_rows=True,
-        demands={"accept_on": "processed"},
+        correction=ISLANDS,
     ),
 }
 # Those in which the target alone decodes.

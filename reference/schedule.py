@@ -1,12 +1,15 @@
-"""Schedules: which cells are decided in which step (SCHED-1, SCHED-2)."""
+"""Schedules: which cells are decided in which step (SCHED-1, SCHED-2), by windows or by sweeps (SWEEP-1)."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from mulo_sd.reference.grid import islands, raster_positions
+from mulo_sd.reference.modes import Order
+from mulo_sd.reference.settings import Settings
+from mulo_sd.reference.sweeps import Sweeps
 
 
 class _Region:
@@ -60,10 +63,31 @@ class Schedule:
         """Return the cells that wait for nothing, raster positions ascending; none once all are decided."""
         return sorted(cell for region in self.regions for cell in region.ready(self.window))
 
+    def guessed(self, unfed: set[int]) -> list[int]:
+        """Return the cells whose guesses the next step feeds: none."""
+        return []
+
+    def settle(self, cells: Sequence[int], guesses: Tensor, samples: Tensor) -> Tensor:
+        """Note that ready cells are decided, and return that all are, Bool[n]. A cell that is not stays ready."""
+        self.decide(cells)
+        return torch.ones(len(cells), dtype=torch.bool)
+
     def decide(self, cells: Iterable[int]) -> None:
-        """Note that ready cells are decided. A cell that is not stays ready."""
+        """Note that ready cells are decided."""
         for cell in cells:
             self.region_of[cell].left[cell // self.width].pop()
+
+
+def schedule_of(cells: Tensor, order: Order, settings: Settings) -> Schedule | Sweeps:
+    """Return the schedule by which a set of cells, Bool[H, W], is decided in some order (SWEEP-1)."""
+    window, by_island = settings.named(order.window, None), settings.named(order.by_island, False)
+    if settings.named(order.by, "windows" if order.window else "sweeps") == "windows":
+        return Schedule(cells, window, by_island)
+    limit, width = settings.named(order.limit, None), settings.sweep_width
+    if width == "auto":
+        # One cell a pass where the image is the same whatever the width, all where it is not (SWEEP-6).
+        width = 1 if limit is None and not by_island else None
+    return Sweeps(cells, by_island, width, limit)
 
 
 def steps(cells: Tensor, window: int | None, by_island: bool) -> list[Tensor]:

@@ -12,6 +12,8 @@ __all__ = ["MODES", "UNDRAFTED_MODES", "WINDOWS", "DownSampler", "Mode", "Settin
 UpSampler = Literal["bicubic", "bilinear", "nearest", "latent"]
 DownSampler = Literal["area", "bicubic", "latent"]
 AcceptOn = Literal["processed", "raw"]
+ScheduledBy = Literal["windows", "sweeps"]
+FirstGuess = Literal["above", "left", "opening"]
 # No grid or codebook is larger.
 MAX_COUNT = 2**20
 MAX_RADIUS = 1024
@@ -48,6 +50,10 @@ def _whole(least: int, most: int = MAX_COUNT) -> Check:
 
 def _window(name: str, value: object) -> int | None:
     return None if value is None else whole_number(name, value, 1, MAX_COUNT)
+
+
+def _width(name: str, value: object) -> int | Literal["auto"] | None:
+    return "auto" if value == "auto" else _window(name, value)
 
 
 def _flag(name: str, value: object) -> bool:
@@ -107,7 +113,12 @@ class Settings:
         draft_window: SCHED-1, of the coarsest drafter.
         islands: SCHED-2, in MODE-PARALLEL.
         island_window: SCHED-1, of resampling in MODE-PARALLEL.
-        exact_window: MODE-EXACT, how many cells a verification scores at most; None is the rest of the window.
+        draft_by: SWEEP-1, whether the coarsest draft is drawn by "windows" or by "sweeps".
+        resample_by: SWEEP-1, whether MODE-PARALLEL resamples by "windows" or by "sweeps".
+        sweep_width: SWEEP-1, how many cells of a region a sweep samples; None is all, "auto" SWEEP-6.
+        sweeps: SWEEP-4, which sweep of resampling decides all that is left; None is none.
+        draft_sweeps: SWEEP-4, which sweep of the coarsest draft does.
+        first_guess: SWEEP-5, "above", "left" or "opening".
     """
 
     mode: Mode = _setting("serial", _one_of(MODES))  # noqa: RUF009  (a field)
@@ -132,7 +143,12 @@ class Settings:
     draft_window: int | None = _setting(4, _window)
     islands: bool = _setting(True, _flag)
     island_window: int | None = _setting(4, _window)
-    exact_window: int | None = _setting(16, _window)
+    draft_by: ScheduledBy = _setting("windows", _one_of(get_args(ScheduledBy)))  # noqa: RUF009  (a field)
+    resample_by: ScheduledBy = _setting("windows", _one_of(get_args(ScheduledBy)))  # noqa: RUF009  (a field)
+    sweep_width: int | Literal["auto"] | None = _setting("auto", _width)
+    sweeps: int | None = _setting(None, _window)
+    draft_sweeps: int | None = _setting(None, _window)
+    first_guess: FirstGuess = _setting("above", _one_of(get_args(FirstGuess)))  # noqa: RUF009  (a field)
 
     def __post_init__(self) -> None:
         """Check every field once; numbers of other libraries become Python's.
@@ -142,9 +158,6 @@ class Settings:
         """
         for item in fields(self):
             object.__setattr__(self, item.name, item.metadata["check"](item.name, getattr(self, item.name)))
-        for name, value in self.decoding.demands.items():
-            if getattr(self, name) != value:
-                raise ValueError(f"{name}: expected {value!r} in mode {self.mode}, got {getattr(self, name)!r}")
 
     @property
     def decoding(self) -> DecodingMode:

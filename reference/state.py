@@ -11,6 +11,7 @@ from mulo_sd.reference.models import Condition
 from mulo_sd.reference.noise import gumbel_noise, sample_stream
 from mulo_sd.reference.sampling import sample, target_log_probs
 from mulo_sd.reference.settings import Settings
+from mulo_sd.reference.sweeps import first_guesses
 from mulo_sd.reference.trace import Pass, Trace
 from mulo_sd.reference.transformer import Transformer
 
@@ -20,8 +21,8 @@ class ModelState:
 
     Attributes:
         grid: Int[N], the tokens as they stand; -1 where there is none yet.
-        pending: Grid positions decided since the last pass; the next pass feeds them (KV-3).
-        unfed: Grid positions whose draft token no pass has fed.
+        pending: Grid positions decided whose token no pass has fed; the next pass that sees them does (KV-3).
+        unfed: Grid positions whose draft token or guess no pass has fed.
     """
 
     def __init__(
@@ -77,6 +78,34 @@ class ModelState:
         self.pending.update(cells)
         self.unfed.difference_update(cells)
 
+    def guess(self, cells: Sequence[int]) -> None:
+        """Give cells that have no token yet their first guess (SWEEP-5)."""
+        bare = [cell for cell in cells if int(self.grid[cell]) < 0]
+        if bare:
+            kind = self.settings.first_guess
+            self.propose(bare, first_guesses(kind, self.grid, self.width, bare, self._opening))
+
+    def _opening(self, cells: Sequence[int]) -> Tensor:
+        """Draw cells from the distribution of cell 0, each by its own noise (SWEEP-5)."""
+        return self.draw(cells, self.log_probs(self.first_logits).expand(len(cells), -1))
+
+    def settle(self, cells: Sequence[int], tokens: Tensor, decided: Tensor, source: Pass) -> None:
+        """Take the samples of cells: those that are decided, and new guesses for the others (SWEEP-2).
+
+        Where the pass fed the very token that is decided, its keys and values are right, and no pass feeds it again.
+
+        Args:
+            cells: Grid positions, n of them.
+            tokens: Int[n].
+            decided: Bool[n].
+            source: The pass that they come from.
+        """
+        changed = tokens != self.grid[list(cells)]
+        fed = torch.isin(torch.tensor(cells) + self.model.config.prefix_length, source.positions)
+        for act, chosen in ((self.decide, decided & ~(fed & ~changed)), (self.propose, ~decided & changed)):
+            rows = chosen.nonzero().flatten().tolist()
+            act([cells[row] for row in rows], tokens[rows])
+
     def is_open(self, cell: int) -> bool:
         """Whether the token before a cell does not exist yet, so that a stand-in is fed for it (SCHED-3)."""
         return cell > 0 and int(self.grid[cell - 1]) < 0
@@ -93,10 +122,12 @@ class ModelState:
     def query(self, cells: Sequence[int], also_feed: Sequence[int] = ()) -> Tensor:
         """Run one pass and return the logits of `cells`, Float[B, n, V].
 
-        The pass feeds every cell's predecessor or its stand-in, everything pending, and `also_feed` (KV-1, KV-3,
-        SCHED-3). Cell 0 takes its logits from the prefill; where there is nothing to feed, no pass is made.
+        The pass feeds every cell's predecessor or its stand-in, and as far as a query sees it what is pending and what
+        `also_feed` names (KV-1, KV-3, SCHED-3). Cell 0 takes its logits from the prefill; where there is nothing to
+        feed, no pass is made.
         """
-        fed = sorted({cell - 1 for cell in cells if cell > 0} | self.pending | set(also_feed))
+        seen = {cell for cell in self.pending.union(also_feed) if cell < cells[-1]}
+        fed = sorted(seen.union(cell - 1 for cell in cells if cell > 0))
         if not fed:
             return self.first_logits
         tokens = torch.tensor([self._fed_token(cell) for cell in fed])
@@ -104,7 +135,7 @@ class ModelState:
         embeddings = self.model.token_embeddings(tokens)[None].expand(len(self.first_logits), -1, -1)
         logits = feed(self.model, self.cache, embeddings, positions)
         self._record(positions, tokens, logits)
-        self.pending.clear()
+        self.pending.difference_update(fed)
         self.unfed.difference_update(fed)
         row_of = {cell: row for row, cell in enumerate(fed)}
         rows = [logits[:, row_of[cell - 1], None] if cell > 0 else self.first_logits for cell in cells]

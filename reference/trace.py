@@ -26,6 +26,23 @@ class Reprediction:
     token: int
 
 
+@dataclass(frozen=True)
+class Sweep:
+    """What a sweep made of the scores of its pass (SWEEP-1, SWEEP-2).
+
+    Attributes:
+        cells: Int[n], grid positions, ascending.
+        guesses: Int[n], the tokens that stood there; -1 for none, which nothing that was sampled has seen.
+        samples: Int[n], what the noise of each made of its scores.
+        decided: Bool[n]; the samples of the others are the next guesses.
+    """
+
+    cells: Tensor
+    guesses: Tensor
+    samples: Tensor
+    decided: Tensor
+
+
 @dataclass
 class Pass:
     """One pass of one model: the (position, token) pairs fed (KV-1) and what was sampled from its logits.
@@ -36,8 +53,8 @@ class Pass:
         tokens: Int[T]; -1 stands for a prefix token.
         logits: Float[B, T, V], conditional first, where the decode recorded them; B is 1 without guidance.
         sampled: (row of the pass, grid position, token) of every token sampled from this pass.
-        residuals: The same for tokens drawn without the rejected draft token (MODE-EXACT).
         repredicted: SCHED-5.
+        sweeps: The sweeps that sampled from this pass: at most one, but of cell 0 and others after a prefill.
     """
 
     model: int
@@ -45,8 +62,8 @@ class Pass:
     tokens: Tensor
     logits: Tensor | None = None
     sampled: list[tuple[int, int, int]] = field(default_factory=list)
-    residuals: list[tuple[int, int, int]] = field(default_factory=list)
     repredicted: list[Reprediction] = field(default_factory=list)
+    sweeps: list[Sweep] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -77,11 +94,11 @@ class Verdict:
     """What verification found.
 
     Attributes:
-        verify_pass: Which pass of the trace verified; in MODE-EXACT the first of them.
-        pooled_probs: Float[rows, W]; in MODE-EXACT p of the draft token alone, when it was decided.
+        verify_pass: Which pass of the trace verified; in MODE-EXACT that of the first sweep.
+        pooled_probs: Float[rows, W]; in MODE-EXACT 1 where the draft token is the target's own, else 0.
         kept: Bool[rows, W].
         radii: Int[rows, W], how far a rejection would spread (LOCAL-1, LOCAL-3); 0 in MODE-EXACT.
-        resampled: Bool[rows, W], R_X; in MODE-EXACT the rejected cells.
+        resampled: Bool[rows, W], R_X; in MODE-EXACT the cells whose draft token was another than the target's.
     """
 
     verify_pass: int

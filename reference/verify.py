@@ -1,4 +1,4 @@
-"""Local verification: judge a proposal in one pass, resample around what is rejected (VERIFY-1 to SCHED-4)."""
+"""Local verification: judge a proposal in one pass, resample around what is rejected (VERIFY-1 to SCHED-4, SWEEP-1)."""
 
 import torch
 
@@ -7,15 +7,14 @@ from mulo_sd.reference.anchor import Anchor
 from mulo_sd.reference.codebook import Codes, pooled_probs
 from mulo_sd.reference.execute import Verified, execute
 from mulo_sd.reference.grid import expand
+from mulo_sd.reference.modes import Order
 from mulo_sd.reference.radius import adaptive_radii, entropy
-from mulo_sd.reference.schedule import Schedule
+from mulo_sd.reference.schedule import schedule_of
 from mulo_sd.reference.state import ModelState
 from mulo_sd.reference.trace import Proposal, Verdict
 
 
-def verify_locally(
-    state: ModelState, proposal: Proposal, codes: Codes, window: int | None, by_island: bool, also_feed: range
-) -> Verdict:
+def verify_locally(state: ModelState, proposal: Proposal, codes: Codes, order: Order, also_feed: range) -> Verdict:
     """Verify a proposal, keep what is accepted and far from rejections, resample the rest.
 
     Costs one pass and one for each step of resampling but the first.
@@ -24,8 +23,7 @@ def verify_locally(
         state: The model that verifies; the proposal stands in its grid. Mutated.
         proposal: Of whole rows.
         codes: The codebook.
-        window: SCHED-1, of resampling.
-        by_island: SCHED-2.
+        order: Of resampling.
         also_feed: Cells to feed again (KV-4).
     """
     settings, width = state.settings, state.width
@@ -48,7 +46,7 @@ def verify_locally(
     if settings.anchor:
         anchor = Anchor(settings.anchor, codes.vectors, proposal.up_sampled.flatten(), cells.start)
     verified = Verified(log_probs, cells.start, verify_pass, anchor)
-    execute(state, Schedule(resampled, window, by_island), verified)
+    execute(state, schedule_of(resampled, order, settings), verified)
     return Verdict(
         verify_pass, pooled.reshape(-1, width), kept, radii[first_row:last_row], resampled[first_row:last_row]
     )

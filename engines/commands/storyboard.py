@@ -40,7 +40,7 @@ def steps_of_cells(trace: Trace, model: int, shape: tuple[int, int]) -> NDArray[
             # The first step takes the verification's own distributions (SCHED-4), cell 0's from the prefill.
             sources = (numbers[0], number) if number == cycle.verify_pass else (number,)
             passes = [trace.passes[source] for source in sources]
-            drawn = [entry for item in passes for entry in (*item.sampled, *item.residuals)]
+            drawn = [entry for item in passes for entry in item.sampled]
             cells = [cell for _, cell, _ in drawn if cell in resampled]
             if cells:
                 step += 1

@@ -15,7 +15,7 @@ from mulo_sd.engines.loop.execute import execute
 from mulo_sd.engines.loop.state import ModelState, Tokens
 from mulo_sd.engines.loop.verify import Accepted, Codes, verify_locally
 from mulo_sd.engines.numbers import token_grid
-from mulo_sd.engines.rules.schedule import Schedule
+from mulo_sd.engines.rules.schedule import schedule_of
 from mulo_sd.engines.rules.trace import Cycle, Proposal, Trace
 from mulo_sd.engines.settings import Settings
 
@@ -114,14 +114,12 @@ class Decoder:
         proposal = self._propose(level, first_row, last_row, given)
         mode = settings.decoding
         if level == 0 and mode.is_exact:
-            verdict = verify_exactly(state, proposal, self.codes.neighbours, advance, self.accepted)
+            verdict = verify_exactly(state, proposal, advance)
         else:
-            window = settings.named(mode.correction.window, None)
-            by_island = settings.named(mode.correction.by_island, False)
             refreshed = range(self.refresh_from[level] * state.width, first_row * state.width)
             also_feed = refreshed if settings.refresh else range(0)
-            how = (window, by_island, also_feed)
-            verdict = verify_locally(state, proposal, self.codes, *how, advance, self.accepted)
+            how = (self.codes, mode.correction, also_feed)
+            verdict = verify_locally(state, proposal, *how, advance, self.accepted)
         self.refresh_from[level] = first_row
         down_sampled = self._down_sample(first_row, last_row) if level == 0 and last_row < state.height else None
         tokens = state.rows(first_row, last_row)
@@ -134,12 +132,11 @@ class Decoder:
         if given is not None:
             state.propose(cells, given.ravel()[cells.start : cells.stop])
             return
-        drawing = settings.decoding.coarsest
-        window = settings.named(drawing.window, None)
+        order = settings.decoding.coarsest
         mask = np.zeros((state.height, state.width), dtype=np.bool_)
         mask[first_row:last_row] = True
-        schedule = Schedule(mask, window, by_island=False)
-        adaptive = settings.named(drawing.adaptive, False)
+        schedule = schedule_of(mask, order, settings, state.auto_width)
+        adaptive = settings.named(order.adaptive, False)
         execute(state, schedule, adaptive_window=adaptive, progress=self._advance(level))
 
     def _propose(self, level: int, first_row: int, last_row: int, given: Tokens | None) -> Proposal:

@@ -11,7 +11,8 @@ from mulo_sd.engines.loop.state import ModelState, Tokens
 from mulo_sd.engines.rules.anchor import Anchor
 from mulo_sd.engines.rules.noise import acceptance_stream, gumbel_noise, sample_stream, uniform_noise
 from mulo_sd.engines.rules.schedule import Schedule
-from mulo_sd.engines.rules.trace import Reprediction
+from mulo_sd.engines.rules.sweeps import Sweeps
+from mulo_sd.engines.rules.trace import Reprediction, Sweep
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Verified:
 
 def execute(
     state: ModelState,
-    schedule: Schedule,
+    schedule: Schedule | Sweeps,
     verified: Verified | None = None,
     adaptive_window: bool = False,
     progress: Callable[[int], None] = lambda decided: None,
@@ -53,14 +54,22 @@ def execute(
             answer = verified.answer.only(cells)
             source_pass, verified = verified.source_pass, None
         else:
-            answer = state.query(cells)
+            guessed = schedule.guessed(state.unfed)
+            state.guess(guessed)
+            answer = state.query(cells, guessed)
         if adaptive_window:
             cells, tokens = openings.sample(cells, answer)
         else:
             tokens = state.sample(cells, answer, source_pass, anchor)
-        state.decide(cells, tokens)
-        schedule.decide(cells)
-        progress(len(cells))
+        guesses = state.grid[cells]
+        decided = schedule.settle(cells, guesses, tokens)
+        if isinstance(schedule, Sweeps):
+            source = state.origin(cells[-1], source_pass)[0]
+            state.settle(cells, tokens, decided, source)
+            source.sweeps.append(Sweep(np.array(cells, dtype=np.int64), guesses, tokens, decided))
+        else:
+            state.decide(cells, tokens)
+        progress(int(decided.sum()))
 
 
 class Openings:

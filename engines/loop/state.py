@@ -15,6 +15,7 @@ from mulo_sd.engines.loop.answer import Answer
 from mulo_sd.engines.passes.transformer import TransformerSession
 from mulo_sd.engines.rules.anchor import Anchor
 from mulo_sd.engines.rules.noise import NoiseSource, sample_stream
+from mulo_sd.engines.rules.sweeps import first_guesses
 from mulo_sd.engines.rules.trace import Pass, Trace
 from mulo_sd.engines.settings import Settings
 
@@ -27,8 +28,9 @@ class ModelState:
     Attributes:
         distribution: What tokens are drawn from, and drafts judged by (DIST-1).
         grid: Int[N], the tokens as they stand; -1 where there is none yet.
-        pending: Cells decided since the last pass; the next pass feeds them (KV-3).
-        unfed: Cells whose draft token no pass has fed.
+        pending: Cells decided whose token no pass has fed; the next pass that sees them does (KV-3).
+        unfed: Cells whose draft token or guess no pass has fed.
+        auto_width: Cells of a sweep where the settings leave them to the machine (SWEEP-6).
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class ModelState:
         self.grid = np.full(cells, -1, dtype=np.int64)
         self.pending: set[int] = set()
         self.unfed: set[int] = set()
+        self.auto_width = 1
         self.noise = NoiseSource(seed, sample_stream(number), cells, entry.vocabulary)
         places, prefixes = condition.places(), condition.prefixes(null, settings.guidance_scale)
         self.session = TransformerSession(backend, entry, prefixes, places, condition.passing())
@@ -96,6 +99,42 @@ class ModelState:
         self.pending.update(cells)
         self.unfed.difference_update(cells)
 
+    def guess(self, cells: Sequence[int]) -> None:
+        """Give cells that have no token yet their first guess (SWEEP-5)."""
+        bare = [cell for cell in cells if self.grid[cell] < 0]
+        if bare:
+            kind = self.settings.first_guess
+            self.propose(bare, first_guesses(kind, self.grid, self.width, bare, self._opening))
+
+    def _opening(self, cells: Sequence[int]) -> Tokens:
+        """Draw cells from the distribution of cell 0, each by its own noise (SWEEP-5)."""
+        where = self._where("prefill")
+        rows = [
+            Answer(np.zeros(1, dtype=np.int64), np.array([-1]), None, self.first_scores, where).draw(
+                self.distribution, self.noise.rows([cell])
+            )
+            for cell in cells
+        ]
+        return np.concatenate([row.tokens for row in rows])
+
+    def settle(self, cells: Sequence[int], tokens: Tokens, decided: NDArray[np.bool_], source: Pass) -> None:
+        """Take the samples of cells: those that are decided, and new guesses for the others (SWEEP-2).
+
+        Where the pass fed the very token that is decided, its keys and values are right, and no pass feeds it again.
+
+        Args:
+            cells: Grid positions, n of them.
+            tokens: Int[n].
+            decided: Bool[n].
+            source: The pass that they come from.
+        """
+        places = np.asarray(cells)
+        changed = tokens != self.grid[places]
+        wrong = changed | ~np.isin(places + self.entry.prefix_length, source.positions)
+        for act, chosen in ((self.decide, decided & wrong), (self.propose, ~decided & changed)):
+            if chosen.any():
+                act(places[chosen].tolist(), tokens[chosen])
+
     def is_open(self, cell: int) -> bool:
         """Whether the token before a cell does not exist yet, so that a stand-in is fed for it (SCHED-3)."""
         return cell > 0 and int(self.grid[cell - 1]) < 0
@@ -111,12 +150,13 @@ class ModelState:
     def query(self, cells: Sequence[int], also_feed: Sequence[int] = ()) -> Answer:
         """Run one pass and return the scores of `cells`, ascending.
 
-        The pass feeds every cell's predecessor or its stand-in, everything pending, and `also_feed` (KV-1, KV-3,
-        SCHED-3). Cell 0 takes its scores from the prefill; where there is nothing to feed, no pass is made.
+        The pass feeds every cell's predecessor or its stand-in, and as far as a query sees it what is pending and what
+        `also_feed` names (KV-1, KV-3, SCHED-3). Cell 0 takes its scores from the prefill; where there is nothing to
+        feed, no pass is made.
         """
         queried = np.array(cells, dtype=np.int64)
         wanted = {cell - 1 for cell in cells if cell > 0}
-        wanted.update(self.pending, also_feed)
+        wanted.update(cell for cell in (*self.pending, *also_feed) if cell < cells[-1])
         if not wanted:
             return Answer(queried, np.full(len(queried), -1), None, self.first_scores, self._where("prefill"))
         fed = np.array(sorted(wanted), dtype=np.int64)
@@ -127,7 +167,7 @@ class ModelState:
         scores, name = self.session.feed(fed, tokens), f"pass {len(self.trace.passes)}"
         self._check(scores, name)
         self._record(fed + self.entry.prefix_length, tokens, scores)
-        self.pending.clear()
+        self.pending.difference_update(wanted)
         self.unfed.difference_update(wanted)
         rows = fed.searchsorted(queried - 1)
         if cells[0] == 0:

@@ -10,11 +10,12 @@ from mulo_sd.engines.backends.base import Judgement
 from mulo_sd.engines.loop.answer import Answer
 from mulo_sd.engines.loop.execute import Verified, execute
 from mulo_sd.engines.loop.state import ModelState, Tokens
+from mulo_sd.engines.modes import Order
 from mulo_sd.engines.rules.acceptance import accept_drafts
 from mulo_sd.engines.rules.anchor import Anchor
 from mulo_sd.engines.rules.grid import expand
 from mulo_sd.engines.rules.radius import adaptive_radii
-from mulo_sd.engines.rules.schedule import Schedule
+from mulo_sd.engines.rules.schedule import schedule_of
 from mulo_sd.engines.rules.trace import Proposal, Verdict
 
 # (model, its cells, n of them) -> Bool[n], which draft tokens are accepted, whatever the verification found. Measuring
@@ -44,8 +45,7 @@ def verify_locally(
     state: ModelState,
     proposal: Proposal,
     codes: Codes,
-    window: int | None,
-    by_island: bool,
+    order: Order,
     also_feed: range,
     progress: Callable[[int], None],
     accepted: Accepted | None = None,
@@ -56,8 +56,7 @@ def verify_locally(
         state: The model that verifies; the proposal stands in its grid. Mutated.
         proposal: Of whole rows.
         codes: The codebook.
-        window: SCHED-1, of resampling.
-        by_island: SCHED-2.
+        order: Of resampling.
         also_feed: Cells to feed again (KV-4).
         progress: Told how many cells each step decided.
         accepted: Replaces ACCEPT-1.
@@ -84,5 +83,5 @@ def verify_locally(
     progress(int((~in_window).sum()))
     anchor = Anchor(settings.anchor, codes.vectors, draft, cells.start) if settings.anchor else None
     verified = Verified(answer, verify_pass, anchor)
-    execute(state, Schedule(resampled, window, by_island), verified, progress=progress)
+    execute(state, schedule_of(resampled, order, settings, state.auto_width), verified, progress=progress)
     return Verdict(verify_pass, pooled.reshape(-1, width), kept, radii[first_row:last_row], in_window)

@@ -1,12 +1,15 @@
-"""Schedules: which cells are decided in which step (SCHED-1, SCHED-2); the engines' twin of `reference.schedule`."""
+"""Schedules: which cells are decided in which step, by windows or by sweeps; the twin of `reference.schedule`."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mulo_sd.engines.modes import Order
 from mulo_sd.engines.rules.grid import islands
+from mulo_sd.engines.rules.sweeps import Sweeps, Tokens
+from mulo_sd.engines.settings import Settings
 
 
 class _Region:
@@ -62,8 +65,17 @@ class Schedule:
         ready.sort()
         return ready
 
+    def guessed(self, unfed: set[int]) -> list[int]:
+        """Return the cells whose guesses the next step feeds: none."""
+        return []
+
+    def settle(self, cells: Sequence[int], guesses: Tokens, samples: Tokens) -> NDArray[np.bool_]:
+        """Mark ready cells as decided, and return that all are, Bool[n]. A cell that is not marked stays ready."""
+        self.decide(cells)
+        return np.ones(len(cells), dtype=np.bool_)
+
     def decide(self, cells: Iterable[int]) -> None:
-        """Mark ready cells as decided. A cell that is not marked stays ready."""
+        """Mark ready cells as decided."""
         finished = False
         for cell in cells:
             region = self.region_of[cell]
@@ -71,3 +83,21 @@ class Schedule:
             finished = finished or not region.rows
         if finished:
             self.undecided = [region for region in self.undecided if region.rows]
+
+
+def schedule_of(cells: NDArray[np.bool_], order: Order, settings: Settings, auto_width: int) -> Schedule | Sweeps:
+    """Return the schedule by which a set of cells, Bool[H, W], is decided in some order (SWEEP-1).
+
+    Args:
+        cells: The set.
+        order: Its order, by names of settings.
+        settings: Of the decode.
+        auto_width: What "auto" is where the image is the same whatever the width (SWEEP-6).
+    """
+    window, by_island = settings.named(order.window, None), settings.named(order.by_island, False)
+    if settings.named(order.by, "windows" if order.window else "sweeps") == "windows":
+        return Schedule(cells, window, by_island)
+    limit, width = settings.named(order.limit, None), settings.sweep_width
+    if width == "auto":
+        width = auto_width if limit is None and not by_island else None
+    return Sweeps(cells, by_island, width, limit)

@@ -31,17 +31,27 @@ class SlotTable:
 
     def has_room(self, positions: NDArray[np.int64]) -> bool:
         """Return whether positions can be placed without compaction."""
-        return self.used + len(positions) <= len(self.ranks) or self._reusable(positions) >= 0
+        start = self._reusable(positions)
+        return (self.used if start < 0 else start) + len(positions) <= len(self.ranks)
 
     def _reusable(self, positions: NDArray[np.int64]) -> int:
-        """Return the first slot of positions whose slots are consecutive and in their order; -1 for others."""
-        if not self.reuse or len(positions) == 0:
+        """Return the first slot of positions that may be written over what they hold; -1 for others.
+
+        Either all of them have consecutive slots, in their order; or the first few do, up to the last slot used, behind
+        which the others come: so a sweep feeds its guesses again.
+        """
+        if len(positions) == 0:
             return -1
         old = self.slot_of_position[positions]
         first = int(old[0])
-        if first >= 0 and int(old[-1]) == first + len(old) - 1 and (len(old) <= 2 or bool((np.diff(old) == 1).all())):
-            return first
-        return -1
+        if first < 0:
+            return -1
+        count = min(len(old), self.used - first)
+        if not (count == 1 or bool((old[:count] == np.arange(first, first + count)).all())):
+            return -1
+        if count < len(old):
+            return first if count == self.used - first and bool((old[count:] < 0).all()) else -1
+        return first if self.reuse or first + count == self.used else -1
 
     def compact(self, leaving: NDArray[np.int64]) -> NDArray[np.int64]:
         """Drop dead slots and those of the positions `leaving`; return the slots kept, ascending."""
@@ -61,12 +71,13 @@ class SlotTable:
         Positions whose slots are consecutive keep them, and are overwritten there: the content is stale, and a dead
         slot would cost every later pass. Other positions get the next slots, and their old ones die.
         """
-        first = self._reusable(positions)
-        if first >= 0:
-            return first
-        self.forget(positions)
-        start = self.used
-        self.used += len(positions)
+        start = self._reusable(positions)
+        if start >= 0 and start + len(positions) <= self.used:
+            return start
+        if start < 0:
+            self.forget(positions)
+            start = self.used
+        self.used = start + len(positions)
         self.ranks[start : self.used] = positions
         self.slot_of_position[positions] = np.arange(start, self.used)
         return start

@@ -22,6 +22,16 @@ class Reprediction:
     token: int
 
 
+@dataclass(frozen=True)
+class Sweep:
+    """What a sweep made of the scores of its pass (SWEEP-1, SWEEP-2); fields as in `reference.trace`."""
+
+    cells: Tokens
+    guesses: Tokens
+    samples: Tokens
+    decided: Mask
+
+
 @dataclass
 class Pass:
     """One pass of one model: the (position, token) pairs fed (KV-1) and what was sampled from its logits.
@@ -32,8 +42,8 @@ class Pass:
         tokens: Int[T]; -1 stands for a prefix token.
         logits: Float32[B, T, V], conditional first, where the decode recorded them.
         sampled: (row of the pass, grid position, token) of every token sampled from this pass.
-        residuals: The same for tokens drawn without the rejected draft token (MODE-EXACT).
         repredicted: SCHED-5.
+        sweeps: The sweeps that sampled from this pass.
     """
 
     model: int
@@ -41,8 +51,8 @@ class Pass:
     tokens: Tokens
     logits: NDArray[np.float32] | None = None
     sampled: list[tuple[int, int, int]] = field(default_factory=list)
-    residuals: list[tuple[int, int, int]] = field(default_factory=list)
     repredicted: list[Reprediction] = field(default_factory=list)
+    sweeps: list[Sweep] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -118,8 +128,8 @@ class Trace:
                 "positions": _plain(item.positions),
                 "tokens": _plain(item.tokens),
                 "sampled": [list(entry) for entry in item.sampled],
-                "residuals": [list(entry) for entry in item.residuals],
                 "repredicted": [vars(entry) for entry in item.repredicted],
+                "sweeps": [{name: _plain(value) for name, value in vars(sweep).items()} for sweep in item.sweeps],
             }
             for item in self.passes
         ]
