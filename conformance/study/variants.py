@@ -31,8 +31,12 @@ ACCEPT_ALL: Mapping[str, Any] = {"tau": 0.0}
 # One token a pass: the control of everything, whatever an engine would choose.
 ONE_BY_ONE: Mapping[str, Any] = {"mode": "ar", "sweep_width": 1}
 BY_SWEEPS: Mapping[str, Any] = {
-    **{"mode": "parallel", "draft_by": "sweeps", "resample_by": "sweeps", "sweep_width": None},
-    **{"radius": 2, "anchor": 16.0},
+    "mode": "parallel",
+    "draft_by": "sweeps",
+    "resample_by": "sweeps",
+    "sweep_width": None,
+    "radius": 1,
+    "anchor": 16.0,
 }
 
 AR, DEFAULT, ACCEPTED = "AR", "default", "everything accepted"
@@ -244,7 +248,7 @@ def _sweeps(section: str) -> list[Variant]:
     ]
     listed += [
         Variant(f"limit 7 and 6, radius {radius}, anchor {anchor:g}", section, _near(radius, anchor))
-        for radius, anchor in ((1, 16.0), (2, 0.0), (2, 8.0), (2, 32.0))
+        for radius, anchor in ((0, 16.0), (2, 16.0), (1, 0.0), (1, 8.0), (1, 32.0))
     ]
     listed += [
         Variant(
