@@ -1,4 +1,4 @@
-"""python -m conformance.tools.make_pictures: draw the README's picture from the demo bundle."""
+"""python -m conformance.tools.make_pictures: draw the README's pictures from the demo bundle."""
 
 import argparse
 import sys
@@ -14,13 +14,28 @@ from mulo_sd.engines.files.whole_files import check_writable, write_whole
 
 PROMPTS = ("a red circle left of a blue square", "three green stars", "a pink diamond above a yellow cross")
 SEED = 1
+SWEEP_WIDTH = 64
 TITLE_HEIGHT = 20
+
+
+def _sweep_row(pipeline: engines.Pipeline, prompt: str) -> Image.Image:
+    """Draw a prompt's MODE-AR by sweeps, step by step, and the same by one token a pass beside it."""
+    sweeps = pipeline.generate(prompt, seed=SEED, mode="ar", sweep_width=SWEEP_WIDTH)
+    ar = pipeline.generate(prompt, seed=SEED, mode="ar", sweep_width=1)
+    same = int((sweeps.tokens == ar.tokens).sum())
+    return _beside(pipeline, sweeps, ar, prompt, f"one token a pass: {same} of {ar.tokens.size} tokens are the same")
 
 
 def _row(pipeline: engines.Pipeline, prompt: str) -> Image.Image:
     """Draw a prompt's MODE-PARALLEL step by step, and what MODE-AR draws beside it."""
     parallel = pipeline.generate(prompt, seed=SEED, mode="parallel")
-    ar = pipeline.generate(prompt, seed=SEED, mode="ar")
+    ar = pipeline.generate(prompt, seed=SEED, mode="ar", sweep_width=1)
+    return _beside(pipeline, parallel, ar, prompt, "autoregressive")
+
+
+def _beside(
+    pipeline: engines.Pipeline, parallel: engines.Result, ar: engines.Result, prompt: str, title: str
+) -> Image.Image:
     storyboard = draw_storyboard(parallel.trace, parallel.tokens, pipeline.image_from_tokens)
     row = Image.new("RGB", (storyboard.width + GAP + PANEL_PIXELS, TITLE_HEIGHT + storyboard.height), "white")
     row.paste(storyboard, (0, TITLE_HEIGHT))
@@ -28,29 +43,35 @@ def _row(pipeline: engines.Pipeline, prompt: str) -> Image.Image:
     row.paste(ar.image.resize((PANEL_PIXELS, PANEL_PIXELS), Image.Resampling.NEAREST), (left, TITLE_HEIGHT))
     pen = ImageDraw.Draw(row)
     pen.text((2, TITLE_HEIGHT // 2), prompt, fill="black", anchor="lm")
-    pen.text((left + 2, TITLE_HEIGHT + PANEL_PIXELS + 3), "autoregressive", fill="black")
+    pen.text((left + 2, TITLE_HEIGHT + PANEL_PIXELS + 3), title, fill="black")
     pen.text((left + 2, TITLE_HEIGHT + PANEL_PIXELS + 17), f"{ar.stats.nfe_target} passes", fill=(90, 90, 90))
     return row
 
 
-@command
-def main() -> int:
-    """Write the picture: a row a prompt."""
-    parser = argparse.ArgumentParser(prog=program("conformance.tools.make_pictures"), description=purpose(__doc__))
-    parser.add_argument("--bundle", type=user_path, default=demo_bundle_path(), help="its folder; default: %(default)s")
-    parser.add_argument("--out", type=user_path, default="docs/images/readme.png", help="default: %(default)s")
-    arguments = parser.parse_args()
-    check_writable(arguments.out)
-    try:
-        pipeline = engines.load(arguments.bundle)
-    except engines.BundleError as error:
-        parser.error(str(error))
-    rows = [_row(pipeline, prompt) for prompt in PROMPTS]
+def _stacked(rows: list[Image.Image]) -> Image.Image:
     height = TITLE_HEIGHT + PANEL_PIXELS + CAPTION_HEIGHT
     picture = Image.new("RGB", (rows[0].width, len(rows) * height), "white")
     for index, row in enumerate(rows):
         picture.paste(row, (0, index * height))
-    write_whole(arguments.out, picture.save)
+    return picture
+
+
+@command
+def main() -> int:
+    """Write the pictures: a row a prompt."""
+    parser = argparse.ArgumentParser(prog=program("conformance.tools.make_pictures"), description=purpose(__doc__))
+    parser.add_argument("--bundle", type=user_path, default=demo_bundle_path(), help="its folder; default: %(default)s")
+    parser.add_argument("--out", type=user_path, default="docs/images", help="folder; default: %(default)s")
+    arguments = parser.parse_args()
+    pictures = {arguments.out / "readme.png": _row, arguments.out / "sweeps.png": _sweep_row}
+    for path in pictures:
+        check_writable(path)
+    try:
+        pipeline = engines.load(arguments.bundle)
+    except engines.BundleError as error:
+        parser.error(str(error))
+    for path, draw in pictures.items():
+        write_whole(path, _stacked([draw(pipeline, prompt) for prompt in PROMPTS]).save)
     return 0
 
 

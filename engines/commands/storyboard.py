@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from mulo_sd.engines.commands.overlay import EXPANDED_RGB, KEPT_RGB, REJECTED_RGB
 from mulo_sd.engines.loop.state import Tokens
-from mulo_sd.engines.rules.trace import Cycle, Trace
+from mulo_sd.engines.rules.trace import Cycle, Pass, Sweep, Trace
 
 PANEL_PIXELS = 256
 CAPTION_HEIGHT = 34
@@ -17,6 +17,8 @@ GAP = 8
 # From the first step of resampling to the last.
 FIRST_STEP_RGB, LAST_STEP_RGB = np.array([255, 230, 120]), np.array([90, 20, 120])
 PLAIN_RGB = (226, 226, 226)
+# Of a grid's sweeps, after which it is shown.
+SHOWN_SHARES = (0.0, 0.1, 0.3, 0.6)
 
 Decode = Callable[[Tokens], Image.Image]
 
@@ -39,14 +41,52 @@ def steps_of_cells(trace: Trace, model: int, shape: tuple[int, int]) -> NDArray[
         for number in numbers[numbers.index(cycle.verify_pass) :]:
             # The first step takes the verification's own distributions (SCHED-4), cell 0's from the prefill.
             sources = (numbers[0], number) if number == cycle.verify_pass else (number,)
-            passes = [trace.passes[source] for source in sources]
-            drawn = [entry for item in passes for entry in item.sampled]
-            cells = [cell for _, cell, _ in drawn if cell in resampled]
+            decided = [cell for source in sources for cell in _decided(trace.passes[source])]
+            cells = [cell for cell in decided if cell in resampled]
             if cells:
                 step += 1
                 steps.flat[cells] = step
                 resampled.difference_update(cells)
     return steps
+
+
+def _decided(item: Pass) -> list[int]:
+    """Return the cells that a pass decided: of those that sweeps sampled not all."""
+    if not item.sweeps:
+        return [cell for _, cell, _ in item.sampled]
+    return [cell for sweep in item.sweeps for cell in sweep.cells[sweep.decided].tolist()]
+
+
+def sweeps_of_cells(trace: Trace, shape: tuple[int, int]) -> NDArray[np.int64]:
+    """Return which sweep of the target decided each cell, from 1 on; 0 where none did, Int[H, W]."""
+    numbers = np.zeros(shape, dtype=np.int64)
+    for number, sweep in enumerate(_sweeps(trace), start=1):
+        numbers.flat[sweep.cells[sweep.decided]] = number
+    return numbers
+
+
+def _sweeps(trace: Trace) -> list[Sweep]:
+    return [sweep for item in trace.passes if item.model == 0 for sweep in item.sweeps]
+
+
+def _sweep_panels(trace: Trace, shape: tuple[int, int], decode: Decode) -> list[Panel]:
+    """Return what stood in the grid after some sweeps, guesses included, and which sweep decided each cell."""
+    sweeps, panels, grid = _sweeps(trace), [], np.full(shape, -1, dtype=np.int64)
+    shown = {max(1, round(share * len(sweeps))) for share in SHOWN_SHARES}
+    decided = 0
+    for number, sweep in enumerate(sweeps, start=1):
+        grid.flat[sweep.cells] = sweep.samples
+        decided += int(sweep.decided.sum())
+        if number in shown:
+            pixels = np.array(_enlarged(np.asarray(decode(np.maximum(grid, 0)))))
+            scale = (pixels.shape[0] // shape[0], pixels.shape[1] // shape[1])
+            pixels[(grid < 0).repeat(scale[0], axis=0).repeat(scale[1], axis=1)] = PLAIN_RGB
+            plural = "sweep" if number == 1 else "sweeps"
+            panels.append(
+                Panel(Image.fromarray(pixels), f"after {number} {plural}", f"{decided} of {grid.size} cells decided")
+            )
+    numbers = sweeps_of_cells(trace, shape)
+    return [*panels, Panel(_step_map(numbers), "the sweep that decided a cell", f"pale first; {len(sweeps)} sweeps")]
 
 
 def _enlarged(pixels: NDArray[np.uint8]) -> Image.Image:
@@ -80,7 +120,7 @@ def _whole(cycles: list[Cycle], name: str) -> NDArray[Any]:
 
 
 def _panels(trace: Trace, tokens: Tokens, decode: Decode) -> list[Panel]:
-    panels = []
+    panels = [] if trace.cycles or not _sweeps(trace) else _sweep_panels(trace, tokens.shape, decode)
     chain = sorted({cycle.model for cycle in trace.cycles}, reverse=True)
     for model in chain:
         cycles = trace.cycles_of(model)
