@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from mulo_sd.conformance.mutants.mutant import Mutant, patched
+from mulo_sd.conformance.mutants.mutant import Mutant, patched, swept
 from mulo_sd.engines.loop import decode, exact
 from mulo_sd.engines.loop.state import ModelState
 from mulo_sd.engines.modes import Order
@@ -65,7 +65,7 @@ def _noise_of_the_drafter(right: Any, state: ModelState, proposal: Any, *rest: A
         noise.stream = own
 
 
-MUTANTS = (
+MUTANTS = swept(
     Mutant("lossless decoding has a limit of sweeps", "MODE-EXACT", patched(exact, "schedule_of", _limited)),
     Mutant("lossless decoding goes by windows", "MODE-EXACT", patched(exact, "schedule_of", _by_windows)),
     Mutant("lossless decoding takes rows for regions", "MODE-EXACT", patched(exact, "execute", _by_rows)),

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from mulo_sd.conformance.mutants.mutant import Make, Mutant, patched
+from mulo_sd.conformance.mutants.mutant import Make, Mutant, patched, swept
 from mulo_sd.conformance.mutants.sweeps import made, settles
 from mulo_sd.engines.loop import state
 from mulo_sd.engines.loop.answer import Answer
@@ -115,7 +115,7 @@ def _tail_overwrites(right: Any, table: SlotTable, positions: Tokens) -> int:
     return int(right(table, positions))
 
 
-MUTANTS = (
+MUTANTS = swept(
     Mutant("keys and values of a wrong guess stay", "KV-3", settles(_wrong_guess_is_kept)),
     Mutant("what was guessed right is fed again", "SWEEP-3", settles(_all_is_fed_again)),
     Mutant("a last guess that is new is not fed", "SWEEP-3", settles(_settled_before)),

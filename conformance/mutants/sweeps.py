@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from mulo_sd.conformance.mutants.mutant import Make, Mutant, patched
+from mulo_sd.conformance.mutants.mutant import Make, Mutant, patched, swept
 from mulo_sd.engines.loop import decode, verify
 from mulo_sd.engines.loop.answer import Answer
 from mulo_sd.engines.loop.state import ModelState, Tokens
@@ -197,7 +197,7 @@ def settles(wrong: Callable[..., None]) -> Make:
     return patched(ModelState, "settle", wrong)
 
 
-MUTANTS = (
+MUTANTS = swept(
     Mutant("a sweep skips a cell of its width", "SWEEP-1", made(_SkipsTheSecond)),
     Mutant("a sweep samples a cell more than its width", "SWEEP-1", made(_OneWider)),
     Mutant("islands that are swept wait for each other", "SWEEP-1", made(_FirstRegionAlone)),
@@ -208,7 +208,7 @@ MUTANTS = (
     Mutant("guesses are sampled without the anchor", "ANCHOR-1", patched(ModelState, "sample", _guesses_unanchored)),
     Mutant(
         "samples of an earlier sweep are taken again",
-        "SWEEP-1",
+        "DIST-1",
         patched(ModelState, "sample", _scores_of_the_sweep_before),
     ),
     Mutant("the first cell that differs is not decided", "SWEEP-2", patched(sweeps, "certain", _certain_plus(-1))),

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mulo_sd.conformance.engines.cases import PROMPTS, SEED, SMALL_SETTINGS
+from mulo_sd.conformance.engines.cases import PROMPTS, SEED, SMALL_SETTINGS, SWEPT_SETTINGS
 from mulo_sd.conformance.vectors.case import Field, Output, Stage, Vector
 from mulo_sd.conformance.vectors.function_stages import number
 from mulo_sd.reference import demo
@@ -19,27 +19,14 @@ from mulo_sd.reference.models import Models
 from mulo_sd.reference.settings import Settings
 from mulo_sd.reference.trace import Cycle
 
-_NARROW: dict[str, Any] = {"guidance_scale": 1.2, "temperature": 0.4}  # so that guesses come true
-_JUDGED: dict[str, Any] = _NARROW | {"tau": 0.001, "neighbours": 8, "radius": 0}
-# Whole grids, drafts, rows and islands by sweeps, with every first guess, narrow and wide, with limits and without.
-SWEEPING = (
-    Settings(mode="ar", sweep_width=5, first_guess="above", **_NARROW),
-    Settings(mode="ar", sweep_width=None, first_guess="left", **_NARROW),
-    Settings(mode="ar", sweep_width=3, first_guess="opening", **_NARROW),
-    Settings(mode="exact", sweep_width=16, **_NARROW),
-    Settings(mode="exact", drafters=(1, 2), draft_by="sweeps", resample_by="sweeps", sweep_width=4, **_JUDGED),
-    Settings(mode="serial", draft_by="sweeps", draft_sweeps=2, sweep_width=6, draft_rows=2, **_JUDGED),
-    Settings(mode="parallel", resample_by="sweeps", sweep_width=2, anchor=2.0, **_JUDGED),
-    Settings(mode="parallel", drafters=(1, 2), draft_by="sweeps", resample_by="sweeps", sweeps=2, **_JUDGED),
-)
 # Passes after which slots are written out of order, or over what they hold, again and again, are told in full.
 PASSES_OF = (
     *[item for item in SMALL_SETTINGS if item.decoding.is_local and item.temperature > 0][:3],
-    SWEEPING[0],
-    SWEEPING[4],
+    SWEPT_SETTINGS[0],
+    SWEPT_SETTINGS[4],
 )
 GUIDED = 2.0  # any scale but 1: both halves
-FREE_RUNNING = (*(item for item in SMALL_SETTINGS if item.temperature > 0), *SWEEPING)
+FREE_RUNNING = (*(item for item in SMALL_SETTINGS if item.temperature > 0), *SWEPT_SETTINGS)
 
 
 def as_text(settings: Settings) -> NDArray[np.uint8]:
