@@ -106,8 +106,6 @@ UNGUIDED_SETTINGS = (
     Settings(mode="parallel", radius=1, island_window=2, anchor=4.0, **(_LOCAL | _ALONE | {"draft_rows": 2})),
     Settings(mode="exact", refresh=True, **(_EXACT | _ALONE | {"draft_rows": 4})),
 )
-# Those that the laws judge beside what Hypothesis draws, and in which mutants are looked for.
-JUDGED_SETTINGS = (*SMALL_SETTINGS, *UNGUIDED_SETTINGS)
 _SWEPT: dict[str, Any] = {"guidance_scale": 1.2, "temperature": 0.4}  # so cold that guesses come true
 _SWEPT_LOCAL: dict[str, Any] = _SWEPT | {"tau": 0.001, "neighbours": 8, "radius": 0}
 # Whole grids, drafts, rows and islands by sweeps, with every first guess, narrow and wide, with limits and without.
@@ -133,3 +131,5 @@ SWEPT_SETTINGS = (
         **_SWEPT_LOCAL,
     ),
 )
+# Those that the laws judge beside what Hypothesis draws, and in which mutants are looked for.
+JUDGED_SETTINGS = (*SMALL_SETTINGS, *UNGUIDED_SETTINGS, *SWEPT_SETTINGS[::2])
