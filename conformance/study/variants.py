@@ -48,6 +48,8 @@ FEW_PASSES, NO_LIMIT = "sweeps, few passes", "sweeps, no limit"
 SWEEPS_ACCEPTED = "draft by sweeps, accepted"
 FINE_LIMITED = "drafters 1, draft by 20 sweeps, accepted"
 FINE_BY_SWEEPS = "drafters 1, draft by sweeps, accepted"
+# AR's very images, by sweeps, where many of them are wanted.
+AR_BY_SWEEPS = "AR by sweeps, width 16"
 ORACLE_DEFAULT, ORACLE_ACCEPTED = "oracle, default", "oracle, everything accepted"
 
 
@@ -192,7 +194,7 @@ def _entropy_radius(section: str) -> list[Variant]:
 def _exact(section: str) -> list[Variant]:
     """AR's own image by sweeps: widths, first guesses, and MuLo-SD's draft as the first guess."""
     listed = [
-        Variant(f"AR by sweeps, width {_width_name(width)}", section, {"mode": "ar", "sweep_width": width})
+        Variant(f"AR by sweeps, width {width_name(width)}", section, {"mode": "ar", "sweep_width": width})
         for width in SWEEP_WIDTHS
     ]
     listed += [
@@ -214,7 +216,8 @@ def _exactly(drafters: Chain) -> dict[str, Any]:
     return {"mode": "exact", "sweep_width": 64, "drafters": drafters, "draft_by": "sweeps", "resample_by": "sweeps"}
 
 
-def _width_name(width: int | None) -> str:
+def width_name(width: int | None) -> str:
+    """Return a width of sweeps in words."""
     return "all" if width is None else str(width)
 
 
