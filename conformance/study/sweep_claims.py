@@ -75,8 +75,8 @@ def keeps_the_score(name: str, most_passes: float, margin: float, results: Resul
 def beats_equal_passes(name: str, others: Sequence[str], results: Results) -> Claim:
     """Return the claim that a variant beats what its passes could have bought."""
     text = (
-        f"{name[0].upper()}{name[1:]}: beats ZipAR's narrowest window, its own draft accepted, and the finest draft that "
-        "its passes buy, in score or encoder_frechet (the interval excludes 0)"
+        f"{name[0].upper()}{name[1:]}: beats ZipAR's narrowest window, its own draft accepted, and the finest draft "
+        "that its passes buy, in score or encoder_frechet (the interval excludes 0)"
     )
     rivals: dict[str, dict[Scene, Row]] = {zipar_name(1): results.control(zipar_name(1))}
     rivals |= {other: results.rows_of(Variant(other, "sweeps")) for other in others}
