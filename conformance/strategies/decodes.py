@@ -79,13 +79,12 @@ def order_of(draw: st.DrawFn, mode: Mode) -> dict[str, Any]:
     return {
         "look_ahead": draw(st.integers(0, 2)),
         "refresh": draw(st.booleans()),
-        "accept_on": MODES[mode].demands.get("accept_on") or draw(st.sampled_from(("processed", "raw"))),
+        "accept_on": draw(st.sampled_from(("processed", "raw"))),
         "window": draw(WINDOWS),
         "adaptive_window": draw(st.booleans()),
         "draft_window": draw(WINDOWS),
         "islands": draw(st.booleans()),
         "island_window": draw(WINDOWS),
-        "exact_window": draw(WINDOWS),
     }
 
 
@@ -153,7 +152,7 @@ ADAPTIVE = Case(Toy(2, 3, 2, 1, 1, 3.0, 18), Settings(mode="zipar", window=1, ad
 PARALLEL = Case(Toy(2, 3, 2, 2, 2, 1.5, 19), Settings(mode="parallel", tau=0.3, neighbours=3, draft_window=1), 8)
 ISLANDS = PARALLEL._replace(settings=Settings(mode="parallel", tau=0.1, neighbours=3, radius=0, island_window=1))
 ANCHORED = MIXED._replace(settings=Settings(tau=0.2, neighbours=3, draft_rows=1, anchor=4.0))
-EXACT = Case(Toy(2, 3, 2, 2, 2, 1.5, 20), Settings(mode="exact", neighbours=3, draft_rows=1, exact_window=3), 10)
+EXACT = Case(Toy(2, 3, 2, 2, 2, 1.5, 20), Settings(mode="exact", neighbours=3, draft_rows=1), 10)
 UNEVEN = MIXED._replace(settings=Settings(tau=0.05, neighbours=3, draft_rows=2, radius=2, radius_nats=1.4))
 CASCADE = Case(
     Toy(4, 2, 2, 1, 1, 1.5, 21, coarse_ratio=2),

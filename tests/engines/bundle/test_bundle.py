@@ -182,7 +182,7 @@ def test_paths_stay_inside(copy: Path, field: str, path: str) -> None:
             "settings.drafters: expected models in 1..1, got 2",
         ),
         (lambda manifest: manifest["settings"].update(drafters=[2, 1]), "settings.drafters: "),
-        (lambda manifest: manifest["settings"].update(mode="exact", accept_on="raw"), "settings: "),
+        (lambda manifest: manifest["settings"].update(sweep_width="wide"), "settings.sweep_width: "),
         (lambda manifest: manifest["settings"].update(up_sampler="latent"), "graphs: missing up_sampler_2_latent"),
         (
             lambda manifest: manifest["settings"].update(down_sampler="bicubic"),
