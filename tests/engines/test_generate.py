@@ -138,6 +138,7 @@ def test_wrong_requests(arguments: list[str], said: str, in_process: InProcess, 
         (["--drafters", "1,3"], "drafters"),
         (["--mode", "parallel", "--window", "0"], "window"),
         (["--mode", "ar", "--sweep-width", "0"], "sweep_width"),
+        (["--preset", "fastest"], "preset"),
     ],
 )
 def test_wrong_settings(
