@@ -46,7 +46,7 @@ def engine_settings(draw: st.DrawFn, subject: Subject, mode: Mode) -> Settings:
         anchor=draw(st.sampled_from((0.0, 4.0, 1.0))),
         neighbours=draw(st.integers(1, min(12, manifest.max_neighbours))),
         draft_rows=draw(st.integers(1, rows + 1)),
-        **order_of(draw, mode),
+        **order_of(draw),
     )
 
 

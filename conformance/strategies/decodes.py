@@ -70,11 +70,12 @@ DRAFTED_MODES: tuple[Mode, ...] = tuple(mode for mode in ALL_MODES if MODES[mode
 # Those that pool and resample around rejections.
 LOCAL_MODES: tuple[Mode, ...] = tuple(mode for mode in ALL_MODES if MODES[mode].is_local)
 WINDOWS = st.sampled_from((2, 1, 3, None, 4, 9))
+LIMITS = st.none() | st.integers(1, 4)
 # In the middle, about a toy's pooled probabilities: some tokens are kept, some rejected.
 TAUS = st.sampled_from((0.2, 0.1, 0.05, 0.4)) | st.floats(0, 1) | st.sampled_from((-1.0, 0.0, 1.0, 1.5))
 
 
-def order_of(draw: st.DrawFn, mode: Mode) -> dict[str, Any]:
+def order_of(draw: st.DrawFn) -> dict[str, Any]:
     """Draw the settings that say in which order cells are decided, and what is judged; they fit any models."""
     return {
         "look_ahead": draw(st.integers(0, 2)),
@@ -85,6 +86,12 @@ def order_of(draw: st.DrawFn, mode: Mode) -> dict[str, Any]:
         "draft_window": draw(WINDOWS),
         "islands": draw(st.booleans()),
         "island_window": draw(WINDOWS),
+        "draft_by": draw(st.sampled_from(("windows", "sweeps"))),
+        "resample_by": draw(st.sampled_from(("windows", "sweeps"))),
+        "sweep_width": draw(st.just("auto") | WINDOWS),
+        "sweeps": draw(LIMITS),
+        "draft_sweeps": draw(LIMITS),
+        "first_guess": draw(st.sampled_from(("above", "left", "opening"))),
     }
 
 
@@ -107,7 +114,7 @@ def settings_of(draw: st.DrawFn, toy: Toy, mode: Mode = "serial") -> Settings:
         anchor=draw(st.sampled_from((0.0, 1.0, 4.0))),
         neighbours=draw(st.integers(1, 5) | st.integers(1, CODES)),
         draft_rows=draw(st.integers(1, toy.height + 1)),
-        **order_of(draw, mode),
+        **order_of(draw),
     )
 
 
@@ -152,7 +159,7 @@ ADAPTIVE = Case(Toy(2, 3, 2, 1, 1, 3.0, 18), Settings(mode="zipar", window=1, ad
 PARALLEL = Case(Toy(2, 3, 2, 2, 2, 1.5, 19), Settings(mode="parallel", tau=0.3, neighbours=3, draft_window=1), 8)
 ISLANDS = PARALLEL._replace(settings=Settings(mode="parallel", tau=0.1, neighbours=3, radius=0, island_window=1))
 ANCHORED = MIXED._replace(settings=Settings(tau=0.2, neighbours=3, draft_rows=1, anchor=4.0))
-EXACT = Case(Toy(2, 3, 2, 2, 2, 1.5, 20), Settings(mode="exact", neighbours=3, draft_rows=1), 10)
+EXACT = Case(Toy(2, 3, 2, 2, 2, 1.5, 20), Settings(mode="exact", neighbours=3, sweep_width=3), 10)
 UNEVEN = MIXED._replace(settings=Settings(tau=0.05, neighbours=3, draft_rows=2, radius=2, radius_nats=1.4))
 CASCADE = Case(
     Toy(4, 2, 2, 1, 1, 1.5, 21, coarse_ratio=2),
