@@ -127,7 +127,7 @@ LAWS = (
         ("MODE-EXACT", "RNG-2", "CONF-2"),
         sweep_laws.exact_verdicts,
         ("exact",),
-        ("a draft token is kept", "a draft token is replaced", "what follows a rejection is verified again"),
+        ("a draft token is kept", "a draft token is replaced"),
     ),
     EngineLaw(
         "passes",

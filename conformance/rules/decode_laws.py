@@ -101,11 +101,9 @@ def passes_feed_exactly(case: DecodeCase, decoded: Decoded) -> None:
                 f"{shown(moment.decided)}, refreshed or guessed {shown(moment.also)}"
             )
             reach("a pass feeds a decided token that is nobody's predecessor", bool(moment.decided - predecessors))
-            reach(
-                "a pass feeds a guess that is nobody's predecessor",
-                bool(moment.made.sweeps and moment.also - predecessors),
-            )
-            reach("a verification feeds a window again", bool(moment.also and not moment.made.sweeps))
+            guesses = moment.also.intersection(moment.cells)
+            reach("a pass feeds a guess that is nobody's predecessor", bool(guesses - predecessors))
+            reach("a verification feeds a window again", bool(moment.also - guesses))
 
 
 def nothing_seen_is_gone(case: DecodeCase, decoded: Decoded) -> None:
