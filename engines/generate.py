@@ -137,7 +137,7 @@ def _generate(arguments: argparse.Namespace, console: Console) -> tuple[Pipeline
         parsed = parse(arguments.prompt)
         plan = make_plan(parsed, arguments.seed) if plan is None else plan
     pipeline = _open(arguments, console)
-    named = leave_out_unread(named, pipeline.settings(**named))
+    named = leave_out_unread(named, pipeline.settings(arguments.preset, **named))
     prompt = arguments.prompt if arguments.condition is None else pipeline.load_condition(arguments.condition)
     described = pipeline.describe(prompt, arguments.seed, plan)
     columns = (TextColumn("decoding"), BarColumn(), TextColumn("{task.percentage:.0f}%"), TimeElapsedColumn())
@@ -148,6 +148,7 @@ def _generate(arguments: argparse.Namespace, console: Console) -> tuple[Pipeline
             described.condition,
             seed=arguments.seed,
             progress=lambda done, total: progress.update(bar, completed=done, total=total),
+            preset=arguments.preset,
             **named,
         )
     return pipeline, described, result
@@ -165,8 +166,8 @@ def _generate_many(arguments: argparse.Namespace, console: Console) -> int:
     named = settings_from_arguments(arguments)
     tasks = read_tasks(arguments.layout or "plain", arguments.prompts, arguments.samples)
     pipeline = _open(arguments, console)
-    settings = pipeline.settings(**named)
-    settings = pipeline.settings(**leave_out_unread(named, settings))
+    settings = pipeline.settings(arguments.preset, **named)
+    settings = pipeline.settings(arguments.preset, **leave_out_unread(named, settings))
     run = Run(pipeline, settings, arguments.seed, tasks, arguments.out)
     try:
         with shown_progress(console, run.total) as progress:

@@ -7,7 +7,7 @@ was expected; flags and choices have none, since `argparse` reads those.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from mulo_sd.engines.numbers import SettingsError, real_number, truth, whole_number
 
@@ -88,6 +88,7 @@ class Window:
     """A number of cells from 1 on; None is infinite."""
 
     values: str = f"1..{MAX_COUNT}, or {INFINITE}"
+    none: ClassVar[str] = INFINITE  # how text says None
 
     def check(self, name: str, value: object) -> int | None:
         """Return it as Python's."""
@@ -96,7 +97,7 @@ class Window:
     def parse(self, text: str) -> int | None:
         """Read it; an infinite one is written as a word."""
         try:
-            return None if text == INFINITE else int(text)
+            return None if text == self.none else int(text)
         except ValueError:
             raise ValueError(f"expected a whole number or '{INFINITE}', got {text!r:.80}") from None
 
@@ -106,6 +107,7 @@ class Width:
     """A number of cells from 1 on; None is all, and AUTO what the machine is fastest with."""
 
     values: str = f"1..{MAX_COUNT}, {ALL} or {AUTO}"
+    none: ClassVar[str] = ALL
 
     def check(self, name: str, value: object) -> int | Literal["auto"] | None:
         """Return it as Python's."""
@@ -114,7 +116,7 @@ class Width:
     def parse(self, text: str) -> int | str | None:
         """Read it; all and automatic ones are written as words."""
         try:
-            return text if text == AUTO else None if text == ALL else int(text)
+            return text if text == AUTO else None if text == self.none else int(text)
         except ValueError:
             raise ValueError(f"expected a whole number, '{ALL}' or '{AUTO}', got {text!r:.80}") from None
 

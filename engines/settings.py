@@ -123,7 +123,7 @@ class Settings(BaseModel):
     ] = "windows"
     sweep_width: Annotated[
         int | Literal["auto"] | None,
-        Setting(Width(), "SWEEP-1", "cells of a region that a sweep samples; auto is what is fastest here"),
+        Setting(Width(), "SWEEP-1, SWEEP-6", "cells of a region that a sweep samples; auto is what is fastest here"),
     ] = "auto"
     sweeps: Annotated[
         int | None, Setting(Window(), "SWEEP-4", "which sweep of resampling decides all that is left")

@@ -5,7 +5,7 @@ import dataclasses
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import NamedTuple, get_args
 
@@ -36,7 +36,7 @@ from mulo_sd.export.published import (
 from mulo_sd.export.request import BuildRequest
 from mulo_sd.reference import demo, minimal
 from mulo_sd.reference.checkpoints.ta_tok import TATokDecoder
-from mulo_sd.reference.demo.models import RECOMMENDED
+from mulo_sd.reference.demo.models import PRESETS, RECOMMENDED
 from mulo_sd.reference.models import Models
 from mulo_sd.reference.settings import Settings
 from mulo_sd.reference.weights import WeightsError
@@ -44,26 +44,30 @@ from mulo_sd.reference.weights import WeightsError
 BUILD_BACKENDS = ("ort", "trt-rtx", "trt", "torch-cuda")
 
 
-class Preset(NamedTuple):
-    """Models that the command knows, and the settings that their bundle starts from."""
+class KnownModels(NamedTuple):
+    """Models that the command knows, the settings that their bundle starts from, and its presets."""
 
     load: Callable[[], Models]
     settings: Settings
+    presets: Mapping[str, Settings] = {}
 
 
-PRESETS = {
-    "demo": Preset(demo.load, RECOMMENDED),
-    "minimal": Preset(minimal.load, minimal.SETTINGS),
-    "minimal-oblong": Preset(minimal.load_oblong, minimal.SIBLING_SETTINGS),
-    "minimal-large": Preset(minimal.load_large, minimal.SIBLING_SETTINGS),
+KNOWN_MODELS = {
+    "demo": KnownModels(demo.load, RECOMMENDED, PRESETS),
+    "minimal": KnownModels(minimal.load, minimal.SETTINGS),
+    "minimal-oblong": KnownModels(minimal.load_oblong, minimal.SIBLING_SETTINGS),
+    "minimal-large": KnownModels(minimal.load_large, minimal.SIBLING_SETTINGS),
 }
+# The preset that a bundle with the files of a runtime on a GPU starts from, where there it is: passes cost time there,
+# and cells in them little.
+GPU_PRESET = "passes"
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=program("export.build"), description=purpose(__doc__))
     parser.add_argument(
         "--models",
-        choices=tuple(PRESETS),
+        choices=tuple(KNOWN_MODELS),
         help="the trained demo, or random models on small grids for the conformance suite; default: demo",
     )
     parser.add_argument("--family", choices=PUBLISHED_FAMILIES, help="build from published checkpoints of this family")
@@ -128,7 +132,7 @@ def _plan_backends(chosen: list[str] | None) -> list[PlanBackend]:
 
 
 def _published_files(arguments: argparse.Namespace) -> Files | None:
-    """Return the checkpoints that were given; None where the models are a preset.
+    """Return the checkpoints that were given; None where the models are known ones.
 
     Raises:
         WeightsError: some are missing, or options contradict each other.
@@ -154,20 +158,55 @@ def _published_files(arguments: argparse.Namespace) -> Files | None:
     )
 
 
-def _load(arguments: argparse.Namespace, name: str) -> tuple[Models, Settings, TATokDecoder | None]:
-    """Return the models that the options name, the settings that their bundle starts from, and TA-Tok if it is given.
+class Loaded(NamedTuple):
+    """The models that the options name, the settings and presets of their bundle, and TA-Tok if it is given."""
+
+    models: Models
+    settings: Settings
+    presets: Mapping[str, Settings]
+    ta_tok: TATokDecoder | None
+
+
+def _load(arguments: argparse.Namespace, name: str) -> Loaded:
+    """Load what the options name.
 
     Raises:
         WeightsError: a file cannot be used, a number is too large for the precision, or options contradict each other.
     """
-    files, ta_tok = _published_files(arguments), None
+    files = _published_files(arguments)
     if files is None:
-        models, settings = PRESETS[name].load(), PRESETS[name].settings
+        load, settings, presets = KNOWN_MODELS[name]
+        loaded = Loaded(load(), settings, presets, None)
     else:
         dtype = TORCH_DTYPES[arguments.precision]
         models = load_published(files, dtype)
-        ta_tok, settings = load_ta_tok_of(files, models, dtype), published_settings(models)
-    return demo.with_latent_samplers(models, arguments.up_sampler, arguments.down_sampler), settings, ta_tok
+        loaded = Loaded(models, published_settings(models), {}, load_ta_tok_of(files, models, dtype))
+    models = demo.with_latent_samplers(loaded.models, arguments.up_sampler, arguments.down_sampler)
+    return loaded._replace(models=models)
+
+
+def request_for(arguments: argparse.Namespace, name: str, loaded: Loaded) -> BuildRequest:
+    """Return what to build: a bundle with files of a runtime on a GPU starts from the preset that is made for it."""
+    models, table = loaded.models, neighbour_table(loaded.models)
+    if arguments.family is None:
+        evidence = demo_evidence(models, table)
+    else:
+        evidence = published_evidence(models, table, loaded.ta_tok)
+    presets = {name: engines.Settings(**dataclasses.asdict(value)) for name, value in loaded.presets.items()}
+    settings = engines.Settings(**dataclasses.asdict(loaded.settings))
+    plan_backends, with_modules = _plan_backends(arguments.backend), "torch-cuda" in (arguments.backend or ())
+    return BuildRequest(
+        name=f"mulo-sd {name}",
+        evidence=evidence,
+        settings=presets.get(GPU_PRESET, settings) if plan_backends or with_modules else settings,
+        presets=presets,
+        precision=arguments.precision,
+        family=arguments.family or "demo",
+        plan_backends=plan_backends,
+        all_filters=arguments.all_filters,
+        with_modules=with_modules,
+        consume=arguments.family is not None,
+    )
 
 
 def _print_table(manifest: Manifest, console: Console) -> None:
@@ -208,24 +247,7 @@ def main() -> int:
     out = arguments.out or bundle_path(name, arguments.precision)
     try:
         check_place(place_of(out), arguments.force)
-        models, settings, ta_tok = _load(arguments, name)
-        table = neighbour_table(models)
-        if arguments.family is None:
-            evidence = demo_evidence(models, table)
-        else:
-            evidence = published_evidence(models, table, ta_tok)
-        request = BuildRequest(
-            name=f"mulo-sd {name}",
-            evidence=evidence,
-            settings=engines.Settings(**dataclasses.asdict(settings)),
-            precision=arguments.precision,
-            family=arguments.family or "demo",
-            plan_backends=_plan_backends(arguments.backend),
-            all_filters=arguments.all_filters,
-            with_modules="torch-cuda" in (arguments.backend or ()),
-            consume=arguments.family is not None,
-        )
-        manifest = build_bundle(request, out, arguments.force, console)
+        manifest = build_bundle(request_for(arguments, name, _load(arguments, name)), out, arguments.force, console)
     except (BuildError, ToleranceError, PlanError, WeightsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

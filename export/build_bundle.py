@@ -159,6 +159,7 @@ def _manifest(folder: Path, request: BuildRequest, contents: _Contents, date: da
         weights=contents.weights,
         modules=contents.modules,
         settings=request.settings,
+        presets=dict(request.presets),
     )
 
 

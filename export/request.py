@@ -1,7 +1,7 @@
 """What is to be built."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from mulo_sd.engines.bundle.contract import Family, PlanBackend, Precision
 from mulo_sd.engines.settings import Settings
@@ -16,6 +16,7 @@ class BuildRequest:
         name: What the bundle calls itself.
         evidence: The models, in float32, and the real inputs on which their graphs are compared with them.
         settings: The bundle's decode settings.
+        presets: Further ones by name, which a decode may ask for.
         precision: Of weights, caches and passes.
         family: Which models they are; the demo's take its prompt grammar.
         plan_backends: Runtimes to build plans for.
@@ -29,6 +30,7 @@ class BuildRequest:
     settings: Settings
     precision: Precision
     family: Family = "demo"
+    presets: Mapping[str, Settings] = field(default_factory=dict)
     plan_backends: Sequence[PlanBackend] = ()
     all_filters: bool = False
     with_modules: bool = False

@@ -53,7 +53,7 @@ def _window(name: str, value: object) -> int | None:
 
 
 def _width(name: str, value: object) -> int | Literal["auto"] | None:
-    return "auto" if value == "auto" else _window(name, value)
+    return "auto" if isinstance(value, str) and value == "auto" else _window(name, value)
 
 
 def _flag(name: str, value: object) -> bool:

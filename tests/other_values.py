@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from mulo_sd.engines.setting_kinds import Choice, Flag, Real, Whole, Window
+from mulo_sd.engines.setting_kinds import Choice, Flag, Real, Whole, Width, Window
 from mulo_sd.engines.settings import SETTINGS, Settings
 
 
@@ -13,7 +13,7 @@ def other_value(name: str) -> Any:
         return not default
     if isinstance(kind, Choice):
         return next(choice for choice in kind.names if choice != default)
-    if isinstance(kind, Window):
+    if isinstance(kind, Window | Width):
         return 1 if default != 1 else 2
     if isinstance(kind, Whole):
         return kind.least if default != kind.least else kind.least + 1

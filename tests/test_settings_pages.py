@@ -8,7 +8,7 @@ import pytest
 
 from mulo_sd import processes
 from mulo_sd.engines.modes import MODES
-from mulo_sd.engines.setting_kinds import Choice, Real, Whole, Window
+from mulo_sd.engines.setting_kinds import Choice, Real, Whole, Width, Window
 from mulo_sd.engines.settings import SETTINGS, Settings
 from mulo_sd.reference.demo.models import RECOMMENDED
 
@@ -67,6 +67,8 @@ def test_the_page_of_rules(name: str) -> None:
         assert tuple(re.findall(r'"([\w-]+)"', values)) == kind.names
     elif isinstance(kind, Window):
         assert values == "1 or more, `None"
+    elif isinstance(kind, Width):
+        assert values == '1 or more, `None`, `"auto"'
     elif isinstance(kind, Whole | Real):
         numbers = [number_of(text) for text in NUMBER.findall(values)]
         assert numbers[0] == kind.least

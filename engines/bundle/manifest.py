@@ -23,6 +23,9 @@ SCHEMA_VERSION: Literal[4] = 4
 MANIFEST_NAME = "manifest.json"
 MAX_MANIFEST_BYTES = 4 * 2**20
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+# What stands behind --preset, and beside settings in a line.
+PresetName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")]
+MAX_PRESETS = 64
 Positive = Annotated[int, Field(ge=1)]
 Finite = Annotated[float, Field(ge=0, allow_inf_nan=False)]  # JSON's NaN and Infinity are Python's invention
 
@@ -148,7 +151,8 @@ class Manifest(_Entry):
     prompt_grammar: FileEntry | None = None  # of the demo
     weights: tuple[FileEntry, ...] = ()  # which large graphs keep beside their ONNX files, and share
     modules: dict[str, FileEntry] = {}  # safetensors of transformers by graph, tokenizer, samplers: for torch-cuda
-    settings: Settings
+    settings: Settings  # where a decode names no others
+    presets: Annotated[dict[PresetName, Settings], Field(max_length=MAX_PRESETS)] = {}
 
     @model_validator(mode="after")
     def _caches_fit(self) -> Self:
@@ -212,6 +216,10 @@ class Manifest(_Entry):
             if settings.decoding.by_rows:
                 needed[down_sampler_graph(ratio, settings.down_sampler)] = "down_sampler"
         return needed
+
+    def settings_by_place(self) -> dict[str, Settings]:
+        """Return all settings that the bundle holds, by their place in the manifest."""
+        return {"settings": self.settings} | {f"presets.{name}": value for name, value in self.presets.items()}
 
     def files(self) -> list[FileEntry]:
         """Return every file that the bundle must hold, the manifest aside."""

@@ -163,13 +163,15 @@ def open_bundle(path: Path | str) -> Bundle:
 
 def _opened(folder: Path) -> Bundle:
     manifest = _read_manifest(folder / MANIFEST_NAME)
-    unknown = [number for number in manifest.settings.model_numbers if number >= len(manifest.models)]
-    if unknown:
-        raise BundleError(
-            f"{folder / MANIFEST_NAME}: settings.drafters: expected models in 1..{len(manifest.models) - 1}, "
-            f"got {unknown[0]}; {REBUILD}"
-        )
-    needed = {DECODER, SAMPLER, ACCEPTANCE, *manifest.graphs_of(manifest.settings)}
+    needed = {DECODER, SAMPLER, ACCEPTANCE}
+    for place, settings in manifest.settings_by_place().items():
+        unknown = [number for number in settings.model_numbers if number >= len(manifest.models)]
+        if unknown:
+            raise BundleError(
+                f"{folder / MANIFEST_NAME}: {place}.drafters: expected models in 1..{len(manifest.models) - 1}, "
+                f"got {unknown[0]}; {REBUILD}"
+            )
+        needed |= manifest.graphs_of(settings).keys()
     needed |= {name for model in manifest.models for name in (model.graph, model.condition_graph)}
     missing = sorted(needed - manifest.graphs.keys())
     if missing:

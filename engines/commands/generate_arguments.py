@@ -28,6 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the noise; with --prompts the first image's, counting up; default: %(default)s",
     )
     _add_many_prompts(parser)
+    parser.add_argument(
+        "--preset",
+        metavar="NAME",
+        help="settings that the bundle keeps under a name (seconds, passes); others change them",
+    )
     add_setting_arguments(parser)
     _add_models(parser)
     _add_other_inputs(parser)

@@ -10,7 +10,7 @@ from typing import Any
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.engines.files.text_files import TextFileError, read_text, strict_json
 from mulo_sd.engines.modes import MODES
-from mulo_sd.engines.setting_kinds import INFINITE, Choice, Flag, Kind, Window
+from mulo_sd.engines.setting_kinds import AUTO, Choice, Flag, Kind, Width, Window
 from mulo_sd.engines.settings import SETTINGS, Settings, SettingsError
 
 MAX_SETTINGS_BYTES = 2**16
@@ -73,7 +73,10 @@ def _how_to_read(kind: Kind) -> dict[str, Any]:
         return {"action": argparse.BooleanOptionalAction}
     if isinstance(kind, Choice):
         return {"choices": kind.names}
-    return {"type": _option_type(kind.parse), "metavar": "N|infinite" if isinstance(kind, Window) else "N"}
+    words = ["N"]
+    if isinstance(kind, Window | Width):
+        words += [kind.none] if isinstance(kind, Window) else [kind.none, AUTO]
+    return {"type": _option_type(kind.parse), "metavar": "|".join(words)}
 
 
 def _option_type(parse: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -101,7 +104,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     """Return the settings of a file, by name.
 
     Args:
-        path: JSON or TOML, by its ending: an object or table of settings, windows also as "infinite".
+        path: JSON or TOML, by its ending: an object or table of settings; None also as "infinite", of a width as "all".
 
     Raises:
         SettingsError: it cannot be read, names what is no setting, or gives one what it cannot be.
@@ -128,10 +131,10 @@ def _checked(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
             if name not in SETTINGS:
                 Settings().changed(**{name: value})  # which says what may have been meant
             kind = SETTINGS[name].kind
-            is_window = isinstance(kind, Window)
-            if value is None and not is_window:
+            word = kind.none if isinstance(kind, Window | Width) else None
+            if value is None and word is None:
                 raise SettingsError(f"{name}: expected a value, got null; leave the name out")
-            made[name] = None if is_window and value == INFINITE else value
+            made[name] = None if word is not None and value == word else value
             kind.check(name, made[name])
         except SettingsError as error:
             raise SettingsError(f"{path}: {error}") from None

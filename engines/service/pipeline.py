@@ -18,11 +18,12 @@ from mulo_sd.engines.loop.likelihood import token_log_probs
 from mulo_sd.engines.loop.state import Tokens
 from mulo_sd.engines.numbers import seed_number, seed_numbers, token_grid, whole_number
 from mulo_sd.engines.prompts import Plan, PlanError, PromptError
+from mulo_sd.engines.service.bundle_settings import settings_of
 from mulo_sd.engines.service.hooks import NO_HOOKS, Hooks, no_progress, split_options
 from mulo_sd.engines.service.image import image_from_tokens
 from mulo_sd.engines.service.result import Prepared, Result, stats_of
 from mulo_sd.engines.service.session import MAX_AT_ONCE, Session
-from mulo_sd.engines.settings import UNDRAFTED_MODES, Mode, Settings, SettingsError
+from mulo_sd.engines.settings import Mode, Settings, SettingsError
 
 
 class Pipeline:
@@ -43,28 +44,17 @@ class Pipeline:
         self.bundle, self.backend = bundle, backend
         self.front_end = front_end_for(bundle, backend, text_model)
 
-    def settings(self, **changes: object) -> Settings:
-        """Return the bundle's settings with some changed; None leaves one as it is.
+    def settings(self, preset: str | None = None, **changes: object) -> Settings:
+        """Return the bundle's settings with some changed; None leaves one as it is, but makes a window infinite.
+
+        Args:
+            preset: Of the bundle, whose settings to take instead; None is the bundle's own.
+            changes: Settings by name.
 
         Raises:
-            SettingsError: a setting is unknown, out of its range, or asks for what the bundle does not hold.
+            SettingsError: a preset or setting is unknown, out of its range, or asks for what the bundle does not hold.
         """
-        manifest = self.bundle.manifest
-        settings = manifest.settings.changed(**changes)
-        limit, last = manifest.max_neighbours, len(manifest.models) - 1
-        if settings.neighbours > limit:
-            raise SettingsError(f"neighbours: expected at most {limit}, as the bundle holds, got {settings.neighbours}")
-        if last == 0 and settings.decoding.drafts:
-            expected = " or ".join(UNDRAFTED_MODES)
-            raise SettingsError(f"mode: expected {expected}, since the bundle holds no drafter, got {settings.mode!r}")
-        if settings.model_numbers[-1] > last:
-            raise SettingsError(f"drafters: expected models in 1..{last}, got {settings.model_numbers[-1]}")
-        for graph, name in manifest.graphs_of(settings).items():
-            if graph not in manifest.graphs:
-                prefix = graph.removesuffix(getattr(settings, name))
-                there = ", ".join(other.removeprefix(prefix) for other in manifest.graphs if other.startswith(prefix))
-                raise SettingsError(f"{name}: expected one of {there or 'none'}, got {getattr(settings, name)!r}")
-        return settings
+        return settings_of(self.bundle.manifest, preset, changes)
 
     @overload
     def generate(self, prompt: str | Condition, seed: int = 0, mode: Mode | None = None, **options: Any) -> Result: ...
@@ -150,7 +140,8 @@ class Pipeline:
             plan: Where the objects of the demo go.
             draft: Int[h, w], tokens to take instead of the coarsest drafter's.
             progress: Called with the cells decided and the cells of the image.
-            options: `record_logits`, `watch` and `accepted`, as `Hooks` explains them; other settings, by name.
+            options: `record_logits`, `watch` and `accepted`, as `Hooks` explains them; `preset`, as for `settings`;
+                other settings, by name.
 
         Raises:
             PromptError: the prompt is not understood.
@@ -180,7 +171,7 @@ class Pipeline:
         Raises:
             Exception: as `draw`.
         """
-        settings = self.settings(mode=mode, **changes)
+        settings = self.settings(mode=mode, **changes)  # type: ignore[arg-type]  # a preset is checked there
         seed = seed_number(seed)
         return Prepared(self.describe(prompt, seed, plan), settings, seed)
 

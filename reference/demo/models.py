@@ -44,6 +44,20 @@ RECOMMENDED = Settings(
     draft_window=2,
     island_window=2,
 )
+# By the name of a bundle's preset: the fewest seconds on a processor, and the fewest passes, which count on a GPU.
+PRESETS = {
+    "seconds": RECOMMENDED,
+    "passes": replace(
+        RECOMMENDED,
+        radius=1,
+        anchor=16.0,
+        draft_by="sweeps",
+        draft_sweeps=6,
+        resample_by="sweeps",
+        sweeps=7,
+        sweep_width=None,
+    ),
+}
 
 
 def check_hashes() -> dict[str, str]:

@@ -56,7 +56,7 @@ MODE_OPTIONS = {
     "zipar": ["--window", "2", "--adaptive-window", "--temperature", "1.5", "--top-p", "1"],
     "serial": ["--drafters", "2", "--radius", "0", "--tau", "0.01"],
     "parallel": ["--drafters", "1,2", "--draft-window", "2", "--radius-nats", "0.5", "--up-sampler", "latent"],
-    "exact": ["--drafters", "2", "--exact-window", "8", "--temperature", "0.3"],
+    "exact": ["--drafters", "2", "--sweep-width", "48", "--temperature", "0.3"],
 }
 
 
@@ -93,9 +93,9 @@ def check_trace(mode: str, trace: dict[str, Any]) -> None:
     assert sum(item["model"] != 0 for item in passes) == trace["stats"]["nfe_drafter"]
     assert sum(cycle["model"] == 0 for cycle in cycles) == trace["stats"]["cycles"]
     assert {(cycle["model"], cycle["draft_model"]) for cycle in cycles} == set(zip([0, *chain], chain, strict=False))
-    events = {kind: sum(len(item[kind]) for item in passes) for kind in ("sampled", "residuals", "repredicted")}
+    events = {kind: sum(len(item[kind]) for item in passes) for kind in ("sampled", "sweeps", "repredicted")}
     assert events["sampled"] > 0
-    assert (events["residuals"] > 0) == (mode == "exact")
+    assert (events["sweeps"] > 0) == (mode not in ("zipar", "parallel"))
     assert (events["repredicted"] > 0) == (mode == "zipar")
     decided = [row for cycle in cycles if cycle["model"] == 0 for row in cycle["tokens"]]
     assert decided == ([] if mode in ("ar", "zipar") else trace["tokens"])
@@ -137,7 +137,8 @@ def test_wrong_requests(arguments: list[str], said: str, in_process: InProcess, 
         (["--draft-rows", "0"], "draft_rows"),
         (["--drafters", "1,3"], "drafters"),
         (["--mode", "parallel", "--window", "0"], "window"),
-        (["--mode", "exact", "--accept-on", "raw"], "accept_on"),
+        (["--mode", "ar", "--sweep-width", "0"], "sweep_width"),
+        (["--preset", "fastest"], "preset"),
     ],
 )
 def test_wrong_settings(

@@ -20,13 +20,13 @@ FOLDERS = ("engines", "reference", "export", "conformance")
 TABLES = (ROOT / "engines" / "modes.py", ROOT / "reference" / "modes.py")
 # Whose names are those of rows and of variants, each with settings of its own.
 ROWS = (ROOT / "conformance" / "bench", ROOT / "conformance" / "study")
-# mode: drafts, by rows, exact, window of the coarsest grid, window and islands of resampling
+# mode: drafts, by rows, exact; of the coarsest grid its window and limit; of resampling its window, islands and limit
 EXPECTED = {
-    "ar": (False, False, False, None, None, None),
-    "zipar": (False, False, False, "window", None, None),
-    "serial": (True, True, False, "draft_window", None, None),
-    "parallel": (True, False, False, "draft_window", "island_window", "islands"),
-    "exact": (True, True, True, "draft_window", None, None),
+    "ar": (False, False, False, None, None, None, None, None),
+    "zipar": (False, False, False, "window", None, None, None, None),
+    "serial": (True, True, False, "draft_window", "draft_sweeps", None, None, "sweeps"),
+    "parallel": (True, False, False, "draft_window", "draft_sweeps", "island_window", "islands", "sweeps"),
+    "exact": (True, False, True, "draft_window", "draft_sweeps", "island_window", "islands", "sweeps"),
 }
 
 
@@ -34,7 +34,8 @@ def test_what_each_mode_is() -> None:
     said = {
         name: (
             *(mode.drafts, mode.by_rows, mode.is_exact),
-            *(mode.coarsest.window, mode.correction.window, mode.correction.by_island),
+            *(mode.coarsest.window, mode.coarsest.limit),
+            *(mode.correction.window, mode.correction.by_island, mode.correction.limit),
         )
         for name, mode in modes.MODES.items()
     }
@@ -75,9 +76,8 @@ def test_the_settings_that_a_table_names_exist() -> None:
     """And every setting is read by some mode."""
     read: set[str] = set()
     for mode in modes.MODES.values():
-        steps = (mode.coarsest.window, mode.coarsest.adaptive, mode.correction.window, mode.correction.by_island)
-        assert {name for name in steps if name} <= mode.reads
-        assert set(mode.demands) <= mode.reads
+        assert {name for name in vars(mode.coarsest).values() if name} <= mode.reads
+        assert {name for name in vars(mode.correction).values() if name} <= mode.reads | mode.cascade_reads
         read |= mode.reads | mode.cascade_reads
     assert read == set(SETTINGS)
 
@@ -85,16 +85,16 @@ def test_the_settings_that_a_table_names_exist() -> None:
 @pytest.mark.parametrize(
     ("mode", "drafters", "unread"),
     [
-        ("ar", (1,), ["tau", "window", "exact_window"]),
-        ("zipar", (1,), ["tau", "exact_window"]),
-        ("serial", (1,), ["window", "exact_window"]),
-        ("exact", (1,), ["tau", "window"]),
+        ("ar", (1,), ["tau", "window", "sweeps", "draft_by"]),
+        ("zipar", (1,), ["tau", "sweeps", "sweep_width", "draft_by"]),
+        ("serial", (1,), ["window"]),
+        ("exact", (1,), ["tau", "window", "sweeps"]),
         ("exact", (1, 2), ["window"]),
     ],
 )
 def test_what_a_decode_does_not_read(mode: modes.Mode, drafters: tuple[int, ...], unread: list[str]) -> None:
     settings = Settings(mode=mode, drafters=drafters)
-    assert settings.unread(["temperature", "tau", "window", "exact_window"]) == unread
+    assert settings.unread(["temperature", "tau", "window", "sweeps", "sweep_width", "draft_by"]) == unread
 
 
 def _names_a_mode(node: ast.expr) -> bool:

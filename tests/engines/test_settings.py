@@ -41,6 +41,9 @@ from mulo_sd.reference import settings as reference
         *(("look_ahead", value) for value in (-1, 0.1)),
         ("refresh", "perhaps"),
         ("accept_on", "cooked"),
+        *((name, value) for name in ("draft_by", "resample_by") for value in ("cells", True)),
+        *(("first_guess", value) for value in ("right", 0)),
+        *(("sweep_width", value) for value in ("all", "Auto", b"auto")),
         ("rows", 3),
         ("tau", [1, 2]),
         ("mode", "two\nlines"),
@@ -73,6 +76,7 @@ def test_out_of_range(name: str, value: object) -> None:
         {"mode": "parallel", "islands": False, "adaptive_window": True, "radius_nats": 0, "drafters": (3,)},
         dict.fromkeys(WINDOWS, 1),
         dict.fromkeys(WINDOWS, 2**20),
+        {"sweep_width": "auto", "draft_by": "sweeps", "resample_by": "sweeps", "first_guess": "opening"},
         {"radius": 0, "neighbours": 1, "draft_rows": 1, "look_ahead": 0, "refresh": True, "accept_on": "raw"},
     ],
 )
@@ -133,19 +137,10 @@ def test_an_unknown_name_is_told_with_the_one_that_is_meant(name: str, meant: st
         Settings().changed(**{name: 2.5})
 
 
-@pytest.mark.parametrize("changes", [{"mode": "exact"}, {"accept_on": "raw"}, {"mode": "exact", "accept_on": "raw"}])
-def test_exact_is_processed(changes: dict[str, object]) -> None:
-    """DIST-2: MODE-EXACT refuses another distribution, whichever of the two is given last."""
-    before = Settings(mode="serial", accept_on="raw") if "mode" in changes else Settings(mode="exact")
-    with pytest.raises(SettingsError) as caught:
-        before.changed(**changes)
-    assert str(caught.value) == "accept_on: expected 'processed' in mode exact (DIST-2); see docs/semantics.md"
-
-
 @pytest.mark.parametrize("name", WINDOWS)
 def test_windows_may_be_infinite(name: str) -> None:
     """None makes a window infinite, where it leaves any other setting as it is."""
-    before = Settings(window=2, draft_window=3, island_window=5, exact_window=7, tau=0.25)
+    before = Settings(window=2, draft_window=3, island_window=5, sweeps=7, draft_sweeps=6, sweep_width=8, tau=0.25)
     after = before.changed(**{name: None}, tau=None)
     assert after == before.model_copy(update={name: None})
     assert after.changed(tau=None) == after
@@ -164,7 +159,7 @@ def test_the_references_settings() -> None:
     assert Settings().model_dump() == dataclasses.asdict(reference.Settings())
     assert tuple(reference.MODES) == tuple(MODES)
     assert reference.UNDRAFTED_MODES == UNDRAFTED_MODES
-    for name in ("Mode", "UpSampler", "DownSampler"):
+    for name in ("Mode", "UpSampler", "DownSampler", "AcceptOn", "ScheduledBy", "FirstGuess"):
         assert get_args(getattr(engine_settings, name)) == get_args(getattr(reference, name))
 
 
@@ -191,7 +186,12 @@ def test_no_endless_iterable_is_read() -> None:
         *((name, value) for name in WINDOWS for value in (0, 2.0, False, "4")),
         *((name, value) for name in ("refresh", "islands", "adaptive_window") for value in (0, 1, "yes", None)),
         *(("drafters", value) for value in ((), (0,), (2, 1), (1, 1), "1", (1.0,), True, None)),
-        *((name, value) for name in ("mode", "up_sampler", "accept_on") for value in ("other", 3, None)),
+        *(
+            (name, value)
+            for name in ("mode", "up_sampler", "accept_on", "draft_by", "resample_by", "first_guess")
+            for value in ("other", 3, None)
+        ),
+        *(("sweep_width", value) for value in ("all", "AUTO", np.array("auto"))),
     ],
 )
 def test_the_reference_refuses_what_the_engines_refuse(name: str, value: object) -> None:
@@ -211,7 +211,7 @@ def test_the_reference_takes_numbers_of_numpy() -> None:
     }
     found = reference.Settings(**given, drafters=np.array([1, 2]))  # type: ignore[arg-type]  # as callers give it
     assert found == reference.Settings(top_k=5, tau=0.5, refresh=True, drafters=(1, 2), window=3)
-    assert {type(value) for value in dataclasses.asdict(found).values()} <= {str, float, int, bool, tuple}
+    assert {type(value) for value in dataclasses.asdict(found).values()} <= {str, float, int, bool, tuple, type(None)}
 
 
 def test_settings_do_not_change() -> None:

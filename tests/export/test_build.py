@@ -1,5 +1,7 @@
 """The build command: whole or nothing, never two mixed, and never a graph that is too far from the reference."""
 
+import argparse
+import dataclasses
 import signal
 import subprocess
 import sys
@@ -20,6 +22,7 @@ from mulo_sd.export.demo_evidence import demo_evidence
 from mulo_sd.export.graphs.listing import specifications
 from mulo_sd.export.request import BuildRequest
 from mulo_sd.reference import demo, minimal
+from mulo_sd.reference.demo.models import PRESETS
 from mulo_sd.reference.demo.shipped import SHIPPED
 
 COMMAND = [sys.executable, "-m", "mulo_sd.export.build", "--backend", "ort"]
@@ -81,6 +84,32 @@ def test_interrupted(stop: signal.Signals, tmp_path: Path) -> None:
     assert "no bundle was written" in errors
     assert "Traceback" not in errors
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("backends", "preset"),
+    [(["ort"], "seconds"), (["trt"], "passes"), (["ort", "trt-rtx"], "passes"), (["torch-cuda"], "passes")],
+)
+def test_a_bundle_starts_from_the_preset_of_its_runtimes(backends: list[str], preset: str) -> None:
+    """Passes cost time on a GPU, cells on a processor; either bundle holds both presets."""
+    arguments = argparse.Namespace(backend=backends, family=None, precision="fp32", all_filters=False)
+    loaded = build.KNOWN_MODELS["minimal"]
+    request = build.request_for(arguments, "demo", build.Loaded(minimal.load(), loaded.settings, PRESETS, None))
+    assert request.presets.keys() == PRESETS.keys()
+    assert request.presets[preset] == engines.Settings(**dataclasses.asdict(PRESETS[preset]))
+    expected = loaded.settings if preset == "seconds" else PRESETS["passes"]
+    assert request.settings == engines.Settings(**dataclasses.asdict(expected))
+
+
+def test_the_demos_default_is_a_preset() -> None:
+    known = build.KNOWN_MODELS["demo"]
+    assert known.settings == known.presets["seconds"]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_demos_bundle_can_decode_every_preset(name: str, demo_bundle: Path) -> None:
+    preset = dataclasses.asdict(PRESETS[name])
+    assert engines.load(demo_bundle, threads=1).settings(**preset) == engines.Settings(**preset)
 
 
 def test_too_far_from_the_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

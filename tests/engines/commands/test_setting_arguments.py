@@ -41,7 +41,12 @@ GIVEN: dict[str, tuple[list[str], object]] = {
     "draft_window": (["--draft-window", "2"], 2),
     "islands": (["--no-islands"], False),
     "island_window": (["--island-window", "1"], 1),
-    "exact_window": (["--exact-window", "infinite"], None),
+    "draft_by": (["--draft-by", "sweeps"], "sweeps"),
+    "resample_by": (["--resample-by", "sweeps"], "sweeps"),
+    "sweep_width": (["--sweep-width", "all"], None),
+    "sweeps": (["--sweeps", "6"], 6),
+    "draft_sweeps": (["--draft-sweeps", "4"], 4),
+    "first_guess": (["--first-guess", "opening"], "opening"),
 }
 # Those that are not spelt out above.
 GIVEN |= {
@@ -79,9 +84,14 @@ def test_what_is_not_given_stays() -> None:
 
 @pytest.mark.parametrize("name", WINDOWS)
 def test_windows(name: str) -> None:
-    option = f"--{name.replace('_', '-')}"
-    assert parse(option, "infinite") == {name: None}
+    """None is a word of its own for each kind."""
+    option, word = f"--{name.replace('_', '-')}", "all" if name == "sweep_width" else "infinite"
+    assert parse(option, word) == {name: None}
     assert parse(option, "12") == {name: 12}
+
+
+def test_an_automatic_width() -> None:
+    assert parse("--sweep-width", "auto") == {"sweep_width": "auto"}
 
 
 @pytest.mark.parametrize(("text", "expected"), [("1", (1,)), ("2", (2,)), ("1,2", (1, 2)), ("1,2,3", (1, 2, 3))])
@@ -93,7 +103,9 @@ def test_drafters(text: str, expected: tuple[int, ...]) -> None:
     ("option", "value", "said"),
     [
         ("--window", "endless", "expected a whole number or 'infinite', got 'endless'"),
-        ("--exact-window", "4.5", "expected a whole number or 'infinite', got '4.5'"),
+        ("--sweeps", "4.5", "expected a whole number or 'infinite', got '4.5'"),
+        ("--sweep-width", "infinite", "expected a whole number, 'all' or 'auto', got 'infinite'"),
+        ("--first-guess", "right", "invalid choice: 'right'"),
         ("--drafters", "one", "expected numbers of models, such as 1 or 1,2, got 'one'"),
         ("--drafters", "1,,2", "expected numbers of models, such as 1 or 1,2, got '1,,2'"),
         ("--drafters", "", "expected numbers of models, such as 1 or 1,2, got ''"),
@@ -119,9 +131,10 @@ def test_help_is_grouped_by_the_modes_that_read() -> None:
     add_setting_arguments(parser)
     groups = {group.title: {action.dest for action in group._group_actions} for group in parser._action_groups}
     assert groups["settings that zipar reads"] == {"window", "adaptive_window"}
-    assert groups["settings that parallel reads"] == {"islands", "island_window"}
-    assert {"tau", "radius"} <= groups["settings that serial, parallel and exact with a cascade read"]
-    assert "accept_on" in groups["settings that serial, parallel and exact read"]
+    assert groups["settings that serial reads"] == {"draft_rows", "look_ahead", "down_sampler", "refresh"}
+    assert groups["settings that parallel and exact with a cascade read"] == {"islands", "island_window", "resample_by"}
+    assert {"tau", "accept_on"} <= groups["settings that serial, parallel and exact with a cascade read"]
+    assert groups["settings that ar, serial, parallel and exact read"] == {"sweep_width", "first_guess"}
     assert {"mode", "temperature"} <= groups["settings that every mode reads"]
     text = " ".join(parser.format_help().split())
     for setting in SETTINGS.values():
@@ -131,8 +144,14 @@ def test_help_is_grouped_by_the_modes_that_read() -> None:
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("a.toml", 'mode = "exact"\ntau = 0.25\nexact_window = "infinite"\ndrafters = [1, 2]\nrefresh = true\n'),
-        ("a.JSON", '{"mode": "exact", "tau": 0.25, "exact_window": null, "drafters": [1, 2], "refresh": true}'),
+        (
+            "a.toml",
+            'mode = "exact"\ntau = 0.25\nsweeps = "infinite"\nsweep_width = "all"\ndrafters = [1, 2]\nrefresh = true\n',
+        ),
+        (
+            "a.JSON",
+            '{"mode": "exact", "tau": 0.25, "sweeps": null, "sweep_width": null, "drafters": [1, 2], "refresh": true}',
+        ),
     ],
 )
 def test_a_file_of_settings(name: str, text: str, tmp_path: Path) -> None:
@@ -140,7 +159,7 @@ def test_a_file_of_settings(name: str, text: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(text)
     named = parse("--settings", str(tmp_path / name), "--tau", "0.5")
     assert Settings().changed(**named) == Settings(
-        mode="exact", tau=0.5, exact_window=None, drafters=(1, 2), refresh=True
+        mode="exact", tau=0.5, sweeps=None, sweep_width=None, drafters=(1, 2), refresh=True
     )
 
 
@@ -195,7 +214,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         (
             {"window": 3, "tau": 0.5, "refresh": True},
             Settings(mode="parallel"),
-            "note: mode parallel does not read window, refresh (window: zipar; refresh: serial and exact",
+            "note: mode parallel does not read window, refresh (window: zipar; refresh: serial)",
         ),
     ],
 )

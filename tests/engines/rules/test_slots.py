@@ -48,7 +48,7 @@ class Cache:
         if start == used:
             assert self.table.used == used + len(positions) <= len(self.values)
         else:
-            assert self.table.used == used, "positions that keep their slots take no new ones"
+            assert self.table.used == max(used, start + len(positions)), "only those behind the last take new ones"
         self.values[start : start + len(positions)] = values
 
     def seen_by(self, query: int) -> dict[int, int]:
@@ -126,3 +126,32 @@ def test_compact_an_empty_table() -> None:
     assert table.compact(np.array([], dtype=np.int64)).tolist() == []
     assert table.compact(np.array([1, 2])).tolist() == []
     assert table.used == 0
+
+
+def test_a_sweep_writes_its_guesses_over_those_of_the_last() -> None:
+    """SWEEP-3: positions at the end of the table keep their slots, those behind them come after, and nothing dies."""
+    table = SlotTable(8, 8)
+    table.place(np.arange(4))
+    assert table.place(np.array([2, 3, 4, 5])) == 2
+    assert (table.used, table.ranks.tolist()) == (6, [0, 1, 2, 3, 4, 5, DEAD_RANK, DEAD_RANK])
+    assert table.has_room(np.array([4, 5, 6, 7]))
+    assert not table.has_room(np.array([3, 4, 5, 6, 7, 1]))
+    assert table.place(np.array([5, 6])) == 5
+    assert table.used == 7
+
+
+@pytest.mark.parametrize("fed", [[2, 3, 1], [3, 2, 4], [2, 4, 3], [4, 2, 3], [1, 3, 4]])
+def test_others_take_new_slots(fed: list[int]) -> None:
+    """Where a position in the middle already lives, is out of order or leaves a gap, no slot is used again."""
+    table = SlotTable(8, 8)
+    table.place(np.arange(4))
+    assert table.place(np.array(fed)) == 4
+    assert table.ranks[4 : 4 + len(fed)].tolist() == fed
+
+
+def test_padded_passes_keep_slots_only_where_nothing_lives_behind() -> None:
+    """A pass that ends the table may grow there; padding lies behind it, in slots that are free."""
+    table = SlotTable(8, 8, reuse=False)
+    table.place(np.arange(4))
+    assert table.place(np.array([2, 3, 4])) == 2
+    assert table.place(np.array([2, 3])) == 5, "slot 4 lives behind them"

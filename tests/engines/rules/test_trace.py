@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mulo_sd.engines.rules.trace import Cycle, Pass, Reprediction, Trace
+from mulo_sd.engines.rules.trace import Cycle, Pass, Reprediction, Sweep, Trace
 
 
 def make_cycle(kept: list[list[int]], resampled: list[list[int]], **changes: Any) -> Cycle:
@@ -34,7 +34,7 @@ def make_cycle(kept: list[list[int]], resampled: list[list[int]], **changes: Any
 def trace() -> Trace:
     prefill = Pass(0, np.arange(2), np.full(2, -1), sampled=[(1, 0, 7)])
     verification = Pass(0, np.array([2, 5]), np.array([7, 3]), logits=np.zeros((1, 2, 4), dtype=np.float32))
-    verification.residuals.append((1, 5, 2))
+    verification.sweeps.append(Sweep(np.array([3, 6]), np.array([5, 5]), np.array([5, 2]), np.array([True, False])))
     verification.repredicted.append(Reprediction(0, 2, 1, held_token=7, kept=False, token=4))
     drafts = [Pass(1, np.arange(number + 1), np.zeros(number + 1, dtype=np.int64)) for number in range(3)]
     cycles = [
@@ -69,11 +69,12 @@ def test_json(trace: Trace) -> None:
         "positions": [0, 1],
         "tokens": [-1, -1],
         "sampled": [[1, 0, 7]],
-        "residuals": [],
         "repredicted": [],
+        "sweeps": [],
     }
     assert content["passes"][4]["positions"] == [2, 5]
-    assert content["passes"][4]["residuals"] == [[1, 5, 2]]
+    sweep = {"cells": [3, 6], "guesses": [5, 5], "samples": [5, 2], "decided": [1, 0]}
+    assert content["passes"][4]["sweeps"] == [sweep]
     reprediction = {"row": 0, "cell": 2, "attempt": 1, "held_token": 7, "kept": False, "token": 4}
     assert content["passes"][4]["repredicted"] == [reprediction]
     middle, first, second = content["cycles"]

@@ -15,6 +15,11 @@ from mulo_sd.engines.service.load import load
 from mulo_sd.engines.service.pipeline import Pipeline
 from mulo_sd.engines.settings import Settings, SettingsError
 
+PRESETS: dict[str, dict[str, Any]] = {
+    "few-passes": {"mode": "parallel", "resample_by": "sweeps", "sweeps": 2, "neighbours": 3},
+    "alone": {"mode": "ar", "neighbours": 1, "drafters": (7,)},
+}
+
 
 def opened(folder: Path) -> Pipeline:
     bundle = open_bundle(folder)
@@ -32,6 +37,7 @@ def changed_copy(bundle: Path, folder: Path, change: Callable[[dict[str, Any]], 
 
 def allow_two_neighbours(manifest: dict[str, Any]) -> None:
     manifest["settings"].update(neighbours=2, tau=0.25, window=3)
+    manifest["presets"] = {name: Settings(**settings).model_dump() for name, settings in PRESETS.items()}
 
 
 @pytest.fixture
@@ -55,17 +61,32 @@ def test_bundles_settings_with_some_changed(pipeline: Pipeline) -> None:
         ({"drafters": (1, 2), "mode": "parallel"}, "drafters: expected models in 1..1, got 2"),
         ({"up_sampler": "latent"}, "up_sampler: expected one of bicubic, got 'latent'"),
         ({"up_sampler": "nearest", "mode": "parallel"}, "up_sampler: expected one of bicubic, got 'nearest'"),
-        ({"down_sampler": "bicubic", "mode": "exact"}, "down_sampler: expected one of area, got 'bicubic'"),
-        ({"mode": "exact", "accept_on": "raw"}, "accept_on: expected 'processed' in mode exact (DIST-2)"),
+        ({"down_sampler": "bicubic", "mode": "serial"}, "down_sampler: expected one of area, got 'bicubic'"),
         ({"tau": "high"}, "tau: "),
+        ({"preset": "fast"}, "preset: expected one of few-passes, alone, got 'fast'"),
+        ({"preset": ["alone"]}, "preset: expected one of few-passes, alone, got ['alone']"),
+        ({"preset": "alone", "neighbours": 4}, "neighbours: expected at most 3, as the bundle holds, got 4"),
         ({"rows": 3}, "rows: "),
     ],
 )
-def test_what_the_bundle_does_not_hold(pipeline: Pipeline, changes: dict[str, object], said: str) -> None:
+def test_what_the_bundle_does_not_hold(pipeline: Pipeline, changes: dict[str, Any], said: str) -> None:
     with pytest.raises(SettingsError) as caught:
         pipeline.settings(**changes)
     assert str(caught.value).startswith(said)
     assert "\n" not in str(caught.value)
+
+
+def test_a_preset_takes_the_place_of_the_bundles_settings(pipeline: Pipeline) -> None:
+    """And other settings change it as they change those."""
+    assert pipeline.settings("few-passes") == Settings(**PRESETS["few-passes"])
+    assert pipeline.settings(preset="alone", tau=0.5) == Settings(**PRESETS["alone"], tau=0.5)
+    assert pipeline.settings(preset=None) == pipeline.settings()
+
+
+def test_a_bundle_without_presets(tiny_bundle: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        opened(tiny_bundle).settings("passes")
+    assert str(caught.value) == "preset: expected none, since the bundle holds no presets, got 'passes'"
 
 
 @pytest.mark.parametrize("mode", ["ar", "zipar"])
