@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from mulo_sd.conformance.engines import engine_laws, reference_laws
 from mulo_sd.conformance.engines.engine_case import EngineCase, run
-from mulo_sd.conformance.rules import cycle_laws, decode_laws, exact_decode_laws
+from mulo_sd.conformance.rules import cycle_laws, decode_laws, sweep_laws
 from mulo_sd.conformance.rules.branches import EXAMPLE, reach
 from mulo_sd.conformance.strategies.decodes import ALL_MODES, DRAFTED_MODES, LOCAL_MODES
 from mulo_sd.reference.decode import Decoded
@@ -125,7 +125,7 @@ LAWS = (
     EngineLaw(
         "exact verification",
         ("MODE-EXACT", "RNG-2", "CONF-2"),
-        exact_decode_laws.draft_tokens_are_accepted_by_their_probability,
+        sweep_laws.exact_verdicts,
         ("exact",),
         ("a draft token is kept", "a draft token is replaced", "what follows a rejection is verified again"),
     ),
