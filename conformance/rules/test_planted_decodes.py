@@ -37,13 +37,6 @@ def decided_tokens_are_not_fed(right: Callable[..., None], state: ModelState, *r
     state.pending.clear()
 
 
-def what_is_unseen_is_forgotten(right: Callable[..., Tensor], state: ModelState, *rest: Any) -> Tensor:
-    """Feed what is pending with the next pass or never."""
-    logits = right(state, *rest)
-    state.pending.clear()
-    return logits
-
-
 def what_is_unseen_is_fed(right: Callable[..., Tensor], state: ModelState, cells: Sequence[int], *rest: Any) -> Tensor:
     """Feed all that is pending with the next pass, seen or not."""
     last = max((*cells, *(cell + 1 for cell in state.pending)))
@@ -131,9 +124,6 @@ PLANTED = {
     ),
     "stand-ins stay": Planted(
         around(ModelState, "decide", decided_tokens_are_not_fed), laws.passes_feed_exactly, ZIPPED
-    ),
-    "what no query sees yet is forgotten": Planted(
-        around(ModelState, "query", what_is_unseen_is_forgotten), laws.nothing_seen_is_gone, ISLANDS
     ),
     "what no query sees yet is fed": Planted(
         around(ModelState, "query", what_is_unseen_is_fed), laws.passes_feed_exactly, ISLANDS

@@ -12,7 +12,7 @@ from mulo_sd.conformance.rules import cycle_laws, sweep_laws
 from mulo_sd.conformance.rules import decode_laws as laws
 from mulo_sd.conformance.rules.enumeration import Tiny, decide, fixed_points, sampled_from_all
 from mulo_sd.conformance.rules.planting import Planted, around, is_found
-from mulo_sd.conformance.strategies.decodes import AUTOREGRESSIVE, EXACT, PARALLEL, WIDE_CASCADE
+from mulo_sd.conformance.strategies.decodes import AUTOREGRESSIVE, EXACT, PARALLEL
 from mulo_sd.reference import decode as decoding
 from mulo_sd.reference import exact, sweeps
 from mulo_sd.reference import schedule as schedules
@@ -24,16 +24,16 @@ from mulo_sd.reference.sweeps import Sweeps
 from mulo_sd.reference.trace import Pass, Verdict
 
 WIDE = AUTOREGRESSIVE._replace(settings=replace(AUTOREGRESSIVE.settings, sweep_width=5))
-NARROW = AUTOREGRESSIVE._replace(settings=replace(AUTOREGRESSIVE.settings, sweep_width=1))
 SWEPT = PARALLEL._replace(
     settings=replace(PARALLEL.settings, draft_by="sweeps", resample_by="sweeps", sweep_width=2, radius=0, tau=0.1)
 )
 AUTOMATIC = SWEPT._replace(settings=replace(SWEPT.settings, sweep_width="auto"))
 LIMITED = SWEPT._replace(settings=replace(SWEPT.settings, sweeps=2, draft_sweeps=2))
 ANCHORED = SWEPT._replace(settings=replace(SWEPT.settings, anchor=8.0, sweep_width=None))
-SERIAL = WIDE_CASCADE._replace(settings=replace(WIDE_CASCADE.settings, draft_by="sweeps", sweep_width=3))
 LEFT = WIDE._replace(settings=replace(WIDE.settings, first_guess="left"))
-OPENED = WIDE._replace(settings=replace(WIDE.settings, first_guess="opening"))
+OPENED = WIDE._replace(settings=replace(WIDE.settings, first_guess="opening", temperature=2.0, top_p=1.0))
+# Islands with kept cells between theirs, which sweeps resample from a draft by windows.
+RESAMPLED = SWEPT._replace(settings=replace(SWEPT.settings, draft_by="windows", radius=1, tau=0.1, sweep_width=None))
 
 
 def one_more(right: Callable[..., int], guesses: Tensor, samples: Tensor) -> int:
@@ -84,8 +84,8 @@ def from_the_end(right: Callable[..., Any], swept: Sweeps) -> list[list[int]]:
 
 def one_region_at_a_time(right: Callable[..., Any], swept: Sweeps) -> list[list[int]]:
     """Let every region wait for those before it."""
-    first, *others = right(swept)
-    return [first, *([] for _ in others)]
+    regions = right(swept)
+    return [*regions[:1], *([] for _ in regions[1:])]
 
 
 def noise_of_the_attempt(
@@ -119,6 +119,12 @@ class StaleScores:
         return torch.stack(rows, dim=1)
 
 
+def guessed_anew(right: Callable[..., None], state: ModelState, cells: Sequence[int]) -> None:
+    """Forget the tokens that stand where cells are guessed."""
+    state.grid[list(cells)] = -1
+    right(state, cells)
+
+
 def kept_whatever_is_drawn(right: Callable[..., Verdict], *arguments: Any) -> Verdict:
     """Say that every draft token is the target's own."""
     verdict = right(*arguments)
@@ -148,12 +154,12 @@ PLANTED = {
         around(ModelState, "decide", wrong_guesses_stay_in_the_cache), laws.nothing_seen_is_gone, SWEPT
     ),
     "guesses are not fed": Planted(
-        around(Sweeps, "guessed", lambda right, swept, unfed: []), laws.nothing_seen_is_gone, EXACT
+        around(Sweeps, "guessed", lambda right, swept, unfed: []), laws.nothing_seen_is_gone, RESAMPLED
     ),
     "guesses that nobody sees are fed": Planted(
         around(Sweeps, "guessed", lambda right, swept, unfed: [*right(swept, unfed), *swept.ready()]), FEEDS, SWEPT
     ),
-    "the last cells are swept": Planted(around(Sweeps, "_swept", from_the_end), DECIDES, WIDE),
+    "the last cells are swept": Planted(around(Sweeps, "_swept", from_the_end), DECIDES, EXACT),
     "regions wait for each other": Planted(around(Sweeps, "_swept", one_region_at_a_time), DECIDES, SWEPT),
     "islands are one region": Planted(
         around(schedules, "Sweeps", lambda right, cells, by_island, *rest: right(cells, False, *rest)), DECIDES, SWEPT
@@ -203,15 +209,7 @@ PLANTED = {
         sweep_laws.first_guesses_follow,
         OPENED,
     ),
-    "a draft is guessed anew": Planted(
-        around(
-            states,
-            "first_guesses",
-            lambda right, kind, grid, width, cells, opening: right(kind, 0 * grid, width, cells, opening),
-        ),
-        sweep_laws.first_guesses_follow,
-        SERIAL,
-    ),
+    "a draft is guessed anew": Planted(around(ModelState, "guess", guessed_anew), DECIDES, RESAMPLED),
     "lossless decoding has a limit": Planted(
         around(exact, "Order", lambda right: Order(limit="sweeps")),
         DECIDES,
@@ -235,7 +233,6 @@ LOSSY = {
     "equal samples are counted wherever they are": around(sweeps, "certain", counted_from_the_right),
     "noise of the attempt": around(ModelState, "draw", noise_of_the_attempt),
     "scores of the first sweep are reused": around(ModelState, "query", StaleScores()),
-    "guesses are not fed": around(Sweeps, "guessed", lambda right, swept, unfed: []),
     "lossless decoding has a limit": around(exact, "Order", lambda right: Order(limit="sweeps")),
 }
 
