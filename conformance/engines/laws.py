@@ -48,7 +48,7 @@ LAWS = (
     ),
     EngineLaw(
         "KV state",
-        ("KV-3", "KV-4", "SCHED-1", "SCHED-4"),
+        ("KV-3", "KV-4", "SCHED-1", "SCHED-4", "SWEEP-3"),
         decode_laws.passes_feed_exactly,
         branches=(
             "a pass feeds a decided token that is nobody's predecessor",
@@ -113,6 +113,23 @@ LAWS = (
     ),
     EngineLaw(
         "sweeps",
+        ("SWEEP-1", "SWEEP-2", "SWEEP-4"),
+        sweep_laws.sweeps_decide_what_is_certain,
+        branches=(
+            "a sweep decides some of a region's cells",
+            "a wrong guess is decided as sampled",
+            "a limit decides what is not certain",
+            "several regions are swept at once",
+        ),
+    ),
+    EngineLaw(
+        "sweeps",
+        ("SWEEP-5",),
+        sweep_laws.first_guesses_follow,
+        branches=("the token above is the guess", "an opening is the guess", "the grid holds the guesses"),
+    ),
+    EngineLaw(
+        "sweeps",
         (*(f"SWEEP-{number}" for number in range(1, 7)), "KV-3", "GRID-2", "MODE-EXACT", "RNG-2"),
         reference_laws.sweeps_are_the_references,
         branches=(
@@ -127,7 +144,7 @@ LAWS = (
         ("MODE-EXACT", "RNG-2", "CONF-2"),
         sweep_laws.exact_verdicts,
         ("exact",),
-        ("a draft token is kept", "a draft token is replaced", "what follows a rejection is verified again"),
+        ("a draft token is kept", "a draft token is replaced"),
     ),
     EngineLaw(
         "passes",
