@@ -68,7 +68,7 @@ CASES = (
     Case("parallel", {"mode": "parallel", "drafters": (1,)}, 1),
     Case("parallel-coarse", {"mode": "parallel", "drafters": (2,), "accept_on": "raw", "islands": False}, 1),
     Case("parallel-cascade", {"mode": "parallel", "drafters": (1, 2), "radius_nats": 0.3}, 2, thorough=False),
-    Case("exact-cascade", {"mode": "exact", "drafters": (1, 2), "exact_window": 8, "temperature": 0.5}, 1, False),
+    Case("exact-cascade", {"mode": "exact", "drafters": (1, 2), "temperature": 0.5}, 1, False),
 )
 
 # Decoded twice, beside another decode: the minimal preset is, in every mode.
@@ -94,17 +94,42 @@ SMALL_SETTINGS = (
     Settings(mode="parallel", radius=0, anchor=1.0, island_window=3, top_k=8, **(_LOCAL | {"tau": 0.05})),
     Settings(mode="parallel", radius=1, **(_LOCAL | {"tau": 0.0, "top_p": 0.6, "neighbours": 1})),
     Settings(mode="parallel", radius=1, temperature=0.0, **(_LOCAL | {"tau": 1.5})),
-    Settings(mode="exact", exact_window=8, **_EXACT),
-    Settings(mode="exact", drafters=(2,), top_p=0.9, exact_window=None, **(_EXACT | {"temperature": 1.0})),
+    Settings(mode="exact", **_EXACT),
+    Settings(mode="exact", drafters=(2,), top_p=0.9, **(_EXACT | {"temperature": 1.0})),
     Settings(mode="exact", refresh=True, **(_EXACT | {"guidance_scale": 0.0, "draft_rows": 3})),
-    Settings(mode="exact", drafters=(1, 2), exact_window=3, look_ahead=2, **_EXACT),
+    Settings(mode="exact", drafters=(1, 2), look_ahead=2, **_EXACT),
 )
 # Without guidance: passes of one row, of a whole window or of the whole grid.
 UNGUIDED_SETTINGS = (
     Settings(mode="zipar", window=1, **_ALONE),
     Settings(mode="serial", refresh=True, radius=1, **(_LOCAL | _ALONE | {"draft_rows": 4})),
     Settings(mode="parallel", radius=1, island_window=2, anchor=4.0, **(_LOCAL | _ALONE | {"draft_rows": 2})),
-    Settings(mode="exact", exact_window=None, refresh=True, **(_EXACT | _ALONE | {"draft_rows": 4})),
+    Settings(mode="exact", refresh=True, **(_EXACT | _ALONE | {"draft_rows": 4})),
+)
+_SWEPT: dict[str, Any] = {"guidance_scale": 1.2, "temperature": 0.4}  # so cold that guesses come true
+_SWEPT_LOCAL: dict[str, Any] = _SWEPT | {"tau": 0.001, "neighbours": 8, "radius": 0}
+# Whole grids, drafts, rows and islands by sweeps, with every first guess, narrow and wide, with limits and without.
+SWEPT_SETTINGS = (
+    Settings(mode="ar", sweep_width=5, first_guess="above", **_SWEPT),
+    Settings(mode="ar", sweep_width=None, first_guess="left", **_SWEPT),
+    Settings(mode="ar", sweep_width=3, first_guess="opening", **_SWEPT),
+    Settings(mode="exact", sweep_width=16, **_SWEPT),
+    Settings(mode="exact", drafters=(1, 2), draft_by="sweeps", resample_by="sweeps", sweep_width=4, **_SWEPT_LOCAL),
+    Settings(mode="parallel", draft_by="sweeps", draft_sweeps=2, **_SWEPT_LOCAL),
+    Settings(mode="serial", draft_by="sweeps", draft_sweeps=2, sweep_width=6, draft_rows=2, **_SWEPT_LOCAL),
+    Settings(mode="serial", sweeps=2, sweep_width=3, draft_rows=1, **(_SWEPT_LOCAL | {"tau": 0.02, "radius": 1})),
+    Settings(mode="parallel", resample_by="sweeps", sweep_width=2, anchor=2.0, **_SWEPT_LOCAL),
+    Settings(mode="parallel", resample_by="sweeps", anchor=2.0, **_SWEPT_LOCAL),
+    Settings(mode="parallel", drafters=(1, 2), resample_by="sweeps", sweep_width=1, sweeps=4, **_SWEPT_LOCAL),
+    Settings(
+        mode="parallel",
+        drafters=(1, 2),
+        draft_by="sweeps",
+        draft_sweeps=2,
+        resample_by="sweeps",
+        sweeps=2,
+        **_SWEPT_LOCAL,
+    ),
 )
 # Those that the laws judge beside what Hypothesis draws, and in which mutants are looked for.
-JUDGED_SETTINGS = (*SMALL_SETTINGS, *UNGUIDED_SETTINGS)
+JUDGED_SETTINGS = (*SMALL_SETTINGS, *UNGUIDED_SETTINGS, *SWEPT_SETTINGS[::2])

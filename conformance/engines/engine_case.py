@@ -17,7 +17,7 @@ from mulo_sd.engines.service.hooks import Hooks
 from mulo_sd.reference.decode import Decoded
 from mulo_sd.reference.models import Condition, Models
 from mulo_sd.reference.settings import Settings
-from mulo_sd.reference.trace import Cycle, Pass, Reprediction, Trace
+from mulo_sd.reference.trace import Cycle, Pass, Reprediction, Sweep, Trace
 
 # What float32 makes of the sampler's and the acceptance's arithmetic; both are float32 in every bundle.
 PROBS, NATS = 1e-5, 1e-5
@@ -39,8 +39,8 @@ def reference_trace(trace: engine_trace.Trace) -> Trace:
             tensor(item.tokens),
             None if item.logits is None else tensor(item.logits),
             list(item.sampled),
-            list(item.residuals),
             [Reprediction(**vars(entry)) for entry in item.repredicted],
+            [Sweep(**{name: tensor(value) for name, value in vars(sweep).items()}) for sweep in item.sweeps],
         )
         for item in trace.passes
     ]

@@ -20,12 +20,8 @@ PIXEL_ROUNDING = 0.5 + 1e-3  # an image holds whole numbers
 def same(one: Decoded, other: Decoded) -> bool:
     """Return whether two decodes made the same passes and the same decisions."""
     return torch.equal(one.tokens, other.tokens) and [
-        (item.model, item.positions.tolist(), item.tokens.tolist(), item.sampled, item.residuals)
-        for item in one.trace.passes
-    ] == [
-        (item.model, item.positions.tolist(), item.tokens.tolist(), item.sampled, item.residuals)
-        for item in other.trace.passes
-    ]
+        (item.model, item.positions.tolist(), item.tokens.tolist(), item.sampled) for item in one.trace.passes
+    ] == [(item.model, item.positions.tolist(), item.tokens.tolist(), item.sampled) for item in other.trace.passes]
 
 
 def tokens_are_what_was_decided(case: EngineCase, decoded: Decoded) -> None:

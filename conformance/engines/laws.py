@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from mulo_sd.conformance.engines import engine_laws
+from mulo_sd.conformance.engines import engine_laws, reference_laws
 from mulo_sd.conformance.engines.engine_case import EngineCase, run
 from mulo_sd.conformance.rules import cycle_laws, decode_laws, exact_decode_laws
 from mulo_sd.conformance.rules.branches import EXAMPLE, reach
@@ -110,6 +110,17 @@ LAWS = (
         cycle_laws.cycles_in_order,
         LOCAL_MODES,
         ("several cells in a step", "two cells or more are resampled", "a drafter resamples"),
+    ),
+    EngineLaw(
+        "sweeps",
+        (*(f"SWEEP-{number}" for number in range(1, 7)), "KV-3", "GRID-2", "MODE-EXACT", "RNG-2"),
+        reference_laws.sweeps_are_the_references,
+        branches=(
+            "a guess comes true",
+            "a sweep decides some of its cells",
+            "a sweep decides wrong guesses behind others",
+        ),
+        share=8,
     ),
     EngineLaw(
         "exact verification",

@@ -160,22 +160,16 @@ class _TwoConditions(UnscoredBackend):
 
 
 def _refreshes_this_window(
-    right: Any, state: Any, proposal: Any, codes: Any, window: Any, by_island: Any, also: range, *rest: Any
+    right: Any, state: Any, proposal: Any, codes: Any, order: Any, also: range, *rest: Any
 ) -> Any:
     """Feed the window that is verified again, and not the one before it."""
     if len(also):
         also = range(also.stop, min(also.stop + len(also), state.height * state.width - 1))
-    return right(state, proposal, codes, window, by_island, also, *rest)
+    return right(state, proposal, codes, order, also, *rest)
 
 
-def _forgets_refresh(
-    right: Any, state: Any, proposal: Any, codes: Any, window: Any, by_island: Any, also: range, *rest: Any
-) -> Any:
-    return right(state, proposal, codes, window, by_island, range(0), *rest)
-
-
-def _kept_is_not_fed(right: Any, state: ModelState, cells: Any) -> None:
-    """Forget the last token of a window that no pass has fed."""
+def _forgets_refresh(right: Any, state: Any, proposal: Any, codes: Any, order: Any, also: range, *rest: Any) -> Any:
+    return right(state, proposal, codes, order, range(0), *rest)
 
 
 MUTANTS = (
@@ -183,9 +177,6 @@ MUTANTS = (
         "a resampled token whose successor is kept is never fed again",
         "KV-3",
         patched(ModelState, "decide", _decided_is_not_fed),
-    ),
-    Mutant(
-        "a kept draft token that nobody asked for is never fed", "KV-3", patched(ModelState, "keep", _kept_is_not_fed)
     ),
     Mutant(
         "positions are off by one after a scattered write",

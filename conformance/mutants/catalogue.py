@@ -8,6 +8,7 @@ from mulo_sd.conformance.mutants import (
     edges,
     exactness,
     graphs,
+    guesses,
     memories,
     noise,
     outputs,
@@ -15,6 +16,7 @@ from mulo_sd.conformance.mutants import (
     schedule,
     shapes,
     shared,
+    sweeps,
     uniforms,
 )
 from mulo_sd.conformance.mutants.mutant import Mutant
@@ -27,6 +29,8 @@ MUTANTS: tuple[Mutant, ...] = (
     *graphs.MUTANTS,
     *cycle.MUTANTS,
     *schedule.MUTANTS,
+    *sweeps.MUTANTS,
+    *guesses.MUTANTS,
     *exactness.MUTANTS,
     *bias.MUTANTS,
     *precision.MUTANTS,

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from mulo_sd.conformance.mutants.arithmetic import Arithmetic, ArithmeticBackend, Floats
 from mulo_sd.conformance.mutants.mutant import Make, Mutant, on_backend, patched
 from mulo_sd.engines.backends.base import Tensors
-from mulo_sd.engines.loop import exact, verify
+from mulo_sd.engines.loop import verify
 from mulo_sd.engines.rules import acceptance
 
 
@@ -119,10 +119,5 @@ MUTANTS = (
     Mutant("entropies buy a cell that they nearly pay", "LOCAL-3", patched(verify, "adaptive_radii", _next_radius)),
     Mutant(
         "entropies that just pay for a cell do not buy it", "LOCAL-3", patched(verify, "adaptive_radii", _not_quite)
-    ),
-    Mutant(
-        "U equal to p accepts",
-        "MODE-EXACT",
-        patched(exact, "uniform_noise", lambda right, *arguments, **named: np.nextafter(right(*arguments, **named), 0)),
     ),
 )

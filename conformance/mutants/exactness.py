@@ -1,62 +1,80 @@
-"""Mutants of MODE-EXACT."""
+"""Mutants of MODE-EXACT, which draws MODE-AR's own image from the draft."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from mulo_sd.conformance.mutants.mutant import Mutant, patched
+from mulo_sd.conformance.mutants.mutant import Mutant, patched, swept
 from mulo_sd.engines.loop import decode, exact
 from mulo_sd.engines.loop.state import ModelState
+from mulo_sd.engines.modes import Order
+from mulo_sd.engines.rules.sweeps import Sweeps
 
 
-def _pooled_acceptance(right: Any, state: ModelState, logits: Any, draft: Any, near: Any) -> Any:
-    """Accept by the probability of a neighbourhood: here of the code and the one after it."""
-    return right(state, logits, draft, np.stack([near[:, 0], np.roll(near[:, 0], -1)], axis=1))
+def _limited(right: Any, *arguments: Any) -> Any:
+    """Decide in the second sweep whatever is left."""
+    schedule = right(*arguments)
+    schedule.limit = 2
+    return schedule
 
 
-def _all_of_p(right: Any, state: ModelState, cell: int, logits: Any, token: int) -> bool:
-    """Draw from p with the rejected token still in it."""
-    return bool(right(state, cell, logits, -1 if token else 1))
+def _by_windows(right: Any, cells: Any, order: Order, *rest: Any) -> Any:
+    """Let rows overlap, as in the draft."""
+    return right(cells, replace(order, window="draft_window", by=None), *rest)
 
 
-def _draft_stays(right: Any, state: ModelState, cell: int, logits: Any, token: int) -> bool:
-    """Keep the rejected token."""
-    state.keep([cell])
-    return False
+def _by_rows(right: Any, state: ModelState, schedule: Any, **named: Any) -> None:
+    """Decide each row by sweeps of its own, side by side: a row begins before the one above is decided."""
+    cells = np.flatnonzero(np.ones((state.height, state.width), dtype=np.bool_))
+    sweeps = Sweeps(np.ones((state.height, state.width), dtype=np.bool_), False, schedule.width, schedule.limit)
+    sweeps.undecided = np.split(cells, state.height)
+    right(state, sweeps, **named)
 
 
-def _one_window(right: Any, state: ModelState, *arguments: Any) -> Any:
-    """Score all of the rest each time."""
-    settings, state.settings = state.settings, state.settings.changed(exact_window=None)
+def _last_cell_stays(right: Any, state: ModelState, proposal: Any, *rest: Any) -> Any:
+    """Leave the last cell as it was drafted."""
+    verdict = right(state, proposal, *rest)
+    state.grid[-1] = proposal.up_sampled.flat[-1]
+    return verdict
+
+
+def _all_kept(right: Any, *arguments: Any) -> Any:
+    """Tell that the whole draft stayed."""
+    verdict = right(*arguments)
+    kept = np.ones_like(verdict.kept)
+    return replace(verdict, kept=kept, pooled_probs=kept.astype(np.float32), resampled=~kept)
+
+
+def _draft_forgotten(right: Any, state: ModelState, proposal: Any, *rest: Any) -> Any:
+    """Begin without the draft: the image is the same, but its passes are those of MODE-AR."""
+    cells = range(proposal.first_row * state.width, proposal.last_row * state.width)
+    state.grid[cells.start : cells.stop] = -1
+    state.unfed.difference_update(cells)
+    return right(state, proposal, *rest)
+
+
+def _noise_of_the_drafter(right: Any, state: ModelState, proposal: Any, *rest: Any) -> Any:
+    """Draw with the noise of another stream: the drafter's."""
+    noise, own = state.noise, state.noise.stream
+    noise.stream = own + 2
+    noise.blocks.clear()
     try:
-        return right(state, *arguments)
+        return right(state, proposal, *rest)
     finally:
-        state.settings = settings
+        noise.stream = own
 
 
-def _not_verified_again(right: Any, state: ModelState, cell: int, logits: Any, token: int) -> bool:
-    """Draw the replacement with the noise of the cell after it."""
-    rows = state.noise.rows
-    state.noise.rows = lambda cells: rows([min(cell + 1, state.noise.cells - 1) for cell in cells])  # type: ignore[method-assign]
-    try:
-        return bool(right(state, cell, logits, token))
-    finally:
-        del state.noise.rows
-
-
-MUTANTS = (
-    Mutant("exact acceptance pools", "MODE-EXACT", patched(exact, "judge", _pooled_acceptance)),
+MUTANTS = swept(
+    Mutant("lossless decoding has a limit of sweeps", "MODE-EXACT", patched(exact, "schedule_of", _limited)),
+    Mutant("lossless decoding goes by windows", "MODE-EXACT", patched(exact, "schedule_of", _by_windows)),
+    Mutant("lossless decoding takes rows for regions", "MODE-EXACT", patched(exact, "execute", _by_rows)),
+    Mutant("the last drafted token stays", "MODE-EXACT", patched(decode, "verify_exactly", _last_cell_stays)),
+    Mutant("every drafted token is said to stay", "MODE-EXACT", patched(decode, "verify_exactly", _all_kept)),
+    Mutant("lossless decoding forgets its draft", "SWEEP-5", patched(decode, "verify_exactly", _draft_forgotten)),
     Mutant(
-        "exact acceptance is greedy",
-        "MODE-EXACT",
-        patched(exact, "uniform_noise", lambda right, *arguments: np.full_like(right(*arguments), 0.5)),
-    ),
-    Mutant("a rejected draft token may be drawn again", "MODE-EXACT", patched(exact, "_replace", _all_of_p)),
-    Mutant("a rejected draft token stays", "MODE-EXACT", patched(exact, "_replace", _draft_stays)),
-    Mutant("the exact window is ignored", "KV-3", patched(decode, "verify_exactly", _one_window)),
-    Mutant(
-        "a replacement is drawn with its successor's noise",
-        "MODE-EXACT",
-        patched(exact, "_replace", _not_verified_again),
+        "lossless decoding draws with the drafter's noise",
+        "RNG-2",
+        patched(decode, "verify_exactly", _noise_of_the_drafter),
     ),
 )

@@ -7,7 +7,7 @@ from typing import Any
 from unittest.mock import patch
 
 from mulo_sd import engines
-from mulo_sd.conformance.engines.cases import JUDGED_SETTINGS, PROMPTS, SEED
+from mulo_sd.conformance.engines.cases import JUDGED_SETTINGS, PROMPTS, SEED, SWEPT_SETTINGS
 from mulo_sd.conformance.engines.engine_case import EngineCase, capabilities_for, run
 from mulo_sd.conformance.engines.laws import LAWS, EngineLaw
 from mulo_sd.conformance.engines.probes.catalogue import PROBES
@@ -15,6 +15,7 @@ from mulo_sd.conformance.engines.probes.probe import Probe
 from mulo_sd.conformance.engines.shape_laws import ShapeLaw
 from mulo_sd.conformance.subject import Subject
 from mulo_sd.engines.backends.base import Backend
+from mulo_sd.reference.settings import Settings
 
 # Enters a world in which the engine is wrong, and gives the subject in it.
 Make = Callable[[Subject], AbstractContextManager[Subject]]
@@ -28,11 +29,18 @@ class Mutant:
         name: The defect, in words.
         rule: That which it breaks, and by which it must be found.
         make: Plants it.
+        settings: Of the decodes in which it is looked for.
     """
 
     name: str
     rule: str
     make: Make
+    settings: tuple[Settings, ...] = JUDGED_SETTINGS
+
+
+def swept(*mutants: Mutant) -> tuple[Mutant, ...]:
+    """Return mutants that are looked for in decodes by sweeps."""
+    return tuple(replace(mutant, settings=SWEPT_SETTINGS) for mutant in mutants)
 
 
 def patched(owner: object, name: str, wrong: Callable[..., Any]) -> Make:
@@ -92,16 +100,16 @@ class Kill:
     message: str
 
 
-def cases_of(subject: Subject, law: EngineLaw) -> list[EngineCase]:
+def cases_of(subject: Subject, law: EngineLaw, settings: Sequence[Settings] = JUDGED_SETTINGS) -> list[EngineCase]:
     """Return the decodes in which mutants are looked for; their seeds have bits in both halves."""
     return [
         EngineCase(subject, PROMPTS[index % len(PROMPTS)], item, SEED + (index << 32))
-        for index, item in enumerate(JUDGED_SETTINGS)
+        for index, item in enumerate(settings)
         if item.mode in law.modes and capabilities_for(item) <= subject.capabilities
     ]
 
 
-def find(subject: Subject, law: EngineLaw | Probe) -> Kill | None:
+def find(subject: Subject, law: EngineLaw | Probe, settings: Sequence[Settings] = JUDGED_SETTINGS) -> Kill | None:
     """Return the first decode in which a law is broken, or that a probe is; None where it holds in all."""
     if isinstance(law, Probe):
         try:
@@ -109,7 +117,7 @@ def find(subject: Subject, law: EngineLaw | Probe) -> Kill | None:
         except AssertionError as error:
             return Kill(law, None, str(error))
         return None
-    for case in cases_of(subject, law):
+    for case in cases_of(subject, law, settings):
         try:
             law.law(case, run(case))
         except AssertionError as error:
@@ -120,7 +128,7 @@ def find(subject: Subject, law: EngineLaw | Probe) -> Kill | None:
 def kills(mutant: Mutant, subject: Subject, laws: Sequence[EngineLaw | Probe] = LAWS) -> list[Kill]:
     """Return where some laws find a mutant, one place a law."""
     with mutant.make(subject) as wrong:
-        attempts = [find(wrong, law) for law in laws]
+        attempts = [find(wrong, law, mutant.settings) for law in laws]
     return [kill for kill in attempts if kill is not None]
 
 
@@ -129,7 +137,7 @@ def is_killed(mutant: Mutant, subject: Subject) -> bool:
     with mutant.make(subject) as wrong:
         # Probes first: most of them take less than a decode.
         ordered = sorted(laws_of(mutant.rule), key=lambda law: not isinstance(law, Probe))
-        return any(find(wrong, law) for law in ordered)
+        return any(find(wrong, law, mutant.settings) for law in ordered)
 
 
 def laws_of(rule: str) -> list[EngineLaw | Probe]:

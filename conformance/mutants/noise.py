@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mulo_sd.conformance.mutants.mutant import Mutant, patched
-from mulo_sd.engines.loop import exact, execute, state
+from mulo_sd.engines.loop import execute, state
 from mulo_sd.engines.rules import noise
 from mulo_sd.engines.rules.noise import NoiseSource
 
@@ -50,9 +50,9 @@ MUTANTS = (
         "all models draw from the target's stream", "RNG-2", patched(state, "sample_stream", lambda right, model: 0)
     ),
     Mutant(
-        "acceptance draws are the samples'",
-        "RNG-2",
-        patched(exact, "acceptance_stream", lambda right, model: 2 * model),
+        "acceptance draws of opening tokens are the samples'",
+        "SCHED-5",
+        patched(execute, "acceptance_stream", lambda right, model: 2 * model),
     ),
     Mutant(
         "every prediction of an opening token has the first one's noise",

@@ -1,5 +1,6 @@
 """Mutants of the order in which cells are decided (LOCAL-2, SCHED-1 to SCHED-5, the modes)."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,10 @@ from mulo_sd.conformance.mutants.mutant import Mutant, patched
 from mulo_sd.engines.loop import decode, execute, verify
 from mulo_sd.engines.loop.execute import Openings
 from mulo_sd.engines.loop.state import ModelState
+from mulo_sd.engines.modes import Order
 from mulo_sd.engines.rules import schedule
+from mulo_sd.engines.rules.schedule import Schedule
+from mulo_sd.engines.settings import Settings
 
 
 def _four_connected(right: Any, mask: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
@@ -20,17 +24,37 @@ def _four_connected(right: Any, mask: NDArray[np.bool_]) -> list[NDArray[np.int6
 
 
 def _window_plus(by: int) -> Any:
-    return lambda right, cells, window, by_island: right(
-        cells, None if window is None else max(1, window + by), by_island
-    )
+    """Make windows wider."""
+
+    def schedule_of(right: Any, cells: Any, order: Order, settings: Settings, *rest: Any) -> Any:
+        window = settings.named(order.window, None)
+        changes = {} if order.window is None or window is None else {order.window: max(1, window + by)}
+        return right(cells, order, settings.changed(**changes), *rest)
+
+    return schedule_of
+
+
+def _by_island(by_island: bool) -> Any:
+    """Take islands for regions of their own, or all for one."""
+
+    def schedule_of(right: Any, cells: Any, order: Order, settings: Settings, *rest: Any) -> Any:
+        changes = {} if order.by_island is None else {order.by_island: by_island}
+        return right(cells, order, settings.changed(**changes), *rest)
+
+    return schedule_of
+
+
+def _in_raster_order(right: Any, cells: Any, order: Order, *rest: Any) -> Any:
+    return right(cells, replace(order, window=None), *rest)
 
 
 def _fresh_predecessors(
     right: Any, state: ModelState, plan: Any, verified: Any = None, *arguments: Any, **named: Any
 ) -> None:
     """Decide the cells of a step one after another: a later one reads what an earlier one has just become."""
-    ready = plan.ready
-    plan.ready = lambda: ready()[:1]
+    if isinstance(plan, Schedule):
+        ready = plan.ready
+        plan.ready = lambda: ready()[:1]  # type: ignore[method-assign]
     right(state, plan, verified, *arguments, **named)
 
 
@@ -71,24 +95,12 @@ def _drawn_from_p_new(right: Any, token: int, old: Any, new: Any, draw: float, n
 
 MUTANTS = (
     Mutant("islands are connected by their sides only", "LOCAL-2", patched(schedule, "islands", _four_connected)),
-    Mutant("a window is one wider", "SCHED-1", patched(decode, "Schedule", _window_plus(1))),
-    Mutant("a window is one narrower", "SCHED-1", patched(decode, "Schedule", _window_plus(-1))),
-    Mutant("the islands' window is one wider", "SCHED-1", patched(verify, "Schedule", _window_plus(1))),
-    Mutant(
-        "islands wait for each other",
-        "SCHED-2",
-        patched(verify, "Schedule", lambda right, cells, window, by_island: right(cells, window, False)),
-    ),
-    Mutant(
-        "islands advance although they are off",
-        "SCHED-2",
-        patched(verify, "Schedule", lambda right, cells, window, by_island: right(cells, window, True)),
-    ),
-    Mutant(
-        "the drafter draws in raster order",
-        "SCHED-1",
-        patched(decode, "Schedule", lambda right, cells, window, by_island: right(cells, None, by_island)),
-    ),
+    Mutant("a window is one wider", "SCHED-1", patched(decode, "schedule_of", _window_plus(1))),
+    Mutant("a window is one narrower", "SCHED-1", patched(decode, "schedule_of", _window_plus(-1))),
+    Mutant("the islands' window is one wider", "SCHED-1", patched(verify, "schedule_of", _window_plus(1))),
+    Mutant("islands wait for each other", "SCHED-2", patched(verify, "schedule_of", _by_island(False))),
+    Mutant("islands advance although they are off", "SCHED-2", patched(verify, "schedule_of", _by_island(True))),
+    Mutant("the drafter draws in raster order", "SCHED-1", patched(decode, "schedule_of", _in_raster_order)),
     Mutant(
         "tokens are read after a step, and not before it", "SCHED-1", patched(verify, "execute", _fresh_predecessors)
     ),

@@ -17,8 +17,8 @@ from mulo_sd.conformance.mutants.mutant import on_backend, patched
 from mulo_sd.conformance.mutants.sized import OBLONG, SizedMutant
 from mulo_sd.engines.backends.base import Backend, KVCache, Tensors
 from mulo_sd.engines.backends.ort import cpu as onnx_runtime
-from mulo_sd.engines.loop import decode, verify
-from mulo_sd.engines.rules import noise
+from mulo_sd.engines.loop import verify
+from mulo_sd.engines.rules import noise, schedule
 from mulo_sd.engines.rules.slots import DEAD_RANK
 
 LONG, BLOCK = 64, 128
@@ -272,15 +272,17 @@ MUTANTS: tuple[SizedMutant, ...] = (
     SizedMutant("a long pass without guidance is masked as the pass before it", "KV-1", on_backend(_StaleMask)),
     SizedMutant("a pass without guidance ends after 64 tokens", "CONF-1", on_backend(_CutAlone)),
     SizedMutant("half of a long pass without guidance is written", "KV-2", on_backend(_HalfOfALongPassIsWritten)),
-    SizedMutant("a cell's row and column by the grid's height", "CONF-1", edited(_by_height), OBLONG),
-    SizedMutant("the decoder swaps rows and columns", "CONF-2", on_backend(_DecodesColumnsFirst), OBLONG),
-    SizedMutant("the up-sampler swaps rows and columns", "SCALE-1", on_backend(_UpSamplesColumnsFirst), OBLONG),
-    SizedMutant("a rejection grows on a grid of swapped sides", "LOCAL-1", patched(verify, "expand", _swapped), OBLONG),
+    SizedMutant("a cell's row and column by the grid's height", "CONF-1", edited(_by_height), preset=OBLONG),
+    SizedMutant("the decoder swaps rows and columns", "CONF-2", on_backend(_DecodesColumnsFirst), preset=OBLONG),
+    SizedMutant("the up-sampler swaps rows and columns", "SCALE-1", on_backend(_UpSamplesColumnsFirst), preset=OBLONG),
+    SizedMutant(
+        "a rejection grows on a grid of swapped sides", "LOCAL-1", patched(verify, "expand", _swapped), preset=OBLONG
+    ),
     SizedMutant(
         "cells are ordered on a grid of swapped sides",
         "SCHED-1",
-        patched(decode, "Schedule", _scheduled_by_height),
-        OBLONG,
+        patched(schedule, "Schedule", _scheduled_by_height),
+        preset=OBLONG,
     ),
     SizedMutant("a condition without guidance lacks its first token", "PREFILL", on_backend(_ConditionAlone)),
 )

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from mulo_sd.conformance.mutants.arithmetic import Floats
 from mulo_sd.conformance.mutants.mutant import Make, Mutant, on_backend, patched
 from mulo_sd.conformance.mutants.scores import OwnScores, ScoresBackend
-from mulo_sd.engines.loop import exact
 from mulo_sd.engines.rules import noise
 from mulo_sd.engines.rules.anchor import Anchor
 from mulo_sd.engines.rules.noise import NoiseSource, uniform_noise
@@ -100,16 +99,6 @@ MUTANTS = (
     Mutant("scores make noise in single precision", "RNG-1", _scores(_OwnSingle)),
     Mutant("scores take seeds as signed", "RNG-1", _scores(_OwnSigned)),
     Mutant("scores draw from the target's stream for all models", "RNG-2", _scores(_OneStream)),
-    Mutant(
-        "acceptance draws of 24 bits",
-        "MODE-EXACT",
-        patched(exact, "uniform_noise", lambda right, *arguments, **named: _of_24_bits(right(*arguments, **named))),
-    ),
-    Mutant(
-        "acceptance draws in single precision",
-        "MODE-EXACT",
-        patched(exact, "uniform_noise", lambda right, *arguments, **named: _single(right(*arguments, **named))),
-    ),
     Mutant("the anchor is capped at 64 nats", "ANCHOR-1", _scores(_Capped)),
     Mutant("the anchor draws away from nothing", "ANCHOR-1", _scores(_HalfAngle)),
     Mutant(

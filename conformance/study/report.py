@@ -5,7 +5,8 @@ import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from mulo_sd.conformance.study.claims import Claim, claims_of
+from mulo_sd.conformance.study.claim import Claim
+from mulo_sd.conformance.study.claims import claims_of
 from mulo_sd.conformance.study.confirm import SECTION
 from mulo_sd.conformance.study.features import FEATURES_NAME
 from mulo_sd.conformance.study.figures import draw_section

@@ -14,6 +14,7 @@ from mulo_sd.conformance.vectors.case import Stage
 from mulo_sd.conformance.vectors.folder import VectorsError, compare, read_arrays, read_cases, write_vectors
 from mulo_sd.conformance.vectors.function_stages import FUNCTION_STAGES
 from mulo_sd.conformance.vectors.model_stages import model_stages
+from mulo_sd.conformance.vectors.sweep_stages import SWEEP_STAGES
 from mulo_sd.engines.commands.command_line import command, program, purpose
 from mulo_sd.engines.files.paths import user_path
 
@@ -37,7 +38,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _write(arguments: argparse.Namespace) -> str:
-    stages: tuple[Stage, ...] = FUNCTION_STAGES
+    stages: tuple[Stage, ...] = (*FUNCTION_STAGES, *SWEEP_STAGES)
     origin: dict[str, Any] = {"versions": versions()}
     if not arguments.functions_only:
         target = preset_target("minimal", "fp32")

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mulo_sd.conformance.engines.cases import PROMPTS, SEED, SMALL_SETTINGS
+from mulo_sd.conformance.engines.cases import PROMPTS, SEED, SMALL_SETTINGS, SWEPT_SETTINGS
 from mulo_sd.conformance.vectors.case import Field, Output, Stage, Vector
 from mulo_sd.conformance.vectors.function_stages import number
 from mulo_sd.reference import demo
@@ -19,10 +19,14 @@ from mulo_sd.reference.models import Models
 from mulo_sd.reference.settings import Settings
 from mulo_sd.reference.trace import Cycle
 
-# Passes after which slots are written out of order, again and again, are told in full.
-PASSES_OF = tuple(item for item in SMALL_SETTINGS if item.decoding.is_local and item.temperature > 0)[:3]
+# Passes after which slots are written out of order, or over what they hold, again and again, are told in full.
+PASSES_OF = (
+    *[item for item in SMALL_SETTINGS if item.decoding.is_local and item.temperature > 0][:3],
+    SWEPT_SETTINGS[0],
+    SWEPT_SETTINGS[4],
+)
 GUIDED = 2.0  # any scale but 1: both halves
-FREE_RUNNING = tuple(item for item in SMALL_SETTINGS if item.temperature > 0)
+FREE_RUNNING = (*(item for item in SMALL_SETTINGS if item.temperature > 0), *SWEPT_SETTINGS)
 
 
 def as_text(settings: Settings) -> NDArray[np.uint8]:
@@ -35,6 +39,16 @@ def _grid(cycles: list[Cycle], name: str, tokens: torch.Tensor) -> NDArray[np.bo
         return np.full(tuple(tokens.shape), name == "kept")
     cells: NDArray[np.bool_] = torch.cat([getattr(cycle, name) for cycle in cycles]).numpy()
     return cells
+
+
+def swept(trace: Any) -> NDArray[np.int64]:
+    """Return the pass of each sweep of a trace, and how many cells it sampled and decided, Int[sweeps, 3]."""
+    counts = [
+        (number, len(sweep.cells), int(sweep.decided.sum()))
+        for number, made in enumerate(trace.passes)
+        for sweep in made.sweeps
+    ]
+    return np.array(counts, dtype=np.int64).reshape(-1, 3)
 
 
 def _passes(models: Models, generator: np.random.Generator) -> Iterator[Vector]:
@@ -128,6 +142,7 @@ def _decodes(models: Models, generator: np.random.Generator) -> Iterator[Vector]
             "nfe": np.array([decoded.trace.nfe(model) for model in range(1 + len(models.drafters))]),
             "kept": _grid(cycles, "kept", decoded.tokens),
             "resampled": _grid(cycles, "resampled", decoded.tokens),
+            "swept": swept(decoded.trace),
         }
         yield Vector(inputs, answers, f"mode {settings.mode}, drafters {settings.drafters}, {prompt!r}")
 
@@ -136,7 +151,10 @@ def _decode_stage(models: Models) -> Stage:
     """Return what whole decodes of a bundle give."""
     return Stage(
         "decode",
-        ("MODE-AR", "MODE-ZIPAR", "MODE-SERIAL", "MODE-PARALLEL", "MODE-EXACT", "CONF-3", "CONF-4"),
+        (
+            *("MODE-AR", "MODE-ZIPAR", "MODE-SERIAL", "MODE-PARALLEL", "MODE-EXACT", "CONF-3", "CONF-4"),
+            *("SWEEP-1", "SWEEP-3", "SWEEP-4", "SWEEP-5", "SWEEP-6"),
+        ),
         {
             "settings": Field("bytes", "JSON text, settings as in docs/semantics.md"),
             "seed": Field("", "0 to 2^64 - 1, unsigned"),
@@ -147,6 +165,9 @@ def _decode_stage(models: Models) -> Stage:
             "nfe": Output("models", "passes of each model"),
             "kept": Output("H, W", "bool; all true where nothing is drafted"),
             "resampled": Output("H, W", "bool; all false where nothing is drafted"),
+            "swept": Output(
+                "sweeps, 3", "the pass of each sweep, of all models, and how many cells it sampled and decided"
+            ),
         },
         partial(_decodes, models),
         needs_models=True,

@@ -3,27 +3,16 @@
 import json
 import sys
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from mulo_sd import engines
 from mulo_sd.conformance.subject import Subject
 from mulo_sd.conformance.vectors import __main__ as command
+from mulo_sd.conformance.vectors.engine_answers import ANSWERS, Inputs
 from mulo_sd.conformance.vectors.folder import MANIFEST_NAME, Case, VectorsError, read_arrays, read_cases
-from mulo_sd.engines.bundle.contract import down_sampler_graph, up_sampler_graph
-from mulo_sd.engines.passes.transformer import TransformerSession
-from mulo_sd.engines.rules import noise
-from mulo_sd.engines.rules.anchor import Anchor
-from mulo_sd.engines.rules.grid import expand, islands
-from mulo_sd.engines.rules.radius import adaptive_radii
-from mulo_sd.engines.rules.schedule import Schedule
-
-Inputs = dict[str, NDArray[Any]]
 
 
 @pytest.fixture(scope="session")
@@ -39,129 +28,6 @@ def run(*arguments: str) -> int:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["vectors", *arguments])
         return command.main()
-
-
-def answer_noise(inputs: Inputs, subject: Subject) -> Inputs:
-    """Answer with the engines' own noise."""
-    arguments = (int(inputs["seed"]), int(inputs["stream"]), inputs["positions"], int(inputs["count"]))
-    uniform = noise.uniform_noise(*arguments, attempt=int(inputs["attempt"]))
-    gumbel = noise.gumbel_noise(*arguments, attempt=int(inputs["attempt"]))
-    return {"words": np.round(uniform * 2.0**32 - 0.5).astype(np.uint32), "gumbel": gumbel}
-
-
-def answer_distribution(inputs: Inputs, subject: Subject) -> Inputs:
-    """Answer with the exported sampler, which knows the preset's number of codes only."""
-    missing = 48 - inputs["cond_logits"].shape[1]
-    wide = {
-        name: np.pad(inputs[name], ((0, 0), (0, missing)), constant_values=-1e4 if "logits" in name else 0)
-        for name in ("cond_logits", "uncond_logits", "noise")
-    }
-    settings = {
-        name: inputs[name].astype(np.int64 if name == "top_k" else np.float32)
-        for name in ("guidance_scale", "temperature", "top_k", "top_p")
-    }
-    backend = subject.pipeline.backend
-    outputs = backend.run("sampler", wide | settings)
-    near = np.zeros((48, 4), dtype=np.int64)
-    judged = {name: value for name, value in wide.items() if name != "noise"} | settings
-    draft = np.zeros(len(wide["noise"]), dtype=np.int64)
-    entropies = backend.run("acceptance", judged | {"draft_tokens": draft, "neighbours": near})["entropies"]
-    log_probs = outputs["log_probs"][:, : inputs["cond_logits"].shape[1]]
-    return {"log_probs": log_probs, "tokens": outputs["tokens"], "entropies": entropies}
-
-
-def answer_pooling(inputs: Inputs, subject: Subject) -> Inputs:
-    """Answer in plain numpy."""
-    codes = inputs["codes"].astype(np.float64)
-    distances = ((codes[:, None] - codes[None]) ** 2).sum(axis=2)
-    np.fill_diagonal(distances, -1)
-    near = np.argsort(distances, axis=1, kind="stable")[:, : int(inputs["count"])]
-    pooled = np.take_along_axis(inputs["probs"], near[inputs["draft_tokens"]], axis=1).sum(axis=1)
-    return {"neighbours": near, "pooled": pooled, "kept": (pooled >= inputs["tau"]) & (inputs["tau"] <= 1)}
-
-
-def answer_expansion(inputs: Inputs, subject: Subject) -> Inputs:
-    """Answer with the engines' grid and radius."""
-    first, last = int(inputs["first_row"]), int(inputs["last_row"])
-    radii = np.zeros(inputs["rejected"].shape, dtype=np.int64)
-    radii[first:last] = adaptive_radii(inputs["entropies"], int(inputs["radius"]), float(inputs["radius_nats"]))
-    return {"radii": radii[first:last], "resampled": expand(inputs["rejected"], radii, first, last)}
-
-
-def answer_schedule(inputs: Inputs, subject: Subject) -> Inputs:
-    """Answer with the engines' schedule."""
-    cells, window = inputs["cells"], int(inputs["window"])
-    schedule = Schedule(cells, None if window < 0 else window, bool(inputs["by_island"]))
-    step_of, island_of = np.full(cells.shape, -1), np.full(cells.shape, -1)
-    step = 0
-    while ready := schedule.ready():
-        step_of.ravel()[ready] = step
-        schedule.decide(ready)
-        step += 1
-    for number, island in enumerate(islands(cells)):
-        island_of.ravel()[island] = number
-    return {"step_of": step_of, "island_of": island_of}
-
-
-def answer_anchor(inputs: Inputs, subject: Subject) -> Inputs:
-    """Answer with the engines' anchor."""
-    anchor = Anchor(float(inputs["strength"]), inputs["codes"].astype(np.float32), inputs["draft_tokens"], 0)
-    return {"bonus": anchor.bonus(range(len(inputs["draft_tokens"])))}
-
-
-def answer_passes(inputs: Inputs, subject: Subject) -> Inputs:
-    """Answer with the exported transformers, fed pass by pass."""
-    entry = subject.pipeline.bundle.manifest.models[int(inputs["model"])]
-    session = TransformerSession(subject.pipeline.backend, entry, inputs["prefix_ids"])
-    logits = [session.prefill().logits()]
-    ends = np.cumsum(inputs["lengths"])
-    for start, end in pairwise(ends.tolist()):
-        cells = inputs["positions"][start:end] - entry.prefix_length
-        logits.append(session.feed(cells, inputs["tokens"][start:end]).logits())
-    return {"logits": np.concatenate(logits, axis=1)}
-
-
-def answer_rescaling(inputs: Inputs, subject: Subject) -> Inputs:
-    """Answer with the exported samplers."""
-    backend, ratio = subject.pipeline.backend, int(inputs["scale_ratio"])
-    up = backend.run(up_sampler_graph(ratio, "bicubic"), {"low_tokens": inputs["low_tokens"]})["high_tokens"]
-    down = backend.run(down_sampler_graph(ratio, "area"), {"high_tokens": inputs["high_tokens"]})["low_tokens"]
-    return {"up_sampled": up, "down_sampled": down}
-
-
-def answer_decode(inputs: Inputs, subject: Subject) -> Inputs:
-    """Answer with the engines' loop."""
-    pipeline, settings = subject.pipeline, json.loads(inputs["settings"].tobytes())
-    decoded = pipeline.decode(
-        engines.Condition(*inputs["prefix_ids"]), pipeline.settings(**settings), int(inputs["seed"])
-    )
-    cycles, shape = decoded.trace.cycles_of(0), decoded.tokens.shape
-    numbers = range(len(pipeline.bundle.manifest.models))
-    return {
-        "tokens": decoded.tokens,
-        "nfe": np.array([decoded.trace.nfe(number) for number in numbers]),
-        "kept": np.concatenate([cycle.kept for cycle in cycles]) if cycles else np.ones(shape, dtype=np.bool_),
-        "resampled": np.concatenate([cycle.resampled for cycle in cycles]) if cycles else np.zeros(shape, np.bool_),
-    }
-
-
-def answer_image(inputs: Inputs, subject: Subject) -> Inputs:
-    """Answer with the exported decoder."""
-    return {"image": subject.pipeline.backend.run("decoder", {"tokens": inputs["tokens"]})["image"]}
-
-
-ANSWERS: dict[str, Callable[[Inputs, Subject], Inputs]] = {
-    "noise": answer_noise,
-    "distribution": answer_distribution,
-    "pooling": answer_pooling,
-    "expansion": answer_expansion,
-    "schedule": answer_schedule,
-    "anchor": answer_anchor,
-    "passes": answer_passes,
-    "rescaling": answer_rescaling,
-    "decode": answer_decode,
-    "image": answer_image,
-}
 
 
 @pytest.fixture(scope="session")
@@ -228,12 +94,12 @@ def test_missing_and_misshapen_answers_are_named(
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (lambda manifest: manifest | {"format_version": 99}, "expected format version 1, got 99"),
+        (lambda manifest: manifest | {"format_version": 99}, "expected format version 2, got 99"),
         (
             lambda manifest: manifest | {"cases": [manifest["cases"][0] | {"answers": "../../etc/passwd"}]},
             "paths inside the folder",
         ),
-        (lambda manifest: {"format_version": 1}, "expected a manifest of vectors"),
+        (lambda manifest: {"format_version": 2}, "expected a manifest of vectors"),
         (
             lambda manifest: manifest | {"cases": [manifest["cases"][0] | {"stage": "nonsense"}]},
             "expected a manifest of vectors",

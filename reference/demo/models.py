@@ -47,7 +47,16 @@ RECOMMENDED = Settings(
 # By the name of a bundle's preset: the fewest seconds on a processor, and the fewest passes, which count on a GPU.
 PRESETS = {
     "seconds": RECOMMENDED,
-    "passes": replace(RECOMMENDED, draft_by="sweeps", resample_by="sweeps", sweep_width=None, draft_sweeps=6, sweeps=4),
+    "passes": replace(
+        RECOMMENDED,
+        radius=1,
+        anchor=16.0,
+        draft_by="sweeps",
+        draft_sweeps=6,
+        resample_by="sweeps",
+        sweeps=7,
+        sweep_width=None,
+    ),
 }
 
 

@@ -58,7 +58,7 @@ class _Recording(Listening):
 # Each model, stand-ins that are drawn again, and tokens in place of rejected ones.
 LOOPS = (
     Settings(mode="zipar", window=1, adaptive_window=True, guidance_scale=1.2),
-    Settings(mode="exact", drafters=(1,), guidance_scale=1.2, temperature=0.5, exact_window=5),
+    Settings(mode="exact", drafters=(1,), guidance_scale=1.2, temperature=0.5),
     Settings(mode="parallel", drafters=(1,), guidance_scale=1.2, tau=0.2, neighbours=4),
 )
 
@@ -67,7 +67,7 @@ def _drawn(trace: Trace) -> Counter[tuple[int, int, int]]:
     """Return how often each (stream, cell, attempt) was drawn, by a trace."""
     draws: Counter[tuple[int, int, int]] = Counter()
     for item in trace.passes:
-        draws.update((2 * item.model, cell, 0) for _, cell, _ in (*item.sampled, *item.residuals))
+        draws.update((2 * item.model, cell, 0) for _, cell, _ in item.sampled)
         draws.update((2 * item.model, again.cell, again.attempt) for again in item.repredicted)
     return draws
 

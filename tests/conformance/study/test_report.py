@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mulo_sd.conformance.study.claims import Claim, claims_of
+from mulo_sd.conformance.study.claim import Claim
+from mulo_sd.conformance.study.claims import claims_of
 from mulo_sd.conformance.study.report import csv_text, table_text, write_report
 from mulo_sd.conformance.study.rows import Row
 from mulo_sd.conformance.study.summary import Results, lines_of_section
