@@ -13,7 +13,7 @@ from mulo_sd.engines.files.whole_files import write_text_whole
 
 NAME = "pass_seconds.json"
 MAX_BYTES = 2**17
-MAX_MEASUREMENTS = 256  # in one file: the oldest go
+MAX_MEASUREMENTS = 64  # in one file: the oldest go
 
 Seconds = Annotated[float, Field(gt=0, le=1e5, allow_inf_nan=False)]
 Measurement = Annotated[dict[Annotated[int, Field(ge=1, le=2**20)], Seconds], Field(min_length=1, max_length=32)]
