@@ -48,7 +48,7 @@ LAWS = (
     ),
     EngineLaw(
         "KV state",
-        ("KV-3", "KV-4", "SCHED-1", "SCHED-4"),
+        ("KV-3", "KV-4", "SCHED-1", "SCHED-4", "SWEEP-3"),
         decode_laws.passes_feed_exactly,
         branches=(
             "a pass feeds a decided token that is nobody's predecessor",
@@ -110,6 +110,23 @@ LAWS = (
         cycle_laws.cycles_in_order,
         LOCAL_MODES,
         ("several cells in a step", "two cells or more are resampled", "a drafter resamples"),
+    ),
+    EngineLaw(
+        "sweeps",
+        ("SWEEP-1", "SWEEP-2", "SWEEP-4"),
+        sweep_laws.sweeps_decide_what_is_certain,
+        branches=(
+            "a sweep decides some of a region's cells",
+            "a wrong guess is decided as sampled",
+            "a limit decides what is not certain",
+            "several regions are swept at once",
+        ),
+    ),
+    EngineLaw(
+        "sweeps",
+        ("SWEEP-5",),
+        sweep_laws.first_guesses_follow,
+        branches=("the token above is the guess", "an opening is the guess", "the grid holds the guesses"),
     ),
     EngineLaw(
         "sweeps",
