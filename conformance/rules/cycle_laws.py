@@ -32,9 +32,9 @@ def cycles_in_order(case: DecodeCase, decoded: Decoded) -> None:
     for cycle in decoded.trace.cycles:
         assert torch.equal(cycle.tokens[~cycle.resampled], cycle.up_sampled[~cycle.resampled])
     for number in settings.model_numbers[:-1]:
-        for cycle, rounds in rounds_of(case, decoded, number):
-            assert cycle is not None
-            resampled_by_schedule(case, decoded, cycle, rounds)
+        for told, rounds in rounds_of(case, decoded, number):
+            assert told is not None
+            resampled_by_schedule(case, decoded, told, rounds)
 
 
 def resampled_by_schedule(case: DecodeCase, decoded: Decoded, cycle: Cycle, rounds: list[Round]) -> None:

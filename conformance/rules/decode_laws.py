@@ -3,7 +3,6 @@
 The tests apply them to the reference; tests of planted defects show that each can fail.
 """
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
@@ -102,10 +101,9 @@ def passes_feed_exactly(case: DecodeCase, decoded: Decoded) -> None:
                 f"{shown(moment.decided)}, refreshed or guessed {shown(moment.also)}"
             )
             reach("a pass feeds a decided token that is nobody's predecessor", bool(moment.decided - predecessors))
-            # Guesses stand among what is sampled, a window that is fed again before it.
-            unasked = moment.also - predecessors
-            reach("a pass feeds a guess that is nobody's predecessor", max(unasked, default=-1) >= moment.cells[0])
-            reach("a verification feeds a window again", min(unasked, default=math.inf) < moment.cells[0])
+            guesses = moment.also.intersection(moment.cells)
+            reach("a pass feeds a guess that is nobody's predecessor", bool(guesses - predecessors))
+            reach("a verification feeds a window again", bool(moment.also - guesses))
 
 
 def nothing_seen_is_gone(case: DecodeCase, decoded: Decoded) -> None:

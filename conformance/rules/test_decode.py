@@ -147,7 +147,7 @@ class TestDraft1:
     @given(cases())
     def test_rows_drafted_ahead_are_forgotten(self, case: Case) -> None:
         """What was drafted ahead is no decision: no pass of the next cycle feeds it before it is drafted again."""
-        case = case._replace(settings=replace(case.settings, drafters=(1,), draft_window=None))
+        case = case._replace(settings=replace(case.settings, drafters=(1,), draft_window=None, draft_by="windows"))
         decoded = case.run()
         cycle_laws.whole_rows_are_drafted(case, decoded)
         width, prefix = case.toy.width, case.toy.prefix_length
