@@ -131,7 +131,10 @@ class ModelState:
         """
         places = np.asarray(cells)
         changed = tokens != self.grid[places]
-        wrong = changed | ~np.isin(places + self.entry.prefix_length, source.positions)
+        positions = places + self.entry.prefix_length
+        rows = source.positions.searchsorted(positions)  # a pass feeds ascending positions
+        fed = source.positions.take(rows, mode="clip") == positions
+        wrong = changed | ~fed
         for act, chosen in ((self.decide, decided & wrong), (self.propose, ~decided & changed)):
             if chosen.any():
                 act(places[chosen].tolist(), tokens[chosen])
