@@ -24,7 +24,7 @@ from mulo_sd.conformance.targets import (
     traced_targets,
 )
 
-LAWS = ("cycle_laws", "decode_laws", "exact_decode_laws", "function_laws", "replay", "resampling_laws")
+LAWS = ("cycle_laws", "decode_laws", "function_laws", "replay", "resampling_laws", "sweep_laws", "sweeping")
 pytest.register_assert_rewrite(
     *(f"mulo_sd.conformance.rules.{name}" for name in LAWS),
     "mulo_sd.conformance.engines.engine_laws",

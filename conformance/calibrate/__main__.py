@@ -7,7 +7,6 @@ elsewhere by the target's own likelihood of the tokens (`--by likelihood`). The 
 import argparse
 import sys
 import time
-from itertools import product
 from pathlib import Path
 from statistics import mean
 
@@ -16,10 +15,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from mulo_sd import engines
+from mulo_sd.conformance.calibrate.candidates import Candidate, candidates_of
 from mulo_sd.conformance.calibrate.figure import draw_frontier
 from mulo_sd.conformance.calibrate.measure import Meter
 from mulo_sd.conformance.calibrate.prompts import PromptFileError, read_prompts
-from mulo_sd.conformance.calibrate.search import Candidate, Measured, Sample, choose, search
+from mulo_sd.conformance.calibrate.search import Measured, Sample, choose, search
 from mulo_sd.engines.bundle.manifest import MANIFEST_NAME
 from mulo_sd.engines.bundle.write_settings import write_settings
 from mulo_sd.engines.commands.backend_argument import add_backend_argument
@@ -30,10 +30,6 @@ from mulo_sd.engines.modes import MODES
 from mulo_sd.engines.numbers import MAX_THREADS
 
 LOCAL_MODES = tuple(name for name, mode in MODES.items() if mode.is_local)
-# The middle first: what a short budget leaves untried is then the outside of the grid, and no radius.
-TAUS = (0.2, 0.05, 0.5)
-RADII = (0, 1, 2, 3)
-NEIGHBOURS = (16, 4, 64)
 KEEP = {"scene": 0.02, "likelihood": 0.1}
 KEEP_HELP = f"{KEEP['scene']:g} of the scenes, or {KEEP['likelihood']:g} nats a token"
 
@@ -63,12 +59,6 @@ def _arguments() -> argparse.Namespace:
     if not 1 <= arguments.threads <= MAX_THREADS:
         parser.error(f"--threads: expected a whole number in 1..{MAX_THREADS}, got {arguments.threads}")
     return arguments
-
-
-def _candidates(pipeline: engines.Pipeline) -> list[Candidate]:
-    limit = pipeline.bundle.manifest.max_neighbours
-    near = dict.fromkeys(min(count, limit) for count in NEIGHBOURS)
-    return [Candidate(tau, radius, count) for count, tau, radius in product(near, TAUS, RADII)]
 
 
 def _print_table(measured: list[Measured], meter: Meter, chosen: Measured | None, console: Console) -> None:
@@ -134,7 +124,7 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:
             return meter.measure(candidate, number)
 
         measured = search(
-            _candidates(pipeline),
+            candidates_of(arguments.mode, pipeline.bundle.manifest.max_neighbours),
             len(prompts),
             -lost,
             measure,

@@ -27,14 +27,18 @@ def draw_frontier(
     """
     shown = [item for item in measured if item.samples]
     figure, axis = pyplot.subplots(figsize=(7.5, 4.8))
-    for radius in sorted({item.candidate.radius for item in shown}):
-        curve = [item for item in shown if item.candidate.radius == radius]
+    groups = sorted({(item.candidate.is_by_sweeps, item.candidate.radius) for item in shown})
+    for is_by_sweeps, radius in groups:
+        curve = [
+            item for item in shown if (item.candidate.is_by_sweeps, item.candidate.radius) == (is_by_sweeps, radius)
+        ]
         axis.scatter(
             [autoregressive_seconds / item.cost[0] for item in curve],
             [item.agreement for item in curve],
             s=[18 + 4 * len(item.samples) for item in curve],
             alpha=0.7,
-            label=f"radius {radius}",
+            marker="^" if is_by_sweeps else "o",
+            label=f"radius {radius}" + (", by sweeps" if is_by_sweeps else ""),
         )
     if chosen is not None:
         point = (autoregressive_seconds / chosen.cost[0], chosen.agreement)
@@ -43,7 +47,7 @@ def draw_frontier(
     axis.set(
         xlabel="speed-up over autoregressive decoding, same engines, same run",
         ylabel="agreement, 0 is the target's own",
-        title="larger circles: more prompts",
+        title="larger marks: more prompts",
     )
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)

@@ -7,7 +7,8 @@ from typing import Any, Literal
 import numpy as np
 
 from mulo_sd import engines
-from mulo_sd.conformance.calibrate.search import Candidate, Sample
+from mulo_sd.conformance.calibrate.candidates import Candidate
+from mulo_sd.conformance.calibrate.search import Sample
 from mulo_sd.engines.prompts import parse
 from mulo_sd.reference.demo.evaluate import prompt_holds
 

@@ -5,21 +5,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import mean, stdev
 
+from mulo_sd.conformance.calibrate.candidates import Candidate
+
 FIRST_RUNG = 4  # prompts on which every candidate is measured
 FEWEST_SURVIVORS = 3
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """Settings to try."""
-
-    tau: float
-    radius: int
-    neighbours: int
-
-    @property
-    def name(self) -> str:
-        return f"tau {self.tau:g}, radius {self.radius}, {self.neighbours} neighbours"
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from mulo_sd.engines.files.paths import user_path
 from mulo_sd.engines.files.whole_files import make_folder
 from mulo_sd.reference import demo
 
-SWEEP_PER_TASK, CONFIRM_PER_TASK = 10, 160
+SECTION_PER_TASK, CONFIRM_PER_TASK = 10, 160
 
 
 def _arguments() -> argparse.Namespace:
@@ -47,14 +47,14 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--sections", nargs="+", metavar="SECTION", help=f"of {', '.join(SECTIONS)}; default: all")
     parser.add_argument("--only", nargs="+", metavar="VARIANT", help="only these, by the names in the tables")
     parser.add_argument(
-        "--confirm", action="store_true", help="after the sweeps: only the variants of the claims, over many prompts"
+        "--confirm", action="store_true", help="after the sections: only the variants of the claims, over many prompts"
     )
     parser.add_argument("--workers", type=int, default=2, help="processes of one thread each")
     parser.add_argument("--resamples", type=int, default=200, help="of the prompts, for the bootstrap intervals")
     parser.add_argument("--report-only", action="store_true", help="draw nothing; report what is there")
     arguments = parser.parse_args()
     if arguments.per_task is None:
-        arguments.per_task = CONFIRM_PER_TASK if arguments.confirm else SWEEP_PER_TASK
+        arguments.per_task = CONFIRM_PER_TASK if arguments.confirm else SECTION_PER_TASK
     return arguments
 
 

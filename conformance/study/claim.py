@@ -67,7 +67,7 @@ def verdict_of(holds: bool) -> Verdict:
 
 def compare(first: Group, second: Group, results: Results) -> Comparison | None:
     """Compare two variants; None where they and AR have fewer than two prompts in common."""
-    ar, other = results.control(AR), results.control(OTHER_SEEDS)
+    ar, other = results.ar_images(), results.control(OTHER_SEEDS)
     scenes = common_scenes([first, second, ar])
     if len(scenes) < 2:
         return None

@@ -30,7 +30,7 @@ def _default_is_cheap(results: Results) -> Claim:
         f"The default takes at most {MAX_TARGET_NFE:.1f} target passes and {MAX_NFE:.0f} in all, rejects 3% to 20% "
         "of the drafts, and scores no more than 3 points below AR (lower 95% bound)"
     )
-    default, ar = results.control(DEFAULT), results.control(AR)
+    default, ar = results.control(DEFAULT), results.ar_images()
     scenes = common_scenes([default, ar])
     if not scenes:
         return Claim(text, "not measured", (f"needs {DEFAULT!r} and {AR!r}",))

@@ -10,6 +10,7 @@ from mulo_sd.conformance.study.statistics import Estimate, bootstrap_interval, p
 from mulo_sd.conformance.study.variants import (
     ACCEPTED,
     AR,
+    AR_BY_SWEEPS,
     DEFAULT,
     ORACLE_ACCEPTED,
     ORACLE_DEFAULT,
@@ -39,6 +40,13 @@ class Results:
     def control(self, name: str) -> dict[Scene, Row]:
         """Return the rows of a control by its name."""
         return self.rows_of(Variant(name, "controls"))
+
+    def ar_images(self) -> dict[Scene, Row]:
+        """Return AR's images: drawn one token a pass, and by sweeps where they were not.
+
+        Both are the same tokens (a claim of its own), and by sweeps many more are to be had. Not for passes or times.
+        """
+        return self.rows_of(Variant(AR_BY_SWEEPS, "exact")) | self.control(AR)
 
 
 @dataclass(frozen=True)

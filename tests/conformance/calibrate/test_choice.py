@@ -10,7 +10,8 @@ import pytest
 
 from mulo_sd import engines
 from mulo_sd.conformance.calibrate import __main__ as command
-from mulo_sd.conformance.calibrate.search import Candidate, Sample
+from mulo_sd.conformance.calibrate.candidates import SWEPT, Candidate, candidates_of
+from mulo_sd.conformance.calibrate.search import Sample
 
 
 class ChosenMeter:
@@ -74,7 +75,30 @@ def test_a_bundle_that_cannot_keep_it_stays(
     assert (bundle / "manifest.json").read_bytes() == before
 
 
-def test_a_short_budget_tries_every_radius_first(demo_bundle: Path) -> None:
-    candidates = command._candidates(engines.load(demo_bundle, threads=1))
+def test_a_short_budget_tries_every_radius_and_sweeps_first() -> None:
+    candidates = candidates_of("parallel", 1024)
     assert candidates[:4] == [Candidate(0.2, radius, 16) for radius in (0, 1, 2, 3)]
-    assert len(set(candidates)) == len(candidates) == 36
+    first = candidates[: 4 * (1 + len(SWEPT))]
+    assert {(item.tau, item.neighbours) for item in first} == {(0.2, 16)}
+    assert sum(item.is_by_sweeps for item in first) == sum(item.is_by_sweeps for item in candidates) == 4 * len(SWEPT)
+    assert len(set(candidates)) == len(candidates) == 36 + 4 * len(SWEPT)
+    assert len({item.name for item in candidates}) == len(candidates)
+
+
+def test_a_mode_that_always_resamples_by_sweeps_has_no_choice_of_them() -> None:
+    candidates = candidates_of("serial", 8)
+    assert not any(item.is_by_sweeps for item in candidates)
+    assert {item.neighbours for item in candidates} == {8, 4}
+
+
+def test_sweeps_that_are_faster_reach_the_bundle(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def sweeps_are_fast(meter: ChosenMeter, candidate: Candidate, _: int) -> Sample:
+        meter.distances.setdefault(candidate, []).append(1.0)
+        few = candidate.is_by_sweeps and candidate.sweeps == 4
+        return Sample(0.0, (1.0 if few else 2.0) + candidate.radius, 10)
+
+    monkeypatch.setattr(ChosenMeter, "measure", sweeps_are_fast)
+    assert run(bundle, [], monkeypatch)[0] == 0
+    settings = engines.load(bundle, threads=1).settings()
+    assert (settings.resample_by, settings.sweeps, settings.sweep_width) == ("sweeps", 4, None)
+    assert (settings.draft_by, settings.draft_sweeps, settings.radius) == ("sweeps", 6, 0)

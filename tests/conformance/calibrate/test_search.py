@@ -2,7 +2,8 @@
 
 import pytest
 
-from mulo_sd.conformance.calibrate.search import Candidate, Measured, Sample, choose, rungs, search, survivors
+from mulo_sd.conformance.calibrate.candidates import Candidate
+from mulo_sd.conformance.calibrate.search import Measured, Sample, choose, rungs, search, survivors
 
 
 def candidate(radius: int) -> Candidate:

@@ -11,6 +11,15 @@ from mulo_sd.conformance.study.variants import CHAINS, FINE_ACCEPTED, RATIO_2, v
 
 MakeRows = Callable[..., list[Row]]
 MakeResults = Callable[[list[Row], dict[str, float]], Results]
+SWEEPS = [
+    "sweeps, few passes",
+    "sweeps, no limit",
+    "draft by sweeps, accepted",
+    "drafters 1, draft by 20 sweeps, accepted",
+    "drafters 1, draft by sweeps, accepted",
+    "AR by sweeps, width 16",
+    "ZipAR, window 1",
+]
 FIXED = [
     "AR",
     "AR, other seeds",
@@ -19,6 +28,7 @@ FIXED = [
     FINE_ACCEPTED,
     "oracle, default",
     "oracle, everything accepted",
+    *SWEEPS,
 ]
 IDENTITIES = {(item.section, item.name): f"{item.section}/{item.name}" for item in variants_of()}
 
@@ -89,7 +99,7 @@ def test_without_rows_only_what_is_known_is_confirmed() -> None:
     assert names == [*FIXED, "drafters 1", "drafters 2", "drafters 1,2"]
 
 
-def test_confirm_is_over_more_prompts_than_the_sweep(make_rows: MakeRows, make_results: MakeResults) -> None:
+def test_confirm_is_over_more_prompts_than_the_sections(make_rows: MakeRows, make_results: MakeResults) -> None:
     rows = make_rows("AR", [True] * 24, nfe_target=1024, nfe_drafter=0) + make_rows("default", [True] * 24)
     rows += make_rows("ZipAR, window 2", [True] * 6) + make_rows("ZipAR, window 3", [True] * 24)
     results = make_results(rows, {})

@@ -1,0 +1,77 @@
+"""The candidates of a calibration: settings of the verification, by windows and by sweeps."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from mulo_sd import engines
+from mulo_sd.engines.modes import MODES
+
+# The middle first: what a short budget leaves untried is then the outside of the grid, and no radius.
+TAUS = (0.2, 0.05, 0.5)
+RADII = (0, 1, 2, 3)
+NEIGHBOURS = (16, 4, 64)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Settings to try; the names are those of `engines.Settings`."""
+
+    tau: float
+    radius: int
+    neighbours: int
+    draft_by: str = "windows"
+    draft_sweeps: int | None = None
+    resample_by: str = "windows"
+    sweeps: int | None = None
+    sweep_width: int | str | None = "auto"
+
+    @property
+    def is_by_sweeps(self) -> bool:
+        """Whether islands are resampled by sweeps."""
+        return self.resample_by == "sweeps"
+
+    @property
+    def name(self) -> str:
+        """The candidate in words."""
+        verified = f"tau {self.tau:g}, radius {self.radius}, {self.neighbours} neighbours"
+        if not self.is_by_sweeps:
+            return verified
+        limits = [f"{sweeps} sweeps" if sweeps else "no limit" for sweeps in (self.sweeps, self.draft_sweeps)]
+        width = "all cells" if self.sweep_width is None else f"{self.sweep_width} cells"
+        return f"{verified}, {limits[0]} of {width}, draft: {limits[1]}"
+
+
+def _swept(sweeps: int | None, draft_sweeps: int | None, sweep_width: int | None) -> dict[str, Any]:
+    return {
+        "draft_by": "sweeps",
+        "draft_sweeps": draft_sweeps,
+        "resample_by": "sweeps",
+        "sweeps": sweeps,
+        "sweep_width": sweep_width,
+    }
+
+
+# Where a pass costs what its cells cost, few sweeps or narrow ones are fast; elsewhere those of all cells.
+SWEPT = (_swept(1, 6, None), _swept(4, 6, None), _swept(7, 6, None), _swept(None, None, 16), _swept(None, None, None))
+
+
+def candidates_of(mode: engines.Mode, most_neighbours: int) -> Sequence[Candidate]:
+    """Return the candidates of a mode, the middle first; those by sweeps stand in the middle only.
+
+    Args:
+        mode: One that verifies locally; only one that chooses between windows and sweeps gets candidates of both.
+        most_neighbours: That the bundle pools.
+    """
+    near = dict.fromkeys(min(count, most_neighbours) for count in NEIGHBOURS)
+    by_windows = [Candidate(tau, radius, count) for count, tau, radius in product(near, TAUS, RADII)]
+    if MODES[mode].correction.by is None:
+        return by_windows
+    middle = len(RADII)
+    by_sweeps = [
+        Candidate(item.tau, item.radius, item.neighbours, **schedule)
+        for schedule in SWEPT
+        for item in by_windows[:middle]
+    ]
+    return by_windows[:middle] + by_sweeps + by_windows[middle:]
