@@ -61,7 +61,8 @@ def down_samplings(models: Models, settings: Settings, finished: Sequence[Cycle]
 def resampling_cycle(settings: Settings, cycles: Sequence[Cycle], model: int, number: int, cell: int) -> Cycle | None:
     """Return the cycle in which a verifying model drew a cell from pass `number`; None where it resamples nothing.
 
-    That is where it drafts by itself, and where it decides exactly. The prefill's logits, from which cell 0 is drawn, stand in an earlier pass than the verification.
+    That is where it drafts by itself, and where it decides exactly. The prefill's logits, from which cell 0 is drawn,
+    stand in an earlier pass than the verification.
     """
     exactly = model == 0 and settings.decoding.is_exact
     own = [cycle for cycle in cycles if cycle.model == model and not exactly]
