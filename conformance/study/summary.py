@@ -56,7 +56,7 @@ class Line:
     `encoder_frechet` is to AR's images of the same prompts and seeds. A variant that draws a token from the
     distribution that AR saw draws the same one, since noise depends on the seed only; this distance rewards it.
     `encoder_frechet_unpaired` is to AR's images of the same prompts with other seeds, where no noise is shared:
-    AR's own is the floor.
+    AR's own is the floor. `equal_images` is the share of images that are AR's own, token for token.
     """
 
     section: str
@@ -77,6 +77,7 @@ class Line:
     seconds: float | None
     speed_up: float | None
     timed: int = field(default=0)
+    equal_images: float | None = None
 
 
 def common_scenes(groups: Sequence[dict[Scene, Row]]) -> list[Scene]:
@@ -140,6 +141,7 @@ def _line(
         seconds=fmean(seconds) if seconds else None,
         speed_up=ratio,
         timed=timed,
+        equal_images=fmean(rows[where].tokens == ar[where].tokens for where in beside) if beside else None,
     )
 
 
