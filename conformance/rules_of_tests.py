@@ -33,6 +33,12 @@ TITLES = {
     "SCHED-3": "Queries and stand-ins",
     "SCHED-4": "The first step of resampling",
     "SCHED-5": "Adaptive window",
+    "SWEEP-1": "Sweeps",
+    "SWEEP-2": "What a sweep decides",
+    "SWEEP-3": "What a sweep feeds",
+    "SWEEP-4": "Limit of sweeps",
+    "SWEEP-5": "First guesses",
+    "SWEEP-6": "Automatic width",
     "MODE-AR": "Autoregressive decoding",
     "MODE-ZIPAR": "ZipAR",
     "MODE-SERIAL": "Serial resampling",
@@ -43,6 +49,7 @@ TITLES = {
     "CONF-3": "Free-running grids",
     "CONF-4": "Passes and events",
     "CONF-5": "Repeatable images",
+    "CONF-6": "The same tokens by sweeps",
 }
 ALL_RULES = tuple(TITLES)
 _RULE = r"(?:[A-Z]+-\d|MODE-[A-Z]+|PREFILL)"

@@ -15,6 +15,8 @@ from tests.in_process import InProcess
 
 # Processes that tests start find the packages of this tree in any folder, installed or not.
 os.environ["PYTHONPATH"] = environment()["PYTHONPATH"]
+# As in the reference (SWEEP-6): passes do not depend on what a busy machine measures.
+os.environ["MULO_SD_SWEEP_WIDTH"] = "1"
 # One token a pass keeps one core busy; threads of several test processes would only wait for each other.
 torch.set_num_threads(1)
 

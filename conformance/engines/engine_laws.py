@@ -41,8 +41,8 @@ def tokens_are_what_was_decided(case: EngineCase, decoded: Decoded) -> None:
 
 
 def rejecting_everything_is_autoregressive(case: EngineCase, decoded: Decoded) -> None:
-    """MODE-SERIAL, MODE-PARALLEL: with tau = 2, raster order and no anchor, the image is MODE-AR's at the same seed."""
-    rejecting = replace(case.settings, tau=2.0, anchor=0.0, island_window=None, islands=False)
+    """MODE-SERIAL, MODE-PARALLEL: with tau = 2, raster order, no anchor and no limit, the image is MODE-AR's."""
+    rejecting = replace(case.settings, tau=2.0, anchor=0.0, island_window=None, islands=False, sweeps=None)
     drafted = run(replace(case, settings=rejecting))
     alone = run(replace(case, settings=replace(case.settings, mode="ar"), draft=None))
     different = (drafted.tokens != alone.tokens).flatten().nonzero().flatten().tolist()

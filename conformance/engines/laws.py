@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from mulo_sd.conformance.engines import engine_laws, reference_laws
 from mulo_sd.conformance.engines.engine_case import EngineCase, run
-from mulo_sd.conformance.rules import cycle_laws, decode_laws, exact_decode_laws
+from mulo_sd.conformance.rules import cycle_laws, decode_laws, sweep_laws
 from mulo_sd.conformance.rules.branches import EXAMPLE, reach
 from mulo_sd.conformance.strategies.decodes import ALL_MODES, DRAFTED_MODES, LOCAL_MODES
 from mulo_sd.reference.decode import Decoded
@@ -48,7 +48,7 @@ LAWS = (
     ),
     EngineLaw(
         "KV state",
-        ("KV-3", "KV-4", "SCHED-1", "SCHED-4"),
+        ("KV-3", "KV-4", "SCHED-1", "SCHED-4", "SWEEP-3"),
         decode_laws.passes_feed_exactly,
         branches=(
             "a pass feeds a decided token that is nobody's predecessor",
@@ -113,6 +113,23 @@ LAWS = (
     ),
     EngineLaw(
         "sweeps",
+        ("SWEEP-1", "SWEEP-2", "SWEEP-4"),
+        sweep_laws.sweeps_decide_what_is_certain,
+        branches=(
+            "a sweep decides some of a region's cells",
+            "a wrong guess is decided as sampled",
+            "a limit decides what is not certain",
+            "several regions are swept at once",
+        ),
+    ),
+    EngineLaw(
+        "sweeps",
+        ("SWEEP-5",),
+        sweep_laws.first_guesses_follow,
+        branches=("the token above is the guess", "an opening is the guess", "the grid holds the guesses"),
+    ),
+    EngineLaw(
+        "sweeps",
         (*(f"SWEEP-{number}" for number in range(1, 7)), "KV-3", "GRID-2", "MODE-EXACT", "RNG-2"),
         reference_laws.sweeps_are_the_references,
         branches=(
@@ -125,9 +142,9 @@ LAWS = (
     EngineLaw(
         "exact verification",
         ("MODE-EXACT", "RNG-2", "CONF-2"),
-        exact_decode_laws.draft_tokens_are_accepted_by_their_probability,
+        sweep_laws.exact_verdicts,
         ("exact",),
-        ("a draft token is kept", "a draft token is replaced", "what follows a rejection is verified again"),
+        ("a draft token is kept", "a draft token is replaced"),
     ),
     EngineLaw(
         "passes",

@@ -47,6 +47,12 @@ def _at_a_position(logits: Floats, inputs: Tensors) -> Floats:
     return np.where(inputs["positions"] == inputs["positions"].dtype.type(40), 0.3 * TOLERANCE, 0)[..., None]
 
 
+def _by_width(logits: Floats, inputs: Tensors) -> Floats:
+    """Err to one side in passes of one token, and to the other in wider ones, each within the tolerance."""
+    side = 1 if inputs["tokens"].shape[1] == 1 else -1
+    return np.where(np.arange(logits.shape[-1]) % 2, side, -side).astype(np.float32) * np.float32(0.7) * TOLERANCE
+
+
 MUTANTS = (
     Mutant("a code is off by 0.6 of the tolerance", "CONF-1", _by(_where(np.s_[..., 17], 0.6))),
     Mutant("a code of the null half is off by a tenth of the tolerance", "CONF-1", _by(_where(np.s_[-1:, :, 5], 0.1))),
@@ -54,5 +60,6 @@ MUTANTS = (
     Mutant("every other code is off by 0.6 of the tolerance", "CONF-1", _by(_where(np.s_[..., ::2], 0.6))),
     Mutant("a pass's last row is off by 0.3 of the tolerance", "CONF-1", _by(_where(np.s_[:, -1], 0.3))),
     Mutant("a position is off by 0.3 of the tolerance", "CONF-1", _by(_at_a_position)),
+    Mutant("narrow and wide passes err to opposite sides", "CONF-6", _by(_by_width)),
     Mutant("logits are too large by one part in 20,000", "CONF-1", _by(lambda logits, inputs: logits * 5e-5)),
 )

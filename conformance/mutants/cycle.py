@@ -15,6 +15,7 @@ from mulo_sd.engines.loop.decode import Decoder
 from mulo_sd.engines.loop.execute import Verified
 from mulo_sd.engines.rules import acceptance
 from mulo_sd.engines.rules.anchor import Anchor
+from mulo_sd.reference.settings import Settings
 
 Mask = NDArray[np.bool_]
 
@@ -134,7 +135,7 @@ def _no_look_ahead(right: Any, decoder: Decoder, *arguments: Any) -> Any:
 def _ahead_is_decided(right: Any, decoder: Decoder, level: int, *arguments: Any) -> Any:
     proposal = right(decoder, level, *arguments)
     for low in decoder.states[level + 1 :]:
-        low.pending.add(int(np.flatnonzero(low.grid >= 0)[-1]))
+        low.pending.update(np.flatnonzero(low.grid >= 0)[-2:].tolist())
     return proposal
 
 
@@ -218,7 +219,13 @@ MUTANTS = (
     Mutant("the down-sampler takes every second token", "SCALE-2", on_backend(_DownSamplesByStriding)),
     Mutant("what D_r gives does not replace the draft", "SCALE-2", patched(Decoder, "_down_sample", _draft_stays)),
     Mutant("nothing is drafted ahead", "DRAFT-1", patched(Decoder, "_propose", _no_look_ahead)),
-    Mutant("what is drafted ahead enters the cache", "KV-3", patched(Decoder, "_propose", _ahead_is_decided)),
+    Mutant(
+        "what is drafted ahead enters the cache",
+        "KV-3",
+        patched(Decoder, "_propose", _ahead_is_decided),
+        # A row is begun before the one above is drafted again, and sees what was drafted ahead there.
+        (Settings(mode="serial", draft_rows=1, look_ahead=1, draft_window=1, tau=0.05, neighbours=8),),
+    ),
     Mutant(
         "the middle model of a cascade accepts everything",
         "ACCEPT-1",

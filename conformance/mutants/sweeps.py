@@ -10,7 +10,7 @@ from mulo_sd.engines.loop import decode, verify
 from mulo_sd.engines.loop.answer import Answer
 from mulo_sd.engines.loop.state import ModelState, Tokens
 from mulo_sd.engines.rules import schedule, sweeps
-from mulo_sd.engines.rules.noise import gumbel_noise
+from mulo_sd.engines.rules.noise import NoiseSource, gumbel_noise
 from mulo_sd.engines.rules.sweeps import Sweeps
 
 
@@ -175,15 +175,11 @@ def _guesses_unanchored(
     return np.asarray(tokens)
 
 
-def _scores_of_the_sweep_before(
-    right: Any, model: ModelState, cells: Any, answer: Answer, source_pass: Any = None, anchor: Any = None
-) -> Tokens:
+def _sampled_once(right: Any, answer: Answer, distribution: Any, noise: NoiseSource, anchor: Any) -> Tokens:
     """Sample a cell once, and take that sample again in later sweeps."""
-    known: dict[int, int] = model.__dict__.setdefault("known", {})
-    tokens = right(model, cells, answer, source_pass, anchor)
-    tokens = np.array([known.get(cell, token) for cell, token in zip(cells, tokens.tolist(), strict=True)])
-    known.update(zip(cells, tokens.tolist(), strict=True))
-    return tokens
+    known: dict[int, int] = noise.__dict__.setdefault("known", {})
+    tokens = right(answer, distribution, noise, anchor)
+    return np.array([known.setdefault(*pair) for pair in zip(answer.cells.tolist(), tokens.tolist(), strict=True)])
 
 
 def _auto_for_islands(right: Any, cells: Any, order: Any, settings: Any, auto_width: int) -> Any:
@@ -209,7 +205,7 @@ MUTANTS = swept(
     Mutant(
         "samples of an earlier sweep are taken again",
         "DIST-1",
-        patched(ModelState, "sample", _scores_of_the_sweep_before),
+        patched(Answer, "sample", _sampled_once),
     ),
     Mutant("the first cell that differs is not decided", "SWEEP-2", patched(sweeps, "certain", _certain_plus(-1))),
     Mutant("the cell after the first that differs is decided", "SWEEP-2", patched(sweeps, "certain", _certain_plus(1))),

@@ -15,14 +15,8 @@ from mulo_sd.conformance.rules.branches import NEAR_TIE, reach
 from mulo_sd.conformance.rules.decode_case import DecodeCase
 from mulo_sd.conformance.rules.decode_laws import judged, processed, recorded, shown
 from mulo_sd.conformance.rules.oracle_model import Array, rescaled_tokens
-from mulo_sd.conformance.rules.replay import (
-    cycles_together,
-    draft_steps,
-    passes_of,
-    replaced_rows,
-    resampled_cells,
-    resampling_steps,
-)
+from mulo_sd.conformance.rules.replay import cycles_together, passes_of, replaced_rows, resampled_cells, rounds_of
+from mulo_sd.conformance.rules.sweeping import Round
 from mulo_sd.reference.decode import Decoded
 from mulo_sd.reference.trace import Cycle
 
@@ -37,26 +31,30 @@ def cycles_in_order(case: DecodeCase, decoded: Decoded) -> None:
         assert torch.equal(decoded.tokens[cycle.first_row : cycle.last_row], cycle.tokens)
     for cycle in decoded.trace.cycles:
         assert torch.equal(cycle.tokens[~cycle.resampled], cycle.up_sampled[~cycle.resampled])
-        resampled_by_schedule(case, decoded, cycle)
+    for number in settings.model_numbers[:-1]:
+        for told, rounds in rounds_of(case, decoded, number):
+            assert told is not None
+            resampled_by_schedule(case, decoded, told, rounds)
 
 
-def resampled_by_schedule(case: DecodeCase, decoded: Decoded, cycle: Cycle) -> None:
+def resampled_by_schedule(case: DecodeCase, decoded: Decoded, cycle: Cycle, rounds: list[Round]) -> None:
     """SCHED-1, SCHED-2, SCHED-4: the pass after each step is the next one's; the verification serves the first."""
     passes, width = decoded.trace.passes, case.grid(cycle.model)[1]
     own = [index for index, item in enumerate(passes) if item.model == cycle.model]
     sources = own[own.index(cycle.verify_pass) :]
-    steps = resampling_steps(case.settings, cycle, width)
-    for source, step in zip(sources[: len(steps)], steps, strict=True):
+    if case.settings.decoding.is_exact and cycle.model == 0 and rounds[0].cells == [0]:
+        sources.insert(0, own[0])
+    for source, item in zip(sources[: len(rounds)], rounds, strict=True):
         samples = {cell: token for _, cell, token in passes[source].sampled}
-        if step[0] == 0:
+        if item.cells[0] == 0:
             samples |= {cell: token for _, cell, token in passes[own[0]].sampled}
         tokens = cycle.tokens.flatten()
-        decided = {cell: int(tokens[cell - cycle.first_row * width]) for cell in step}
-        assert samples == decided, (
-            f"model {cycle.model}, rows {cycle.first_row} to {cycle.last_row}: pass {source} decides cells "
-            f"{shown(samples)}, expected {shown(decided)}"
+        decided = {cell: int(tokens[cell - cycle.first_row * width]) for cell in item.decided}
+        assert samples == item.samples | decided, (
+            f"model {cycle.model}, rows {cycle.first_row} to {cycle.last_row}: pass {source} samples cells "
+            f"{shown(samples)}, expected {shown(item.samples)}, and of them decides {shown(decided)}"
         )
-        reach("several cells in a step", len(step) > 1)
+        reach("several cells in a step", len(item.cells) > 1)
     reach("two cells or more are resampled", int(cycle.resampled.sum()) > 1)
     reach("a drafter resamples", bool(cycle.model and cycle.resampled.any()))
 
@@ -92,18 +90,22 @@ def whole_rows_are_drafted(case: DecodeCase, decoded: Decoded) -> None:
 def drafts_are_sampled(case: DecodeCase, decoded: Decoded) -> None:
     """DRAFT-1: the coarsest drafter samples all cells of its rows by its schedule, or takes those given."""
     coarsest = case.settings.model_numbers[-1]
-    prefill, *left = [[(cell, token) for _, cell, token in item.sampled] for item in passes_of(decoded, coarsest)]
-    for cycle in decoded.trace.cycles:
-        if cycle.draft_model != coarsest:
-            continue
-        start, tokens = cycle.draft_first_row * cycle.draft_tokens.shape[1], cycle.draft_tokens.flatten().tolist()
-        if case.draft is not None:
+    drafted = [cycle for cycle in decoded.trace.cycles if cycle.draft_model == coarsest]
+    if case.draft is not None:
+        for cycle in drafted:
+            start, tokens = cycle.draft_first_row * cycle.draft_tokens.shape[1], cycle.draft_tokens.flatten().tolist()
             assert tokens == list(case.draft[start : start + len(tokens)])
-            continue
-        for step in draft_steps(case, cycle):
-            sampled = [prefill.pop(0)] if step == [0] else left.pop(0)
-            assert sampled == [(cell, tokens[cell - start]) for cell in step]
-            reach("several cells are drafted in a step", len(step) > 1)
+        assert not any(item.sampled for item in passes_of(decoded, coarsest))
+        return
+    prefill, *left = [[(cell, token) for _, cell, token in item.sampled] for item in passes_of(decoded, coarsest)]
+    rounds_of_cycles = rounds_of(case, decoded, coarsest)
+    assert all(told is cycle for (told, _), cycle in zip(rounds_of_cycles, drafted, strict=True))
+    for _, rounds in rounds_of_cycles:
+        for item in rounds:
+            sampled = [prefill.pop(0)] if item.cells[0] == 0 else []
+            sampled += left.pop(0) if item.cells != [0] else []
+            assert sampled == [(cell, item.samples[cell]) for cell in item.cells]
+            reach("several cells are drafted in a step", len(item.cells) > 1)
     assert not prefill
     assert not left
 

@@ -12,7 +12,7 @@ from mulo_sd.conformance.rules import oracles
 from mulo_sd.conformance.rules.branches import NEAR_TIE, reach
 from mulo_sd.conformance.rules.decode_case import DecodeCase
 from mulo_sd.conformance.rules.oracle_model import Array, DictionaryModel, from_scratch
-from mulo_sd.conformance.rules.replay import PREFILL, draft_steps, moments_of, passes_of, resampling_steps
+from mulo_sd.conformance.rules.replay import PREFILL, moments_of, passes_of, rounds_of
 from mulo_sd.reference.decode import Decoded
 from mulo_sd.reference.trace import Pass
 
@@ -89,7 +89,7 @@ def prefill_comes_first(case: DecodeCase, decoded: Decoded) -> None:
 
 
 def passes_feed_exactly(case: DecodeCase, decoded: Decoded) -> None:
-    """KV-3, KV-4: a pass feeds predecessors, what was decided since the last pass, the refreshed window; no more."""
+    """KV-3, KV-4, SWEEP-3: a pass feeds predecessors, decided tokens not fed yet, guesses, the refreshed window."""
     prefix = case.prefix_length
     for number in models_of(case):
         for moment in moments_of(case, decoded, number):
@@ -97,11 +97,13 @@ def passes_feed_exactly(case: DecodeCase, decoded: Decoded) -> None:
             fed, expected = list(moment.fed(prefix)), sorted(predecessors | moment.decided | moment.also)
             assert fed == expected, (
                 f"model {number}, the pass for cells {shown(moment.cells)}: feeds {shown(fed)}, "
-                f"expected {shown(expected)}: predecessors {shown(predecessors)}, decided since the last pass "
-                f"{shown(moment.decided)}, refreshed {shown(moment.also)}"
+                f"expected {shown(expected)}: predecessors {shown(predecessors)}, decided and not fed since "
+                f"{shown(moment.decided)}, refreshed or guessed {shown(moment.also)}"
             )
             reach("a pass feeds a decided token that is nobody's predecessor", bool(moment.decided - predecessors))
-            reach("a verification feeds a window again", bool(moment.also))
+            guesses = moment.also.intersection(moment.cells)
+            reach("a pass feeds a guess that is nobody's predecessor", bool(guesses - predecessors))
+            reach("a verification feeds a window again", bool(moment.also - guesses))
 
 
 def nothing_seen_is_gone(case: DecodeCase, decoded: Decoded) -> None:
@@ -153,7 +155,8 @@ def logits_follow_from_passes(case: DecodeCase, decoded: Decoded) -> None:
 def anchor_bonus(case: DecodeCase, decoded: Decoded, number: int, index: int, cell: int) -> list[float]:
     """ANCHOR-1: what is added to the noise of a token sampled from pass `index`; nothing where nothing is resampled."""
     cycles = decoded.trace.cycles_of(number)
-    if not cycles or not case.settings.anchor:
+    exact = case.settings.decoding.is_exact and number == 0
+    if not cycles or exact or not case.settings.anchor:
         return [0.0] * case.codes
     cycle = [item for item in cycles if item.verify_pass <= index or item is cycles[0]][-1]
     codes = case.models.tokenizer.codebook.tolist()
@@ -176,39 +179,50 @@ def samples_follow_from_logits(case: DecodeCase, decoded: Decoded) -> None:
                 f"expected {oracles.sampled(likely[0], drawn_towards)}"
             )
             reach("the anchor changes a token", token != oracles.sampled(likely[0], noise))
-            drawn[item.model].append(cell)
-    assert len(drawn[0]) == len(set(drawn[0])), "the target drew the same noise twice"
+            decided = [sweep.decided[sweep.cells.tolist().index(cell)] for sweep in item.sweeps if cell in sweep.cells]
+            if not decided or any(decided):
+                drawn[item.model].append(cell)
+    assert len(drawn[0]) == len(set(drawn[0])), "the target decided a cell twice"
     reach("the drafter draws the same noise again", any(len(cells) > len(set(cells)) for cells in drawn.values()))
 
 
 def passes_are_counted(case: DecodeCase, decoded: Decoded) -> None:
-    """PREFILL, MODE-AR, MODE-ZIPAR, MODE-SERIAL, MODE-PARALLEL: NFE of each model that takes part."""
+    """PREFILL, MODE-AR, MODE-ZIPAR, MODE-SERIAL, MODE-PARALLEL, SWEEP-2: NFE of each model that takes part."""
     settings = case.settings
     if not settings.decoding.drafts:
-        height, width = case.grid(0)
-        drawing = settings.decoding.coarsest
-        window = min(settings.named(drawing.window, None) or width, width)
-        shortest = width + (height - 1) * window
-        adaptive = settings.named(drawing.adaptive, False)
-        assert decoded.nfe_target == shortest or (adaptive and shortest <= decoded.nfe_target <= height * width)
-        assert decoded.nfe_drafter == 0
+        undrafted_passes_are_counted(case, decoded)
         return
     *verifying, coarsest = models_of(case)
     for number in verifying:
-        resampled = [
-            len(resampling_steps(settings, cycle, case.grid(number)[1])) for cycle in decoded.trace.cycles_of(number)
-        ]
-        expected = 1 + sum(max(1, count) for count in resampled)
-        assert settings.decoding.is_exact or decoded.trace.nfe(number) == expected, (
+        all_rounds = [rounds for _, rounds in rounds_of(case, decoded, number)]
+        if settings.decoding.is_exact and number == 0:
+            expected = 1 + sum(item.cells != [0] for rounds in all_rounds for item in rounds)
+        else:
+            expected = 1 + sum(max(1, len(rounds)) for rounds in all_rounds)
+            reach("a cycle without rejection", [] in all_rounds)
+            reach("a cycle with rejection", any(all_rounds))
+        assert decoded.trace.nfe(number) == expected, (
             f"model {number}: {decoded.trace.nfe(number)} passes, expected {expected}"
         )
-        reach("a cycle without rejection", 0 in resampled)
-        reach("a cycle with rejection", any(resampled))
-    drafts = [cycle for cycle in decoded.trace.cycles if cycle.draft_model == coarsest]
-    drafted = [draft_steps(case, cycle) for cycle in drafts]
-    needed = sum(step != [0] for steps in drafted for step in steps)  # cell 0 comes from the prefill
-    assert decoded.trace.nfe(coarsest) == 1 + (needed if case.draft is None else 0)
+    drafted = rounds_of(case, decoded, coarsest)
+    needed = sum(item.cells != [0] for _, rounds in drafted for item in rounds)  # cell 0 comes from the prefill
+    assert decoded.trace.nfe(coarsest) == 1 + needed
     assert decoded.nfe_drafter == sum(decoded.trace.nfe(number) for number in models_of(case)[1:])
+
+
+def undrafted_passes_are_counted(case: DecodeCase, decoded: Decoded) -> None:
+    """MODE-AR, MODE-ZIPAR, SWEEP-2: where the target alone decodes, steps of windows, or at most N sweeps."""
+    settings, (height, width) = case.settings, case.grid(0)
+    assert decoded.nfe_drafter == 0
+    if settings.mode == "ar":
+        [(_, rounds)] = rounds_of(case, decoded, 0)
+        assert decoded.nfe_target == 1 + sum(item.cells != [0] for item in rounds)
+        assert len(rounds) <= height * width
+        assert settings.sweep_width != 1 or decoded.nfe_target == height * width
+        return
+    shortest = width + (height - 1) * min(settings.window or width, width)
+    adaptive = settings.adaptive_window
+    assert decoded.nfe_target == shortest or (adaptive and shortest <= decoded.nfe_target <= height * width)
 
 
 def repredictions_follow(case: DecodeCase, decoded: Decoded) -> None:

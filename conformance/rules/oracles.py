@@ -174,6 +174,16 @@ def schedule(cells: set[int], window: int | None, width: int, by_island: bool) -
     return steps
 
 
+def decided_by_sweep(guesses: Sequence[int], samples: Sequence[int]) -> int:
+    """SWEEP-2: how many cells of a region a sweep decides: those with nothing but right guesses before them."""
+    return sum(list(guesses[:before]) == list(samples[:before]) for before in range(len(samples)))
+
+
+def first_guess(kind: str, tokens: Mapping[int, int], cell: int, width: int) -> int:
+    """SWEEP-5: the first guess of a cell after cell 0 by "above" or "left", from tokens and guesses before it."""
+    return tokens[cell - width] if kind == "above" and cell >= width else tokens[cell - 1]
+
+
 def cosine(one: Sequence[float], other: Sequence[float]) -> float:
     """The cosine of the angle between two vectors."""
     lengths = math.sqrt(math.fsum(a * a for a in one) * math.fsum(b * b for b in other))

@@ -126,3 +126,13 @@ def predicting_again_gives_the_new_law(
         reach("sometimes rejected", 0 < accepted < 1)
         reach("always rejected", accepted == 0)
     np.testing.assert_allclose(law.numpy(), new.numpy(), rtol=0, atol=1e-12)
+
+
+def decided_cells_are_certain(guesses: list[int], samples: list[int], certain: Callable[[Tensor, Tensor], int]) -> None:
+    """SWEEP-2: as many cells are decided as have nothing but right guesses before them."""
+    expected = oracles.decided_by_sweep(guesses, samples)
+    result = certain(torch.tensor(guesses), torch.tensor(samples))
+    assert result == expected, f"guesses {guesses}, samples {samples}: {result} cells decided, expected {expected}"
+    reach("all are right", guesses == samples)
+    reach("the first is wrong", guesses[0] != samples[0])
+    reach("some are right", 1 < expected < len(samples))

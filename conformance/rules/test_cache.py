@@ -1,5 +1,7 @@
 """PREFILL, GRID-2 and KV-1 to KV-4."""
 
+from dataclasses import replace
+
 import hypothesis.strategies as st
 import numpy as np
 import torch
@@ -107,9 +109,10 @@ class TestKv3:
     """KV-3 Every decided token is fed.
 
     They are never stale with respect to their *own* token. Every pass, verification included, also feeds every position
-    decided since the previous pass of that model. So no query sees the keys and values of a token that the grid no
-    longer holds. This adds no pass. Without it, a resampled token whose successor is kept would never enter the cache:
-    no query for that successor is made, and so nobody feeds it.
+    that was decided since it was last fed, as far as a query of the pass sees it; the others wait for a pass that does.
+    So no query sees the keys and values of a token that the grid no longer holds. This adds no pass. Without it, a
+    resampled token whose successor is kept would never enter the cache: no query for that successor is made, and so
+    nobody feeds it.
     """
 
     @must_reach("a pass replaces the token of a position", "a pass feeds a decided token that is nobody's predecessor")
@@ -238,6 +241,7 @@ class TestGrid2:
 
         The predecessor of token 0 is the last prefix token. Image tokens see the whole prefix.
         """
+        case = case._replace(settings=replace(case.settings, sweep_width=1))
         decoded = case.run(record_logits=True)
         tokens = decoded.tokens.flatten().tolist()
         passes = passes_of(decoded, 0)

@@ -107,7 +107,9 @@ class TestCascade1:
     @given(cascades(LOCAL_MODES))
     def test_rejecting_everything_is_autoregressive(self, case: Case) -> None:
         """With tau = 2 the target alone decides: MODE-AR's tokens, whatever is drafted below."""
-        everything = case._replace(settings=replace(case.settings, tau=2.0, anchor=0.0, island_window=None))
+        everything = case._replace(
+            settings=replace(case.settings, tau=2.0, anchor=0.0, island_window=None, sweeps=None)
+        )
         decoded = everything.run()
         assert torch.equal(decoded.tokens, case._replace(settings=replace(case.settings, mode="ar")).run().tokens)
         assert all(bool(cycle.resampled.all()) for cycle in decoded.trace.cycles)

@@ -63,8 +63,8 @@ def test_rejections_in_a_decode(case: Case) -> None:
 class TestModeSerial:
     """MODE-SERIAL Serial resampling.
 
-    The paper's first version: cycles as above, rows drafted with `draft_window` (the paper drafts in raster
-    order: `None`), R_X resampled in raster order.
+    The paper's first version: cycles as above, rows drafted with `draft_window` (the paper drafts in raster order:
+    `None`, or in fewer passes `draft_by` `"sweeps"`), R_X resampled in raster order, by sweeps.
     """
 
     @must_reach("two cells or more are resampled", "a cycle without rejection", "a cycle with rejection")
@@ -147,7 +147,7 @@ class TestDraft1:
     @given(cases())
     def test_rows_drafted_ahead_are_forgotten(self, case: Case) -> None:
         """What was drafted ahead is no decision: no pass of the next cycle feeds it before it is drafted again."""
-        case = case._replace(settings=replace(case.settings, drafters=(1,), draft_window=None))
+        case = case._replace(settings=replace(case.settings, drafters=(1,), draft_window=None, draft_by="windows"))
         decoded = case.run()
         cycle_laws.whole_rows_are_drafted(case, decoded)
         width, prefix = case.toy.width, case.toy.prefix_length
@@ -170,15 +170,16 @@ class TestDraft1:
 class TestModeAr:
     """MODE-AR Autoregressive decoding.
 
-    The target decodes its grid in raster order.
+    The target decodes its grid in raster order, by sweeps of `sweep_width`.
     """
 
     @must_reach("sampled against the odds")
     @example(AUTOREGRESSIVE)
+    @example(AUTOREGRESSIVE._replace(settings=replace(AUTOREGRESSIVE.settings, sweep_width=5)))
     @share_of_examples(4)
     @given(cases(modes=("ar",), max_cells=20))
     def test_autoregressive(self, case: Case) -> None:
-        """Every cell is sampled in raster order, given all before it: N passes for N tokens, no drafter."""
+        """Every cell is drawn given all before it, whatever the width; at width 1 N passes for N tokens, no drafter."""
         decoded = case.run()
         decode_laws.passes_are_counted(case, decoded)
         models = case.world.models

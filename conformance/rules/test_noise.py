@@ -34,8 +34,8 @@ class TestRng2:
 
     Stream 2m holds the samples of model m, stream 2m + 1 its acceptance draws (the U of v = 0; accept if U < p). Model
     0 is the target, model 1 drafts for it, model 2 for model 1. A model keeps its number where a decode leaves others
-    out. The target uses each (stream, u, attempt) once in a decode. A low-resolution position that is drafted again
-    draws the same noise.
+    out. The target decides with each (stream, u, attempt) once in a decode. A cell that a sweep leaves undecided draws
+    the same noise in the next one, and so does a low-resolution position that is drafted again.
     """
 
     @given(st.integers(0, 2**16))

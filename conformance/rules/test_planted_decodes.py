@@ -16,6 +16,7 @@ from mulo_sd.conformance.strategies.decodes import (
     AUTOREGRESSIVE,
     FILTERED,
     GIVEN,
+    ISLANDS,
     MIXED,
     REFRESHED,
     ZIPPED,
@@ -36,8 +37,10 @@ def decided_tokens_are_not_fed(right: Callable[..., None], state: ModelState, *r
     state.pending.clear()
 
 
-def last_kept_token_is_not_fed(right: Callable[..., None], state: ModelState, cells: Sequence[int]) -> None:
-    """Forget KV-3 for the draft token that the verification had no need to feed."""
+def what_is_unseen_is_fed(right: Callable[..., Tensor], state: ModelState, cells: Sequence[int], *rest: Any) -> Tensor:
+    """Feed all that is pending with the next pass, seen or not."""
+    last = max((*cells, *(cell + 1 for cell in state.pending)))
+    return right(state, [*cells, last], *rest)[:, : len(cells)]
 
 
 def rescaled_rows_stay_out(right: Callable[..., None], state: ModelState, cells: Sequence[int], tokens: Tensor) -> None:
@@ -122,8 +125,8 @@ PLANTED = {
     "stand-ins stay": Planted(
         around(ModelState, "decide", decided_tokens_are_not_fed), laws.passes_feed_exactly, ZIPPED
     ),
-    "the last kept token is not fed": Planted(
-        around(ModelState, "keep", last_kept_token_is_not_fed), laws.passes_feed_exactly, AHEAD
+    "what no query sees yet is fed": Planted(
+        around(ModelState, "query", what_is_unseen_is_fed), laws.passes_feed_exactly, ISLANDS
     ),
     "rescaled rows do not reach the drafter": Planted(
         around(ModelState, "decide", rescaled_rows_stay_out), laws.nothing_seen_is_gone, MIXED
@@ -155,7 +158,7 @@ PLANTED = {
     "the first step takes a pass, by source": Planted(
         around(verifying, "execute", first_step_takes_a_pass), cycle_laws.cycles_in_order, MIXED
     ),
-    "backwards": Planted(around(verifying, "execute", right_to_left), cycle_laws.cycles_in_order, MIXED),
+    "backwards": Planted(around(verifying, "execute", right_to_left), cycle_laws.cycles_in_order, ISLANDS),
     "earlier passes are forgotten": Planted(
         around(KVCache, "attend", forgets_earlier_passes), laws.logits_follow_from_passes, MIXED
     ),

@@ -14,6 +14,7 @@ from mulo_sd.conformance.strategies.decodes import (
     ADAPTIVE,
     ANCHORED,
     ISLANDS,
+    MIXED,
     PARALLEL,
     UNEVEN,
     WIDE_CASCADE,
@@ -21,6 +22,7 @@ from mulo_sd.conformance.strategies.decodes import (
 )
 from mulo_sd.reference import decode as decoding
 from mulo_sd.reference import execute as executing
+from mulo_sd.reference import schedule as schedules
 from mulo_sd.reference import state as states
 from mulo_sd.reference import verify as verifying
 from mulo_sd.reference.anchor import Anchor
@@ -55,10 +57,10 @@ def coarsest_rows_stay(right: Callable[..., Tensor], decoder: Any, *rows: int) -
 
 
 def drafted_ahead_is_decided(right: Callable[..., Proposal], decoder: Any, level: int, *rest: Any) -> Proposal:
-    """Let what was drafted ahead enter the cache."""
+    """Let what was drafted ahead enter the cache with the next passes that see it."""
     proposal = right(decoder, level, *rest)
     for low in decoder.states[level + 1 :]:
-        low.pending.add(int((low.grid >= 0).nonzero().max()))
+        low.pending.update((low.grid >= 0).nonzero().flatten().tolist()[-low.width :])
     return proposal
 
 
@@ -71,27 +73,29 @@ def half_rows_are_skipped(right: Callable[..., Proposal], decoder: Any, level: i
     )
 
 
+# Rows that were drafted ahead are drafted again together with the next one, by a narrow window.
+AHEAD_BY_WINDOWS = MIXED._replace(settings=replace(MIXED.settings, draft_window=1))
 PLANTED = {
     "another token stands in": Planted(
         around(ModelState, "_fed_token", first_of_the_row), laws.nothing_seen_is_gone, ZIPPED
     ),
     "a narrower window": Planted(
-        around(decoding, "Schedule", lambda right, cells, window, by_island: right(cells, 1, by_island)),
+        around(schedules, "Schedule", lambda right, cells, window, by_island: right(cells, 1, by_island)),
         laws.passes_are_counted,
         ZIPPED,
     ),
     "a narrower window of the drafter": Planted(
-        around(decoding, "Schedule", lambda right, cells, window, by_island: right(cells, 2, by_island)),
+        around(schedules, "Schedule", lambda right, cells, window, by_island: right(cells, 2, by_island)),
         cycle_laws.whole_rows_are_drafted,
         PARALLEL,
     ),
     "islands are forgotten": Planted(
-        around(verifying, "Schedule", lambda right, cells, window, by_island: right(cells, window, False)),
+        around(schedules, "Schedule", lambda right, cells, window, by_island: right(cells, window, False)),
         cycle_laws.cycles_in_order,
         ISLANDS,
     ),
     "islands are forgotten, by count": Planted(
-        around(verifying, "Schedule", lambda right, cells, window, by_island: right(cells, window, False)),
+        around(schedules, "Schedule", lambda right, cells, window, by_island: right(cells, window, False)),
         laws.passes_are_counted,
         ISLANDS,
     ),
@@ -134,7 +138,7 @@ PLANTED = {
         around(decoding._Decoder, "_down_sample", coarsest_rows_stay), cycle_laws.scaling_uses_known_rows, WIDE_CASCADE
     ),
     "what is drafted ahead is decided": Planted(
-        around(decoding._Decoder, "_propose", drafted_ahead_is_decided), laws.passes_feed_exactly, WIDE_CASCADE
+        around(decoding._Decoder, "_propose", drafted_ahead_is_decided), laws.passes_feed_exactly, AHEAD_BY_WINDOWS
     ),
     "half rows are not drafted again": Planted(
         around(decoding._Decoder, "_propose", half_rows_are_skipped), cycle_laws.whole_rows_are_drafted, WIDE_CASCADE

@@ -57,7 +57,7 @@ class TestDist2:
     """DIST-2 Processed and raw probabilities.
 
     Sampling always uses this p_u. Acceptance uses the same (`accept_on = "processed"`) or the guided softmax without
-    temperature and filters (`"raw"`). The exact mode knows `"processed"` only.
+    temperature and filters (`"raw"`).
     """
 
     @must_reach("some kept, some rejected", "what acceptance looks at is not what is sampled from")

@@ -177,12 +177,14 @@ class Backend(ABC):
         name: For messages and reports, one line; every backend has one of its own.
         traits: What it declares of itself.
         device: What it runs on, for reports; None is the host's processor.
+        threads: Of a pass on the host's processor; None is the runtime's choice.
         notes: What it does otherwise than it should, one line each.
     """
 
     name: str = ""
     traits: Traits = Traits()
     device: str | None = None
+    threads: int | None = None
     notes: Sequence[str] = ()
 
     @abstractmethod

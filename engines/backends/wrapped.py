@@ -35,6 +35,7 @@ class WrappedBackend(Backend):
     def __init__(self, backend: Backend) -> None:
         """Wrap a backend."""
         self.backend, self.name, self.device, self.notes = backend, backend.name, backend.device, backend.notes
+        self.threads = backend.threads
         self.traits = replace(backend.traits, **self.changed_traits)
 
     def run(self, graph: str, inputs: Tensors) -> dict[str, NDArray[Any]]:

@@ -17,6 +17,7 @@ from mulo_sd.engines.rules.anchor import Anchor
 from mulo_sd.engines.rules.noise import NoiseSource, sample_stream
 from mulo_sd.engines.rules.sweeps import first_guesses
 from mulo_sd.engines.rules.trace import Pass, Trace
+from mulo_sd.engines.rules.widths import AutoWidth
 from mulo_sd.engines.settings import Settings
 
 Tokens = NDArray[np.int64]
@@ -30,7 +31,7 @@ class ModelState:
         grid: Int[N], the tokens as they stand; -1 where there is none yet.
         pending: Cells decided whose token no pass has fed; the next pass that sees them does (KV-3).
         unfed: Cells whose draft token or guess no pass has fed.
-        auto_width: Cells of a sweep where the settings leave them to the machine (SWEEP-6).
+        auto_width: Cells of a sweep where the settings leave them to the machine (SWEEP-6); `Pipeline` sets it.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class ModelState:
         self.grid = np.full(cells, -1, dtype=np.int64)
         self.pending: set[int] = set()
         self.unfed: set[int] = set()
-        self.auto_width = 1
+        self.auto_width: int | AutoWidth = 1
         self.noise = NoiseSource(seed, sample_stream(number), cells, entry.vocabulary)
         places, prefixes = condition.places(), condition.prefixes(null, settings.guidance_scale)
         self.session = TransformerSession(backend, entry, prefixes, places, condition.passing())

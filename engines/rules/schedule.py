@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from mulo_sd.engines.modes import Order
 from mulo_sd.engines.rules.grid import islands
 from mulo_sd.engines.rules.sweeps import Sweeps, Tokens
+from mulo_sd.engines.rules.widths import AutoWidth
 from mulo_sd.engines.settings import Settings
 
 
@@ -85,7 +86,9 @@ class Schedule:
             self.undecided = [region for region in self.undecided if region.rows]
 
 
-def schedule_of(cells: NDArray[np.bool_], order: Order, settings: Settings, auto_width: int) -> Schedule | Sweeps:
+def schedule_of(
+    cells: NDArray[np.bool_], order: Order, settings: Settings, auto_width: int | AutoWidth
+) -> Schedule | Sweeps:
     """Return the schedule by which a set of cells, Bool[H, W], is decided in some order (SWEEP-1).
 
     Args:
@@ -97,7 +100,7 @@ def schedule_of(cells: NDArray[np.bool_], order: Order, settings: Settings, auto
     window, by_island = settings.named(order.window, None), settings.named(order.by_island, False)
     if settings.named(order.by, "windows" if order.window else "sweeps") == "windows":
         return Schedule(cells, window, by_island)
-    limit, width = settings.named(order.limit, None), settings.sweep_width
-    if width == "auto":
-        width = auto_width if limit is None and not by_island else None
-    return Sweeps(cells, by_island, width, limit)
+    limit = settings.named(order.limit, None)
+    if settings.sweep_width != "auto":
+        return Sweeps(cells, by_island, settings.sweep_width, limit)
+    return Sweeps(cells, by_island, auto_width if limit is None and not by_island else None, limit)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mulo_sd.engines.rules.grid import islands
+from mulo_sd.engines.rules.widths import AutoWidth
 
 Tokens = NDArray[np.int64]
 
@@ -29,11 +30,13 @@ class Sweeps:
     Args:
         cells: Bool[H, W], the set.
         by_island: Whether each island (LOCAL-2) is a region of its own; else the whole set is one.
-        width: How many cells of a region a sweep samples; None is all.
+        width: How many cells of a region a sweep samples; None is all, an `AutoWidth` what it says before each sweep.
         limit: The sweep that decides all that is left; None is none.
     """
 
-    def __init__(self, cells: NDArray[np.bool_], by_island: bool, width: int | None, limit: int | None) -> None:
+    def __init__(
+        self, cells: NDArray[np.bool_], by_island: bool, width: int | AutoWidth | None, limit: int | None
+    ) -> None:
         regions = islands(cells) if by_island else [np.flatnonzero(cells)]
         self.undecided = [region for region in regions if len(region)]
         self.width, self.limit, self.made = width, limit, 0
@@ -41,7 +44,8 @@ class Sweeps:
     def _swept(self) -> list[Tokens]:
         """Return the cells that the next sweep samples, by region."""
         is_last = self.limit is not None and self.made + 1 >= self.limit
-        width = None if is_last else self.width
+        width = self.width.width if isinstance(self.width, AutoWidth) else self.width
+        width = None if is_last else width
         return [region[:width] for region in self.undecided]
 
     def ready(self) -> list[int]:
@@ -82,6 +86,8 @@ class Sweeps:
             decided[rows[:count]] = True
             if count < len(region):
                 left.append(region[count:])
+        if isinstance(self.width, AutoWidth):
+            self.width.note(len(cells), int(decided.sum()))
         self.undecided = left
         self.made += 1
         return decided

@@ -17,6 +17,7 @@ from mulo_sd.engines.loop.decode import Decoded, Decoder, Progress
 from mulo_sd.engines.loop.likelihood import token_log_probs
 from mulo_sd.engines.loop.state import Tokens
 from mulo_sd.engines.numbers import seed_number, seed_numbers, token_grid, whole_number
+from mulo_sd.engines.passes.auto_widths import AutoWidths
 from mulo_sd.engines.prompts import Plan, PlanError, PromptError
 from mulo_sd.engines.service.bundle_settings import settings_of
 from mulo_sd.engines.service.hooks import NO_HOOKS, Hooks, no_progress, split_options
@@ -42,6 +43,7 @@ class Pipeline:
             SettingsError: the text model is no text.
         """
         self.bundle, self.backend = bundle, backend
+        self.auto_widths = AutoWidths(bundle, backend)
         self.front_end = front_end_for(bundle, backend, text_model)
 
     def settings(self, preset: str | None = None, **changes: object) -> Settings:
@@ -258,6 +260,8 @@ class Pipeline:
         decoder = Decoder(
             self.bundle, chosen, condition, settings, seed, hooks.progress, hooks.record_logits, hooks.accepted
         )
+        for state in decoder.states:
+            state.auto_width = self.auto_widths.of(state.entry, state.session.batch)
         hooks.watch(decoder)
         return decoder.decode(draft)
 

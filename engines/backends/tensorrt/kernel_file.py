@@ -4,33 +4,15 @@ The runtime validates the file's content; what it refuses is compiled again. No 
 """
 
 import contextlib
-import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
 
-from mulo_sd.engines.files.paths import expanded
 from mulo_sd.engines.files.whole_files import write_bytes_whole
 
-VARIABLE = "MULO_SD_CACHE"
 MAX_BYTES = 256 * 2**20  # of one file
 MAX_FILES = 16  # in one folder: the oldest are removed
 # The folder is the user's choice, and may hold other files: only files with a kernel file's name are removed.
 OWN_NAME = re.compile(r"[A-Za-z0-9._]+-[A-Za-z0-9._]+-[0-9a-f]{16}\.bin")
-
-
-def cache_folder(environment: Mapping[str, str] = os.environ) -> Path | None:
-    """Return the user's cache folder; None where MULO_SD_CACHE is empty, or there is no home folder."""
-    chosen = environment.get(VARIABLE)
-    if chosen is not None:
-        return expanded(chosen) if chosen else None
-    base = environment.get("XDG_CACHE_HOME", "")
-    if Path(base).is_absolute():
-        return Path(base) / "mulo-sd"
-    try:
-        return Path.home() / ".cache" / "mulo-sd"
-    except RuntimeError:
-        return None
 
 
 class KernelFile:

@@ -18,7 +18,7 @@ class Whole(Backend):
 
     name = "made"
 
-    def __init__(self, bundle: object = None, threads: object = None) -> None:
+    def __init__(self, bundle: object = None, threads: int | None = None) -> None:
         self.bundle, self.threads = bundle, threads
 
     def run(self, graph: str, inputs: Tensors) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import pytest
 
 from mulo_sd.engines.backends.tensorrt import kernel_file
 from mulo_sd.engines.backends.tensorrt.backend import TensorRTBackend
-from mulo_sd.engines.backends.tensorrt.kernel_file import KernelFile, cache_folder
+from mulo_sd.engines.backends.tensorrt.kernel_file import KernelFile
 from mulo_sd.engines.bundle import Bundle
 from tests.engines.backends.tensorrt.tiny_passes import sampler_inputs
 from tests.fakes.tensorrt import Fakes
@@ -49,15 +49,6 @@ def test_kernels_nowhere(fakes: Fakes, bundle: Bundle, tmp_path: Path, monkeypat
     monkeypatch.setenv("MULO_SD_CACHE", str(tmp_path / "file"))
     run_once(bundle)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
-
-
-def test_where_kernels_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Path, "home", lambda: tmp_path)
-    assert cache_folder({}) == tmp_path / ".cache" / "mulo-sd"
-    assert cache_folder({"XDG_CACHE_HOME": "relative"}) == tmp_path / ".cache" / "mulo-sd"
-    assert cache_folder({"XDG_CACHE_HOME": str(tmp_path)}) == tmp_path / "mulo-sd"
-    assert cache_folder({"MULO_SD_CACHE": "here", "XDG_CACHE_HOME": str(tmp_path)}) == Path("here")
-    assert cache_folder({"MULO_SD_CACHE": ""}) is None
 
 
 def test_kernel_files_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
