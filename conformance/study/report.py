@@ -12,7 +12,7 @@ from mulo_sd.conformance.study.features import FEATURES_NAME
 from mulo_sd.conformance.study.figures import draw_section
 from mulo_sd.conformance.study.statistics import Estimate
 from mulo_sd.conformance.study.summary import Line, Results, lines_of_section
-from mulo_sd.conformance.study.variants import Variant
+from mulo_sd.conformance.study.variant import Variant
 from mulo_sd.engines.files.whole_files import write_bytes_whole
 from mulo_sd.engines.prompts.vocabulary import TASKS
 

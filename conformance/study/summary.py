@@ -7,16 +7,9 @@ from statistics import fmean
 from mulo_sd.conformance.study.distances import Distances
 from mulo_sd.conformance.study.rows import Row, Scene
 from mulo_sd.conformance.study.statistics import Estimate, bootstrap_interval, paired_difference, wilson
-from mulo_sd.conformance.study.variants import (
-    ACCEPTED,
-    AR,
-    AR_BY_SWEEPS,
-    DEFAULT,
-    ORACLE_ACCEPTED,
-    ORACLE_DEFAULT,
-    OTHER_SEEDS,
-    Variant,
-)
+from mulo_sd.conformance.study.sweeps import AR_BY_SWEEPS
+from mulo_sd.conformance.study.variant import Variant
+from mulo_sd.conformance.study.variants import ACCEPTED, AR, DEFAULT, ORACLE_ACCEPTED, ORACLE_DEFAULT, OTHER_SEEDS
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from mulo_sd.conformance.study.claims import CLAIMS, claims_of
 from mulo_sd.conformance.study.report import csv_text, table_text, write_report
 from mulo_sd.conformance.study.rows import Row, pack_tokens
 from mulo_sd.conformance.study.summary import Results, lines_of_section
-from mulo_sd.conformance.study.variants import FINE_ACCEPTED, Variant, variants_of
+from mulo_sd.conformance.study.variant import Variant
+from mulo_sd.conformance.study.variants import FINE_ACCEPTED, variants_of
 
 MakeRows = Callable[..., list[Row]]
 MakeResults = Callable[[list[Row], dict[str, float]], Results]
