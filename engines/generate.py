@@ -245,6 +245,8 @@ def main() -> int:
     print(f"  passes (NFE): target {stats.nfe_target}, drafter {stats.nfe_drafter}")
     if settings.decoding.drafts:
         print(f"  draft tokens accepted: {stats.acceptance_rate:.1%}, resampled: {stats.resampled_rate:.1%}")
+    if stats.sweeps:
+        print(f"  sweeps of the target: {stats.sweeps}, of at most {stats.widest_sweep} cells")
     print(f"  time: {stats.seconds:.2f} s")
     return 0
 

@@ -31,7 +31,7 @@ class Case:
     """
 
     name: str
-    changes: dict[str, object] = field(hash=False)
+    changes: dict[str, Any] = field(hash=False)
     prompts: int
     in_half: bool = True
     thorough: bool = True

@@ -33,7 +33,7 @@ _references: dict[int, ReferenceSide] = {}  # by id of the models, which live as
 def _draw(target: Target, case: Case, prompt: str) -> engines.Result:
     subject = _open(target)
     condition = engine_condition(condition_of(subject.models, prompt, SEED))
-    return subject.pipeline.draw(condition, seed=SEED, **case.changes)  # type: ignore[arg-type]  # by name
+    return subject.pipeline.draw(condition, seed=SEED, **case.changes)
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from mulo_sd import engines
 from mulo_sd.conformance.engines import margins
 from mulo_sd.conformance.engines.drafts import down_samplings, drafted_rows, resampling_cycle
 from mulo_sd.conformance.engines.margins import Uncertain
-from mulo_sd.conformance.engines.replay import array, exact_decisions, reference_logits, source
+from mulo_sd.conformance.engines.replay import array, reference_logits, source
 from mulo_sd.engines.rules.trace import Reprediction, Trace
 from mulo_sd.reference.anchor import Anchor
 from mulo_sd.reference.decode import Decoded
@@ -72,11 +72,9 @@ class Differences:
             steps: list[Callable[[], None]] = [partial(self._compare_feeds, number)]
             if index is not None:
                 steps.insert(0, partial(self._compare_proposals, index))
-            if number in self._exact:
-                steps.append(partial(self._compare_exact, number, *self._exact[number]))
-            elif index is not None:
+            if index is not None and not self._is_exact(self.theirs.cycles[index]):
                 steps.append(partial(self._compare_verdicts, index))
-            steps.append(partial(self._compare_draws, number, index))
+            steps += [partial(self._compare_draws, number, index), partial(self._compare_sweeps, number)]
             for step in steps:
                 step()
                 if self.explained:
@@ -89,15 +87,9 @@ class Differences:
                 assert same, f"cycle {index}: {name} differ, and no decision does"
         return []
 
-    @cached_property
-    def _exact(self) -> dict[int, tuple[int, range]]:
-        """For every pass that verifies exactly, its cycle and the cells that it decided."""
-        return {
-            number: (index, cells)
-            for index, cycle in enumerate(self.theirs.cycles)
-            if cycle.model == 0 and self.settings.decoding.is_exact
-            for number, cells in exact_decisions(cycle, self.settings.exact_window)
-        }
+    def _is_exact(self, cycle: Cycle) -> bool:
+        """Whether a cycle accepts and rejects nothing: its first pass is that of a sweep (MODE-EXACT)."""
+        return cycle.model == 0 and self.settings.decoding.is_exact
 
     @cached_property
     def _logits(self) -> list[NDArray[np.float32]]:
@@ -203,37 +195,18 @@ class Differences:
             same = np.array_equal(ours.resampled, array(theirs.resampled))
             assert same, f"cycle {index}: other cells are resampled, and no decision differed"
 
-    def _compare_exact(self, number: int, index: int, cells: range) -> None:
-        """Compare the first acceptance of a pass that differs (MODE-EXACT)."""
-        ours, theirs = self._cycles(index)
-        first = theirs.first_row * theirs.kept.shape[1]
-        for cell in cells:
-            offset = cell - first
-            if bool(ours.kept.flat[offset]) == bool(theirs.kept.flatten()[offset]):
-                continue
-            token = int(theirs.up_sampled.flatten()[offset])
-            draw = float(uniform_noise(self.seed, acceptance_stream(0), [cell])[0, 0])
-            low, high = (bound[0, token] for bound in margins.rounded(*self._known(number, [cell]).probs()))
-            what = f"pass {number}, cell {cell}: acceptance, U {draw:.6g} against p in {low:.6g}..{high:.6g}"
-            self._note(low <= draw <= high, what)
-            return
-
     def _compare_draws(self, number: int, index: int | None) -> None:
         """Compare what was sampled from a pass."""
         model = self.theirs.passes[number].model
-        for kind in ("sampled", "residuals"):
-            ours, theirs = (self._draws(trace, number, index, kind) for trace in (self.ours, self.theirs))
-            assert ours.keys() == theirs.keys(), f"pass {number}: {kind}: other cells than the reference's"
-            for cell, token in ours.items():
-                if token != theirs[cell]:
-                    noise = gumbel_noise(self.seed, sample_stream(model), [cell], self.manifest.target.vocabulary)
-                    if kind == "sampled":
-                        noise += self._anchor_bonus(model, number, cell)
-                    else:
-                        noise[:, self._rejected_token(number, cell)] = -torch.inf
-                    may_differ = bool(self._known(number, [cell]).tokens(noise.numpy())[0, token])
-                    what = f"pass {number}, cell {cell}: {kind} {token}, the reference {theirs[cell]}"
-                    self._note(may_differ, what)
+        ours, theirs = (self._draws(trace, number, index) for trace in (self.ours, self.theirs))
+        assert ours.keys() == theirs.keys(), f"pass {number}: sampled: other cells than the reference's"
+        for cell, token in ours.items():
+            if token != theirs[cell]:
+                noise = gumbel_noise(self.seed, sample_stream(model), [cell], self.manifest.target.vocabulary)
+                noise += self._anchor_bonus(model, number, cell)
+                may_differ = bool(self._known(number, [cell]).tokens(noise.numpy())[0, token])
+                what = f"pass {number}, cell {cell}: sampled {token}, the reference {theirs[cell]}"
+                self._note(may_differ, what)
         mine, other = (
             {item.cell: Reprediction(**vars(item)) for item in trace.passes[number].repredicted}
             for trace in (self.ours, self.theirs)
@@ -245,31 +218,36 @@ class Differences:
 
     def _anchor_bonus(self, model: int, number: int, cell: int) -> Tensor:
         """Return what ANCHOR-1 adds to log p of a cell, Float32[1, V]."""
-        cycle = resampling_cycle(self.theirs.cycles, model, number, cell)
+        cycle = resampling_cycle(self.settings, self.theirs.cycles, model, number, cell)
         if cycle is None:
             return torch.zeros(1, self.manifest.target.vocabulary)
         codes = torch.nn.functional.normalize(self.models.tokenizer.codebook, dim=-1)
         first = cycle.first_row * cycle.kept.shape[1]
         return Anchor(self.settings.anchor, codes, cycle.up_sampled.flatten(), first).bonus([cell])
 
-    def _draws(self, trace: Any, number: int, index: int | None, kind: str) -> dict[int, int]:
+    def _compare_sweeps(self, number: int) -> None:
+        """Compare what sweeps made of the same samples: guesses, and what they decided (SWEEP-2)."""
+        ours, theirs = self.ours.passes[number].sweeps, self.theirs.passes[number].sweeps
+        assert len(ours) == len(theirs), f"pass {number}: {len(ours)} sweeps, the reference's {len(theirs)}"
+        for mine, other in zip(ours, theirs, strict=True):
+            for name, values in vars(mine).items():
+                same = np.array_equal(values, array(getattr(other, name)))
+                assert same, f"pass {number}: {name} of a sweep differ, and no decision does"
+
+    def _draws(self, trace: Any, number: int, index: int | None) -> dict[int, int]:
         """Return the tokens drawn from a pass, by cell.
 
         The prefill's rows belong to cell 0, which a model that verifies draws after the verification.
         """
         made = trace.passes[number]
-        entries = list(getattr(made, kind))
+        entries = list(made.sampled)
         cycles = [cycle for cycle in self.theirs.cycles if cycle.model == made.model]
         prefill = next(item for item in trace.passes if item.model == made.model)
         if cycles and made is prefill:
             entries = []
         elif index is not None and self.theirs.cycles[index].first_row == 0:
-            entries += getattr(prefill, kind)
+            entries += prefill.sampled
         return {cell: token for _, cell, token in entries}
-
-    def _rejected_token(self, number: int, cell: int) -> int:
-        cycle = self.theirs.cycles[self._exact[number][0]]
-        return int(cycle.up_sampled.flatten()[cell - cycle.first_row * cycle.kept.shape[1]])
 
     def _compare_repredictions(self, number: int, ours: Reprediction, theirs: Reprediction) -> None:
         """Explain another answer to whether a row's first token stays, or another token in its place (SCHED-5)."""

@@ -43,21 +43,6 @@ def reference_logits(made: Pass) -> Logits:
     return logits
 
 
-def exact_decisions(cycle: Any, exact_window: int | None) -> list[tuple[int, range]]:
-    """Return every pass of a cycle of MODE-EXACT and the cells that it decided, the rejected one included."""
-    kept = array(cycle.kept).ravel()
-    first, count = cycle.first_row * array(cycle.kept).shape[1], len(kept)
-    decided: list[tuple[int, range]] = []
-    start = 0
-    while start < count:
-        stop = min(start + (exact_window or count), count)
-        rejected = np.flatnonzero(~kept[start:stop])
-        stop = start + int(rejected[0]) + 1 if len(rejected) else stop
-        decided.append((cycle.verify_pass + len(decided), range(first + start, first + stop)))
-        start = stop
-    return decided
-
-
 @dataclass(frozen=True)
 class Replayed:
     """A decode of the reference, and the logits that an engine gives for each of its passes.

@@ -15,7 +15,7 @@ from mulo_sd.conformance.engines.differences import Differences
 from mulo_sd.conformance.engines.reference_side import ReferenceSide
 from mulo_sd.conformance.engines.replay import array
 from mulo_sd.conformance.subject import Subject
-from mulo_sd.engines.rules.trace import Cycle, Pass, Reprediction, Trace
+from mulo_sd.engines.rules.trace import Cycle, Pass, Reprediction, Sweep, Trace
 from mulo_sd.reference.decode import Decoded
 
 # They change decodes of the demo, which take the eager reference seconds.
@@ -31,8 +31,10 @@ def engine_trace(decoded: Decoded) -> Trace:
             array(made.positions).copy(),
             array(made.tokens).copy(),
             sampled=list(made.sampled),
-            residuals=list(made.residuals),
             repredicted=[Reprediction(**vars(item)) for item in made.repredicted],
+            sweeps=[
+                Sweep(**{name: array(value).copy() for name, value in vars(sweep).items()}) for sweep in made.sweeps
+            ],
         )
         for made in decoded.trace.passes
     ]
@@ -75,13 +77,24 @@ def passes_with(trace: Trace, kind: str) -> list[int]:
     return [number for number, made in enumerate(trace.passes) if getattr(made, kind)]
 
 
-def change_draw(kind: str, which: int) -> Callable[[Trace], None]:
+def change_draw(which: int) -> Callable[[Trace], None]:
     """Return a change of one token drawn from one pass."""
 
     def change(trace: Trace) -> None:
-        drawn = getattr(trace.passes[passes_with(trace, kind)[which]], kind)
+        drawn = trace.passes[passes_with(trace, "sampled")[which]].sampled
         row, cell, token = drawn[-1]
         drawn[-1] = (row, cell, (token + 1) % 1024)
+
+    return change
+
+
+def change_sweep(name: str) -> Callable[[Trace], None]:
+    """Return a change of one entry of the target's second sweep."""
+
+    def change(trace: Trace) -> None:
+        sweeps = [sweep for made in trace.passes if made.model == 0 for sweep in made.sweeps]
+        values = getattr(sweeps[1], name)
+        values[0] = 1 - values[0]
 
     return change
 
@@ -158,8 +171,8 @@ def test_equal_traces(compared: Callable[[str], Compared], name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "change", "said"),
     [
-        ("serial-cascade", change_draw("sampled", 40), r"pass \d+, cell \d+: sampled \d+, the reference \d+: no near"),
-        ("serial-cascade", change_draw("sampled", 0), r"pass \d+, cell 0: sampled"),
+        ("serial-cascade", change_draw(40), r"pass \d+, cell \d+: sampled \d+, the reference \d+: no near"),
+        ("serial-cascade", change_draw(0), r"pass \d+, cell 0: sampled"),
         ("serial-cascade", lambda trace: trace.passes[-1].sampled.pop(), r"pass \d+: sampled: other cells"),
         ("serial-cascade", flip(1, "kept", 1.0), r"pass \d+, cell \d+: acceptance, pooled .* against tau 0.2: no near"),
         ("serial-cascade", flip(2, "kept", 0.0), r"pass \d+, cell \d+: acceptance, pooled .*: no near-tie"),
@@ -195,12 +208,9 @@ def test_equal_traces(compared: Callable[[str], Compared], name: str) -> None:
         ("zipar-adaptive", change_reprediction(token=0), r"pass \d+, cell \d+: reprediction .*token=0.*: no near-tie"),
         ("zipar-adaptive", change_reprediction(kept=True), r"pass \d+, cell \d+: reprediction .*kept=True.*: no near"),
         ("zipar-adaptive", change_reprediction(held_token=0), r"pass \d+, .*: not of the same token"),
-        (
-            "exact-cascade",
-            change_draw("residuals", 20),
-            r"pass \d+, cell \d+: residuals \d+, the reference \d+: no near",
-        ),
-        ("exact-cascade", flip(1, "kept", 0.0), r"pass \d+, cell \d+: acceptance, U .* against p in .*: no near-tie"),
+        ("exact-cascade", change_draw(20), r"pass \d+, cell \d+: sampled \d+, the reference \d+: no near-tie"),
+        ("exact-cascade", change_sweep("decided"), r"pass \d+: decided of a sweep differ, and no decision does"),
+        ("exact-cascade", change_sweep("guesses"), r"pass \d+: guesses of a sweep differ, and no decision does"),
     ],
 )
 def test_planted(compared: Callable[[str], Compared], name: str, change: Callable[[Trace], object], said: str) -> None:
@@ -212,7 +222,7 @@ def test_planted(compared: Callable[[str], Compared], name: str, change: Callabl
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (change_draw("sampled", 40), r"^pass \d+, cell \d+: sampled"),
+        (change_draw(40), r"^pass \d+, cell \d+: sampled"),
         (flip(1, "kept", 0.2), r"^pass \d+, cell \d+: acceptance"),
     ],
 )

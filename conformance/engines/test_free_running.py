@@ -100,7 +100,7 @@ class TestConf5:
             pytest.skip(f"not applicable: the backend or the bundle cannot do {case.name}")
 
         def draw(seed: int) -> engines.Result:
-            return subject.pipeline.draw(drawn_condition(subject, PROMPTS[0], SEED), seed=seed, **case.changes)  # type: ignore[arg-type]  # by name
+            return subject.pipeline.draw(drawn_condition(subject, PROMPTS[0], SEED), seed=seed, **case.changes)
 
         with ThreadPoolExecutor(2) as threads:
             again, other = threads.map(draw, (SEED, SEED + 1))

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from mulo_sd.engines.commands.overlay import EXPANDED_RGB, KEPT_RGB, REJECTED_RGB
 from mulo_sd.engines.loop.state import Tokens
-from mulo_sd.engines.rules.trace import Cycle, Pass, Sweep, Trace
+from mulo_sd.engines.rules.trace import Cycle, Pass, Trace
 
 PANEL_PIXELS = 256
 CAPTION_HEIGHT = 34
@@ -60,18 +60,14 @@ def _decided(item: Pass) -> list[int]:
 def sweeps_of_cells(trace: Trace, shape: tuple[int, int]) -> NDArray[np.int64]:
     """Return which sweep of the target decided each cell, from 1 on; 0 where none did, Int[H, W]."""
     numbers = np.zeros(shape, dtype=np.int64)
-    for number, sweep in enumerate(_sweeps(trace), start=1):
+    for number, sweep in enumerate(trace.sweeps_of(0), start=1):
         numbers.flat[sweep.cells[sweep.decided]] = number
     return numbers
 
 
-def _sweeps(trace: Trace) -> list[Sweep]:
-    return [sweep for item in trace.passes if item.model == 0 for sweep in item.sweeps]
-
-
 def _sweep_panels(trace: Trace, shape: tuple[int, int], decode: Decode) -> list[Panel]:
     """Return what stood in the grid after some sweeps, guesses included, and which sweep decided each cell."""
-    sweeps, panels, grid = _sweeps(trace), [], np.full(shape, -1, dtype=np.int64)
+    sweeps, panels, grid = trace.sweeps_of(0), [], np.full(shape, -1, dtype=np.int64)
     shown = {max(1, round(share * len(sweeps))) for share in SHOWN_SHARES}
     decided = 0
     for number, sweep in enumerate(sweeps, start=1):
@@ -120,7 +116,7 @@ def _whole(cycles: list[Cycle], name: str) -> NDArray[Any]:
 
 
 def _panels(trace: Trace, tokens: Tokens, decode: Decode) -> list[Panel]:
-    panels = [] if trace.cycles or not _sweeps(trace) else _sweep_panels(trace, tokens.shape, decode)
+    panels = [] if trace.cycles or not trace.sweeps_of(0) else _sweep_panels(trace, tokens.shape, decode)
     chain = sorted({cycle.model for cycle in trace.cycles}, reverse=True)
     for model in chain:
         cycles = trace.cycles_of(model)

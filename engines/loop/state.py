@@ -31,6 +31,7 @@ class ModelState:
         grid: Int[N], the tokens as they stand; -1 where there is none yet.
         pending: Cells decided whose token no pass has fed; the next pass that sees them does (KV-3).
         unfed: Cells whose draft token or guess no pass has fed.
+        guessed: Bool[N], cells that hold a guess, where there was no draft to take as one.
         auto_width: Cells of a sweep where the settings leave them to the machine (SWEEP-6); `Pipeline` sets it.
     """
 
@@ -55,6 +56,7 @@ class ModelState:
         self.grid = np.full(cells, -1, dtype=np.int64)
         self.pending: set[int] = set()
         self.unfed: set[int] = set()
+        self.guessed = np.zeros(cells, dtype=np.bool_)
         self.auto_width: int | AutoWidth = 1
         self.noise = NoiseSource(seed, sample_stream(number), cells, entry.vocabulary)
         places, prefixes = condition.places(), condition.prefixes(null, settings.guidance_scale)
@@ -106,6 +108,7 @@ class ModelState:
         if bare:
             kind = self.settings.first_guess
             self.propose(bare, first_guesses(kind, self.grid, self.width, bare, self._opening))
+            self.guessed[bare] = True
 
     def _opening(self, cells: Sequence[int]) -> Tokens:
         """Draw cells from the distribution of cell 0, each by its own noise (SWEEP-5)."""
@@ -130,8 +133,13 @@ class ModelState:
             source: The pass that they come from.
         """
         places = np.asarray(cells)
+        self.guessed[places[decided]] = False
+        self.guessed[places[~decided & (self.grid[places] < 0)]] = True
         changed = tokens != self.grid[places]
-        wrong = changed | ~np.isin(places + self.entry.prefix_length, source.positions)
+        positions = places + self.entry.prefix_length
+        rows = source.positions.searchsorted(positions)  # a pass feeds ascending positions
+        fed = source.positions.take(rows, mode="clip") == positions
+        wrong = changed | ~fed
         for act, chosen in ((self.decide, decided & wrong), (self.propose, ~decided & changed)):
             if chosen.any():
                 act(places[chosen].tolist(), tokens[chosen])

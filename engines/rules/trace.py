@@ -104,6 +104,10 @@ class Trace:
         """Return the number of passes of a model, its prefill included."""
         return sum(item.model == model for item in self.passes)
 
+    def sweeps_of(self, model: int) -> list[Sweep]:
+        """Return the sweeps of a model."""
+        return [sweep for item in self.passes if item.model == model for sweep in item.sweeps]
+
     def cycles_of(self, model: int) -> list[Cycle]:
         """Return the cycles in which a model verified."""
         return [cycle for cycle in self.cycles if cycle.model == model]

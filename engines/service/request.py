@@ -169,7 +169,9 @@ class Request:
         return self._last_progress if decoder is None else (decoder.done, len(decoder.states[0].grid))
 
     def partial_image(self) -> Image.Image | None:
-        """Return the image as its tokens stand, proposals included; grey where there are none.
+        """Return the image as its tokens stand: decided ones and drafts; grey where there are none.
+
+        What a sweep guesses where there is no draft is grey, too: most of it will be another token.
 
         Returns:
             RGB; None where its decode has not begun.
@@ -220,4 +222,4 @@ class Request:
 
 def _tokens_of(decoder: Decoder) -> Tokens:
     state = decoder.states[0]
-    return state.grid.copy().reshape(state.height, state.width)
+    return np.where(state.guessed, -1, state.grid).reshape(state.height, state.width)

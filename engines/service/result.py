@@ -36,6 +36,8 @@ class Stats:
         cycles: How often the target verified.
         acceptance_rate: Share of the draft tokens that were accepted.
         resampled_rate: Share of the tokens that were resampled.
+        sweeps: Sweeps of the target; 0 where windows order its cells.
+        widest_sweep: Cells that the widest of them sampled: `sweep_width`, or what was chosen for "auto".
         seconds: Of the decode and of making the image; neither of the prompt nor of waiting for a place.
     """
 
@@ -44,6 +46,8 @@ class Stats:
     cycles: int
     acceptance_rate: float
     resampled_rate: float
+    sweeps: int
+    widest_sweep: int
     seconds: float
 
 
@@ -70,11 +74,14 @@ class Result:
 
 def stats_of(trace: Trace, seconds: float) -> Stats:
     """Return the figures of a decode."""
+    sweeps = trace.sweeps_of(0)
     return Stats(
         nfe_target=trace.nfe(0),
         nfe_drafter=len(trace.passes) - trace.nfe(0),
         cycles=len(trace.cycles_of(0)),
         acceptance_rate=trace.acceptance_rate,
         resampled_rate=trace.resampled_rate,
+        sweeps=len(sweeps),
+        widest_sweep=max((len(sweep.cells) for sweep in sweeps), default=0),
         seconds=seconds,
     )

@@ -77,6 +77,8 @@ def test_every_mode(
     assert re.search(r"^  time: \d+\.\d\d s$", printed, re.MULTILINE)
     accepted = f"  draft tokens accepted: {stats['acceptance_rate']:.1%}, resampled: {stats['resampled_rate']:.1%}\n"
     assert (accepted in printed) == ("draft tokens" in printed) == (mode not in ("ar", "zipar"))
+    swept = f"  sweeps of the target: {stats['sweeps']}, of at most {stats['widest_sweep']} cells\n"
+    assert (swept in printed) == (stats["sweeps"] > 0)
     check_trace(mode, trace)
     # Only drafted cells are tinted.
     plain = _pixels(Path("a.png")).repeat(4, axis=0).repeat(4, axis=1)
@@ -96,6 +98,8 @@ def check_trace(mode: str, trace: dict[str, Any]) -> None:
     events = {kind: sum(len(item[kind]) for item in passes) for kind in ("sampled", "sweeps", "repredicted")}
     assert events["sampled"] > 0
     assert (events["sweeps"] > 0) == (mode not in ("zipar", "parallel"))
+    swept = [len(sweep["cells"]) for item in passes if item["model"] == 0 for sweep in item["sweeps"]]
+    assert (len(swept), max(swept, default=0)) == (trace["stats"]["sweeps"], trace["stats"]["widest_sweep"])
     assert (events["repredicted"] > 0) == (mode == "zipar")
     decided = [row for cycle in cycles if cycle["model"] == 0 for row in cycle["tokens"]]
     assert decided == ([] if mode in ("ar", "zipar") else trace["tokens"])

@@ -202,3 +202,16 @@ def test_a_mode_without_such_sweeps_measures_nothing(minimal_bundle: Path, monke
         pipeline.draw(PROMPT, 1, **changes)
     with pytest.raises(AssertionError, match="nothing asks"):
         pipeline.draw(PROMPT, 1, "ar", sweep_width="auto")
+
+
+def test_requests_of_a_session_measure_once(backend: Counting, cache: Path) -> None:
+    """In the middle of shared passes, and each image is the one that is drawn alone, one token a pass."""
+    pipeline = Pipeline(backend.bundle, backend)
+    right = [pipeline.draw(PROMPT, seed, "ar", sweep_width=1).tokens for seed in range(3)]
+    with pipeline.session(3) as session:
+        requests = [session.submit(PROMPT, seed, "ar", sweep_width="auto") for seed in range(3)]
+        tokens = [request.result(60).tokens for request in requests]
+    for one, other in zip(tokens, right, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert len(json.loads((cache / NAME).read_text())["measurements"]) == 1
+    assert max(backend.fed) > 1

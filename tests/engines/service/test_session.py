@@ -143,6 +143,62 @@ def test_progress_and_the_partial_image(pipelines: Mapping[str, Pipeline], condi
     np.testing.assert_array_equal(np.array(last), np.array(whole.image))
 
 
+@pytest.mark.parametrize("mode", ["ar", "exact"])
+def test_a_partial_image_by_sweeps(mode: Any, pipelines: Mapping[str, Pipeline], condition: Condition) -> None:
+    """Progress counts what is decided; a guess is grey, but for a draft, which is shown until a sample replaces it."""
+    reached, go_on = threading.Event(), threading.Event()
+    told: list[int] = []
+
+    def progress(done: int, total: int) -> None:
+        told.append(done)
+        if done >= 3:
+            reached.set()
+            assert go_on.wait(60)
+
+    pipeline = pipelines["pools"]
+    with pipeline.session(1) as session:
+        request = session.submit(condition, 1, mode, progress=progress, sweep_width=6)
+        assert reached.wait(60)
+        assert request._decoder is not None
+        held = request._decoder.states[0].grid >= 0
+        assert held[told[-1]], "there is a guess behind what is decided"
+        image = request.partial_image()
+        assert image is not None
+        shown = np.array(image)
+        pixels = shown.shape[0] // 4
+        cells = shown.reshape(4, pixels, 4, pixels, 3).transpose(0, 2, 1, 3, 4).reshape(16, -1)
+        grey = (cells == 128).all(axis=1)
+        assert grey.tolist() == [mode == "ar" and cell >= told[-1] for cell in range(16)]
+        go_on.set()
+        whole = request.result(60)
+    assert told == sorted(set(told)), "every sweep decides a cell"
+    assert told[-1] == 16
+    assert len(told) == whole.stats.sweeps
+    np.testing.assert_array_equal(whole.tokens, alone(pipeline, condition, seed=1, mode="ar", sweep_width=1))
+
+
+def test_a_cancelled_request_ends_before_its_next_sweep(
+    pipelines: Mapping[str, Pipeline], condition: Condition
+) -> None:
+    """As before any other pass."""
+    submitted = threading.Event()
+    requests: list[Request] = []
+    told: list[int] = []
+
+    def progress(done: int, total: int) -> None:
+        assert submitted.wait(60)
+        told.append(done)
+        requests[0].cancel()
+
+    with pipelines["pools"].session(1) as session:
+        requests.append(session.submit(condition, 1, "ar", progress=progress, sweep_width=4))
+        submitted.set()
+        with pytest.raises(CancelledError):
+            requests[0].result(60)
+    assert len(told) == 1
+    assert requests[0].progress == (told[0], 16)
+
+
 def test_a_request_that_waits_has_nothing_to_show(pipelines: Mapping[str, Pipeline], condition: Condition) -> None:
     begun, go_on = threading.Event(), threading.Event()
 

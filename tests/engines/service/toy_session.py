@@ -42,6 +42,10 @@ REQUESTS: tuple[dict[str, Any], ...] = (
     {"mode": "zipar", "seed": 5, "guidance_scale": 2.0, "window": 2},
     {"mode": "exact", "seed": 6, "guidance_scale": 2.0},
     {"mode": "ar", "seed": 7, "guidance_scale": 2.0, "top_k": 4},
+    {"mode": "ar", "seed": 1, "guidance_scale": 2.0, "sweep_width": 5},
+    {"mode": "exact", "seed": 8, "guidance_scale": 2.0, "sweep_width": None, "draft_by": "sweeps"},
+    {"mode": "parallel", "seed": 9, "guidance_scale": 1.0, "resample_by": "sweeps", "sweeps": 2, "anchor": 2.0},
+    {"mode": "serial", "seed": 10, "guidance_scale": 2.0, "draft_rows": 1, "draft_by": "sweeps", "draft_sweeps": 2},
 )
 # Seconds after which a test has failed; nothing takes as long.
 LIMIT = 60
