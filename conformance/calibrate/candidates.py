@@ -38,9 +38,14 @@ class Candidate:
         verified = f"tau {self.tau:g}, radius {self.radius}, {self.neighbours} neighbours"
         if not self.is_by_sweeps:
             return verified
-        limits = [f"{sweeps} sweeps" if sweeps else "no limit" for sweeps in (self.sweeps, self.draft_sweeps)]
         width = "all cells" if self.sweep_width is None else f"{self.sweep_width} cells"
-        return f"{verified}, {limits[0]} of {width}, draft: {limits[1]}"
+        return f"{verified}; {_limit_name(self.sweeps)}, {width}; draft by {_limit_name(self.draft_sweeps)}"
+
+
+def _limit_name(limit: int | None) -> str:
+    if limit is None:
+        return "sweeps without limit"
+    return f"{limit} sweep{'s' if limit > 1 else ''}"
 
 
 def _swept(sweeps: int | None, draft_sweeps: int | None, sweep_width: int | None) -> dict[str, Any]:

@@ -21,7 +21,8 @@ from mulo_sd.conformance.study.features import features_of
 from mulo_sd.conformance.study.report import report_names, write_report
 from mulo_sd.conformance.study.rows import Row, RowLog, Scene, StudyError, check_folder, read_rows, sole_writer
 from mulo_sd.conformance.study.summary import Results
-from mulo_sd.conformance.study.variants import SECTIONS, Variant, identity, variants_of
+from mulo_sd.conformance.study.variant import Variant, identity
+from mulo_sd.conformance.study.variants import SECTIONS, variants_of
 from mulo_sd.engines.commands.command_line import command, program, purpose
 from mulo_sd.engines.commands.demo_bundle import demo_bundle_path
 from mulo_sd.engines.files.paths import user_path

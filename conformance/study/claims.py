@@ -7,18 +7,8 @@ from mulo_sd.conformance.study.claim import Claim, beats_each, compare, points, 
 from mulo_sd.conformance.study.confirm import CELLS, SCORE_MARGIN, equal_windows
 from mulo_sd.conformance.study.summary import Results, common_scenes
 from mulo_sd.conformance.study.sweep_claims import sweep_claims
-from mulo_sd.conformance.study.variants import (
-    ACCEPTED,
-    AR,
-    DEFAULT,
-    FINE_ACCEPTED,
-    ORACLE_ACCEPTED,
-    ORACLE_DEFAULT,
-    RATIO_2,
-    Variant,
-    chain_name,
-    zipar_name,
-)
+from mulo_sd.conformance.study.variant import RATIO_2, Variant, chain_name, zipar_name
+from mulo_sd.conformance.study.variants import ACCEPTED, AR, DEFAULT, FINE_ACCEPTED, ORACLE_ACCEPTED, ORACLE_DEFAULT
 
 MAX_TARGET_NFE, MAX_NFE = CELLS / 6, CELLS / 4
 REJECTED = (0.03, 0.20)

@@ -9,23 +9,16 @@ from dataclasses import replace
 from statistics import fmean
 
 from mulo_sd.conformance.study.rows import Row, Scene
-from mulo_sd.conformance.study.variants import (
+from mulo_sd.conformance.study.sweeps import (
     AR_BY_SWEEPS,
-    CHAINS,
-    DEFAULT,
     FEW_PASSES,
     FINE_BY_SWEEPS,
     FINE_LIMITED,
     NO_LIMIT,
-    RATIO_2,
     SWEEPS_ACCEPTED,
-    ZIPAR_WINDOWS,
-    Chain,
-    Variant,
-    chain_name,
-    variants_of,
-    zipar_name,
 )
+from mulo_sd.conformance.study.variant import CHAINS, RATIO_2, Chain, Variant, chain_name, zipar_name
+from mulo_sd.conformance.study.variants import DEFAULT, ZIPAR_WINDOWS, variants_of
 
 SECTION = "confirm"
 SCORE_MARGIN = 0.03  # of the claims: an equal score is one no lower than this

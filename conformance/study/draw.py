@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from mulo_sd import engines
 from mulo_sd.conformance.study.rows import Row, Scene, StudyError, pack_tokens
-from mulo_sd.conformance.study.variants import AR, OTHER_SEEDS, Variant, identity
+from mulo_sd.conformance.study.variant import Variant, identity
+from mulo_sd.conformance.study.variants import AR, OTHER_SEEDS
 from mulo_sd.engines.prompts import null_prefix
 from mulo_sd.engines.prompts.vocabulary import TASKS
 from mulo_sd.reference import demo

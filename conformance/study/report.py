@@ -12,7 +12,7 @@ from mulo_sd.conformance.study.features import FEATURES_NAME
 from mulo_sd.conformance.study.figures import draw_section
 from mulo_sd.conformance.study.statistics import Estimate
 from mulo_sd.conformance.study.summary import Line, Results, lines_of_section
-from mulo_sd.conformance.study.variants import Variant
+from mulo_sd.conformance.study.variant import Variant
 from mulo_sd.engines.files.whole_files import write_bytes_whole
 from mulo_sd.engines.prompts.vocabulary import TASKS
 
@@ -25,6 +25,7 @@ COLUMNS = (
     "unpaired",
     "accepted %",
     "resampled %",
+    "AR's image %",
     "NFE target",
     "NFE drafter",
     "NFE",
@@ -59,6 +60,7 @@ def _fields(line: Line) -> dict[str, object]:
         "speed_up": line.speed_up,
         "timed": line.timed,
         **{f"score_{task}": line.per_task.get(task) for task in TASKS},
+        "equal_images": line.equal_images,
     }
 
 
@@ -88,6 +90,7 @@ def _cells(line: Line) -> Iterable[str]:
         _range(line.encoder_frechet_unpaired, 1, 3),
         f"{100 * line.acceptance_rate:.1f}",
         f"{100 * line.resampled_rate:.1f}",
+        "-" if line.equal_images is None else f"{100 * line.equal_images:.0f}",
         f"{line.nfe_target:.1f}",
         f"{line.nfe_drafter:.1f}",
         f"{line.nfe:.1f}",

@@ -7,16 +7,9 @@ from statistics import fmean
 from mulo_sd.conformance.study.distances import Distances
 from mulo_sd.conformance.study.rows import Row, Scene
 from mulo_sd.conformance.study.statistics import Estimate, bootstrap_interval, paired_difference, wilson
-from mulo_sd.conformance.study.variants import (
-    ACCEPTED,
-    AR,
-    AR_BY_SWEEPS,
-    DEFAULT,
-    ORACLE_ACCEPTED,
-    ORACLE_DEFAULT,
-    OTHER_SEEDS,
-    Variant,
-)
+from mulo_sd.conformance.study.sweeps import AR_BY_SWEEPS
+from mulo_sd.conformance.study.variant import Variant
+from mulo_sd.conformance.study.variants import ACCEPTED, AR, DEFAULT, ORACLE_ACCEPTED, ORACLE_DEFAULT, OTHER_SEEDS
 
 
 @dataclass(frozen=True)
@@ -56,7 +49,7 @@ class Line:
     `encoder_frechet` is to AR's images of the same prompts and seeds. A variant that draws a token from the
     distribution that AR saw draws the same one, since noise depends on the seed only; this distance rewards it.
     `encoder_frechet_unpaired` is to AR's images of the same prompts with other seeds, where no noise is shared:
-    AR's own is the floor.
+    AR's own is the floor. `equal_images` is the share of images that are AR's own, token for token.
     """
 
     section: str
@@ -77,6 +70,7 @@ class Line:
     seconds: float | None
     speed_up: float | None
     timed: int = field(default=0)
+    equal_images: float | None = None
 
 
 def common_scenes(groups: Sequence[dict[Scene, Row]]) -> list[Scene]:
@@ -140,6 +134,7 @@ def _line(
         seconds=fmean(seconds) if seconds else None,
         speed_up=ratio,
         timed=timed,
+        equal_images=fmean(rows[where].tokens == ar[where].tokens for where in beside) if beside else None,
     )
 
 

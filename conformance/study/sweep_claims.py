@@ -7,17 +7,16 @@ from mulo_sd.conformance.study.claim import Claim, beats_each, points, score_dif
 from mulo_sd.conformance.study.confirm import CELLS
 from mulo_sd.conformance.study.rows import Row, Scene
 from mulo_sd.conformance.study.summary import Results, common_scenes
-from mulo_sd.conformance.study.variants import (
-    AR,
+from mulo_sd.conformance.study.sweeps import (
     FEW_PASSES,
     FINE_BY_SWEEPS,
     FINE_LIMITED,
     NO_LIMIT,
     SWEEPS_ACCEPTED,
-    Variant,
     width_name,
-    zipar_name,
 )
+from mulo_sd.conformance.study.variant import Variant, zipar_name
+from mulo_sd.conformance.study.variants import AR
 
 # Width, and of how many passes of one token a pass has to take the place at least.
 GAINS = ((16, 1.0), (64, 6.5), (256, 10.0))

@@ -3,13 +3,11 @@
 A variant may stand in several sections; what is decoded alike is drawn once (`identity` tells).
 """
 
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import Any
 
-from mulo_sd import engines
+from mulo_sd.conformance.study.sweeps import exact, sweeps
+from mulo_sd.conformance.study.variant import ACCEPT_ALL, CHAINS, FAR_UP, RATIO_2, Variant, chain_name, zipar_name
 
 TAUS = (0.05, 0.2, 0.5)
 RADII = (0, 1, 2, 3, 4, 5, 32)
@@ -21,69 +19,13 @@ ADAPTIVE_WINDOWS = (1, 2, 3, 4)
 WINDOWS = (1, 2, 4, 8, None)
 COMMON_WINDOWS = (1, 2, 3, 4)
 DRAFT_ROWS = (1, 2, 4, 8)
-SWEEP_WIDTHS = (4, 8, 16, 32, 64, 256, None)
-SWEEP_LIMITS = (1, 2, 4, 6, 8, 12, None)
-DRAFT_LIMITS = (2, 4, 6, 10, None)
-Chain = tuple[int, ...]
-RATIO_2: Chain = (1,)
-CHAINS: tuple[Chain, ...] = (RATIO_2, (2,), (1, 2))
-ACCEPT_ALL: Mapping[str, Any] = {"tau": 0.0}
 # One token a pass: the control of everything, whatever an engine would choose.
 ONE_BY_ONE: Mapping[str, Any] = {"mode": "ar", "sweep_width": 1}
-BY_SWEEPS: Mapping[str, Any] = {
-    "mode": "parallel",
-    "draft_by": "sweeps",
-    "resample_by": "sweeps",
-    "sweep_width": None,
-    "radius": 1,
-    "anchor": 16.0,
-}
-
 AR, DEFAULT, ACCEPTED = "AR", "default", "everything accepted"
 # The finest draft that is to be had for the default's passes: what else they could have bought.
 FINE_ACCEPTED = "drafters 1, draft window 6, accepted"
 OTHER_SEEDS = "AR, other seeds"
-# The demo's preset "passes"; the same with no limit; and what the passes of either could have bought.
-FEW_PASSES, NO_LIMIT = "sweeps, few passes", "sweeps, no limit"
-SWEEPS_ACCEPTED = "draft by sweeps, accepted"
-FINE_LIMITED = "drafters 1, draft by 20 sweeps, accepted"
-FINE_BY_SWEEPS = "drafters 1, draft by sweeps, accepted"
-# AR's very images, by sweeps, where many of them are wanted.
-AR_BY_SWEEPS = "AR by sweeps, width 16"
 ORACLE_DEFAULT, ORACLE_ACCEPTED = "oracle, default", "oracle, everything accepted"
-
-
-@dataclass(frozen=True)
-class Variant:
-    """A way to decode.
-
-    Attributes:
-        name: Unique in its section.
-        section: The table it stands in.
-        settings: What differs from the bundle's settings.
-        oracle: Whether the real scene's tokens replace those of the coarsest drafter.
-        other_seeds: Whether every prompt is drawn with another seed: the noise floor of every comparison.
-    """
-
-    name: str
-    section: str
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    oracle: bool = False
-    other_seeds: bool = False
-
-
-# From 8 x 8 tokens straight to 32 x 32, a resize filter cannot tell a shape: docs/up_samplers.md.
-FAR_UP: Mapping[Chain, Mapping[str, Any]] = {(1,): {}, (2,): {"up_sampler": "latent"}, (1, 2): {}}
-
-
-def zipar_name(window: int) -> str:
-    """Return the name of the ZipAR control with a window."""
-    return f"ZipAR, window {window}"
-
-
-def chain_name(drafters: Chain) -> str:
-    """Return a chain of drafters in words: models by number, the target's neighbour first."""
-    return f"drafters {','.join(map(str, drafters))}"
 
 
 def _window_name(window: int | None) -> str:
@@ -191,84 +133,6 @@ def _entropy_radius(section: str) -> list[Variant]:
     ]
 
 
-def _exact(section: str) -> list[Variant]:
-    """AR's own image by sweeps: widths, first guesses, and MuLo-SD's draft as the first guess."""
-    listed = [
-        Variant(f"AR by sweeps, width {width_name(width)}", section, {"mode": "ar", "sweep_width": width})
-        for width in SWEEP_WIDTHS
-    ]
-    listed += [
-        Variant(
-            f"AR by sweeps, width 64, first guess {guess}",
-            section,
-            {"mode": "ar", "sweep_width": 64, "first_guess": guess},
-        )
-        for guess in ("left", "opening")
-    ]
-    listed += [
-        Variant(f"exact, width 64, {chain_name(drafters)}", section, _exactly(drafters))
-        for drafters in (RATIO_2, (1, 2))
-    ]
-    return listed
-
-
-def _exactly(drafters: Chain) -> dict[str, Any]:
-    return {"mode": "exact", "sweep_width": 64, "drafters": drafters, "draft_by": "sweeps", "resample_by": "sweeps"}
-
-
-def width_name(width: int | None) -> str:
-    """Return a width of sweeps in words."""
-    return "all" if width is None else str(width)
-
-
-def _limit_name(limit: int | None) -> str:
-    return "no limit" if limit is None else f"limit {limit}"
-
-
-def _sweeps(section: str) -> list[Variant]:
-    """MODE-PARALLEL by sweeps: what it claims, what its passes could have bought, limits, widths, radii and chains."""
-    listed = [
-        Variant(FEW_PASSES, section, {**BY_SWEEPS, "sweeps": 7, "draft_sweeps": 6}),
-        Variant(NO_LIMIT, section, BY_SWEEPS),
-        Variant(SWEEPS_ACCEPTED, section, {**BY_SWEEPS, **ACCEPT_ALL}),
-        Variant(FINE_LIMITED, section, {**BY_SWEEPS, **ACCEPT_ALL, "drafters": RATIO_2, "draft_sweeps": 20}),
-        Variant(FINE_BY_SWEEPS, section, {**BY_SWEEPS, **ACCEPT_ALL, "drafters": RATIO_2}),
-    ]
-    listed += [
-        Variant(
-            f"islands: {_limit_name(limit)}, draft: limit 6", section, {**BY_SWEEPS, "sweeps": limit, "draft_sweeps": 6}
-        )
-        for limit in SWEEP_LIMITS
-    ]
-    listed += [
-        Variant(
-            f"islands: limit 7, draft: {_limit_name(limit)}", section, {**BY_SWEEPS, "sweeps": 7, "draft_sweeps": limit}
-        )
-        for limit in DRAFT_LIMITS
-    ]
-    listed += [
-        Variant(f"no limit, width {width}", section, {**BY_SWEEPS, "sweep_width": width}) for width in (4, 8, 16, 32)
-    ]
-    listed += [
-        Variant(f"limit 7 and 6, radius {radius}, anchor {anchor:g}", section, _near(radius, anchor))
-        for radius, anchor in ((0, 16.0), (2, 16.0), (1, 0.0), (1, 8.0), (1, 32.0))
-    ]
-    listed += [
-        Variant(
-            f"limit 7 and 6, {chain_name(drafters)}",
-            section,
-            {**BY_SWEEPS, "sweeps": 7, "draft_sweeps": 6, "drafters": drafters, **FAR_UP[drafters]},
-        )
-        for drafters in CHAINS
-    ]
-    listed.append(Variant("limit 7, draft by windows", section, {**BY_SWEEPS, "sweeps": 7, "draft_by": "windows"}))
-    return listed
-
-
-def _near(radius: int, anchor: float) -> dict[str, Any]:
-    return {**BY_SWEEPS, "sweeps": 7, "draft_sweeps": 6, "radius": radius, "anchor": anchor}
-
-
 def _anchor(section: str) -> list[Variant]:
     return [Variant(f"anchor {anchor:g}, radius 2", section, {"radius": 2, "anchor": anchor}) for anchor in ANCHORS]
 
@@ -296,32 +160,12 @@ SECTIONS: Mapping[str, Callable[[str], list[Variant]]] = {
     "cascade": _cascade,
     "serial": _serial,
     "entropy-radius": _entropy_radius,
-    "exact": _exact,
+    "exact": exact,
     "anchor": _anchor,
-    "sweeps": _sweeps,
+    "sweeps": sweeps,
 }
 
 
 def variants_of(sections: list[str] | None = None) -> list[Variant]:
     """Return the variants of some sections, or of all."""
     return [item for name in sections or SECTIONS for item in SECTIONS[name](name)]
-
-
-def identity(item: Variant, pipeline: engines.Pipeline) -> str:
-    """Return what names a variant's images: a digest of all that they depend on, and of nothing else.
-
-    AR depends neither on tau nor on a drafter: another default or a drafter trained anew leaves its images,
-    the dearest of the study, as they are.
-
-    Raises:
-        SettingsError: the bundle does not hold what the variant asks for.
-    """
-    settings = pipeline.settings(**item.settings)
-    manifest = pipeline.bundle.manifest
-    fields = settings.model_dump()
-    read = fields if settings.decoding.drafts else {name: fields[name] for name in settings.decoding.reads}
-    weights = [manifest.models[number].weights_sha256 for number in settings.model_numbers]
-    if settings.decoding.drafts and "latent" in (settings.up_sampler, settings.down_sampler):
-        weights += [digest for _, digest in sorted(manifest.latent_sha256.items())]
-    content = [read, item.oracle, item.other_seeds, weights, manifest.tokenizer_sha256]
-    return sha256(json.dumps([*content, manifest.precision], sort_keys=True).encode()).hexdigest()[:16]

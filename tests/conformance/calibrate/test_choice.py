@@ -83,6 +83,11 @@ def test_a_short_budget_tries_every_radius_and_sweeps_first() -> None:
     assert sum(item.is_by_sweeps for item in first) == sum(item.is_by_sweeps for item in candidates) == 4 * len(SWEPT)
     assert len(set(candidates)) == len(candidates) == 36 + 4 * len(SWEPT)
     assert len({item.name for item in candidates}) == len(candidates)
+    assert first[4].name == "tau 0.2, radius 0, 16 neighbours; 1 sweep, all cells; draft by 6 sweeps"
+    assert (
+        first[-8].name
+        == "tau 0.2, radius 0, 16 neighbours; sweeps without limit, 16 cells; draft by sweeps without limit"
+    )
 
 
 def test_a_mode_that_always_resamples_by_sweeps_has_no_choice_of_them() -> None:

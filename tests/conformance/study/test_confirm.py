@@ -7,7 +7,8 @@ import pytest
 from mulo_sd.conformance.study.confirm import SECTION, coarser_chains, confirm_variants, equal_windows
 from mulo_sd.conformance.study.rows import Row
 from mulo_sd.conformance.study.summary import Results, lines_of_section
-from mulo_sd.conformance.study.variants import CHAINS, FINE_ACCEPTED, RATIO_2, variants_of
+from mulo_sd.conformance.study.variant import CHAINS, RATIO_2
+from mulo_sd.conformance.study.variants import FINE_ACCEPTED, variants_of
 
 MakeRows = Callable[..., list[Row]]
 MakeResults = Callable[[list[Row], dict[str, float]], Results]

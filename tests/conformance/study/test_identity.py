@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mulo_sd import engines
-from mulo_sd.conformance.study.variants import Variant, identity
+from mulo_sd.conformance.study.variant import Variant, identity
 
 
 @pytest.fixture(scope="module")

@@ -3,16 +3,19 @@
 import csv
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mulo_sd.conformance.study.claim import Claim
 from mulo_sd.conformance.study.claims import CLAIMS, claims_of
 from mulo_sd.conformance.study.report import csv_text, table_text, write_report
-from mulo_sd.conformance.study.rows import Row
+from mulo_sd.conformance.study.rows import Row, pack_tokens
 from mulo_sd.conformance.study.summary import Results, lines_of_section
-from mulo_sd.conformance.study.variants import FINE_ACCEPTED, Variant, variants_of
+from mulo_sd.conformance.study.variant import Variant
+from mulo_sd.conformance.study.variants import FINE_ACCEPTED, variants_of
 
 MakeRows = Callable[..., list[Row]]
 MakeResults = Callable[[list[Row], dict[str, float]], Results]
@@ -46,6 +49,17 @@ def test_line_compares_with_ar_over_the_same_prompts(make_rows: MakeRows, make_r
     assert (default.speed_up, default.timed) == (4.0, 12)
 
 
+def test_equal_images_are_those_of_ar_token_for_token(make_rows: MakeRows, make_results: MakeResults) -> None:
+    rows = ar(make_rows, [True] * 12) + make_rows("default", [True] * 9)
+    rows[12:15] = [replace(row, tokens=pack_tokens(np.array([[0, 1, 2], [3, 4, 6]]))) for row in rows[12:15]]
+    lines = lines_of_section(CONTROLS, make_results(rows, {}))
+    assert [(line.variant, line.equal_images) for line in lines] == [("AR", 1.0), ("default", 6 / 9)]
+    without_ar = lines_of_section(CONTROLS, make_results(make_rows("default", [True] * 3), {}))
+    assert [line.equal_images for line in without_ar] == [None]
+    read = list(csv.DictReader(io.StringIO(csv_text(lines + without_ar))))
+    assert [line["equal_images"] for line in read] == ["1.0", str(6 / 9), ""]
+
+
 def test_unpaired_distance_is_to_the_other_seeds(make_rows: MakeRows, make_results: MakeResults) -> None:
     rows = ar(make_rows, [True] * 12) + make_rows("default", [True] * 12) + make_rows("AR, other seeds", [True] * 12)
     shifts = {"controls/default": 0.5, "controls/AR, other seeds": 1.5}
@@ -76,7 +90,7 @@ def test_table_and_csv_hold_the_figures(make_rows: MakeRows, make_results: MakeR
     assert cells[0] == "default"
     assert cells[1].startswith("75.0 (46.8 to 91.1")
     assert cells[2].startswith("-25.0 (")
-    assert cells[4:] == ["-", "90.0", "20.0", "100.0", "50.0", "150.0", "2.00", "4.00 (12)"]
+    assert cells[4:] == ["-", "90.0", "20.0", "100", "100.0", "50.0", "150.0", "2.00", "4.00 (12)"]
     assert len({line.count("|") for line in table[4:]}) == 1
     read = list(csv.DictReader(io.StringIO(csv_text(lines))))
     assert [line["variant"] for line in read] == ["AR", "default"]

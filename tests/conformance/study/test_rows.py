@@ -20,7 +20,8 @@ from mulo_sd.conformance.study.rows import (
     sole_writer,
     unpack_tokens,
 )
-from mulo_sd.conformance.study.variants import AR, OTHER_SEEDS, SECTIONS, Variant
+from mulo_sd.conformance.study.variant import Variant
+from mulo_sd.conformance.study.variants import AR, OTHER_SEEDS, SECTIONS
 
 MakeRows = Callable[..., list[Row]]
 

@@ -11,15 +11,15 @@ from mulo_sd.conformance.study.claims import CLAIMS, claims_of
 from mulo_sd.conformance.study.rows import Row, pack_tokens
 from mulo_sd.conformance.study.summary import Results
 from mulo_sd.conformance.study.sweep_claims import GAINS, ar_by_sweeps
-from mulo_sd.conformance.study.variants import (
+from mulo_sd.conformance.study.sweeps import (
     AR_BY_SWEEPS,
     FEW_PASSES,
     FINE_BY_SWEEPS,
     FINE_LIMITED,
     NO_LIMIT,
     SWEEPS_ACCEPTED,
-    variants_of,
 )
+from mulo_sd.conformance.study.variants import variants_of
 from mulo_sd.reference.demo.models import PRESETS, RECOMMENDED
 
 MakeRows = Callable[..., list[Row]]

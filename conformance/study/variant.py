@@ -1,0 +1,65 @@
+"""A variant of the study: a way to decode, its name, and what names its images."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+from mulo_sd import engines
+
+Chain = tuple[int, ...]
+RATIO_2: Chain = (1,)
+CHAINS: tuple[Chain, ...] = (RATIO_2, (2,), (1, 2))
+ACCEPT_ALL: Mapping[str, Any] = {"tau": 0.0}
+# From 8 x 8 tokens straight to 32 x 32, a resize filter cannot tell a shape: docs/up_samplers.md.
+FAR_UP: Mapping[Chain, Mapping[str, Any]] = {(1,): {}, (2,): {"up_sampler": "latent"}, (1, 2): {}}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A way to decode.
+
+    Attributes:
+        name: Unique in its section.
+        section: The table it stands in.
+        settings: What differs from the bundle's settings.
+        oracle: Whether the real scene's tokens replace those of the coarsest drafter.
+        other_seeds: Whether every prompt is drawn with another seed: the noise floor of every comparison.
+    """
+
+    name: str
+    section: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    oracle: bool = False
+    other_seeds: bool = False
+
+
+def zipar_name(window: int) -> str:
+    """Return the name of the ZipAR control with a window."""
+    return f"ZipAR, window {window}"
+
+
+def chain_name(drafters: Chain) -> str:
+    """Return a chain of drafters in words: models by number, the target's neighbour first."""
+    return f"drafters {','.join(map(str, drafters))}"
+
+
+def identity(item: Variant, pipeline: engines.Pipeline) -> str:
+    """Return what names a variant's images: a digest of all that they depend on, and of nothing else.
+
+    AR depends neither on tau nor on a drafter: another default or a drafter trained anew leaves its images,
+    the dearest of the study, as they are.
+
+    Raises:
+        SettingsError: the bundle does not hold what the variant asks for.
+    """
+    settings = pipeline.settings(**item.settings)
+    manifest = pipeline.bundle.manifest
+    fields = settings.model_dump()
+    read = fields if settings.decoding.drafts else {name: fields[name] for name in settings.decoding.reads}
+    weights = [manifest.models[number].weights_sha256 for number in settings.model_numbers]
+    if settings.decoding.drafts and "latent" in (settings.up_sampler, settings.down_sampler):
+        weights += [digest for _, digest in sorted(manifest.latent_sha256.items())]
+    content = [read, item.oracle, item.other_seeds, weights, manifest.tokenizer_sha256]
+    return sha256(json.dumps([*content, manifest.precision], sort_keys=True).encode()).hexdigest()[:16]
