@@ -213,7 +213,7 @@ def compare(
         drawing, own = drawings[number], measured[name]
         if name == EAGER:
             assert eager is not None
-            pixels, seconds, passes = eager.draw(drawing, pipeline.settings(mode="ar"))
+            pixels, seconds, passes = eager.draw(drawing, pipeline.settings(mode="ar", sweep_width=1))
             if counts:
                 own.seconds.append(seconds)
                 own.nfe_target[number], own.nfe_drafter[number] = passes, 0

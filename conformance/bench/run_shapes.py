@@ -14,6 +14,7 @@ from mulo_sd.conformance.bench.replay import CORRELATION_LENGTH
 from mulo_sd.conformance.bench.run_demo import MakeProgress
 from mulo_sd.conformance.bench.shape_rows import NOTE, ShapeOptions, ShapeRow
 from mulo_sd.conformance.bench.shape_table import run_shape
+from mulo_sd.conformance.bench.sweep_rows import sweep_rows
 from mulo_sd.conformance.bench.torch_rates import cpu_rates, measure_cuda
 
 
@@ -73,7 +74,7 @@ def _one(
     passes: list[PassRow] = []
     rows: list[ShapeRow] = []
     title = f"{shape.label} in {options.precision} on {machine.device}"
-    about = {"label": shape.label, "note": NOTE, "options": vars(options), "passes": [], "rows": []}
+    about = {"label": shape.label, "note": NOTE, "options": vars(options), "passes": [], "sweeps": [], "rows": []}
     record.content.setdefault("shapes", {})[shape.name] = about
 
     def tell_pass(row: PassRow) -> None:
@@ -95,6 +96,34 @@ def _one(
         run_shape(shape.name, options, machine, advance, tell_pass, tell_row)
     console.print(tables.pass_table(passes, f"passes of the target against their floors: {title}"))
     record.write_figure(f"{shape.name}-passes.png", figures.draw_passes(passes, title))
+    _sweeps(shape, options, machine, passes, record, console)
     if rows:
         console.print(tables.shape_table(rows, title))
         record.write_figure(f"{shape.name}.png", figures.draw_shape(rows, title))
+
+
+def _sweeps(
+    shape: shapes.Shape,
+    options: ShapeOptions,
+    machine: Machine,
+    passes: list[PassRow],
+    record: Record,
+    console: Console,
+) -> None:
+    """Say what AR by sweeps would take at declared rates of guesses that come true."""
+    target = shape.models[0]
+    rows = sweep_rows(
+        ModelSize(target.layers, target.dim, target.hidden, target.vocabulary),
+        cells=target.grid_height * target.grid_width,
+        prefix=target.prefix_length,
+        batch=passes[0].size.batch,
+        machine=machine,
+        precision=options.precision,
+        measured=passes,
+    )
+    for row in rows:
+        record.append(row.to_json(), "shapes", shape.name, "sweeps")
+    if rows:
+        console.print(
+            tables.sweep_table(rows, f"AR by sweeps: {shape.label} in {options.precision} on {machine.device}")
+        )

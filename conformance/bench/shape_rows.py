@@ -43,8 +43,7 @@ class ShapeRow:
 
     Attributes:
         acceptance: Declared; None where nothing is drafted.
-        accepted: Share of the target's draft tokens that were accepted: in mode exact only those up to a rejection and
-            it are asked.
+        accepted: Share of the target's draft tokens that were accepted.
         peak_bytes: Of the device's memory, weights included; None on a CPU.
     """
 

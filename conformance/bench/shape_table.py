@@ -24,8 +24,11 @@ WARM_WHOLE, WARM_SHARE = ("serial", "serial-cascade", "parallel", "cascade"), 1 
 
 
 def shape_modes(shape: shapes.Shape, chosen: list[str] | None) -> list[BenchMode]:
-    """Return a shape's modes: with three grids the ratio between the first and the last is drafted in one step, too."""
-    modes = modes_of(len(shape.models) - 1, chosen)
+    """Return a shape's modes: with three grids the ratio between the first and the last is drafted in one step, too.
+
+    Those that guess are left out: `sweep_rows` says what their passes would cost.
+    """
+    modes = [mode for mode in modes_of(len(shape.models) - 1, chosen) if not mode.guesses]
     if len(shape.models) > 2:
         far = BenchMode("parallel", "MuLo-SD parallel, one drafter", {"mode": "parallel", "drafters": (2,)}, 2)
         return [far if mode.name == "parallel" else mode for mode in modes]

@@ -212,7 +212,8 @@ def shape_bundle(shape: Shape, models: Models, precision: Precision) -> Bundle:
         graphs,
         lambda codebook: _nearest(codebook, near),
         shape.name,
-        {"mode": "parallel", "neighbours": near, **shape.settings, **chain},
+        # Guesses of random weights never come true: one token a pass wherever cells are decided in raster order.
+        {"mode": "parallel", "neighbours": near, "sweep_width": 1, **shape.settings, **chain},
     )
 
 

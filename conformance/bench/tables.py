@@ -10,6 +10,8 @@ from mulo_sd.conformance.bench.fresh import TARGETS, within_target
 from mulo_sd.conformance.bench.passes import PassRow
 from mulo_sd.conformance.bench.shape_rows import NOTE, ShapeRow
 from mulo_sd.conformance.bench.spread import Spread
+from mulo_sd.conformance.bench.sweep_rows import NOTE as SWEEPS_NOTE
+from mulo_sd.conformance.bench.sweep_rows import SweepRow
 from mulo_sd.conformance.bench.throughput import ThroughputRow
 from mulo_sd.conformance.bench.timed import BUCKET_NAMES
 
@@ -132,6 +134,26 @@ def pass_table(rows: Sequence[PassRow], title: str) -> Table:
             f"{row.ratio:.1f}",
             row.floor.binds,
             *(f"{1e3 * floor.seconds:.3g}" for floor in row.others),
+        )
+    return table
+
+
+def sweep_table(rows: Sequence[SweepRow], title: str) -> Table:
+    """Return what AR by sweeps would take."""
+    columns = (
+        "rate, of the demo's",
+        "width",
+        "passes",
+        "floor, s",
+        "x one token",
+        "by measured passes, s",
+        "x one token",
+    )
+    table = _table(title, columns, SWEEPS_NOTE)
+    for row in rows:
+        table.add_row(
+            *(f"{row.share:g}", str(row.width), f"{row.passes:.0f}", f"{row.floor_seconds:.3g}", f"{row.gain:.1f}"),
+            *(_number(row.measured_seconds, ".3g"), _number(row.measured_gain, ".1f")),
         )
     return table
 

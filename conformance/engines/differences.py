@@ -199,7 +199,7 @@ class Differences:
         """Compare what was sampled from a pass."""
         model = self.theirs.passes[number].model
         ours, theirs = (self._draws(trace, number, index) for trace in (self.ours, self.theirs))
-        assert ours.keys() == theirs.keys(), f"pass {number}: other cells are sampled than the reference's"
+        assert ours.keys() == theirs.keys(), f"pass {number}: sampled: other cells than the reference's"
         for cell, token in ours.items():
             if token != theirs[cell]:
                 noise = gumbel_noise(self.seed, sample_stream(model), [cell], self.manifest.target.vocabulary)
@@ -218,7 +218,7 @@ class Differences:
 
     def _anchor_bonus(self, model: int, number: int, cell: int) -> Tensor:
         """Return what ANCHOR-1 adds to log p of a cell, Float32[1, V]."""
-        cycle = resampling_cycle(self.theirs.cycles, model, number, cell)
+        cycle = resampling_cycle(self.settings, self.theirs.cycles, model, number, cell)
         if cycle is None:
             return torch.zeros(1, self.manifest.target.vocabulary)
         codes = torch.nn.functional.normalize(self.models.tokenizer.codebook, dim=-1)

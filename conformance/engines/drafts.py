@@ -58,12 +58,14 @@ def down_samplings(models: Models, settings: Settings, finished: Sequence[Cycle]
     yield from samplings
 
 
-def resampling_cycle(cycles: Sequence[Cycle], model: int, number: int, cell: int) -> Cycle | None:
-    """Return the cycle in which a verifying model drew a cell from pass `number`; None where it drafts by itself.
+def resampling_cycle(settings: Settings, cycles: Sequence[Cycle], model: int, number: int, cell: int) -> Cycle | None:
+    """Return the cycle in which a verifying model drew a cell from pass `number`; None where it resamples nothing.
 
-    The prefill's logits, from which cell 0 is drawn, stand in an earlier pass than the verification.
+    That is where it drafts by itself, and where it decides exactly. The prefill's logits, from which cell 0 is drawn,
+    stand in an earlier pass than the verification.
     """
-    own = [cycle for cycle in cycles if cycle.model == model]
+    exactly = model == 0 and settings.decoding.is_exact
+    own = [cycle for cycle in cycles if cycle.model == model and not exactly]
     begun = own[:1] if cell == 0 else [cycle for cycle in own if cycle.verify_pass <= number]
     return begun[-1] if begun else None
 

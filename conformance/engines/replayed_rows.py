@@ -26,7 +26,7 @@ def anchor_bonus(replayed: Replayed, model: int, number: int, cells: list[int]) 
     """Return what the engine's ANCHOR-1 adds to log p of cells drawn from a pass, Float32[n, V]."""
     cycles, rows = replayed.decoded.trace.cycles, []
     for cell in cells:
-        cycle, codes = resampling_cycle(cycles, model, number, cell), replayed.pipeline.bundle.codes
+        cycle, codes = resampling_cycle(replayed.settings, cycles, model, number, cell), replayed.pipeline.bundle.codes
         if cycle is None or not replayed.settings.anchor:
             rows.append(np.zeros((1, len(codes)), dtype=np.float32))
         else:

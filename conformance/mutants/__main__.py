@@ -1,6 +1,7 @@
 """python -m conformance.mutants --out docs/mutants.md: which law finds which mutant, as a table."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from mulo_sd.conformance.targets import open_target, preset_target
 from mulo_sd.engines.commands.command_line import command, program, purpose
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.engines.files.whole_files import check_writable, write_text_whole
+from mulo_sd.engines.passes.auto_widths import VARIABLE
 
 HEAD = """# Mutants
 
@@ -62,6 +64,7 @@ def main() -> int:
     parser.add_argument("--out", type=user_path, required=True, help="a Markdown file")
     out: Path = parser.parse_args().out
     torch.set_num_threads(1)
+    os.environ[VARIABLE] = "1"  # automatic widths as in the tests: what is said does not depend on what is measured
     try:
         check_writable(out)
         mutant_and_kills = [(mutant, killed(mutant)) for mutant in track((*MUTANTS, *SIZED_MUTANTS), "mutants")]

@@ -160,19 +160,11 @@ def _noise_of_the_attempt(
         model.noise.rows = rows  # type: ignore[method-assign]
 
 
-def _guesses_unanchored(
-    right: Any, model: ModelState, cells: Any, answer: Answer, source_pass: Any = None, anchor: Any = None
-) -> Tokens:
-    """Anchor the first cell of a sweep alone."""
-    tokens = right(model, cells, answer, source_pass, anchor)
-    if anchor is None or len(cells) == 1:
-        return np.asarray(tokens)
-    plain = answer.sample(model.distribution, model.noise, None)
-    tokens = np.concatenate([tokens[:1], plain[1:]])
-    model.trace.passes[-1 if source_pass is None else source_pass].sampled[-len(cells) :] = [
-        (row, cell, token) for row, cell, token in zip(answer.rows.tolist(), cells, tokens.tolist(), strict=True)
-    ]
-    return np.asarray(tokens)
+def _guesses_unanchored(right: Any, answer: Answer, distribution: Any, noise: NoiseSource, anchor: Any) -> Tokens:
+    """Anchor the first cell of a pass alone."""
+    tokens = right(answer, distribution, noise, anchor)
+    plain = right(answer, distribution, noise, None)
+    return np.concatenate([tokens[:1], plain[1:]])
 
 
 def _sampled_once(right: Any, answer: Answer, distribution: Any, noise: NoiseSource, anchor: Any) -> Tokens:
@@ -182,10 +174,12 @@ def _sampled_once(right: Any, answer: Answer, distribution: Any, noise: NoiseSou
     return np.array([known.setdefault(*pair) for pair in zip(answer.cells.tolist(), tokens.tolist(), strict=True)])
 
 
-def _auto_for_islands(right: Any, cells: Any, order: Any, settings: Any, auto_width: int) -> Any:
-    """Take the machine's width where the image depends on it."""
-    width = auto_width if settings.sweep_width == "auto" else settings.sweep_width
-    return right(cells, order, settings.changed(sweep_width=width), auto_width)
+def _narrow(right: Any, cells: Any, order: Any, settings: Any, auto_width: Any) -> Any:
+    """Take a width that a machine may choose where the image depends on it."""
+    plan = right(cells, order, settings, auto_width)
+    if isinstance(plan, Sweeps) and settings.sweep_width == "auto":
+        plan.width = 1
+    return plan
 
 
 def settles(wrong: Callable[..., None]) -> Make:
@@ -201,7 +195,7 @@ MUTANTS = swept(
     Mutant(
         "a sweep draws with the noise of its attempt", "RNG-1", patched(ModelState, "sample", _noise_of_the_attempt)
     ),
-    Mutant("guesses are sampled without the anchor", "ANCHOR-1", patched(ModelState, "sample", _guesses_unanchored)),
+    Mutant("guesses are sampled without the anchor", "ANCHOR-1", patched(Answer, "sample", _guesses_unanchored)),
     Mutant(
         "samples of an earlier sweep are taken again",
         "DIST-1",
@@ -222,6 +216,6 @@ MUTANTS = swept(
     Mutant("the limit is ignored", "SWEEP-4", made(_LimitIgnored)),
     Mutant("the last sweep is no wider than the others", "SWEEP-4", made(_LastIsNarrow)),
     Mutant("the last sweep decides what is certain alone", "SWEEP-4", made(_LastIsWary)),
-    Mutant("islands are as wide as the machine has it", "SWEEP-6", patched(verify, "schedule_of", _auto_for_islands)),
-    Mutant("drafts are as wide as the machine has it", "SWEEP-6", patched(decode, "schedule_of", _auto_for_islands)),
+    Mutant("islands that are swept have the width of a machine", "SWEEP-6", patched(verify, "schedule_of", _narrow)),
+    Mutant("drafts with a limit have the width of a machine", "SWEEP-6", patched(decode, "schedule_of", _narrow)),
 )

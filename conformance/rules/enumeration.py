@@ -94,8 +94,11 @@ def fixed_points(tiny: Tiny, sampled: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def decide(tiny: Tiny, world: tuple[Transformer, Condition], settings: Settings, seed: int, guess: Tensor) -> Decided:
-    """Decide the grid by sweeps whose first guesses are given, Int[cells]."""
+def decide(
+    tiny: Tiny, world: tuple[Transformer, Condition], settings: Settings, seed: int, guess: Tensor | None = None
+) -> Decided:
+    """Decide the grid by sweeps whose first guesses are given, Int[cells], or code 0 everywhere."""
+    guess = torch.zeros(tiny.cells, dtype=torch.long) if guess is None else guess
     model, condition = world
     state = ModelState(model, 0, condition, settings, seed, Trace(), record_logits=False)
     state.propose(range(tiny.cells), guess)

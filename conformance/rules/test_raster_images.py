@@ -17,11 +17,13 @@ from mulo_sd.conformance.strategies.decodes import (
     AUTOREGRESSIVE,
     CASCADE,
     MIXED,
+    PARALLEL,
     REFRESHED,
     WIDE_CASCADE,
     Case,
     cases,
 )
+from mulo_sd.conformance.strategies.toys import CODES
 from mulo_sd.reference.largest_error import largest_error
 from mulo_sd.reference.settings import Settings
 from mulo_sd.reference.state import ModelState
@@ -70,7 +72,7 @@ class TestSweep2:
         [image] = fixed_points(tiny, sampled_from_all(tiny, settings, seed))
         assert len(set(image.tolist())) > 1
         world = tiny.build()
-        raster = decide(tiny, world, replace(settings, sweep_width=1), seed, torch.zeros(tiny.cells, dtype=torch.long))
+        raster = decide(tiny, world, replace(settings, sweep_width=1), seed)
         assert torch.equal(raster.tokens, image)
         fewest = tiny.cells
         for width in (*range(1, tiny.cells), None):
@@ -122,6 +124,56 @@ class TestSweep2:
         reach("refreshed", case.settings.refresh and len(raster.trace.cycles_of(0)) > 1)
         reach("drafted ahead", case.settings.look_ahead > 0)
         reach("an anchor", case.settings.anchor > 0)
+
+    @must_reach("guesses are wrong", "fewer sweeps")
+    @example(AUTOREGRESSIVE, None, 1, 0)
+    @example(AUTOREGRESSIVE, 3, 5, 2)
+    @share_of_examples(2)
+    @given(cases(("ar",)), st.integers(1, 50) | st.none(), st.integers(0, CODES - 1), st.integers(0, 3))
+    def test_any_guess(self, case: Case, width: int | None, code: int, wrong: int) -> None:
+        """From guesses that are right but in some rows: raster order's tokens, keys and values."""
+        models, condition = case.world
+        target = Tiny(case.toy.target_height, case.toy.target_width, CODES, 0)
+        raster = decide(target, (models.target, condition), replace(case.settings, sweep_width=1), case.seed)
+        guess = raster.tokens.clone()
+        guess[wrong * target.width :: 2] = code
+        settings = replace(case.settings, sweep_width=width)
+        swept = decide(target, (models.target, condition), settings, case.seed, guess)
+        assert torch.equal(swept.tokens, raster.tokens)
+        same_keys_and_values(raster.state, swept.state)
+        reach("guesses are wrong", not torch.equal(guess, raster.tokens))
+        reach("fewer sweeps", swept.sweeps < raster.sweeps)
+
+    @must_reach("a draft by fewer passes", "drafted again", "a cascade")
+    @example(changed(AHEAD, first_guess="left"), 3)
+    @example(WIDE_CASCADE, None)
+    @share_of_examples(2)
+    @given(cases(("serial", "parallel", "exact")), st.integers(1, 50) | st.none())
+    def test_drafts(self, case: Case, width: int | None) -> None:
+        """DRAFT-1: A draft by sweeps without a limit is the one by raster order, so the images are the same."""
+        raster = changed(case, draft_by="windows", draft_window=None, sweep_width=width).run()
+        swept = changed(case, draft_by="sweeps", draft_sweeps=None, sweep_width=width).run()
+        assert torch.equal(swept.tokens, raster.tokens)
+        for ours, theirs in zip(swept.trace.cycles, raster.trace.cycles, strict=True):
+            assert torch.equal(ours.draft_tokens, theirs.draft_tokens)
+        reach("a draft by fewer passes", swept.nfe_drafter < raster.nfe_drafter)
+        reach("drafted again", len(swept.trace.cycles_of(0)) > 1 and case.settings.look_ahead > 0)
+        reach("a cascade", len(case.settings.drafters) > 1)
+
+    @must_reach("something is resampled", "fewer passes")
+    @example(changed(PARALLEL, anchor=1.0), 4)
+    @share_of_examples(2)
+    @given(cases(("parallel",)), st.integers(1, 50) | st.none())
+    def test_one_region(self, case: Case, width: int | None) -> None:
+        """MODE-PARALLEL: Without islands and a limit, resampling by sweeps is resampling in raster order."""
+        one_region = changed(case, islands=False, island_window=None, sweeps=None, sweep_width=width)
+        raster, swept = (
+            changed(one_region, resample_by="windows").run(),
+            changed(one_region, resample_by="sweeps").run(),
+        )
+        assert torch.equal(swept.tokens, raster.tokens)
+        reach("something is resampled", bool(swept.trace.cycles_of(0)[0].resampled.any()))
+        reach("fewer passes", swept.nfe_target < raster.nfe_target)
 
     @must_reach("the image is another code's")
     @example(AUTOREGRESSIVE)

@@ -71,7 +71,7 @@ def main() -> int:
     names = [mode.name for mode in ENGINE_MODES]
     parser = argparse.ArgumentParser(prog=program("conformance.tools.profile_decode"), description=purpose(__doc__))
     parser.add_argument("--bundle", type=user_path, default=demo_bundle_path(), help="its folder; default: %(default)s")
-    chosen = ["ar", "serial", "cascade"]
+    chosen = ["ar", "ar-sweeps", "cascade", "sweeps"]
     parser.add_argument("--modes", nargs="+", choices=names, default=chosen, help="default: " + " ".join(chosen))
     parser.add_argument("--repeat", type=int, default=5, help="decodes of a mode; default: %(default)s")
     parser.add_argument("--threads", type=int, default=2, help="default: %(default)s")

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from mulo_sd.conformance.engines.cases import PROMPTS, SEED, SMALL_SETTINGS, SWEPT_SETTINGS
+from mulo_sd.conformance.engines.reference_laws import width_is_open
 from mulo_sd.conformance.vectors.case import Field, Output, Stage, Vector
 from mulo_sd.conformance.vectors.function_stages import number
 from mulo_sd.reference import demo
@@ -26,7 +27,12 @@ PASSES_OF = (
     SWEPT_SETTINGS[4],
 )
 GUIDED = 2.0  # any scale but 1: both halves
-FREE_RUNNING = (*(item for item in SMALL_SETTINGS if item.temperature > 0), *SWEPT_SETTINGS)
+# Where the width is the engine's choice (SWEEP-6), its passes are, too: here it is 1, which any engine can take.
+FREE_RUNNING = tuple(
+    replace(item, sweep_width=1) if width_is_open(item) else item
+    for item in (*SMALL_SETTINGS, *SWEPT_SETTINGS)
+    if item.temperature > 0
+)
 
 
 def as_text(settings: Settings) -> NDArray[np.uint8]:

@@ -64,7 +64,7 @@ def test_a_file_of_something_else_is_refused(text: str, tmp_path: Path) -> None:
 
 def test_what_is_expected_covers_every_mode() -> None:
     expected = read_expected(EXPECTED)
-    assert set(expected.modes) == {"ar", "zipar", "serial", "serial-cascade", "parallel", "cascade", "exact"}
+    assert set(expected.modes) == {mode.name for mode in ENGINE_MODES}
     for name, mode in expected.modes.items():
         assert len(mode.nfe_target) == len(mode.nfe_drafter) == (1 if name in LONG else expected.prompts)
 

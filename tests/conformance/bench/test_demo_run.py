@@ -90,8 +90,8 @@ def test_prompts_are_held_out_and_of_every_task() -> None:
 
 
 def test_modes_that_a_bundle_allows() -> None:
-    assert [mode.name for mode in modes_of(0)] == ["ar", "zipar"]
-    assert [mode.name for mode in modes_of(1)] == ["ar", "zipar", "serial", "parallel", "exact"]
+    assert [mode.name for mode in modes_of(0)] == ["ar", "ar-sweeps", "zipar"]
+    assert [mode.name for mode in modes_of(1)] == ["ar", "ar-sweeps", "zipar", "serial", "parallel", "exact"]
     assert [mode.name for mode in modes_of(2, ["cascade", "ar"])] == ["ar", "cascade"]
 
 

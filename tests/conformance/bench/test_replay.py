@@ -85,22 +85,6 @@ def test_local_verification_keeps_what_is_replayed(
     assert all((cycle.pooled_probs > 0).any() for cycle in trace.cycles)
 
 
-def test_exact_verification_stops_at_a_replayed_rejection(
-    pipeline: engines.Pipeline, condition: engines.Condition
-) -> None:
-    settings = pipeline.settings(mode="exact", draft_rows=1, neighbours=4)
-    passes = {}
-    for rate in (1.0, 0.5, 0.0):
-        replay = Replay(pipeline.bundle.manifest.models, rate, 1.0, 7)
-        trace = pipeline.decode(condition, settings, 5, hooks=Hooks(accepted=replay)).trace
-        passes[rate] = trace.nfe(0)
-        for cycle in trace.cycles_of(0):
-            width = cycle.kept.shape[1]
-            expected = replay(0, range(cycle.first_row * width, cycle.last_row * width))
-            assert (cycle.kept.ravel() == expected).all()
-    assert passes[1.0] < passes[0.5] < passes[0.0]
-
-
 @pytest.mark.parametrize("mode", ["ar", "zipar"])
 def test_nothing_is_asked_where_nothing_is_drafted(
     pipeline: engines.Pipeline, condition: engines.Condition, mode: str
