@@ -13,6 +13,7 @@ from mulo_sd.conformance.rules.branches import NEAR_TIE, reach
 from mulo_sd.conformance.rules.decode_case import DecodeCase
 from mulo_sd.conformance.rules.oracle_model import Array, DictionaryModel, from_scratch
 from mulo_sd.conformance.rules.replay import PREFILL, moments_of, passes_of, rounds_of
+from mulo_sd.conformance.rules.sweeping import plan_of
 from mulo_sd.reference.decode import Decoded
 from mulo_sd.reference.trace import Pass
 
@@ -214,7 +215,7 @@ def undrafted_passes_are_counted(case: DecodeCase, decoded: Decoded) -> None:
     """MODE-AR, MODE-ZIPAR, SWEEP-2: where the target alone decodes, steps of windows, or at most N sweeps."""
     settings, (height, width) = case.settings, case.grid(0)
     assert decoded.nfe_drafter == 0
-    if settings.mode == "ar":
+    if plan_of(settings, "alone").by_sweeps:
         [(_, rounds)] = rounds_of(case, decoded, 0)
         assert decoded.nfe_target == 1 + sum(item.cells != [0] for item in rounds)
         assert len(rounds) <= height * width

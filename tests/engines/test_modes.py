@@ -17,7 +17,11 @@ from tests.other_values import other_value
 
 ROOT = Path(processes.ROOT)
 FOLDERS = ("engines", "reference", "export", "conformance")
-TABLES = (ROOT / "engines" / "modes.py", ROOT / "reference" / "modes.py")
+TABLES = (
+    *(ROOT / "engines" / "modes.py", ROOT / "reference" / "modes.py"),
+    # An oracle, which reads no table that it is held against.
+    ROOT / "conformance" / "rules" / "sweeping.py",
+)
 # Whose names are those of rows and of variants, each with settings of its own.
 ROWS = (ROOT / "conformance" / "bench", ROOT / "conformance" / "study")
 # mode: drafts, by rows, exact; of the coarsest grid its window and limit; of resampling its window, islands and limit
