@@ -17,8 +17,8 @@ from mulo_sd.engines.service.pipeline import Pipeline
 from mulo_sd.reference.settings import Settings
 
 Floats = NDArray[np.float32]
-# How many first differences there may be for a cell that is compared; one image may part in any case. The demo's fp32
-# has none in 200 images.
+# How many first differences there may be for a cell that is compared; one image may part in any case. On ONNX Runtime
+# none was met in 10 images of the demo in fp32 and 14 in fp16, 1,024 cells each.
 MAX_DIFFERENCES = {"fp32": 1e-5, "fp16": 1e-3, "bf16": 1e-2}
 
 
