@@ -15,7 +15,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from mulo_sd.conformance.engines.cases import PROMPTS, SEED, SMALL_SETTINGS
+from mulo_sd.conformance.engines.cases import PROMPTS, SEED, SMALL_SETTINGS, SWEPT_SETTINGS
 from mulo_sd.conformance.engines.conditions import engine_condition
 from mulo_sd.conformance.engines.engine_case import EngineCase, run
 from mulo_sd.conformance.engines.engine_laws import same
@@ -24,6 +24,9 @@ from mulo_sd.conformance.rules.oracle_model import DictionaryModel
 from mulo_sd.conformance.subject import Subject
 from mulo_sd.engines.passes.transformer import TransformerSession
 from mulo_sd.engines.service.hooks import Hooks
+
+# Decodes that are cancelled: of every mode, by windows and by sweeps.
+CANCELLED_SETTINGS = (*SMALL_SETTINGS, *SWEPT_SETTINGS)
 
 
 class CancelledError(Exception):
@@ -97,12 +100,12 @@ class CacheMachine(RuleBasedStateMachine):
         held = sorted(self.tokens)[: max(1, int(share * len(self.tokens)))]
         self._feed({cell: self.tokens[cell] for cell in held}, "a refresh")
 
-    @rule(index=st.integers(0, len(SMALL_SETTINGS) - 1), after=st.integers(1, 60))
+    @rule(index=st.integers(0, len(CANCELLED_SETTINGS) - 1), after=st.integers(1, 60))
     def cancel_a_decode(self, index: int, after: int) -> None:
         """Stop another decode in its middle; it, too, is as if nothing had been when it runs again."""
-        if SMALL_SETTINGS[index].mode not in self.subject.capabilities:
+        if CANCELLED_SETTINGS[index].mode not in self.subject.capabilities:
             return
-        case = EngineCase(self.subject, PROMPTS[index % len(PROMPTS)], SMALL_SETTINGS[index], SEED)
+        case = EngineCase(self.subject, PROMPTS[index % len(PROMPTS)], CANCELLED_SETTINGS[index], SEED)
         expected = run(case)
 
         def stop(done: int, total: int) -> None:

@@ -1,51 +1,31 @@
-"""CONF-6: an engine draws by wide sweeps what it draws by one token a pass."""
+"""CONF-6: images by sweeps are those of one token a pass, or part at a near-tie, and such are few."""
 
+import copy
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from mulo_sd.conformance.engines import margins
-from mulo_sd.conformance.engines.cases import PROMPTS, SEED
-from mulo_sd.conformance.engines.engine_case import EngineCase, capabilities_for, run
-from mulo_sd.conformance.engines.replay import reference_logits
+from mulo_sd.conformance.bench.reference_side import held_out_drawings
+from mulo_sd.conformance.engines.cases import PROMPTS
+from mulo_sd.conformance.engines.conditions import condition_of, engine_condition
+from mulo_sd.conformance.engines.shapes import ALL, FEW, level_of_profile
+from mulo_sd.conformance.engines.swept_images import FirstDifference, Tally, compare_widths, first_difference
+from mulo_sd.conformance.rules.branches import NEAR_TIE, reach
 from mulo_sd.conformance.subject import Subject
-from mulo_sd.reference.decode import Decoded
-from mulo_sd.reference.noise import gumbel_noise, sample_stream
-from mulo_sd.reference.settings import Mode, Settings
+from mulo_sd.engines.loop.decode import Decoded
+from mulo_sd.engines.service.hooks import Hooks
 
-NARROW = Settings(mode="ar", guidance_scale=1.2, top_p=0.95, sweep_width=1)
-WIDTHS = (5, 16, None)
-COMPARED = PROMPTS[:4]
-# Of the images of all prompts and widths: in half precision near-ties are more.
-MAX_PARTED = {"fp32": 1}
-MAX_PARTED_IN_HALF = len(COMPARED) * len(WIDTHS) // 2
-
-
-def deciding_logits(decoded: Decoded, cell: int) -> margins.Floats:
-    """Return the logits from which a cell of the target was decided, Float32[B, V]."""
-    for made in reversed(decoded.trace.passes):
-        for row, sampled, _ in made.sampled:
-            if sampled == cell:
-                logits: margins.Floats = reference_logits(made)[:, row]
-                return logits
-    raise AssertionError(f"cell {cell} was never sampled")
-
-
-def explain_parting(case: EngineCase, narrow: Decoded, wide: Decoded) -> bool:
-    """Return whether two images differ, after making sure that the first difference is a near-tie."""
-    different = (narrow.tokens != wide.tokens).flatten().nonzero().flatten().tolist()
-    if not different:
-        return False
-    cell, tolerance = different[0], case.rounding.logits
-    ours, theirs = deciding_logits(wide, cell), deciding_logits(narrow, cell)
-    off = float(np.abs(ours - theirs).max())
-    assert off <= tolerance, f"{case!r}, cell {cell}: logits differ by {off:.3g}, expected at most {tolerance}"
-    noise = gumbel_noise(case.seed, sample_stream(0), [cell], case.codes).numpy()
-    known = margins.uncertain(theirs[:, None], np.array([tolerance]), case.settings)
-    token = int(wide.tokens.flatten()[cell])
-    assert known.tokens(noise)[0, token], f"{case!r}, cell {cell}: no near-tie explains token {token}"
-    return True
+WIDTHS = (3, 16, None)
+# Whatever sweeps draw in raster order: a whole grid, with and without a draft, and the rows of cycles.
+KINDS: tuple[dict[str, Any], ...] = (
+    {"mode": "ar", "first_guess": "left"},
+    {"mode": "exact", "drafters": (1,)},
+    {"mode": "exact", "drafters": (1, 2), "draft_by": "sweeps", "resample_by": "sweeps"},
+)
+DEMO_WIDTHS = (16, 64)
 
 
 class TestConf6:
@@ -57,30 +37,93 @@ class TestConf6:
     context from passes of different widths stay within the tolerance.
     """
 
-    @pytest.mark.parametrize("mode", ["ar", "exact"])
-    def test_wide_sweeps_draw_the_same_image(self, small_subject: Subject, mode: Mode) -> None:
-        """MODE-AR, MODE-EXACT: An image by sweeps is the one of one token a pass, or parts from it at a near-tie."""
-        if not capabilities_for(replace(NARROW, mode=mode)) <= small_subject.capabilities:
-            pytest.skip(f"not applicable: the backend or the bundle cannot do {mode}")
-        parted = []
-        for prompt in COMPARED:
-            narrow = run(EngineCase(small_subject, prompt, NARROW, SEED))
-            for width in WIDTHS:
-                case = EngineCase(small_subject, prompt, replace(NARROW, mode=mode, sweep_width=width), SEED)
-                wide = run(case)
-                assert wide.nfe_target < narrow.nfe_target
-                if explain_parting(case, narrow, wide):
-                    parted.append((prompt, width))
-        assert len(parted) <= MAX_PARTED.get(small_subject.precision, MAX_PARTED_IN_HALF), parted
+    @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: f"{kind['mode']}-{len(kind)}")
+    def test_small_images(self, small_subject: Subject, kind: dict[str, Any]) -> None:
+        """Of random models, at every width, in either precision."""
+        guidance_scale = 1.2 if "guidance" in small_subject.capabilities else 1.0
+        needs = {str(kind["mode"])} | ({"cascade"} if len(kind.get("drafters", ())) > 1 else set())
+        if not needs <= small_subject.capabilities:
+            pytest.skip(f"not applicable: the backend has no {', '.join(sorted(needs))}")
+        pipeline, tally = small_subject.pipeline, Tally(small_subject.precision)
+        cells = pipeline.bundle.manifest.target.grid_height * pipeline.bundle.manifest.target.grid_width
+        for seed in range(40 if level_of_profile() == ALL else 4):
+            prompt = PROMPTS[seed % len(PROMPTS)]
+            condition = engine_condition(condition_of(small_subject.models, prompt, seed))
+            differences = compare_widths(
+                pipeline, condition, seed, WIDTHS, guidance_scale=guidance_scale, temperature=0.4 + seed / 8, **kind
+            )
+            for width, difference in differences.items():
+                tally.add(difference, cells, f"seed {seed}, width {width}")
+        reach(NEAR_TIE, count=tally.differences)
+        tally.check()
 
-    def test_a_parting_that_no_near_tie_explains_is_found(self, small_subject: Subject) -> None:
-        """A token that the logits do not allow fails the comparison."""
-        case = EngineCase(small_subject, PROMPTS[0], NARROW, SEED)
-        narrow, cell = run(case), 5
-        noise = gumbel_noise(case.seed, sample_stream(0), [cell], case.codes).numpy()
-        logits = deciding_logits(narrow, cell)
-        known = margins.uncertain(logits[:, None], np.array([case.rounding.logits]), case.settings)
-        tokens = narrow.tokens.clone()
-        tokens.view(-1)[cell] = int(np.flatnonzero(~known.tokens(noise)[0])[0])
-        with pytest.raises(AssertionError, match="no near-tie explains"):
-            explain_parting(case, narrow, replace(narrow, tokens=tokens))
+    @pytest.mark.thorough
+    def test_images_of_a_bundle(self, subject: Subject) -> None:
+        """Of the bundle under test: 200 prompts in the profile nightly, else one, and none in half precision."""
+        level = level_of_profile()
+        if subject.precision != "fp32" and level != ALL:
+            pytest.skip("not applicable: in half precision minimal images are compared, and the bundle's in nightly")
+        pipeline, tally = subject.pipeline, Tally(subject.precision)
+        target = pipeline.bundle.manifest.target
+        for drawing in held_out_drawings(200 if level == ALL else 1):
+            condition = engine_condition(condition_of(subject.models, drawing.text, drawing.seed))
+            differences = compare_widths(
+                pipeline, condition, drawing.seed, DEMO_WIDTHS if level > FEW else DEMO_WIDTHS[:1], mode="ar"
+            )
+            for width, difference in differences.items():
+                tally.add(difference, target.grid_height * target.grid_width, f"{drawing.text!r}, width {width}")
+        reach(NEAR_TIE, count=tally.differences)
+        tally.check()
+
+
+@pytest.fixture(scope="module")
+def decoded(minimal_subject: Subject) -> tuple[Any, Decoded]:
+    """An image one token a pass, with logits, and its settings."""
+    settings = minimal_subject.pipeline.settings(mode="ar", guidance_scale=1.2, temperature=0.8, sweep_width=1)
+    condition = engine_condition(condition_of(minimal_subject.models, PROMPTS[0], 1))
+    return settings, minimal_subject.pipeline.decode(condition, settings, 1, hooks=Hooks(record_logits=True))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [(lambda ranks: ranks[-1], "no near-tie explains it"), (lambda ranks: ranks[0], "no near-tie explains it")],
+    ids=["the least likely", "another likely one"],
+)
+def test_planted_token(
+    minimal_subject: Subject, decoded: tuple[Any, Decoded], change: Callable[[Any], int], said: str
+) -> None:
+    """A token that no rounding explains fails, and the message says where."""
+    settings, narrow = decoded
+    wide = replace(narrow, tokens=narrow.tokens.copy())
+    row = next(made.logits for made in reversed(narrow.trace.passes) if made.logits is not None)[0, -1]
+    ranks = [code for code in np.argsort(row)[::-1].tolist() if code != int(narrow.tokens.flat[40])]
+    wide.tokens.flat[40] = change(ranks)
+    difference = first_difference(minimal_subject.pipeline, settings, 1, narrow, wide)
+    assert difference is not None
+    assert difference.cell == 40
+    with pytest.raises(AssertionError, match=f"seed 1, cell 40: .* one by one.*{said}"):
+        Tally("fp32").add(difference, 64, "seed 1")
+
+
+def test_planted_logits(minimal_subject: Subject, decoded: tuple[Any, Decoded]) -> None:
+    """A near-tie is no excuse for logits that are further apart than the tolerance."""
+    settings, narrow = decoded
+    wide = replace(narrow, tokens=narrow.tokens.copy(), trace=copy.deepcopy(narrow.trace))
+    wide.tokens.flat[63] = (wide.tokens.flat[63] + 1) % 48
+    last = wide.trace.passes[-1]
+    assert last.logits is not None
+    last.logits[:, -1] += 0.5
+    difference = first_difference(minimal_subject.pipeline, settings, 1, narrow, wide)
+    assert difference is not None
+    with pytest.raises(AssertionError, match="passes of different widths disagree"):
+        Tally("fp32").add(replace(difference, near_tie=True), 64, "seed 1")
+
+
+def test_too_many_differences() -> None:
+    """Near-ties are counted, and one image in very many cells may part, not two."""
+    tally = Tally("fp32")
+    for _ in range(2):
+        tally.check()
+        tally.add(FirstDifference(9, 1e-5, 1e-3, True, (1, 2)), 64, "seed 1")
+    with pytest.raises(AssertionError, match="2 of 2 images by sweeps leave"):
+        tally.check()

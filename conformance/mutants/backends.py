@@ -58,6 +58,14 @@ class _NotDeterministic(UnscoredBackend):
         return logits + self.generator.uniform(-5e-4, 5e-4, logits.shape).astype(np.float32)
 
 
+class _Widened(UnscoredBackend):
+    """Gives a pass of several tokens the logits of hotter models: sweeps draw images of another distribution."""
+
+    def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> Floats:
+        logits = super().feed(graph, cache, inputs)
+        return logits if inputs["tokens"].shape[1] == 1 else logits * np.float32(0.97)
+
+
 def _around(kind: Callable[[Backend], Backend]) -> Factory:
     def make(bundle: Bundle, threads: int | None) -> Backend:
         return kind(make_backend("ort", bundle, threads))
@@ -69,4 +77,5 @@ refusing = _around(_Refusing)
 not_a_number = _around(_NotANumber)
 right_once = _around(_RightOnce)
 not_deterministic = _around(_NotDeterministic)
-WRONG_BACKENDS = ("refusing", "not_a_number", "right_once", "not_deterministic")
+widened = _around(_Widened)
+WRONG_BACKENDS = ("refusing", "not_a_number", "right_once", "not_deterministic", "widened")

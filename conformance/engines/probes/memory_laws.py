@@ -27,12 +27,20 @@ REQUESTS: tuple[dict[str, Any], ...] = (
     {"mode": "ar", "guidance_scale": 1.0, "temperature": 0.5, "top_p": 0.6, "top_k": 0},
     {"mode": "parallel", "guidance_scale": 1.2, "tau": 0.2, "radius": 1, "anchor": 4.0, "top_p": 0.95},
     {"mode": "parallel", "guidance_scale": 0.0, "tau": 0.05, "radius": 0, "anchor": 1.0, "temperature": 0.5},
-    {"mode": "exact", "guidance_scale": 1.2, "temperature": 0.5, "draft_rows": 1},
+    {"mode": "exact", "guidance_scale": 1.2, "temperature": 0.5, "sweep_width": None},
+    {
+        "mode": "parallel",
+        "guidance_scale": 1.5,
+        "temperature": 0.4,
+        "draft_by": "sweeps",
+        "resample_by": "sweeps",
+        "sweeps": 2,
+    },
 )
 # Each after itself and after others.
-ORDER = (0, 1, 0, 2, 3, 4, 3, 5, 4)
+ORDER = (0, 1, 0, 2, 3, 4, 3, 5, 4, 6, 5, 6)
 # Which is cancelled, and which follows.
-CANCELLED = ((0, 1), (4, 3), (5, 0))
+CANCELLED = ((0, 1), (4, 3), (5, 0), (6, 5))
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,12 @@ EXTREMES: dict[str, tuple[Any, ...]] = {
     "islands": (False, True),
     "adaptive_window": (False, True),
     "accept_on": ("processed", "raw"),
+    "draft_by": ("windows", "sweeps"),
+    "resample_by": ("windows", "sweeps"),
+    "sweep_width": (1, 2**20, None),
+    "sweeps": (1, 2**20, None),
+    "draft_sweeps": (1, 2**20, None),
+    "first_guess": ("above", "left", "opening"),
     "drafters": ((1,), (1, 2)),
     **dict.fromkeys(WINDOWS, (1, 2**20, None)),
 }
@@ -42,7 +48,8 @@ EXTREMES: dict[str, tuple[Any, ...]] = {
 USED_IN = {
     "adaptive_window": "zipar",
     "window": "zipar",
-    "exact_window": "exact",
+    "sweep_width": "exact",
+    "first_guess": "ar",
     "draft_rows": "serial",
     "look_ahead": "serial",
     "refresh": "serial",
