@@ -20,7 +20,7 @@ COMMANDS = {
     ),
     "conformance": Command("conformance.__main__", "test an engine against the reference, rule by rule", "test"),
     "mutants": Command(
-        "conformance.mutants.__main__", "list which law finds which planted defect; takes minutes", "test"
+        "conformance.mutants.__main__", "list which law finds which planted defect; takes minutes", "test,demo"
     ),
     "vectors": Command("conformance.vectors.__main__", "write or check test vectors for other implementations", "test"),
     "bench": Command("conformance.bench.__main__", "measure decodes, pass by pass", "bench"),

@@ -1,7 +1,7 @@
 """What AR by sweeps would take of a published shape: at declared rates of guesses that come true.
 
-Guesses of random weights never come true, so none is made: the passes follow from the rates, and the seconds from what a
-pass of so many tokens takes.
+Guesses of random weights never come true, so none is made: the passes follow from the rates, and the seconds from what
+a pass of so many tokens takes.
 """
 
 from collections.abc import Sequence
@@ -25,9 +25,10 @@ NOTE = (
 
 
 def rates_by_distance() -> NDArray[np.float64]:
-    """Return how often the demo's guess comes true where all before it did, Float64[256 - 1], by its distance from 1 on."""
+    """Return how often the demo's guess comes true where all before it did, Float64[255], by distance from 1 on."""
     decided = np.diff(DECIDED[LIKE_THE_DEMO])  # chances that the n-th cell of a sweep is decided
-    return decided[1:] / decided[:-1]
+    rates: NDArray[np.float64] = np.minimum(decided[1:] / decided[:-1], 1.0)
+    return rates
 
 
 def decided_by_sweep(width: int, share: float) -> float:

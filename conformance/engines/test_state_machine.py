@@ -19,7 +19,6 @@ from mulo_sd.conformance.engines.cases import PROMPTS, SEED, SMALL_SETTINGS
 from mulo_sd.conformance.engines.conditions import engine_condition
 from mulo_sd.conformance.engines.engine_case import EngineCase, run
 from mulo_sd.conformance.engines.engine_laws import same
-from mulo_sd.conformance.mutants.catalogue import MUTANTS
 from mulo_sd.conformance.rules.branches import must_reach, reach
 from mulo_sd.conformance.rules.oracle_model import DictionaryModel
 from mulo_sd.conformance.subject import Subject
@@ -149,19 +148,3 @@ def test_cache_and_loop(small_subject: Subject) -> None:
     A decode that is cancelled in the middle leaves nothing behind.
     """
     drive(small_subject)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "compaction moves slots, but no keys and values",
-        "the slot that held a position before stays visible",
-        "positions are off by one after a scattered write",
-        "a query sees by slot and not by position",
-    ],
-)
-def test_it_finds_mutants(name: str, minimal_subject: Subject) -> None:
-    """The machine stops at caches that are wrong."""
-    mutant = next(mutant for mutant in MUTANTS if mutant.name == name)
-    with mutant.make(minimal_subject) as wrong, pytest.raises(AssertionError, match="logits are off"):
-        drive(wrong, shrink=False)

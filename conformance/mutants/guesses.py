@@ -61,9 +61,9 @@ def _one_opening(right: Any, model: ModelState, cells: Any) -> Tokens:
 
 def _guesses_anew(right: Any, model: ModelState, cells: Any) -> None:
     """Guess every cell of a pass by the rule of first guesses, what it holds forgotten."""
-    guessed: set[int] = model.__dict__.setdefault("guessed", set())
-    fresh = [cell for cell in cells if cell not in guessed]
-    guessed.update(fresh)
+    forgotten: set[int] = model.__dict__.setdefault("forgotten", set())
+    fresh = [cell for cell in cells if cell not in forgotten]
+    forgotten.update(fresh)
     model.grid[fresh] = -1
     right(model, cells)
 

@@ -22,6 +22,8 @@ MAX_SECONDS = 4.0
 MAX_ROUNDS, ROUNDS_SECONDS, LONG_ROUND_SECONDS = 4, 0.15, 1.0
 # A decided cell that costs so many times the cheapest ends a round: wider sweeps cost more.
 TOO_DEAR = 1.5
+# Of the loop around a pass, whatever its width: what to feed, what is decided, what the trace notes.
+LOOP_SECONDS = 3e-4
 # Sampling with top-p sorts every row; without it, it costs less than here.
 DISTRIBUTION = Distribution(guidance_scale=1.5, temperature=1.0, top_k=0, top_p=0.95)
 
@@ -41,7 +43,7 @@ def _inputs(entry: TransformerEntry, batch: int, width: int, start: int) -> Tens
 
 
 def measured_seconds(backend: Backend, entry: TransformerEntry, batch: int) -> dict[int, float]:
-    """Return the seconds of a pass of some numbers of tokens and of sampling from it, ascending; at least one.
+    """Return the seconds of a sweep by some numbers of tokens, ascending: its pass and sampling from it; at least one.
 
     A narrow pass takes at most what a wider one takes: where it was measured longer, it was disturbed.
 
@@ -73,7 +75,7 @@ def measured_seconds(backend: Backend, entry: TransformerEntry, batch: int) -> d
         widths = list(seconds)
         if time.perf_counter() - begun > (ROUNDS_SECONDS if number else LONG_ROUND_SECONDS):
             break
-    return {width: min(seconds[wider] for wider in widths[place:]) for place, width in enumerate(widths)}
+    return {width: LOOP_SECONDS + min(seconds[wider] for wider in widths[place:]) for place, width in enumerate(widths)}
 
 
 def _is_too_dear(seconds: Mapping[int, float], width: int) -> bool:

@@ -11,6 +11,9 @@ DEMO_DECIDED = (1.0, 1.75, 2.75, 4.27, 6.28, 9.14, 11.4, 11.5, 11.6)
 MAX_WIDTH = DEMO_WIDTHS[-1]
 # How much less or more often guesses come true than on the demo: their chances to these powers.
 EXPONENTS = 2.0 ** np.linspace(-4, 4, 33)
+# Widths whose seconds for a decided cell differ by less are equal, as far as seconds can be measured: the widest of
+# them is taken, which makes the fewest passes.
+SAME_COST = 1.05
 # Sweeps of the demo that always count beside a decode's own, and how a sweep fades with every one that follows it: so
 # no few sweeps settle the width, not even those of width 1, which say nothing of guesses.
 DEMO_SWEEPS, DEMO_SWEEPS_WIDTH, KEPT_SHARE = 4, 16, 0.95
@@ -58,7 +61,9 @@ class AutoWidth:
             width_to_seconds = self._seconds()
             widths = np.array(sorted(width_to_seconds))
             seconds = np.array([width_to_seconds[int(width)] for width in widths])
-            self._width_by_exponent = widths[(seconds / DECIDED[:, widths]).argmin(axis=1)].tolist()
+            by_cell = seconds / DECIDED[:, widths]
+            cheap = by_cell <= SAME_COST * by_cell.min(axis=1, keepdims=True)
+            self._width_by_exponent = np.where(cheap, widths, 0).max(axis=1).tolist()
         return self._width_by_exponent[int(np.abs(OF_THE_DEMO + self._missed).argmin())]
 
     def note(self, sampled: int, decided: int) -> None:

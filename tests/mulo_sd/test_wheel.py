@@ -26,6 +26,7 @@ PARTS = ("conformance", "engines", "export", "reference")
 # Folders that the wheel leaves out: for this repository, or of the demo's distribution.
 LEFT_OUT = (
     "conformance/fuzz",
+    "conformance/mutants",
     "conformance/study",
     "conformance/tools",
     "reference/demo/train",
@@ -101,8 +102,9 @@ def test_the_demo_is_a_distribution_of_its_own(wheel: Path, sources: Path, insta
     reference = [path for path in (ROOT / "reference").rglob("*") if path.suffix in (".py", ".json", ".safetensors")]
     expected = {f"mulo_sd/{path.relative_to(ROOT).as_posix()}" for path in reference}
     assert {name for name in {*files_of(wheel)} | demo if name.startswith("mulo_sd/reference/")} == expected
-    study = {f"mulo_sd/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "conformance/study").rglob("*.py")}
-    assert {name for name in demo if name.startswith("mulo_sd/conformance/")} == study
+    parts = [path for part in ("mutants", "study") for path in (ROOT / "conformance" / part).rglob("*.py")]
+    expected = {f"mulo_sd/{path.relative_to(ROOT).as_posix()}" for path in parts}
+    assert {name for name in demo if name.startswith("mulo_sd/conformance/")} == expected
     shutil.copytree(site_of(installed) / "mulo_sd", site / "mulo_sd", dirs_exist_ok=True)
     program = (
         "import sys; from mulo_sd.reference.demo import models; print(len(models.check_hashes()), flush=True); "
@@ -150,7 +152,7 @@ def test_the_benchmark_starts(installed: Path, tmp_path: Path) -> None:
 
 def test_every_command_has_its_own_help(installed: Path, tmp_path: Path) -> None:
     """And what needs the demo says so in a line where it is not installed."""
-    names = [name for name in COMMANDS if name not in ("study", "train")]
+    names = [name for name in COMMANDS if name not in ("mutants", "study", "train")]
     ends = try_commands(
         installed,
         tmp_path,
@@ -158,6 +160,7 @@ def test_every_command_has_its_own_help(installed: Path, tmp_path: Path) -> None
         ["vectors", "write", "--help"],
         ["train", "drafter_1"],
         ["study", "--out", "study"],
+        ["mutants"],
         ["draw", "a red star", "--out", "star.png"],
         ["build", "--out", "bundle"],
         ["generate", "a red star", "--out", "star.png"],
@@ -166,10 +169,10 @@ def test_every_command_has_its_own_help(installed: Path, tmp_path: Path) -> None
         assert (status, error) == (0, "")
         assert printed.startswith(f"usage: mulo-sd {name} ")
         assert "python -m" not in printed.partition("options:")[0]
-    assert ends[-6][1].startswith("usage: mulo-sd vectors write ")
-    (train, study, draw, build_, generate) = ends[-5:]
-    assert study == (2, "", f"mulo-sd study: error: the demo is {DEMO_MISSING.format('it')}")
-    assert train == (2, "", f"mulo-sd train: error: the demo is {DEMO_MISSING.format('it')}")
+    assert ends[-7][1].startswith("usage: mulo-sd vectors write ")
+    (train, study, mutants, draw, build_, generate) = ends[-6:]
+    for name, end in {"study": study, "train": train, "mutants": mutants}.items():
+        assert end == (2, "", f"mulo-sd {name}: error: the demo is {DEMO_MISSING.format('it')}")
     for end in (draw, build_):
         assert end == (2, "", f"error: the demo's weights are {DEMO_MISSING.format('them')}")
     assert generate[:2] == (2, "")
@@ -185,7 +188,7 @@ def test_every_command_has_its_own_help(installed: Path, tmp_path: Path) -> None
         (["-m", "mulo_sd.export.build"], 'error: torch is {} "mulo-sd[export]"`'),
         (["-m", "mulo_sd", "draw", "a red star"], 'mulo-sd draw: error: torch is {} "mulo-sd[demo]"`'),
         (["-m", "mulo_sd.reference.demo.accuracy"], 'error: torch is {} "mulo-sd[reference]"`'),
-        (["-m", "mulo_sd", "mutants"], 'mulo-sd mutants: error: torch is {} "mulo-sd[test]"`'),
+        (["-m", "mulo_sd", "vectors"], 'mulo-sd vectors: error: torch is {} "mulo-sd[test]"`'),
     ],
 )
 def test_a_missing_extra_is_named_in_a_line(arguments: list[str], line: str, installed: Path, tmp_path: Path) -> None:

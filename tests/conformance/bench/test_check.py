@@ -11,6 +11,7 @@ from mulo_sd.conformance.bench import __main__ as command
 from mulo_sd.conformance.bench.check import EXPECTED, LONG, Expected, compared, read_expected
 from mulo_sd.conformance.bench.demo_table import Measurements
 from mulo_sd.conformance.bench.errors import BenchError
+from mulo_sd.conformance.bench.modes import ENGINE_MODES
 
 
 def run(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:

@@ -9,6 +9,7 @@ import pytest
 from mulo_sd import engines
 from mulo_sd.conformance.bench.replay import Replay, acceptance_field
 from mulo_sd.engines.loop.decode import Decoder
+from mulo_sd.engines.passes.auto_widths import AutoWidths
 from mulo_sd.engines.service.hooks import Hooks
 from mulo_sd.reference.models import Models
 from tests.fakes.torch_backend import TorchBackend, bundle_in_memory
@@ -49,6 +50,7 @@ def pipeline(toy_models: Models, tmp_path_factory: pytest.TempPathFactory) -> en
     bundle = bundle_in_memory(toy_models, tmp_path_factory.mktemp("toy"), FIELDS, 8)
     made = engines.Pipeline.__new__(engines.Pipeline)  # a toy's grammar is nobody's: no front end
     made.bundle, made.backend = bundle, TorchBackend(toy_models, FIELDS)
+    made.auto_widths = AutoWidths(bundle, made.backend)
     return made
 
 
