@@ -49,6 +49,7 @@ class Case:
         return {str(self.mode), "guidance"} | ({"cascade"} if chain != (1,) else set())
 
 
+_BY_SWEEPS: dict[str, Any] = {"draft_by": "sweeps", "resample_by": "sweeps", "sweep_width": 64}
 CASES = (
     Case("ar", {"mode": "ar"}, 1, in_half=False),
     Case("zipar", {"mode": "zipar"}, 1),
@@ -68,7 +69,8 @@ CASES = (
     Case("parallel", {"mode": "parallel", "drafters": (1,)}, 1),
     Case("parallel-coarse", {"mode": "parallel", "drafters": (2,), "accept_on": "raw", "islands": False}, 1),
     Case("parallel-cascade", {"mode": "parallel", "drafters": (1, 2), "radius_nats": 0.3}, 2, thorough=False),
-    Case("exact-cascade", {"mode": "exact", "drafters": (1, 2), "temperature": 0.5}, 1, False),
+    Case("exact-cascade", {"mode": "exact", "drafters": (1, 2), "temperature": 0.5, **_BY_SWEEPS}, 1, False),
+    Case("parallel-swept", {"mode": "parallel", "sweeps": 7, "draft_sweeps": 6, "radius": 1, **_BY_SWEEPS}, 1, False),
 )
 
 # Decoded twice, beside another decode: the minimal preset is, in every mode.
