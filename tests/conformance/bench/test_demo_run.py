@@ -13,6 +13,7 @@ from mulo_sd.conformance.bench.demo_table import compare, mode_rows
 from mulo_sd.conformance.bench.fresh import fresh_figures, within_target
 from mulo_sd.conformance.bench.modes import modes_of
 from mulo_sd.conformance.bench.reference_side import held_out_drawings
+from mulo_sd.reference.demo.models import PRESETS
 from mulo_sd.reference.demo.scenes import is_held_out
 
 
@@ -90,6 +91,8 @@ def test_prompts_are_held_out_and_of_every_task() -> None:
 
 
 def test_modes_that_a_bundle_allows() -> None:
+    few = next(mode for mode in modes_of(2) if mode.name == "sweeps")
+    assert {name: getattr(PRESETS["passes"], name) for name in few.changes} == dict(few.changes)
     assert [mode.name for mode in modes_of(0)] == ["ar", "ar-sweeps", "zipar"]
     assert [mode.name for mode in modes_of(1)] == ["ar", "ar-sweeps", "zipar", "serial", "parallel", "exact"]
     assert [mode.name for mode in modes_of(2, ["cascade", "ar"])] == ["ar", "cascade"]

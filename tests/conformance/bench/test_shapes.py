@@ -168,6 +168,9 @@ def test_a_run_over_tiny_shapes(
     by_mode = {(row["mode"], row["acceptance"]): row for row in rows}
     assert by_mode["ar", None]["nfe_target"] == by_mode["eager", None]["nfe_target"] == 64
     assert by_mode["parallel", 0.5]["drafters"] == [2]
+    swept = record["shapes"]["tiny-512"]["sweeps"]
+    assert {(row["share"], row["width"]) for row in swept} == {(x, n) for x in (1.0, 0.5, 0.25) for n in (1, 4, 16, 64)}
+    assert "AR by sweeps: " in said
     passes = record["shapes"]["tiny-512"]["passes"]
     assert [row["fed"] for row in passes] == [1, 1, 1, 4, 16, 64]
     assert record["shapes"]["tiny-512"]["note"].startswith("latency at a declared acceptance rate")

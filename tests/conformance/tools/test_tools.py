@@ -14,7 +14,7 @@ from PIL import Image
 from mulo_sd.conformance.bench.shapes import Shape
 from mulo_sd.engines.commands.storyboard import CAPTION_HEIGHT, PANEL_PIXELS
 
-TOOLS = ("make_pictures", "measure_checkpoints", "measure_gpu", "profile_decode", "tune_gpu")
+TOOLS = ("make_pictures", "measure_checkpoints", "measure_gpu", "measure_sweeps", "profile_decode", "tune_gpu")
 MODES = ("ar", "zipar", "serial", "parallel", "exact")
 
 
@@ -33,13 +33,32 @@ def test_every_tool_is_here() -> None:
 
 def test_pictures(minimal_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A row a prompt, the storyboard's panels and the autoregressive image beside them."""
-    out = tmp_path / "readme.png"
-    assert run("make_pictures", "--bundle", minimal_bundle, "--out", out, monkeypatch=monkeypatch) == 0
-    with Image.open(out) as picture:
-        assert picture.width > 4 * PANEL_PIXELS
-        assert picture.height == 3 * (20 + PANEL_PIXELS + CAPTION_HEIGHT)
-        assert len(picture.getcolors(2**24) or ()) > 100
-    assert [path.name for path in tmp_path.iterdir()] == ["readme.png"]
+    names = ["readme.png", "sweeps.png"]
+    assert run("make_pictures", "--bundle", minimal_bundle, "--out", tmp_path, monkeypatch=monkeypatch) == 0
+    for name in names:
+        with Image.open(tmp_path / name) as picture:
+            assert picture.width > 4 * PANEL_PIXELS
+            assert picture.height == 3 * (20 + PANEL_PIXELS + CAPTION_HEIGHT)
+            assert len(picture.getcolors(2**24) or ()) > 100
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+
+
+def test_sweeps(minimal_bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A line a way, each with its passes and how many images are those of one token a pass."""
+    arguments = ("--bundle", minimal_bundle, "--prompts", 2, "--threads", 1, "--ways", "ar, width 8", "cascade")
+    assert run("measure_sweeps", *arguments, monkeypatch=monkeypatch) == 0
+    header, _, *lines = (
+        [cell.strip() for cell in line.strip("|").split("|")] for line in capsys.readouterr().out.strip().splitlines()
+    )
+    rows = [dict(zip(header, line, strict=True)) for line in lines]
+    assert [row["way"] for row in rows] == ["ar", "ar, width 8", "cascade"]
+    one_by_one, swept, cascade = rows
+    assert (one_by_one["passes"], one_by_one["decided by a sweep"]) == ("64.0", "1.00")
+    assert float(swept["passes"]) < 64
+    assert float(swept["decided by a sweep"]) > 1
+    assert one_by_one["same tokens"] == swept["same tokens"] == "2 of 2"
+    assert cascade["same tokens"] == "0 of 2"
+    assert one_by_one["x one token a pass"] == "1.00 (1.00-1.00)"
 
 
 def test_profile(minimal_bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -76,8 +95,8 @@ def test_checkpoints(minimal_bundle: Path, monkeypatch: pytest.MonkeyPatch, caps
 @pytest.mark.parametrize(
     ("tool", "arguments", "said"),
     [
-        ("make_pictures", ["--out", "none/a.png"], "a.png: expected a file in a folder that exists"),
-        ("make_pictures", ["--bundle", "none", "--out", "a.png"], "none: expected a bundle's folder, found none"),
+        ("make_pictures", ["--out", "none"], "readme.png: expected a file in a folder that exists"),
+        ("make_pictures", ["--bundle", "none", "--out", "."], "none: expected a bundle's folder, found none"),
         ("profile_decode", ["--bundle", "none"], "none: expected a bundle's folder, found none"),
         ("profile_decode", ["--repeat", "0"], "--repeat: expected a whole number in 1..1000, got 0"),
         ("profile_decode", ["--threads", "0"], "threads: expected a whole number in 1..1024, got 0"),
