@@ -20,7 +20,7 @@ WIDTHS = (1, 4, 16, 64, 256)
 SHARES = (1.0, 0.5, 0.25)
 NOTE = (
     "declared: every guess comes true as often as on the demo at its distance from the decided cells, or a half or a "
-    "quarter as often; floors and measured passes are those of the table above"
+    "quarter as often; all passes are those at full caches, as in the table above"
 )
 
 
@@ -50,7 +50,7 @@ class SweepRow:
         width: Cells of a sweep.
         share: Of the demo's rates.
         passes: Expected, the prefill's included.
-        floor_seconds: Of all of them, at half-filled caches.
+        floor_seconds: Of all of them, at full caches.
         measured_seconds: By measured passes of the nearest numbers of tokens; None where there are none.
         gain: Of one token a pass, by floors.
         measured_gain: The same by measured passes.
@@ -94,7 +94,7 @@ def sweep_rows(
     """
 
     def seconds(width: int, share: float) -> tuple[float, float, float | None] | None:
-        floor = floor_of(machine, model, PassSize(batch, width, prefix + cells // 2), precision)
+        floor = floor_of(machine, model, PassSize(batch, width, prefix + cells), precision)
         if floor is None:
             return None
         sweeps, taken = cells / decided_by_sweep(width, share), _measured(measured, width)
