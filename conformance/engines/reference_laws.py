@@ -56,6 +56,17 @@ def _same_sweep(what: str, ours: Sweep, theirs: Sweep) -> bool:
     return True
 
 
+def _judged_otherwise(case: EngineCase, decoded: Decoded, expected: Decoded, number: int) -> bool:
+    """Return whether what was proposed or judged up to a pass differs: then it may feed something else."""
+    for cycle, other in zip(decoded.trace.cycles, expected.trace.cycles, strict=False):
+        if cycle.verify_pass <= number and not torch.equal(cycle.up_sampled, other.up_sampled):
+            return True
+        exact = case.settings.decoding.is_exact and cycle.model == 0  # which judges nothing
+        if not exact and cycle.verify_pass < number and not torch.equal(cycle.resampled, other.resampled):
+            return True
+    return False
+
+
 def _reached(case: EngineCase, decoded: Decoded) -> None:
     """Note what sweeps met."""
     for sweep in (sweep for made in decoded.trace.passes for sweep in made.sweeps):
@@ -68,7 +79,8 @@ def _reached(case: EngineCase, decoded: Decoded) -> None:
 def sweeps_are_the_references(case: EngineCase, decoded: Decoded) -> None:
     """SWEEP-1 to SWEEP-6, KV-3: sweeps sample, guess, decide and feed what the reference's do, with the same samples.
 
-    Where a sample differs, the rest is another decode; whether that sample was a near-tie is the business of CONF-2.
+    Where a sample, a proposal or a verdict differs, the rest is another decode; whether that was a near-tie is the
+    business of CONF-2.
     Where the width is the engine's choice, its passes are its own.
     """
     if width_is_open(case.settings):
@@ -77,6 +89,8 @@ def sweeps_are_the_references(case: EngineCase, decoded: Decoded) -> None:
     _reached(case, decoded)
     ours, theirs = decoded.trace.passes, expected.trace.passes
     for number, (mine, right) in enumerate(zip(ours, theirs, strict=False)):
+        if _judged_otherwise(case, decoded, expected, number):
+            return
         _same_feeds(number, mine, right)
         for sweep in range(max(len(mine.sweeps), len(right.sweeps))):
             counts = len(mine.sweeps), len(right.sweeps)

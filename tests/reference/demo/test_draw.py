@@ -59,7 +59,7 @@ def test_has_the_engines_options(monkeypatch: pytest.MonkeyPatch, capsys: pytest
         ([PROMPT, "--tau", "nan"], "tau: expected a number in -1e+09..1e+09, got nan"),
         ([PROMPT, "--drafters", "3"], "drafters: expected models in 1..2, got 3"),
         ([PROMPT, "--drafters", "2,1"], "drafters: expected numbers of models from 1 on, ascending"),
-        ([PROMPT, "--mode", "exact", "--accept-on", "raw"], "accept_on: expected 'processed' in mode exact"),
+        ([PROMPT, "--mode", "ar", "--sweep-width", "0"], "sweep_width: expected"),
         ([PROMPT, "--seed", "-1"], "seed: expected a whole number in 0.."),
         ([PROMPT, "--threads", "0"], "threads: expected a whole number in 1..1024, got 0"),
         ([PROMPT, "--out", "nowhere/it.png"], "expected a file in a folder that exists"),
