@@ -111,7 +111,13 @@ class Width:
 
     def check(self, name: str, value: object) -> int | Literal["auto"] | None:
         """Return it as Python's."""
-        return "auto" if isinstance(value, str) and value == AUTO else Window().check(name, value)
+        if isinstance(value, str) and value == AUTO:
+            return "auto"
+        try:
+            return Window().check(name, value)
+        except SettingsError:
+            wanted = f"a whole number in 1..{MAX_COUNT}, None ({ALL}) or {AUTO!r}"
+            raise SettingsError(f"{name}: expected {wanted}, got {value!r:.80}") from None
 
     def parse(self, text: str) -> int | str | None:
         """Read it; all and automatic ones are written as words."""

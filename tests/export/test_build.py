@@ -88,7 +88,7 @@ def test_interrupted(stop: signal.Signals, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("backends", "preset"),
-    [(["ort"], "seconds"), (["trt"], "passes"), (["ort", "trt-rtx"], "passes"), (["torch-cuda"], "passes")],
+    [(["ort"], "windows"), (["trt"], "passes"), (["ort", "trt-rtx"], "passes"), (["torch-cuda"], "passes")],
 )
 def test_a_bundle_starts_from_the_preset_of_its_runtimes(backends: list[str], preset: str) -> None:
     """Passes cost time on a GPU, cells on a processor; either bundle holds both presets."""
@@ -97,13 +97,13 @@ def test_a_bundle_starts_from_the_preset_of_its_runtimes(backends: list[str], pr
     request = build.request_for(arguments, "demo", build.Loaded(minimal.load(), loaded.settings, PRESETS, None))
     assert request.presets.keys() == PRESETS.keys()
     assert request.presets[preset] == engines.Settings(**dataclasses.asdict(PRESETS[preset]))
-    expected = loaded.settings if preset == "seconds" else PRESETS["passes"]
+    expected = loaded.settings if preset == "windows" else PRESETS["passes"]
     assert request.settings == engines.Settings(**dataclasses.asdict(expected))
 
 
 def test_the_demos_default_is_a_preset() -> None:
     known = build.KNOWN_MODELS["demo"]
-    assert known.settings == known.presets["seconds"]
+    assert known.settings == known.presets["windows"]
 
 
 @pytest.mark.parametrize("name", PRESETS)
