@@ -186,6 +186,20 @@ class Settings(BaseModel):
         reads = self.decoding.reads_of(self.drafters)
         return [name for name in names if name not in reads]
 
+    def idle(self, names: Iterable[str]) -> dict[str, tuple[str, str]]:
+        """Return those of some settings that windows or sweeps alone read, where the others are chosen (SWEEP-1).
+
+        Returns:
+            By name: the setting that chooses, and what it would have to be.
+        """
+        needed: dict[str, tuple[str, str]] = {}
+        for order in (self.decoding.coarsest, self.decoding.correction):
+            if order.by is not None and order.limit is not None and order.window is not None:
+                by_windows = getattr(self, order.by) == "windows"
+                needed[order.limit if by_windows else order.window] = order.by, "sweeps" if by_windows else "windows"
+        unread = self.unread(names)
+        return {name: needed[name] for name in names if name in needed and name not in unread}
+
 
 SETTINGS: Mapping[str, Setting] = {
     name: next(item for item in field.metadata if isinstance(item, Setting))

@@ -142,7 +142,9 @@ def _checked(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
 
 
 def leave_out_unread(named: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
-    """Say in one line on standard error which settings of a command line its decodes do not read; return the others.
+    """Say in a line on standard error which settings of a command line its decodes do not read; return the others.
+
+    A line each tells of those that have no effect beside the others.
 
     Args:
         named: From `settings_from_arguments`.
@@ -152,4 +154,6 @@ def leave_out_unread(named: Mapping[str, Any], settings: Settings) -> dict[str, 
     if unread:
         which = "; ".join(f"{name}: {_listed(readers(name))}" for name in unread)
         print(f"note: mode {settings.mode} does not read {', '.join(unread)} ({which})", file=sys.stderr)
+    for name, (chooses, needed) in settings.idle(named).items():
+        print(f"note: {name} has no effect without {option_of(chooses)} {needed}", file=sys.stderr)
     return {name: value for name, value in named.items() if name not in unread}

@@ -233,6 +233,21 @@ def test_settings_that_the_mode_does_not_read(
     assert output.err.startswith(said)
 
 
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ({"sweeps": 2}, "note: sweeps has no effect without --resample-by sweeps\n"),
+        ({"draft_sweeps": 2}, "note: draft_sweeps has no effect without --draft-by sweeps\n"),
+        ({"draft_window": 2, "draft_by": "sweeps"}, "note: draft_window has no effect without --draft-by windows\n"),
+        ({"sweeps": 2, "resample_by": "sweeps", "draft_window": 3}, ""),
+    ],
+)
+def test_settings_without_effect(named: dict[str, object], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """They are said and stay: what they wait for may come from another place."""
+    assert leave_out_unread(named, Settings(mode="parallel").changed(**named)) == named
+    assert capsys.readouterr() == ("", said)
+
+
 def test_nothing_is_said_of_what_is_read(capsys: pytest.CaptureFixture[str]) -> None:
     named = {"tau": 0.5, "mode": "exact"}
     assert leave_out_unread(named, Settings(mode="exact", drafters=(1, 2))) == named
