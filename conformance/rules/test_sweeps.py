@@ -239,9 +239,8 @@ class TestSweep6:
     """SWEEP-6 Automatic width.
 
     `sweep_width` `"auto"` leaves the width to the engine where the tokens do not depend on it: in one region without a
-    limit. It takes the width with the fewest expected seconds for a decided cell, by the measured cost of passes; the
-    reference takes 1. Everywhere else, with islands or a limit, it is `None`, so that a seed is the same image on every
-    machine.
+    limit. Everywhere else, with islands or a limit, it is `None`, so that a seed is the same image on every machine.
+    Engines choose the width with the fewest expected seconds for a decided cell; the reference takes 1.
     """
 
     @must_reach("one region without a limit", "with islands or a limit")
