@@ -19,8 +19,8 @@ WIDTHS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 MAX_SECONDS = 4.0
 # A round measures all widths. The first one warms up, and counts alone where it was long; the last one begins within
 # this time.
-MAX_ROUNDS, ROUNDS_SECONDS, LONG_ROUND_SECONDS = 4, 0.15, 1.0
-# A decided cell that costs so many times the cheapest ends a round: wider sweeps cost more.
+MAX_ROUNDS, ROUNDS_SECONDS, LONG_ROUND_SECONDS = 5, 0.3, 1.0
+# A decided cell that costs so many times the cheapest ends a round but the first: wider sweeps cost more.
 TOO_DEAR = 1.5
 # Of the loop around a pass, whatever its width: what to feed, what is decided, what the trace notes.
 LOOP_SECONDS = 3e-4
@@ -70,7 +70,8 @@ def measured_seconds(backend: Backend, entry: TransformerEntry, batch: int) -> d
                     raise
                 break
             seconds[width] = min(taken, seconds.get(width, taken))
-            if time.perf_counter() - begun > MAX_SECONDS or _is_too_dear(seconds, width):
+            # The first pass of a size prepares the runtime for it, so that the first round says too little of its cost.
+            if time.perf_counter() - begun > MAX_SECONDS or (number > 0 and _is_too_dear(seconds, width)):
                 break
         widths = list(seconds)
         if time.perf_counter() - begun > (ROUNDS_SECONDS if number else LONG_ROUND_SECONDS):
