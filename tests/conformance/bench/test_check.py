@@ -22,8 +22,14 @@ def run(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
 def test_the_demo_is_as_expected(
     demo_bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    started = time.perf_counter()
-    assert run(["--check", str(EXPECTED), "--bundle", str(demo_bundle)], monkeypatch) == 0, capsys.readouterr().err
+    started, error = time.perf_counter(), ""
+    for _ in range(3):  # passes never vary; the host's share of a decode does where another process takes the processor
+        if run(["--check", str(EXPECTED), "--bundle", str(demo_bundle)], monkeypatch) == 0:
+            break
+        error = capsys.readouterr().err
+        assert "passes" not in error, error
+    else:
+        pytest.fail(error)
     print(f"{time.perf_counter() - started:.1f} s")
     assert f"{len(ENGINE_MODES)} modes as expected" in capsys.readouterr().out
 
