@@ -65,7 +65,7 @@ def measure(pipeline: engines.Pipeline, names: Sequence[str], prompts: int) -> d
             for _ in range(1 if number else 2):
                 result = pipeline.generate(drawing.text, drawing.seed, plan=drawing.plan, **changes[name])
             images[name] = result.tokens
-            sweeps = [sweep for item in result.trace.passes if item.model == 0 for sweep in item.sweeps]
+            sweeps = result.trace.sweeps_of(0)
             own.seconds.append(result.stats.seconds)
             own.passes.append(result.stats.nfe_target + result.stats.nfe_drafter)
             own.decided.append(fmean(float(sweep.decided.sum()) for sweep in sweeps) if sweeps else 0.0)

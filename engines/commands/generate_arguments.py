@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--preset",
         metavar="NAME",
-        help="settings that the bundle keeps under a name (seconds, passes); others change them",
+        help="settings that the bundle keeps under a name (windows, passes); others change them",
     )
     add_setting_arguments(parser)
     _add_models(parser)

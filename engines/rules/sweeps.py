@@ -41,12 +41,15 @@ class Sweeps:
         self.undecided = [region for region in regions if len(region)]
         self.width, self.limit, self.made = width, limit, 0
 
+    @property
+    def is_last(self) -> bool:
+        """Whether the next sweep decides all that is left (SWEEP-4)."""
+        return self.limit is not None and self.made + 1 >= self.limit
+
     def _swept(self) -> list[Tokens]:
         """Return the cells that the next sweep samples, by region."""
-        is_last = self.limit is not None and self.made + 1 >= self.limit
         width = self.width.width if isinstance(self.width, AutoWidth) else self.width
-        width = None if is_last else width
-        return [region[:width] for region in self.undecided]
+        return [region[: None if self.is_last else width] for region in self.undecided]
 
     def ready(self) -> list[int]:
         """Return the cells that the next sweep samples, raster positions ascending; none once all are decided."""
@@ -78,11 +81,10 @@ class Sweeps:
             guesses: Int[n].
             samples: Int[n].
         """
-        is_last = self.limit is not None and self.made + 1 >= self.limit
         decided, places, left = np.zeros(len(cells), dtype=np.bool_), np.asarray(cells), []
         for region, swept in zip(self.undecided, self._swept(), strict=True):
             rows = places.searchsorted(swept)
-            count = len(swept) if is_last else certain(guesses[rows], samples[rows])
+            count = len(swept) if self.is_last else certain(guesses[rows], samples[rows])
             decided[rows[:count]] = True
             if count < len(region):
                 left.append(region[count:])
