@@ -38,7 +38,17 @@ def save_weights(
     module: nn.Module, config: "DataclassInstance", path: Path, dtype: torch.dtype = torch.float16
 ) -> None:
     """Write a module's weights with its configuration; the file appears whole or not at all."""
-    tensors = {name: value.detach().to(dtype).contiguous() for name, value in module.state_dict().items()}
+    save_tensors(module.state_dict(), config, path, dtype)
+
+
+def save_tensors(
+    tensors: Mapping[str, torch.Tensor],
+    config: "DataclassInstance",
+    path: Path,
+    dtype: torch.dtype = torch.float16,
+) -> None:
+    """Write tensors with the configuration that they fit; the file appears whole or not at all."""
+    tensors = {name: value.detach().to(dtype).contiguous() for name, value in tensors.items()}
     # One entry: safetensors writes several in whatever order its hash map holds them, and the bytes would vary.
     metadata = {type(config).__name__: json.dumps(dataclasses.asdict(config))}
     path = path.resolve()  # a symbolic link stays one

@@ -13,10 +13,11 @@ from mulo_sd.engines.prompts.prefix import null_prefix, prefix_from_plan
 from mulo_sd.reference.batch import decode_batch
 from mulo_sd.reference.demo.scenes import Scene, held_out_scenes, scene
 from mulo_sd.reference.demo.train.context import RescaledContext
+from mulo_sd.reference.demo.train.examples import scene_prefixes, scene_tokens
 from mulo_sd.reference.demo.train.pictures import save_grid
 from mulo_sd.reference.demo.train.schedule import rate_at
 from mulo_sd.reference.demo.train.workers import Workers
-from mulo_sd.reference.images import images_from_pixels, pixels_from_images
+from mulo_sd.reference.images import pixels_from_images
 from mulo_sd.reference.tokenizer import Tokenizer
 from mulo_sd.reference.transformer import Transformer, TransformerConfig
 
@@ -92,29 +93,23 @@ class AutoregressiveTrainee:
             Prefixes Int[b, P, fields], the tokens to predict and those to predict them from, Int[b, H * W] each,
             and the weights of their losses Float[b, H * W].
         """
-        pixels = self.model.config.grid_height * self.tokenizer.config.factor
         first = (self.seed << 40) + step * self.batch
         share = self.workers.share(self.batch)
         scenes = [scene(first + index) for index in share]
-        images = images_from_pixels(torch.from_numpy(np.stack([item.render(pixels) for item in scenes])))
-        tokens = torch.cat([self.tokenizer.tokens_from_images(part) for part in torch.split(images, 8)])
+        tokens = scene_tokens(self.tokenizer, scenes, self.model.config.grid_height)
         contexts = [
             self.context.mixed(self.tokenizer, item, own, np.random.default_rng([self.seed, first + index, 0x4D495845]))
             for index, item, own in zip(share, scenes, tokens, strict=True)
         ]
         dropped = np.random.default_rng([self.seed, step, 0x44524F50]).random(self.batch) < CONDITION_DROPOUT
         dropped = dropped[share.start : share.stop]
-        prefixes = [
-            null_prefix() if drop else prefix_from_plan(item.prompt, item.plan)
-            for item, drop in zip(scenes, dropped, strict=True)
-        ]
         # Without a condition all cells weigh the same: where the objects are would tell what the tokens are.
         weights = [
             np.ones(tokens[0].numel(), dtype=np.float32) if drop else self._weights(item)
             for item, drop in zip(scenes, dropped, strict=True)
         ]
         return (
-            torch.from_numpy(np.stack(prefixes)),
+            scene_prefixes(scenes, dropped),
             tokens.flatten(1),
             torch.stack(contexts).flatten(1),
             torch.from_numpy(np.stack(weights)),
