@@ -14,8 +14,8 @@ from mulo_sd.reference.batch import decode_batch
 from mulo_sd.reference.demo.scenes import Scene, held_out_scenes, scene
 from mulo_sd.reference.demo.train.context import RescaledContext
 from mulo_sd.reference.demo.train.examples import scene_prefixes, scene_tokens
+from mulo_sd.reference.demo.train.optimizers import Optimizers
 from mulo_sd.reference.demo.train.pictures import save_grid
-from mulo_sd.reference.demo.train.schedule import rate_at
 from mulo_sd.reference.demo.train.workers import Workers
 from mulo_sd.reference.images import pixels_from_images
 from mulo_sd.reference.tokenizer import Tokenizer
@@ -23,7 +23,6 @@ from mulo_sd.reference.transformer import Transformer, TransformerConfig
 
 CONDITION_DROPOUT = 0.1
 PICTURE_GUIDANCE = 1.2
-EMBEDDING_RATE = 2e-3
 
 
 class AutoregressiveTrainee:
@@ -50,11 +49,7 @@ class AutoregressiveTrainee:
         matrices = [weight for weight in self.model.layers.parameters() if weight.ndim == 2]
         chosen = {id(weight) for weight in matrices}
         rest = [weight for weight in self.model.parameters() if id(weight) not in chosen]
-        self.optimizers: list[torch.optim.Optimizer] = [
-            torch.optim.Muon(matrices, lr=matrix_rate, weight_decay=0.01, momentum=0.95),
-            torch.optim.AdamW(rest, lr=EMBEDDING_RATE, betas=(0.9, 0.98), weight_decay=0.0),
-        ]
-        self.peak_rates = [matrix_rate, EMBEDDING_RATE]
+        self.optimizers = Optimizers(matrices, rest, matrix_rate)
         self.loss = torch.compile(self._loss) if compiled else self._loss
 
     def _initialise(self) -> None:
@@ -77,13 +72,12 @@ class AutoregressiveTrainee:
     def state_dict(self) -> dict[str, Any]:
         return {
             "model": self.model.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "optimizers": self.optimizers.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
+        self.optimizers.load_state_dict(state["optimizers"])
 
     @torch.no_grad()
     def _batch(self, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -147,16 +141,10 @@ class AutoregressiveTrainee:
 
     def step(self, step: int, steps: int) -> dict[str, float]:
         """Take one step; metrics: weighted loss in nats a token, share of tokens (of objects) predicted exactly."""
-        for optimizer, peak in zip(self.optimizers, self.peak_rates, strict=True):
-            for group in optimizer.param_groups:
-                group["lr"] = peak * rate_at(step, steps)
         loss, accuracy, object_accuracy = self.loss(*self._batch(step))
         loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
         self.workers.average_gradients(self.model)
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        for optimizer in self.optimizers:
-            optimizer.step()
-            optimizer.zero_grad()
+        self.optimizers.step(step, steps)
         return {"loss": float(loss.detach()), "accuracy": float(accuracy), "object_accuracy": float(object_accuracy)}
 
     @torch.no_grad()

@@ -71,7 +71,7 @@ class BlockTrainee:
         return scene_prefixes(scenes, dropped), tokens, int(rng.integers(BLOCK))
 
     def step(self, step: int, steps: int) -> dict[str, float]:
-        """Take one step; metrics: loss in nats a token, share of tokens drafted exactly: after a decided one, in masks."""
+        """Take one step; metrics: loss in nats a token, share of tokens drafted exactly, next and in a block."""
         prefixes, tokens, offset = self._batch(step)
         config = self.model.config
         starts = range(config.prefix_length - 1 + offset, config.sequence_length - 2, BLOCK)

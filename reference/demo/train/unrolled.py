@@ -16,7 +16,7 @@ def _later(x: Tensor, by: int) -> Tensor:
 
 
 class UnrolledAttention:
-    """Keeps each pass's keys and values: a query of pass j at t sees pass 1 up to t - j + 1, and pass i at t - j + i."""
+    """Keeps each pass's keys and values: a query of pass j at t sees pass 1 to t - j + 1, and pass i at t - j + i."""
 
     def __init__(self) -> None:
         self.keys: list[Tensor] = []
