@@ -228,7 +228,13 @@ class Transformer(nn.Module):
     def forward(
         self, embeddings: Tensor, positions: Tensor, attend: Attend = causal_attend, rotate: Rotate = rotate_pairs
     ) -> Tensor:
-        """Return the logits that follow each fed token, Float[B, T, vocabulary].
+        """Return the logits that follow each fed token, Float[B, T, vocabulary]; arguments as of `hidden_states`."""
+        return cast(Tensor, self.output(self.hidden_states(embeddings, positions, attend, rotate)))
+
+    def hidden_states(
+        self, embeddings: Tensor, positions: Tensor, attend: Attend = causal_attend, rotate: Rotate = rotate_pairs
+    ) -> Tensor:
+        """Return what `output` makes logits of, after the last norm, Float[B, T, dim].
 
         Args:
             embeddings: Float[B, T, dim], of prefix or image tokens.
@@ -241,4 +247,4 @@ class Transformer(nn.Module):
         x = embeddings if self.abs_pe is None else embeddings + F.embedding(positions, self.abs_pe)
         for index, block in enumerate(self.layers):
             x = block(x, index, cos, sin, rotate, attend)
-        return cast(Tensor, self.output(self.norm(x)))
+        return cast(Tensor, self.norm(x))

@@ -122,10 +122,5 @@ def hidden_and_logits(target: Transformer, prefixes: Tensor, tokens: Tensor) -> 
     """
     embeddings = torch.cat([target.prefix_embeddings(prefixes), target.token_embeddings(tokens)], dim=1)
     positions = torch.arange(embeddings.shape[1])[None].expand(len(tokens), -1)
-    taken: list[Tensor] = []
-    handle = target.output.register_forward_pre_hook(lambda _module, inputs: taken.append(inputs[0]))
-    try:
-        logits = target(embeddings, positions)
-    finally:
-        handle.remove()
-    return taken[0], logits
+    hidden = target.hidden_states(embeddings, positions)
+    return hidden, target.output(hidden)
