@@ -57,6 +57,11 @@ def feed(model: Transformer, cache: KVCache, embeddings: Tensor, positions: Tens
     Returns:
         Float[B, T, vocabulary].
     """
-    spread = positions[None].expand(embeddings.shape[0], -1)
-    logits: Tensor = model(embeddings, spread, attend=cache.attend(positions))
+    logits: Tensor = model.output(feed_hidden(model, cache, embeddings, positions))
     return logits
+
+
+def feed_hidden(model: Transformer, cache: KVCache, embeddings: Tensor, positions: Tensor) -> Tensor:
+    """Run one pass as `feed` does, and return the hidden states that the logits are made of, Float[B, T, dim]."""
+    spread = positions[None].expand(embeddings.shape[0], -1)
+    return model.hidden_states(embeddings, spread, attend=cache.attend(positions))
