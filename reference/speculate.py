@@ -81,6 +81,22 @@ def judge(state: ModelState, scored: Scored, codes: Codes) -> Judged:
     return Judged(chances, kept, torch.where(scored.drafted, redrawn, fresh), fresh)
 
 
+def accept_certain(state: ModelState, cells: Sequence[int], log_probs: Tensor, drafts: Tensor, codes: Codes) -> Tensor:
+    """Return which tokens of a whole proposal stay, Bool[n]: each is a draft that is certain (METHOD-1).
+
+    Args:
+        state: The target.
+        cells: Grid positions, n of them.
+        log_probs: Float[n, V], log p.
+        drafts: Int[n].
+        codes: The codebook.
+    """
+    certain = torch.full_like(log_probs, -torch.inf).scatter(1, drafts[:, None], 0.0)
+    window = Window(list(cells), draws=True, drafted=len(cells))
+    is_draft = torch.ones(len(cells), dtype=torch.bool)
+    return judge(state, Scored(window, drafts, is_draft, log_probs, certain, [0] * len(cells)), codes).kept
+
+
 def carried(scored: Scored, judged: Judged, how: str, later: slice) -> tuple[Tensor, Tensor]:
     """Return the next guesses of cells that are not decided, Int[m], and log q of them, Float[m, V] (METHOD-3)."""
     guesses, kept, log_probs = scored.guesses[later], judged.kept[later], scored.log_probs[later]
@@ -138,7 +154,7 @@ def _settle(
     state: ModelState, scores: Sequence[Scored], judgements: Sequence[Judged], counts: Sequence[int]
 ) -> dict[int, Tensor | None]:
     """Put what a pass decided and the next guesses into the grid; return what the guesses were drawn from, by cell."""
-    how, next_from = state.settings.decoding.carry, dict[int, Tensor | None]()
+    how, next_from = state.settings.decoding.next_guess, dict[int, Tensor | None]()
     for scored, judged, count in zip(scores, judgements, counts, strict=True):
         cells, later = scored.window.cells, slice(count, None)
         guesses, log_q = carried(scored, judged, how, later)

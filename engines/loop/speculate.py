@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mulo_sd.engines.backends.base import Floats
+from mulo_sd.engines.loop.answer import Answer
 from mulo_sd.engines.loop.drafts.source import DraftSource, DrawnFrom
 from mulo_sd.engines.loop.state import ModelState, Tokens
 from mulo_sd.engines.rules.acceptances import ACCEPTANCES
@@ -41,6 +42,71 @@ class Judged:
     redrawn: Tokens
 
 
+def noise_of(state: ModelState, cells: Sequence[int] | Tokens, attempts: Tokens) -> Floats:
+    """Return the Gumbel noise of cells, Float32[n, V], each of its own attempt (RNG-2)."""
+    if not attempts.any():
+        return state.noise.rows(cells)
+    stream, vocabulary = sample_stream(state.number), state.entry.vocabulary
+    return gumbel_noise(state.seed, stream, np.asarray(cells), vocabulary, attempts.tolist())
+
+
+def judge_window(state: ModelState, scored: Scored, codes: Codes) -> Judged:
+    """Judge the drafts of a window, and draw what may take their places (METHOD-2, METHOD-3).
+
+    Args:
+        state: The target.
+        scored: The window.
+        codes: The codebook, for rules that look at nearby codes.
+    """
+    mode, cells = state.settings.decoding, np.array(scored.window.cells)
+    if mode.acceptance == "coupled":
+        kept = scored.drafted & (scored.fresh == scored.guesses)
+        return Judged(kept.astype(np.float64), kept, scored.fresh)
+    probs = np.exp(scored.log_probs.astype(np.float64))
+    draft_probs = np.exp(scored.draft_log_probs.astype(np.float64))
+    drafts, places = np.maximum(scored.guesses, 0), np.arange(len(cells))
+    accepted = ACCEPTANCES[mode.acceptance or ""](probs, draft_probs, drafts, places, state.settings, codes)
+    chances = np.where(scored.drafted, accepted.chances, 0)
+    stream, attempts = acceptance_stream(state.number), scored.attempts.tolist()
+    kept = uniform_noise(state.seed, stream, cells, attempt=attempts)[:, 0] < chances
+    redrawn = scored.fresh.copy()
+    # The residual of all that are rejected, or of the first alone.
+    wanted = np.flatnonzero(scored.drafted & ~kept)
+    wanted = wanted if mode.next_guess == "coupled" else wanted[:1]
+    if len(wanted):
+        weights = accepted.residuals[wanted]
+        weights = np.where(weights.sum(axis=1, keepdims=True) > 0, weights, probs[wanted])
+        with np.errstate(divide="ignore"):  # log 0 is -inf: never drawn
+            likely = np.log(weights)
+        redrawn[wanted] = (likely + noise_of(state, cells[wanted], scored.attempts[wanted] + 1)).argmax(axis=1)
+    return Judged(chances, kept, redrawn)
+
+
+def accept_certain(state: ModelState, cells: range, answer: Answer, drafts: Tokens, codes: Codes) -> NDArray[np.bool_]:
+    """Return which tokens of a whole proposal stay, Bool[n]: each is a draft that is certain (METHOD-1).
+
+    Args:
+        state: The target.
+        cells: Grid positions, n of them.
+        answer: Their scores.
+        drafts: Int[n].
+        codes: The codebook.
+    """
+    fresh, log_probs = answer.draw(state.distribution, state.noise.rows(cells))
+    certain = np.full_like(log_probs, -np.inf)
+    np.put_along_axis(certain, drafts[:, None], 0, axis=1)
+    scored = Scored(
+        window=Window(list(cells), draws=True, drafted=len(cells)),
+        guesses=drafts,
+        drafted=np.ones(len(cells), dtype=np.bool_),
+        log_probs=log_probs,
+        fresh=fresh,
+        draft_log_probs=certain,
+        attempts=np.zeros(len(cells), dtype=np.int64),
+    )
+    return judge_window(state, scored, codes).kept
+
+
 class Speculator:
     """Decides the cells of a correction (METHOD-2 to METHOD-5).
 
@@ -63,7 +129,7 @@ class Speculator:
         """Decide all cells, each step one pass; `progress` is told how many cells it decided."""
         while windows := self.correction.windows():
             scores = self._score(windows, self.source.propose(windows))
-            judgements = [self._judge(scored) for scored in scores]
+            judgements = [judge_window(self.state, scored, self.codes) for scored in scores]
             counts = self.correction.settle([judged.kept for judged in judgements])
             self.source.carry(self._settle(scores, judgements, counts))
             progress(sum(counts))
@@ -77,7 +143,7 @@ class Speculator:
         attempts = self.swept[places]
         self.swept[places] += 1
         branches = {cell: window.branch for window in windows for cell in window.cells if window.branch is not None}
-        noise = self._noise(cells, np.zeros_like(attempts) if self.same_noise else attempts)
+        noise = noise_of(state, cells, np.zeros_like(attempts) if self.same_noise else attempts)
         fresh, log_probs = state.query(cells, fed, branches).draw(state.distribution, noise)
         scores = []
         for window in windows:
@@ -94,47 +160,11 @@ class Speculator:
             scores.append(Scored(window, guesses, drafted, log_probs[rows], fresh[rows], log_q, attempts[rows]))
         return scores
 
-    def _noise(self, cells: Sequence[int], attempts: Tokens) -> Floats:
-        """Return the Gumbel noise of cells, Float32[n, V], each of its own attempt (RNG-2)."""
-        if not attempts.any():
-            return self.state.noise.rows(cells)
-        state, stream = self.state, sample_stream(self.state.number)
-        return gumbel_noise(state.seed, stream, np.asarray(cells), state.entry.vocabulary, attempts.tolist())
-
-    def _judge(self, scored: Scored) -> Judged:
-        """Judge the drafts of a window, and draw what may take their places (METHOD-2, METHOD-3)."""
-        state, cells = self.state, np.array(scored.window.cells)
-        if self.mode.acceptance == "coupled":
-            kept = scored.drafted & (scored.fresh == scored.guesses)
-            return Judged(kept.astype(np.float64), kept, scored.fresh)
-        probs = np.exp(scored.log_probs.astype(np.float64))
-        draft_probs = np.exp(scored.draft_log_probs.astype(np.float64))
-        rule = ACCEPTANCES[self.mode.acceptance or ""]
-        drafts, places = np.maximum(scored.guesses, 0), np.arange(len(cells))
-        accepted = rule(probs, draft_probs, drafts, places, state.settings, self.codes)
-        chances = np.where(scored.drafted, accepted.chances, 0)
-        stream, attempts = acceptance_stream(state.number), scored.attempts.tolist()
-        kept = uniform_noise(state.seed, stream, cells, attempt=attempts)[:, 0] < chances
-        redrawn = scored.fresh.copy()
-        wanted = self._redrawn(scored.drafted & ~kept)
-        if len(wanted):
-            weights = accepted.residuals[wanted]
-            weights = np.where(weights.sum(axis=1, keepdims=True) > 0, weights, probs[wanted])
-            with np.errstate(divide="ignore"):  # log 0 is -inf: never drawn
-                likely = np.log(weights)
-            redrawn[wanted] = (likely + self._noise(cells[wanted].tolist(), scored.attempts[wanted] + 1)).argmax(axis=1)
-        return Judged(chances, kept, redrawn)
-
-    def _redrawn(self, rejected: NDArray[np.bool_]) -> Tokens:
-        """Return the places whose residual is needed: of all that are rejected, or of the first alone."""
-        wanted = np.flatnonzero(rejected)
-        return wanted if self.mode.carry == "coupled" else wanted[:1]
-
     def _carried(self, scored: Scored, judged: Judged) -> tuple[Tokens, Floats]:
         """Return the next guess of each cell, were it not decided, and log q of it (METHOD-3)."""
-        if self.mode.carry == "coupled":
+        if self.mode.next_guess == "coupled":
             return np.where(judged.kept, scored.guesses, judged.redrawn), scored.log_probs
-        if self.mode.carry != "kept":
+        if self.mode.next_guess != "kept":
             return scored.fresh, scored.log_probs
         own = np.maximum(scored.guesses, 0)[:, None]
         old = scored.draft_log_probs
