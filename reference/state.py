@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mulo_sd.reference.anchor import Anchor
-from mulo_sd.reference.cache import KVCache, feed_hidden
+from mulo_sd.reference.cache import KVCache, feed_branched
 from mulo_sd.reference.models import Condition
 from mulo_sd.reference.noise import Attempt, gumbel_noise, sample_stream
 from mulo_sd.reference.sampling import sample, target_log_probs
@@ -58,11 +58,10 @@ class ModelState:
 
     def _feed(self, embeddings: Tensor, positions: Tensor) -> Tensor:
         """Run a pass and return its logits."""
-        hidden = feed_hidden(self.model, self.cache, embeddings, positions)
+        fed = feed_branched(self.model, self.cache, embeddings, positions)
         if self.hidden.shape[1]:
-            self.hidden[:, positions] = hidden
-        logits: Tensor = self.model.output(hidden)
-        return logits
+            self.hidden[:, positions] = fed.hidden
+        return fed.logits
 
     def _record(self, positions: Tensor, tokens: Tensor, logits: Tensor) -> None:
         kept = logits.clone() if self.record_logits else None

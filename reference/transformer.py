@@ -225,16 +225,10 @@ class Transformer(nn.Module):
         """Embed image tokens: Int[B, T] -> Float[B, T, dim]."""
         return cast(Tensor, self.tok_embeddings(tokens))
 
-    def forward(
+    def last_hidden(
         self, embeddings: Tensor, positions: Tensor, attend: Attend = causal_attend, rotate: Rotate = rotate_pairs
     ) -> Tensor:
-        """Return the logits that follow each fed token, Float[B, T, vocabulary]; arguments as of `hidden_states`."""
-        return cast(Tensor, self.output(self.hidden_states(embeddings, positions, attend, rotate)))
-
-    def hidden_states(
-        self, embeddings: Tensor, positions: Tensor, attend: Attend = causal_attend, rotate: Rotate = rotate_pairs
-    ) -> Tensor:
-        """Return what `output` makes logits of, after the last norm, Float[B, T, dim].
+        """Return what `output` makes the logits of, Float[B, T, dim]: the last block's, after the norm.
 
         Args:
             embeddings: Float[B, T, dim], of prefix or image tokens.
@@ -248,3 +242,9 @@ class Transformer(nn.Module):
         for index, block in enumerate(self.layers):
             x = block(x, index, cos, sin, rotate, attend)
         return cast(Tensor, self.norm(x))
+
+    def forward(
+        self, embeddings: Tensor, positions: Tensor, attend: Attend = causal_attend, rotate: Rotate = rotate_pairs
+    ) -> Tensor:
+        """Return the logits that follow each fed token, Float[B, T, vocabulary]; arguments as of `last_hidden`."""
+        return cast(Tensor, self.output(self.last_hidden(embeddings, positions, attend, rotate)))

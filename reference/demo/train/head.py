@@ -126,5 +126,5 @@ def hidden_and_logits(target: Transformer, prefixes: Tensor, tokens: Tensor) -> 
     """
     embeddings = torch.cat([target.prefix_embeddings(prefixes), target.token_embeddings(tokens)], dim=1)
     positions = torch.arange(embeddings.shape[1])[None].expand(len(tokens), -1)
-    hidden = target.hidden_states(embeddings, positions)
+    hidden = target.last_hidden(embeddings, positions)
     return hidden, target.output(hidden)
