@@ -14,6 +14,7 @@ from mulo_sd.reference.settings import Settings
 from mulo_sd.reference.sweeps import first_guesses
 from mulo_sd.reference.trace import Pass, Trace
 from mulo_sd.reference.transformer import Transformer
+from mulo_sd.reference.trees import Tree
 
 
 class ModelState:
@@ -153,6 +154,33 @@ class ModelState:
         row_of = {cell: row for row, cell in enumerate(fed)}
         rows = [logits[:, row_of[cell - 1], None] if cell > 0 else self.first_logits for cell in cells]
         return torch.cat(rows, dim=1)
+
+    def query_tree(self, cell: int, tree: Tree) -> tuple[Tensor, Tensor]:
+        """Run one pass that feeds what is pending before a cell, and a tree of its drafts (METHOD-6).
+
+        Returns:
+            The logits of the cell and of the cell after each of n nodes, Float[B, 1 + n, V], and the hidden states of
+            the nodes, Float[B, n, dim]. Cell 0 takes its logits from the prefill.
+        """
+        fed = sorted({place for place in self.pending if place < cell} | ({cell - 1} if cell else set()))
+        if not fed:
+            return self.first_logits, self.hidden[:, :0]
+        positions = torch.tensor(fed) + self.model.config.prefix_length
+        tokens, prefix_length = self.grid[fed], self.model.config.prefix_length
+        all_tokens, places = (
+            torch.cat([tokens, tree.tokens]),
+            torch.cat([positions, prefix_length + cell + tree.depths]),
+        )
+        embeddings = self.model.token_embeddings(all_tokens)[None].expand(len(self.first_logits), -1, -1)
+        logits, hidden = feed_branched(self.model, self.cache, embeddings, places, parents=tree.parents)
+        self.hidden[:, positions] = hidden[:, : len(fed)]
+        self._record(positions, tokens, logits[:, : len(fed)])
+        self.pending.difference_update(fed)
+        return logits[:, len(fed) - 1 :], hidden[:, len(fed) :]
+
+    def take_hidden(self, cells: Sequence[int], hidden: Tensor) -> None:
+        """Keep the hidden states of nodes that are decided, Float[B, n, dim], until their cells are fed again."""
+        self.hidden[:, torch.tensor(cells, dtype=torch.long) + self.model.config.prefix_length] = hidden
 
     def log_probs(self, logits: Tensor, raw: bool = False) -> Tensor:
         """Return log p, Float[n, V], from Float[B, n, V]; `raw` leaves out temperature and filters (DIST-2)."""

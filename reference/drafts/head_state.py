@@ -46,10 +46,16 @@ class HeadState:
         """Feed draft tokens, Int[n], with features of the head's own, Float[B, n, dim]; return both again."""
         return self._run(torch.tensor(cells) + self.prefix_length, tokens, features)
 
-    def _run(self, positions: Tensor, tokens: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+    def feed_nodes(self, cell: int, tokens: Tensor, features: Tensor, parents: Tensor) -> tuple[Tensor, Tensor]:
+        """Feed draft tokens of one cell, Int[n], each behind a parent of the tree that was fed so far, Int[n]."""
+        return self._run(torch.full_like(tokens, cell + self.prefix_length), tokens, features, parents)
+
+    def _run(
+        self, positions: Tensor, tokens: Tensor, features: Tensor, parents: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         batch = len(features)
         spread = tokens[None].expand(batch, -1), positions[None].expand(batch, -1)
-        logits, hidden = self.head(spread[0], features, spread[1], self.cache.attend(positions))
+        logits, hidden = self.head(spread[0], features, spread[1], self.cache.attend(positions, parents=parents))
         kept = logits.clone() if self.state.record_logits else None
         self.state.trace.passes.append(Pass(HEAD, positions, tokens, kept))
         return logits, hidden
