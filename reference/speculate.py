@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mulo_sd.reference.acceptances import ACCEPTANCES
+from mulo_sd.reference.acceptances import ACCEPTANCES, GREEDY
 from mulo_sd.reference.codebook import Codes
 from mulo_sd.reference.corrections import Prefix, Rounds, Rows, Window
 from mulo_sd.reference.drafts.source import DraftSource
@@ -29,6 +29,7 @@ class Scored:
         log_probs: Float[n, V], log p.
         draft_log_probs: Float[n, V], log q; 0 at the guess and -inf elsewhere where it is certain.
         attempts: Int[n], how many passes scored the cell before.
+        places: Int[n], where each stands in what was drafted together, from 0 on.
     """
 
     window: Window
@@ -37,6 +38,7 @@ class Scored:
     log_probs: Tensor
     draft_log_probs: Tensor
     attempts: list[int]
+    places: Tensor
 
 
 @dataclass(frozen=True)
@@ -66,19 +68,25 @@ def judge(state: ModelState, scored: Scored, codes: Codes) -> Judged:
     """
     mode, cells = state.settings.decoding, scored.window.cells
     same_noise = mode.carry == "same" or mode.acceptance == "coupled"
-    fresh = state.draw(cells, scored.log_probs, 0 if same_noise else scored.attempts)
+    if mode.acceptance in GREEDY:
+        fresh = scored.log_probs.argmax(dim=1)
+    else:
+        fresh = state.draw(cells, scored.log_probs, 0 if same_noise else scored.attempts)
     if mode.acceptance == "coupled":
         kept = scored.drafted & (fresh == scored.guesses)
         return Judged(kept.double(), kept, fresh, fresh)
-    probs, draft_probs = scored.log_probs.double().exp(), scored.draft_log_probs.double().exp()
-    places, drafts = torch.arange(len(cells)), scored.guesses.clamp(min=0)
-    accepted = ACCEPTANCES[mode.acceptance or ""](probs, draft_probs, drafts, places, state.settings, codes)
-    chances = accepted.chances.where(scored.drafted, 0)
+    chances, redrawn = torch.zeros(len(cells), dtype=torch.float64), fresh.clone()
+    rows = scored.drafted.nonzero().flatten()
+    if len(rows):
+        probs, draft_probs = scored.log_probs[rows].double().exp(), scored.draft_log_probs[rows].double().exp()
+        rule, places = ACCEPTANCES[mode.acceptance or ""], scored.places[rows]
+        accepted = rule(probs, draft_probs, scored.guesses[rows], places, state.settings, codes)
+        chances[rows] = accepted.chances
+        weights = torch.where(accepted.residuals.sum(dim=1, keepdim=True) > 0, accepted.residuals, probs)
+        drawn_cells, attempts = [cells[row] for row in rows], [scored.attempts[row] + 1 for row in rows]
+        redrawn[rows] = state.draw(drawn_cells, weights.log(), attempts)
     uniform = uniform_noise(state.seed, acceptance_stream(state.number), cells, attempt=scored.attempts)[:, 0]
-    kept = uniform < chances
-    weights = torch.where(accepted.residuals.sum(dim=1, keepdim=True) > 0, accepted.residuals, probs)
-    redrawn = state.draw(cells, weights.log(), [attempt + 1 for attempt in scored.attempts])
-    return Judged(chances, kept, torch.where(scored.drafted, redrawn, fresh), fresh)
+    return Judged(chances, uniform < chances, redrawn, fresh)
 
 
 def accept_certain(state: ModelState, cells: Sequence[int], log_probs: Tensor, drafts: Tensor, codes: Codes) -> Tensor:
@@ -93,8 +101,8 @@ def accept_certain(state: ModelState, cells: Sequence[int], log_probs: Tensor, d
     """
     certain = torch.full_like(log_probs, -torch.inf).scatter(1, drafts[:, None], 0.0)
     window = Window(list(cells), draws=True, drafted=len(cells))
-    is_draft = torch.ones(len(cells), dtype=torch.bool)
-    return judge(state, Scored(window, drafts, is_draft, log_probs, certain, [0] * len(cells)), codes).kept
+    is_draft, places = torch.ones(len(cells), dtype=torch.bool), torch.zeros(len(cells), dtype=torch.long)
+    return judge(state, Scored(window, drafts, is_draft, log_probs, certain, [0] * len(cells), places), codes).kept
 
 
 def carried(scored: Scored, judged: Judged, how: str, later: slice) -> tuple[Tensor, Tensor]:
@@ -144,7 +152,7 @@ def speculate(state: ModelState, correction: Prefix | Rounds | Rows, source: Dra
                     log_q[place] = known
                 elif cell in drawn_from:
                     log_q[place, guesses[place]] = 0
-            scores.append(Scored(window, guesses, drafted, rows, log_q, attempts))
+            scores.append(Scored(window, guesses, drafted, rows, log_q, attempts, torch.arange(len(rows))))
         judgements = [judge(state, scored, codes) for scored in scores]
         counts = correction.settle([judged.kept for judged in judgements])
         source.carry(_settle(state, scores, judgements, counts))

@@ -10,7 +10,7 @@ from mulo_sd.engines.backends.base import Floats
 from mulo_sd.engines.loop.answer import Answer
 from mulo_sd.engines.loop.drafts.source import DraftSource, DrawnFrom
 from mulo_sd.engines.loop.state import ModelState, Tokens
-from mulo_sd.engines.rules.acceptances import ACCEPTANCES
+from mulo_sd.engines.rules.acceptances import ACCEPTANCES, GREEDY
 from mulo_sd.engines.rules.acceptances.accepted import Codes
 from mulo_sd.engines.rules.corrections import Prefix, Rounds, Rows, Window
 from mulo_sd.engines.rules.noise import acceptance_stream, gumbel_noise, sample_stream, uniform_noise
@@ -31,6 +31,7 @@ class Scored:
     fresh: Tokens
     draft_log_probs: Floats
     attempts: Tokens
+    places: Tokens
 
 
 @dataclass(frozen=True)
@@ -62,24 +63,27 @@ def judge_window(state: ModelState, scored: Scored, codes: Codes) -> Judged:
     if mode.acceptance == "coupled":
         kept = scored.drafted & (scored.fresh == scored.guesses)
         return Judged(kept.astype(np.float64), kept, scored.fresh)
-    probs = np.exp(scored.log_probs.astype(np.float64))
-    draft_probs = np.exp(scored.draft_log_probs.astype(np.float64))
-    drafts, places = np.maximum(scored.guesses, 0), np.arange(len(cells))
-    accepted = ACCEPTANCES[mode.acceptance or ""](probs, draft_probs, drafts, places, state.settings, codes)
-    chances = np.where(scored.drafted, accepted.chances, 0)
+    chances, redrawn = np.zeros(len(cells)), scored.fresh.copy()
+    rows = np.flatnonzero(scored.drafted)
     stream, attempts = acceptance_stream(state.number), scored.attempts.tolist()
-    kept = uniform_noise(state.seed, stream, cells, attempt=attempts)[:, 0] < chances
-    redrawn = scored.fresh.copy()
-    # The residual of all that are rejected, or of the first alone.
-    wanted = np.flatnonzero(scored.drafted & ~kept)
-    wanted = wanted if mode.next_guess == "coupled" else wanted[:1]
-    if len(wanted):
-        weights = accepted.residuals[wanted]
-        weights = np.where(weights.sum(axis=1, keepdims=True) > 0, weights, probs[wanted])
-        with np.errstate(divide="ignore"):  # log 0 is -inf: never drawn
-            likely = np.log(weights)
-        redrawn[wanted] = (likely + noise_of(state, cells[wanted], scored.attempts[wanted] + 1)).argmax(axis=1)
-    return Judged(chances, kept, redrawn)
+    uniform = uniform_noise(state.seed, stream, cells, attempt=attempts)[:, 0]
+    if len(rows):
+        probs = np.exp(scored.log_probs[rows].astype(np.float64))
+        draft_probs = np.exp(scored.draft_log_probs[rows].astype(np.float64))
+        rule, places = ACCEPTANCES[mode.acceptance or ""], scored.places[rows]
+        accepted = rule(probs, draft_probs, scored.guesses[rows], places, state.settings, codes)
+        chances[rows] = accepted.chances
+        # The residual of all that are rejected, or of the first alone.
+        wanted = np.flatnonzero(uniform[rows] >= chances[rows])
+        wanted = wanted if mode.next_guess == "coupled" else wanted[:1]
+        if len(wanted):
+            weights = accepted.residuals[wanted]
+            weights = np.where(weights.sum(axis=1, keepdims=True) > 0, weights, probs[wanted])
+            with np.errstate(divide="ignore"):  # log 0 is -inf: never drawn
+                likely = np.log(weights)
+            drawn = rows[wanted]
+            redrawn[drawn] = (likely + noise_of(state, cells[drawn], scored.attempts[drawn] + 1)).argmax(axis=1)
+    return Judged(chances, uniform < chances, redrawn)
 
 
 def accept_certain(state: ModelState, cells: range, answer: Answer, drafts: Tokens, codes: Codes) -> NDArray[np.bool_]:
@@ -103,6 +107,7 @@ def accept_certain(state: ModelState, cells: range, answer: Answer, drafts: Toke
         fresh=fresh,
         draft_log_probs=certain,
         attempts=np.zeros(len(cells), dtype=np.int64),
+        places=np.zeros(len(cells), dtype=np.int64),
     )
     return judge_window(state, scored, codes).kept
 
@@ -145,6 +150,8 @@ class Speculator:
         branches = {cell: window.branch for window in windows for cell in window.cells if window.branch is not None}
         noise = noise_of(state, cells, np.zeros_like(attempts) if self.same_noise else attempts)
         fresh, log_probs = state.query(cells, fed, branches).draw(state.distribution, noise)
+        if self.mode.acceptance in GREEDY:
+            fresh = log_probs.argmax(axis=1)
         scores = []
         for window in windows:
             rows = places.searchsorted(window.cells)
@@ -157,7 +164,8 @@ class Speculator:
                 elif cell in drawn_from:
                     log_q[place, guesses[place]] = 0
             drafted = np.array([cell in drawn_from for cell in window.cells])
-            scores.append(Scored(window, guesses, drafted, log_probs[rows], fresh[rows], log_q, attempts[rows]))
+            scored = (log_probs[rows], fresh[rows], log_q, attempts[rows], np.arange(len(rows)))
+            scores.append(Scored(window, guesses, drafted, *scored))
         return scores
 
     def _carried(self, scored: Scored, judged: Judged) -> tuple[Tokens, Floats]:
