@@ -132,6 +132,7 @@ def speculate(state: ModelState, correction: Prefix | Rounds | Rows, source: Dra
     swept: dict[int, int] = {}
     while windows := correction.windows():
         drawn_from = source.propose(windows)
+        windows = [window.until_undrafted(drawn_from) for window in windows]
         cells = sorted(cell for window in windows for cell in window.cells)
         fed = [cell for window in windows for cell in window.cells[:-1] if cell in drawn_from]
         branches = {cell: window.branch for window in windows for cell in window.cells if window.branch is not None}
