@@ -1,15 +1,16 @@
 """The settings of a decode: each is declared once here, and checked once where it comes in."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator, model_validator
 
 from mulo_sd.engines.distribution import Distribution
 from mulo_sd.engines.modes import MODES, UNDRAFTED_MODES, DecodingMode, Mode
 from mulo_sd.engines.numbers import SettingsError
+from mulo_sd.engines.parts import Acceptance, Carry, Correction, Draft
 from mulo_sd.engines.setting_kinds import MIN_TEMPERATURE, Choice, Drafters, Flag, Kind, Real, Whole, Width, Window
 
 __all__ = ["MODES", "SETTINGS", "UNDRAFTED_MODES", "WINDOWS", "DownSampler", "Mode", "Settings", "SettingsError"]
@@ -19,7 +20,11 @@ DownSampler = Literal["area", "bicubic", "latent"]
 AcceptOn = Literal["processed", "raw"]
 ScheduledBy = Literal["windows", "sweeps"]
 FirstGuess = Literal["above", "left", "opening"]
+# What a setting of a part is where the mode says it.
+AS_MODE: Literal["mode"] = "mode"
 MAX_RADIUS = 1024
+# Cells of a draft: each holds a distribution over the codebook.
+MAX_DRAFT = 1024
 
 
 @dataclass(frozen=True)
@@ -140,11 +145,67 @@ class Settings(BaseModel):
         ),
     ] = "above"
 
+    draft_from: Annotated[
+        Draft | Literal["mode"],
+        Setting(Choice((AS_MODE, *get_args(Draft))), "METHOD-1", "where drafts come from; mode is what the mode says"),
+    ] = AS_MODE
+    accept_by: Annotated[
+        Acceptance | Literal["mode"],
+        Setting(Choice((AS_MODE, *get_args(Acceptance))), "METHOD-1", "what accepts a draft token"),
+    ] = AS_MODE
+    correct_by: Annotated[
+        Correction | Literal["mode"],
+        Setting(Choice((AS_MODE, *get_args(Correction))), "METHOD-1", "what becomes of what is not accepted"),
+    ] = AS_MODE
+    carry: Annotated[
+        Carry | Literal["mode"],
+        Setting(Choice((AS_MODE, *get_args(Carry))), "METHOD-3", "the next guess of a cell behind the first rejection"),
+    ] = AS_MODE
+    jacobi_window: Annotated[
+        int, Setting(Whole(1, MAX_DRAFT), "METHOD-2", "cells that a sweep of SJD and its kin guesses")
+    ] = 16
+    draft_length: Annotated[int, Setting(Whole(1, MAX_DRAFT), "METHOD-2", "tokens that a head drafts in a chain")] = 4
+    block: Annotated[int, Setting(Whole(1, MAX_DRAFT), "METHOD-2", "tokens of a block that is verified at once")] = 25
+    rounds: Annotated[int, Setting(Whole(1), "METHOD-4", "passes over the whole draft, the last of which decides")] = 2
+    row_lead: Annotated[int, Setting(Whole(1), "METHOD-5", "tokens of a row that open the one below")] = 9
+    group: Annotated[int, Setting(Whole(1), "ACCEPT-3", "codes of a group, in the order of their probabilities")] = 10
+    group_probability: Annotated[
+        float, Setting(Real(0, 1), "ACCEPT-3", "how far probabilities within a group may differ")
+    ] = 0.15
+    group_distance: Annotated[
+        float, Setting(Real(0, 4), "ACCEPT-3", "squared distance that codes of a group may have")
+    ] = 0.5
+    anneal: Annotated[float, Setting(Real(0, 1e3), "ACCEPT-4", "mean of the factors on p / q along a chain")] = 1.1
+    anneal_rate: Annotated[float, Setting(Real(0, 100), "ACCEPT-4", "how fast these factors fall along it")] = 0.7
+    lantern_neighbours: Annotated[
+        int, Setting(Whole(1), "ACCEPT-5", "codes near a draft token whose probability may count as its own")
+    ] = 1000
+    lantern_delta: Annotated[float, Setting(Real(0, 1), "ACCEPT-5", "probability that these may add")] = 0.4
+    lantern_plus_neighbours: Annotated[int, Setting(Whole(1), "ACCEPT-6", "the same of LANTERN++")] = 10
+    lantern_factor: Annotated[
+        float, Setting(Real(1, 1e3), "ACCEPT-6", "times its own probability that a token may count as at most")
+    ] = 5.0
+    top_beta: Annotated[int, Setting(Whole(1), "ACCEPT-7", "draft tokens among so many of the target's best pass")] = 5
+    top_tau: Annotated[float, Setting(Real(0, 1e3), "ACCEPT-7", "nats that they may lie below the target's best")] = 3.0
+    tree_nodes: Annotated[int, Setting(Whole(1, 63), "METHOD-6", "draft tokens of a tree")] = 59
+    tree_depth: Annotated[int, Setting(Whole(1, 63), "METHOD-6", "tokens of its longest branch")] = 4
+    tree_top: Annotated[int, Setting(Whole(1, 63), "METHOD-6", "tokens that it may branch into, at each layer")] = 10
+
     @field_validator("*", mode="before")
     @classmethod
     def _is_one_of_its_kind(cls, value: object, info: ValidationInfo) -> Any:
         name = str(info.field_name)
         return SETTINGS[name].kind.check(name, value)
+
+    @model_validator(mode="after")
+    def _parts_make_sense(self) -> Self:
+        nonsense = self.decoding.nonsense
+        if nonsense:
+            parts = f"draft_from {self.decoding.draft}, accept_by {self.decoding.acceptance}"
+            raise ValueError(
+                f"mode {self.mode}: expected {nonsense}, got {parts}, correct_by {self.decoding.correction}"
+            )
+        return self
 
     @property
     def distribution(self) -> Distribution:
@@ -153,8 +214,14 @@ class Settings(BaseModel):
 
     @property
     def decoding(self) -> DecodingMode:
-        """What the mode means."""
-        return MODES[self.mode]
+        """What the mode means, with the parts that the settings choose otherwise (METHOD-1)."""
+        named = {
+            "draft": self.draft_from,
+            "acceptance": self.accept_by,
+            "correction": self.correct_by,
+            "carry": self.carry,
+        }
+        return replace(MODES[self.mode], **{part: name for part, name in named.items() if name != AS_MODE})
 
     @property
     def model_numbers(self) -> tuple[int, ...]:
@@ -193,7 +260,7 @@ class Settings(BaseModel):
             By name: the setting that chooses, and what it would have to be.
         """
         needed: dict[str, tuple[str, str]] = {}
-        for order in (self.decoding.coarsest, self.decoding.correction):
+        for order in (self.decoding.coarsest, self.decoding.resampling):
             if order.by is not None and order.limit is not None and order.window is not None:
                 by_windows = getattr(self, order.by) == "windows"
                 needed[order.limit if by_windows else order.window] = order.by, "sweeps" if by_windows else "windows"

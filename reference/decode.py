@@ -75,7 +75,7 @@ class _Decoder:
         else:
             refreshed = range(self.refresh_from[level] * state.width, first_row * state.width)
             also_feed = refreshed if settings.refresh else range(0)
-            verdict = verify_locally(state, proposal, self.codes, mode.correction, also_feed)
+            verdict = verify_locally(state, proposal, self.codes, mode.resampling, also_feed)
         self.refresh_from[level] = first_row
         down_sampled = self._down_sample(first_row, last_row) if level == 0 and last_row < state.height else None
         tokens = state.rows(first_row, last_row)

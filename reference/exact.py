@@ -3,7 +3,7 @@
 import torch
 
 from mulo_sd.reference.execute import execute
-from mulo_sd.reference.modes import Order
+from mulo_sd.reference.parts import Order
 from mulo_sd.reference.schedule import schedule_of
 from mulo_sd.reference.state import ModelState
 from mulo_sd.reference.trace import Proposal, Verdict

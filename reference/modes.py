@@ -2,36 +2,30 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
 from typing import Literal
 
-Mode = Literal["ar", "zipar", "serial", "parallel", "exact"]
+from mulo_sd.reference.parts import ALONE, DRAFT, ISLANDS, RASTER, Acceptance, Carry, Correction, Draft, Order
 
-
-class Verification(Enum):
-    """How the target verifies a proposal; the drafters above the coarsest one always verify locally."""
-
-    LOCAL = "judged in one pass, resampled around what is rejected (VERIFY-1 to LOCAL-3)"
-    EXACT = "taken as first guesses of sweeps over the whole grid, which draw MODE-AR's image (MODE-EXACT)"
-
-
-@dataclass(frozen=True)
-class Order:
-    """The order in which the cells of a set are decided, by names of settings.
-
-    Attributes:
-        window: How far the row above must be ahead (SCHED-1); None is infinite, raster order.
-        adaptive: Whether rows open when their first token is settled (SCHED-5); None never.
-        by_island: Whether islands are decided at the same time (SCHED-2); None never.
-        by: Whether by windows or by sweeps (SWEEP-1); None is by windows where there is one, else by sweeps.
-        limit: Which sweep decides all that is left (SWEEP-4); None is none.
-    """
-
-    window: str | None = None
-    adaptive: str | None = None
-    by_island: str | None = None
-    by: str | None = None
-    limit: str | None = None
+Mode = Literal[
+    "ar",
+    "zipar",
+    "serial",
+    "parallel",
+    "exact",
+    "zipar-published",
+    "sjd",
+    "sjd-gumbel",
+    "sjd-maximal",
+    "gsd",
+    "cool-sd",
+    "specdec",
+    "pjd",
+    "eagle",
+    "eagle-tree",
+    "lantern",
+    "lantern-plus",
+    "ssd",
+]
 
 
 @dataclass(frozen=True)
@@ -41,74 +35,211 @@ class DecodingMode:
     Attributes:
         rule: Of docs/semantics.md.
         purpose: In one line, for help and documentation.
-        coarsest: Of the coarsest grid: the target's own where nothing is drafted.
-        verification: Of the target; None where nothing is drafted.
-        correction: Of what is resampled; in MODE-EXACT by the drafters above the coarsest one alone.
+        draft: Where drafts come from; None where nothing is drafted.
+        acceptance: What accepts them; None likewise.
+        correction: What becomes of what is not accepted; None likewise.
+        carry: What later cells take along, of drafts from the last sweep.
+        alone: The order of the target's own grid, where nothing is drafted.
+        resampling: The order of what a local correction resamples.
         by_rows: Whether a cycle drafts `draft_rows` rows, and not the whole image.
+        sees_zeros: Whether positions that are not decoded yet are seen, as zeros (MODE-ZIPAR-PUBLISHED).
     """
 
     rule: str
     purpose: str
-    coarsest: Order
-    verification: Verification | None = None
-    correction: Order = Order()
+    draft: Draft | None = None
+    acceptance: Acceptance | None = None
+    correction: Correction | None = None
+    carry: Carry = "fresh"
+    alone: Order = ALONE
+    resampling: Order = ISLANDS
     by_rows: bool = False
+    sees_zeros: bool = False
 
     @property
     def drafts(self) -> bool:
-        """Whether drafters take part."""
-        return self.verification is not None
-
-    @property
-    def is_exact(self) -> bool:
-        """Whether the target verifies exactly."""
-        return self.verification is Verification.EXACT
+        """Whether drafters of coarser grids take part."""
+        return self.draft == "coarse"
 
     @property
     def is_local(self) -> bool:
-        """Whether the target verifies locally."""
-        return self.verification is Verification.LOCAL
+        """Whether the target verifies in one pass and resamples around what is rejected (VERIFY-1 to LOCAL-3)."""
+        return self.drafts and self.correction == "local"
 
+    @property
+    def draws_ar(self) -> bool:
+        """Whether the image is MODE-AR's own: a cell is decided where its sample is its guess (SWEEP-2)."""
+        return self.acceptance == "coupled" and self.correction == "prefix"
 
-# The coarsest draft; what is resampled in raster order, and by islands.
-DRAFT = Order(window="draft_window", by="draft_by", limit="draft_sweeps")
-RASTER = Order(limit="sweeps")
-ISLANDS = Order(window="island_window", by_island="islands", by="resample_by", limit="sweeps")
+    @property
+    def is_exact(self) -> bool:
+        """Whether drafts of coarser grids are first guesses of sweeps that draw MODE-AR's image (MODE-EXACT)."""
+        return self.drafts and self.draws_ar
+
+    @property
+    def is_speculative(self) -> bool:
+        """Whether the target's cells are decided as METHOD-2 says, and not by windows, sweeps or islands."""
+        by_sweeps = self.draws_ar and self.draft in ("coarse", "sweep")
+        return self.draft is not None and not self.is_local and not by_sweeps
+
+    @property
+    def has_tree(self) -> bool:
+        """Whether drafts are a tree, of which one branch may be accepted."""
+        return self.draft in ("tree", "static-tree")
+
+    @property
+    def coarsest(self) -> Order:
+        """Of the coarsest grid: the target's own where nothing is drafted."""
+        return DRAFT if self.drafts else self.alone
+
+    @property
+    def nonsense(self) -> str | None:
+        """What is wrong with these parts together, after "expected", in one line; None where they make sense."""
+        if self.draft is None:
+            parts = (self.acceptance, self.correction)
+            return None if parts == (None, None) else "draft_from beside accept_by and correct_by"
+        if self.correction == "local" and self.draft != "coarse":
+            return "draft_from coarse where correct_by is local: neighbourhoods are resampled around a whole draft"
+        if self.correction == "rows" and self.draft != "sweep":
+            return "draft_from sweep where correct_by is rows: each row guesses its own tokens"
+        if self.correction == "rounds" and self.draft not in ("coarse", "sweep"):
+            return "draft_from coarse or sweep where correct_by is rounds: the whole image is drafted once"
+        if self.has_tree and self.acceptance not in ("lossless", "lantern", "lantern-plus"):
+            return "accept_by lossless or lantern where a tree drafts: siblings are judged one after the other"
+        return None
+
 
 MODES: Mapping[Mode, DecodingMode] = {
     "ar": DecodingMode(
         rule="MODE-AR",
         purpose="the target alone, in raster order: one token a pass, or many by sweeps of the same image",
-        coarsest=Order(),
+        draft="sweep",
+        acceptance="coupled",
+        correction="prefix",
     ),
     "zipar": DecodingMode(
         rule="MODE-ZIPAR",
         purpose="rows overlap: a row starts when the one above is `--window` tokens ahead",
-        coarsest=Order(window="window", adaptive="adaptive_window"),
+        alone=Order(window="window", adaptive="adaptive_window"),
     ),
     "serial": DecodingMode(
         rule="MODE-SERIAL",
         purpose="MuLo-SD as first published: a few rows are drafted, verified and resampled in raster order",
-        coarsest=DRAFT,
-        verification=Verification.LOCAL,
-        correction=RASTER,
+        draft="coarse",
+        acceptance="pooled",
+        correction="local",
+        resampling=RASTER,
         by_rows=True,
     ),
     "parallel": DecodingMode(
         rule="MODE-PARALLEL",
         purpose="MuLo-SD's second version: the whole image is drafted and verified at once, islands of rejections are "
         "resampled at the same time",
-        coarsest=DRAFT,
-        verification=Verification.LOCAL,
-        correction=ISLANDS,
+        draft="coarse",
+        acceptance="pooled",
+        correction="local",
     ),
     "exact": DecodingMode(
         rule="MODE-EXACT",
         purpose="lossless: the very image of mode ar, by sweeps that begin with the draft",
-        coarsest=DRAFT,
-        verification=Verification.EXACT,
-        correction=ISLANDS,
+        draft="coarse",
+        acceptance="coupled",
+        correction="prefix",
+    ),
+    "zipar-published": DecodingMode(
+        rule="MODE-ZIPAR-PUBLISHED",
+        purpose="ZipAR as its code is: positions that are not decoded yet are seen, as zeros",
+        alone=Order(window="window"),
+        sees_zeros=True,
+    ),
+    "sjd": DecodingMode(
+        rule="MODE-SJD",
+        purpose="lossless in distribution: speculative Jacobi decoding, the last sweep's samples are the next drafts",
+        draft="sweep",
+        acceptance="lossless",
+        correction="prefix",
+    ),
+    "sjd-gumbel": DecodingMode(
+        rule="MODE-SJD",
+        purpose="lossless in distribution: SJD whose drafts share their noise from sweep to sweep",
+        draft="sweep",
+        acceptance="lossless",
+        correction="prefix",
+        carry="same",
+    ),
+    "sjd-maximal": DecodingMode(
+        rule="MODE-SJD",
+        purpose="lossless in distribution: SJD whose drafts stay from sweep to sweep as often as they can",
+        draft="sweep",
+        acceptance="lossless",
+        correction="prefix",
+        carry="coupled",
+    ),
+    "gsd": DecodingMode(
+        rule="MODE-GSD",
+        purpose="SJD that accepts a draft token by the probability of its group",
+        draft="sweep",
+        acceptance="grouped",
+        correction="prefix",
+    ),
+    "cool-sd": DecodingMode(
+        rule="MODE-COOL-SD",
+        purpose="a head's chain of drafts, accepted the more willingly the earlier a token stands in it",
+        draft="head",
+        acceptance="annealed",
+        correction="prefix",
+    ),
+    "specdec": DecodingMode(
+        rule="MODE-SPECDEC",
+        purpose="a block of drafts, of which tokens pass that are among the target's best; near greedy decoding",
+        draft="block",
+        acceptance="top-beta",
+        correction="prefix",
+    ),
+    "pjd": DecodingMode(
+        rule="MODE-PJD",
+        purpose="SJD in several rows at once: a row opens when the one above holds `--row-lead` tokens",
+        draft="sweep",
+        acceptance="lossless",
+        correction="rows",
+        carry="kept",
+    ),
+    "eagle": DecodingMode(
+        rule="MODE-EAGLE",
+        purpose="lossless in distribution: a head on the target's hidden states drafts a chain",
+        draft="head",
+        acceptance="lossless",
+        correction="prefix",
+    ),
+    "eagle-tree": DecodingMode(
+        rule="MODE-EAGLE",
+        purpose="lossless in distribution: EAGLE-2's tree of drafts, grown where the head is sure",
+        draft="tree",
+        acceptance="lossless",
+        correction="prefix",
+    ),
+    "lantern": DecodingMode(
+        rule="MODE-LANTERN",
+        purpose="EAGLE-2's tree, whose tokens are accepted with the probability of codes near them",
+        draft="tree",
+        acceptance="lantern",
+        correction="prefix",
+    ),
+    "lantern-plus": DecodingMode(
+        rule="MODE-LANTERN",
+        purpose="LANTERN++: a fixed tree, and a bound on nearby codes that grows with the token's own probability",
+        draft="static-tree",
+        acceptance="lantern-plus",
+        correction="prefix",
+    ),
+    "ssd": DecodingMode(
+        rule="MODE-SSD",
+        purpose="whole rounds over the draft: every position keeps its token or draws another, on its own",
+        draft="coarse",
+        acceptance="lossless",
+        correction="rounds",
+        carry="coupled",
     ),
 }
-# Those in which the target alone decodes.
+# Those in which no coarser grid is drafted.
 UNDRAFTED_MODES: tuple[Mode, ...] = tuple(name for name, mode in MODES.items() if not mode.drafts)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mulo_sd.reference.grid import islands, raster_positions
-from mulo_sd.reference.modes import Order
+from mulo_sd.reference.parts import Order
 from mulo_sd.reference.settings import Settings
 from mulo_sd.reference.sweeps import Sweeps
 

@@ -1,11 +1,12 @@
 """The settings of a decode."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
 from mulo_sd.reference.modes import MODES, UNDRAFTED_MODES, DecodingMode, Mode
 from mulo_sd.reference.numbers import is_boolean, real_number, whole_number
+from mulo_sd.reference.parts import Acceptance, Carry, Correction, Draft
 
 __all__ = ["MODES", "UNDRAFTED_MODES", "WINDOWS", "DownSampler", "Mode", "Settings", "UpSampler"]
 
@@ -16,7 +17,11 @@ ScheduledBy = Literal["windows", "sweeps"]
 FirstGuess = Literal["above", "left", "opening"]
 # No grid or codebook is larger.
 MAX_COUNT = 2**20
+# What a setting of a part is where the mode says it.
+AS_MODE: Literal["mode"] = "mode"
 MAX_RADIUS = 1024
+# Cells of a draft: each holds a distribution over the codebook.
+MAX_DRAFT = 1024
 MAX_DRAFTERS = 8
 # Smaller ones overflow float32 in the division; published code takes this one instead, and we refuse them.
 MIN_TEMPERATURE = 1e-5
@@ -91,7 +96,7 @@ class Settings:
     """What a decode may choose; every field is a setting of docs/semantics.md.
 
     Attributes:
-        mode: "ar", "zipar", "serial", "parallel" or "exact" (`reference.modes`).
+        mode: One of `reference.modes.MODES`.
         guidance_scale: DIST-1; 1 is no guidance.
         temperature: DIST-1; 0 is greedy.
         top_k: DIST-1; 0 keeps all.
@@ -119,6 +124,29 @@ class Settings:
         sweeps: SWEEP-4, which sweep of resampling decides all that is left; None is none.
         draft_sweeps: SWEEP-4, which sweep of the coarsest draft does.
         first_guess: SWEEP-5, "above", "left" or "opening".
+        draft_from: METHOD-1, where drafts come from; "mode" is what the mode says.
+        accept_by: METHOD-1, what accepts a draft token; "mode" likewise.
+        correct_by: METHOD-1, what becomes of what is not accepted; "mode" likewise.
+        carry: METHOD-3, "fresh", "same", "coupled" or "kept"; "mode" likewise.
+        jacobi_window: METHOD-2, cells that a sweep of SJD and its kin guesses.
+        draft_length: METHOD-2, tokens of a head's chain.
+        block: METHOD-2, tokens of a block that is verified at once.
+        rounds: METHOD-4.
+        row_lead: METHOD-5, tokens of a row that open the one below.
+        group: ACCEPT-3, codes of a group.
+        group_probability: ACCEPT-3, how far probabilities within a group may differ.
+        group_distance: ACCEPT-3, squared distance that codes of a group may have.
+        anneal: ACCEPT-4, the mean factor.
+        anneal_rate: ACCEPT-4, how fast factors fall.
+        lantern_neighbours: ACCEPT-5, codes whose probability may count.
+        lantern_delta: ACCEPT-5, probability that they may add.
+        lantern_plus_neighbours: ACCEPT-6.
+        lantern_factor: ACCEPT-6, the bound of LANTERN++.
+        top_beta: ACCEPT-7, how many of the target's best pass.
+        top_tau: ACCEPT-7, nats below the best.
+        tree_nodes: METHOD-6, draft tokens of a tree.
+        tree_depth: METHOD-6, tokens of its longest branch.
+        tree_top: METHOD-6, tokens that it may branch into.
     """
 
     mode: Mode = _setting("serial", _one_of(MODES))  # noqa: RUF009  (a field)
@@ -149,20 +177,55 @@ class Settings:
     sweeps: int | None = _setting(None, _window)
     draft_sweeps: int | None = _setting(None, _window)
     first_guess: FirstGuess = _setting("above", _one_of(get_args(FirstGuess)))  # noqa: RUF009  (a field)
+    draft_from: Draft | Literal["mode"] = _setting(AS_MODE, _one_of((AS_MODE, *get_args(Draft))))  # noqa: RUF009  (a field)
+    accept_by: Acceptance | Literal["mode"] = _setting(AS_MODE, _one_of((AS_MODE, *get_args(Acceptance))))  # noqa: RUF009
+    correct_by: Correction | Literal["mode"] = _setting(AS_MODE, _one_of((AS_MODE, *get_args(Correction))))  # noqa: RUF009
+    carry: Carry | Literal["mode"] = _setting(AS_MODE, _one_of((AS_MODE, *get_args(Carry))))  # noqa: RUF009  (a field)
+    jacobi_window: int = _setting(16, _whole(1, MAX_DRAFT))
+    draft_length: int = _setting(4, _whole(1, MAX_DRAFT))
+    block: int = _setting(25, _whole(1, MAX_DRAFT))
+    rounds: int = _setting(2, _whole(1))
+    row_lead: int = _setting(9, _whole(1))
+    group: int = _setting(10, _whole(1))
+    group_probability: float = _setting(0.15, _real(0, 1))
+    group_distance: float = _setting(0.5, _real(0, 4))
+    anneal: float = _setting(1.1, _real(0, 1e3))
+    anneal_rate: float = _setting(0.7, _real(0, 100))
+    lantern_neighbours: int = _setting(1000, _whole(1))
+    lantern_delta: float = _setting(0.4, _real(0, 1))
+    lantern_plus_neighbours: int = _setting(10, _whole(1))
+    lantern_factor: float = _setting(5.0, _real(1, 1e3))
+    top_beta: int = _setting(5, _whole(1))
+    top_tau: float = _setting(3.0, _real(0, 1e3))
+    tree_nodes: int = _setting(59, _whole(1, 63))
+    tree_depth: int = _setting(4, _whole(1, 63))
+    tree_top: int = _setting(10, _whole(1, 63))
 
     def __post_init__(self) -> None:
         """Check every field once; numbers of other libraries become Python's.
 
         Raises:
-            ValueError: a field is out of its range.
+            ValueError: a field is out of its range, or the parts of the method make no sense together.
         """
         for item in fields(self):
             object.__setattr__(self, item.name, item.metadata["check"](item.name, getattr(self, item.name)))
+        nonsense = self.decoding.nonsense
+        if nonsense:
+            parts = f"draft_from {self.decoding.draft}, accept_by {self.decoding.acceptance}"
+            raise ValueError(
+                f"mode {self.mode}: expected {nonsense}, got {parts}, correct_by {self.decoding.correction}"
+            )
 
     @property
     def decoding(self) -> DecodingMode:
-        """What the mode means."""
-        return MODES[self.mode]
+        """What the mode means, with the parts that the settings choose otherwise (METHOD-1)."""
+        named: dict[str, Any] = {
+            "draft": self.draft_from,
+            "acceptance": self.accept_by,
+            "correction": self.correct_by,
+            "carry": self.carry,
+        }
+        return replace(MODES[self.mode], **{part: name for part, name in named.items() if name != AS_MODE})
 
     @property
     def model_numbers(self) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ from mulo_sd.reference.anchor import Anchor
 from mulo_sd.reference.codebook import Codes, pooled_probs
 from mulo_sd.reference.execute import Verified, execute
 from mulo_sd.reference.grid import expand
-from mulo_sd.reference.modes import Order
+from mulo_sd.reference.parts import Order
 from mulo_sd.reference.radius import adaptive_radii, entropy
 from mulo_sd.reference.schedule import schedule_of
 from mulo_sd.reference.state import ModelState

@@ -71,7 +71,7 @@ def candidates_of(mode: engines.Mode, most_neighbours: int) -> Sequence[Candidat
     """
     near = dict.fromkeys(min(count, most_neighbours) for count in NEIGHBOURS)
     by_windows = [Candidate(tau, radius, count) for count, tau, radius in product(near, TAUS, RADII)]
-    if MODES[mode].correction.by is None:
+    if MODES[mode].resampling.by is None:
         return by_windows
     middle = len(RADII)
     by_sweeps = [

@@ -8,7 +8,7 @@ from torch import Tensor
 from mulo_sd.conformance.engines.engine_case import EngineCase
 from mulo_sd.conformance.rules.branches import reach
 from mulo_sd.reference.decode import Decoded, decode
-from mulo_sd.reference.modes import Order
+from mulo_sd.reference.parts import Order
 from mulo_sd.reference.settings import Settings
 from mulo_sd.reference.trace import Pass, Sweep
 
@@ -26,7 +26,7 @@ def _reference(case: EngineCase) -> Decoded:
 def width_is_open(settings: Settings) -> bool:
     """Return whether a decode has sweeps whose width is the engine's own choice (SWEEP-6)."""
     mode = settings.decoding
-    orders = [mode.coarsest, *([mode.correction] if mode.drafts else []), *([Order()] if mode.is_exact else [])]
+    orders = [mode.coarsest, *([mode.resampling] if mode.drafts else []), *([Order()] if mode.is_exact else [])]
     return settings.sweep_width == "auto" and any(
         settings.named(order.by, "windows" if order.window else "sweeps") == "sweeps"
         and settings.named(order.limit, None) is None

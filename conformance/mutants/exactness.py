@@ -8,7 +8,7 @@ import numpy as np
 from mulo_sd.conformance.mutants.mutant import Mutant, patched, swept
 from mulo_sd.engines.loop import decode, exact
 from mulo_sd.engines.loop.state import ModelState
-from mulo_sd.engines.modes import Order
+from mulo_sd.engines.parts import Order
 from mulo_sd.engines.rules.sweeps import Sweeps
 
 

@@ -11,7 +11,7 @@ from mulo_sd.conformance.mutants.mutant import Mutant, patched
 from mulo_sd.engines.loop import decode, execute, verify
 from mulo_sd.engines.loop.execute import Openings
 from mulo_sd.engines.loop.state import ModelState
-from mulo_sd.engines.modes import Order
+from mulo_sd.engines.parts import Order
 from mulo_sd.engines.rules import schedule
 from mulo_sd.engines.rules.schedule import Schedule
 from mulo_sd.engines.settings import Settings

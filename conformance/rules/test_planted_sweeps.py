@@ -17,7 +17,7 @@ from mulo_sd.reference import decode as decoding
 from mulo_sd.reference import exact, sweeps
 from mulo_sd.reference import schedule as schedules
 from mulo_sd.reference import state as states
-from mulo_sd.reference.modes import Order
+from mulo_sd.reference.parts import Order
 from mulo_sd.reference.settings import Settings
 from mulo_sd.reference.state import ModelState
 from mulo_sd.reference.sweeps import Sweeps

@@ -118,7 +118,7 @@ class Decoder:
         else:
             refreshed = range(self.refresh_from[level] * state.width, first_row * state.width)
             also_feed = refreshed if settings.refresh else range(0)
-            how = (self.codes, mode.correction, also_feed)
+            how = (self.codes, mode.resampling, also_feed)
             verdict = verify_locally(state, proposal, *how, advance, self.accepted)
         self.refresh_from[level] = first_row
         down_sampled = self._down_sample(first_row, last_row) if level == 0 and last_row < state.height else None

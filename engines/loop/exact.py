@@ -6,7 +6,7 @@ import numpy as np
 
 from mulo_sd.engines.loop.execute import execute
 from mulo_sd.engines.loop.state import ModelState
-from mulo_sd.engines.modes import Order
+from mulo_sd.engines.parts import Order
 from mulo_sd.engines.rules.schedule import schedule_of
 from mulo_sd.engines.rules.trace import Proposal, Verdict
 

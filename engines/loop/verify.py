@@ -10,7 +10,7 @@ from mulo_sd.engines.backends.base import Judgement
 from mulo_sd.engines.loop.answer import Answer
 from mulo_sd.engines.loop.execute import Verified, execute
 from mulo_sd.engines.loop.state import ModelState, Tokens
-from mulo_sd.engines.modes import Order
+from mulo_sd.engines.parts import Order
 from mulo_sd.engines.rules.acceptance import accept_drafts
 from mulo_sd.engines.rules.anchor import Anchor
 from mulo_sd.engines.rules.grid import expand

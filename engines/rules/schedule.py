@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mulo_sd.engines.modes import Order
+from mulo_sd.engines.parts import Order
 from mulo_sd.engines.rules.grid import islands
 from mulo_sd.engines.rules.sweeps import Sweeps, Tokens
 from mulo_sd.engines.rules.widths import AutoWidth

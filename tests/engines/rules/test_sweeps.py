@@ -10,7 +10,7 @@ from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mulo_sd.engines.modes import DRAFT, ISLANDS, Order
+from mulo_sd.engines.parts import DRAFT, ISLANDS, Order
 from mulo_sd.engines.rules.schedule import Schedule, schedule_of
 from mulo_sd.engines.rules.sweeps import Sweeps, certain, first_guesses
 from mulo_sd.engines.settings import Settings

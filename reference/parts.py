@@ -1,0 +1,43 @@
+"""The parts of which a mode is made (METHOD-1); the twin of `engines.parts`.
+
+Where drafts come from, what accepts them, and what becomes of the others.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+# Where drafts come from: a coarser grid, the last sweep, a head on the target's hidden states, or a block of masks.
+Draft = Literal["coarse", "sweep", "head", "tree", "static-tree", "block"]
+Acceptance = Literal[
+    "pooled", "coupled", "lossless", "grouped", "annealed", "lantern", "lantern-plus", "top-beta", "top-beta-sampled"
+]
+# What is decided of what is not accepted: up to the first in raster order, around each, in rounds, or row by row.
+Correction = Literal["prefix", "local", "rounds", "rows"]
+# What a cell behind the first rejection takes along as its next guess.
+Carry = Literal["fresh", "same", "coupled", "kept"]
+
+
+@dataclass(frozen=True)
+class Order:
+    """The order in which the cells of a set are decided, by names of settings.
+
+    Attributes:
+        window: How far the row above must be ahead (SCHED-1); None is infinite, raster order.
+        adaptive: Whether rows open when their first token is settled (SCHED-5); None never.
+        by_island: Whether islands are decided at the same time (SCHED-2); None never.
+        by: Whether by windows or by sweeps (SWEEP-1); None is by windows where there is one, else by sweeps.
+        limit: Which sweep decides all that is left (SWEEP-4); None is none.
+    """
+
+    window: str | None = None
+    adaptive: str | None = None
+    by_island: str | None = None
+    by: str | None = None
+    limit: str | None = None
+
+
+# The whole grid; the coarsest draft; what is resampled in raster order, and by islands.
+ALONE = Order()
+DRAFT = Order(window="draft_window", by="draft_by", limit="draft_sweeps")
+RASTER = Order(limit="sweeps")
+ISLANDS = Order(window="island_window", by_island="islands", by="resample_by", limit="sweeps")
