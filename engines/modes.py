@@ -7,7 +7,6 @@ from typing import Literal
 from mulo_sd.engines.parts import (
     ACCEPTANCE_READS,
     ALONE,
-    CARRYING,
     CORRECTION_READS,
     CYCLES,
     DRAFT,
@@ -107,6 +106,11 @@ class DecodingMode:
         return self.draft in ("tree", "static-tree")
 
     @property
+    def next_guess(self) -> Carry:
+        """What a cell takes along; in rounds always what was kept, or drawn in its place (METHOD-4)."""
+        return "coupled" if self.correction == "rounds" else self.carry
+
+    @property
     def coarsest(self) -> Order:
         """Of the coarsest grid: the target's own where nothing is drafted."""
         return DRAFT if self.drafts else self.alone
@@ -114,9 +118,6 @@ class DecodingMode:
     @property
     def nonsense(self) -> str | None:
         """What is wrong with these parts together, after "expected", in one line; None where they make sense."""
-        if self.draft is None:
-            parts = (self.acceptance, self.correction)
-            return None if parts == (None, None) else "draft_from beside accept_by and correct_by"
         if self.correction == "local" and self.draft != "coarse":
             return "draft_from coarse where correct_by is local: neighbourhoods are resampled around a whole draft"
         if self.correction == "rows" and self.draft != "sweep":
@@ -135,7 +136,9 @@ class DecodingMode:
             return read
         read |= PARTS | DRAFT_READS[self.draft] | ACCEPTANCE_READS[self.acceptance] | CORRECTION_READS[self.correction]
         if self.draft == "sweep":
-            read |= SWEEPING if self.draws_ar else CARRYING
+            read |= SWEEPING if self.draws_ar else {"first_guess"}
+        if self.draft == "sweep" and self.is_speculative and self.correction != "rounds":
+            read |= {"jacobi_window", "carry"}
         if self.is_local:
             read |= {name for name in vars(self.resampling).values() if name}
         elif self.drafts and self.is_speculative:

@@ -6,12 +6,15 @@ import torch
 from torch import Tensor
 
 from mulo_sd.reference.codebook import Codes, neighbours
-from mulo_sd.reference.exact import verify_exactly
+from mulo_sd.reference.corrections import correction_of
+from mulo_sd.reference.drafts import draft_source
+from mulo_sd.reference.exact import verify_by_speculation, verify_exactly
 from mulo_sd.reference.execute import execute
 from mulo_sd.reference.models import Condition, Models
 from mulo_sd.reference.numbers import seed_number
 from mulo_sd.reference.schedule import schedule_of
 from mulo_sd.reference.settings import Settings
+from mulo_sd.reference.speculate import speculate
 from mulo_sd.reference.state import ModelState
 from mulo_sd.reference.trace import Cycle, Proposal, Trace
 from mulo_sd.reference.verify import verify_locally
@@ -54,7 +57,7 @@ class _Decoder:
             for number in settings.model_numbers
         ]
         self.refresh_from = [0] * len(self.states)
-        if len(self.states) > 1:
+        if len(self.states) > 1 or settings.decoding.is_speculative:
             vectors = torch.nn.functional.normalize(models.tokenizer.codebook, dim=-1)
             self.codes = Codes(vectors, neighbours(vectors, settings.neighbours))
 
@@ -72,6 +75,8 @@ class _Decoder:
         mode = settings.decoding
         if level == 0 and mode.is_exact:
             verdict = verify_exactly(state, proposal)
+        elif level == 0 and mode.is_speculative:
+            verdict = verify_by_speculation(state, proposal, self.models, self.codes)
         else:
             refreshed = range(self.refresh_from[level] * state.width, first_row * state.width)
             also_feed = refreshed if settings.refresh else range(0)
@@ -91,6 +96,10 @@ class _Decoder:
         order = settings.decoding.coarsest
         mask = torch.zeros(state.height, state.width, dtype=torch.bool)
         mask[first_row:last_row] = True
+        if settings.decoding.is_speculative and state is self.states[0]:
+            source = draft_source(state, self.models, None)
+            speculate(state, correction_of(mask, settings), source, self.codes)
+            return
         execute(
             state,
             schedule_of(mask, order, settings),

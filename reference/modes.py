@@ -88,6 +88,11 @@ class DecodingMode:
         return self.draft in ("tree", "static-tree")
 
     @property
+    def next_guess(self) -> Carry:
+        """What a cell takes along; in rounds always what was kept, or drawn in its place (METHOD-4)."""
+        return "coupled" if self.correction == "rounds" else self.carry
+
+    @property
     def coarsest(self) -> Order:
         """Of the coarsest grid: the target's own where nothing is drafted."""
         return DRAFT if self.drafts else self.alone
@@ -95,9 +100,6 @@ class DecodingMode:
     @property
     def nonsense(self) -> str | None:
         """What is wrong with these parts together, after "expected", in one line; None where they make sense."""
-        if self.draft is None:
-            parts = (self.acceptance, self.correction)
-            return None if parts == (None, None) else "draft_from beside accept_by and correct_by"
         if self.correction == "local" and self.draft != "coarse":
             return "draft_from coarse where correct_by is local: neighbourhoods are resampled around a whole draft"
         if self.correction == "rows" and self.draft != "sweep":

@@ -42,7 +42,13 @@ def philox(counters: NDArray[np.uint64], key: tuple[int, int]) -> NDArray[np.uin
     return np.stack([c0, c1, c2, c3], axis=1)
 
 
-def random_words(seed: int, stream: int, positions: Sequence[int], count: int, attempt: int = 0) -> NDArray[np.uint64]:
+# Which prediction of a token this is, from 0 on: one number for all positions, or one of each.
+Attempt = int | Sequence[int]
+
+
+def random_words(
+    seed: int, stream: int, positions: Sequence[int], count: int, attempt: Attempt = 0
+) -> NDArray[np.uint64]:
     """Return the first `count` random 32-bit words of each position, UInt64[n, count] (RNG-1).
 
     Raises:
@@ -54,18 +60,18 @@ def random_words(seed: int, stream: int, positions: Sequence[int], count: int, a
     counters[:, :, 0] = np.arange(blocks, dtype=np.uint64)
     counters[:, :, 1] = np.asarray(positions, dtype=np.uint64)[:, None]
     counters[:, :, 2] = stream
-    counters[:, :, 3] = attempt
+    counters[:, :, 3] = np.asarray(attempt, dtype=np.uint64).reshape(-1, 1)
     words = philox(counters.reshape(-1, 4), (seed % 2**32, seed // 2**32))
     return words.reshape(len(positions), blocks * 4)[:, :count]
 
 
-def uniform_noise(seed: int, stream: int, positions: Sequence[int], count: int = 1, attempt: int = 0) -> Tensor:
+def uniform_noise(seed: int, stream: int, positions: Sequence[int], count: int = 1, attempt: Attempt = 0) -> Tensor:
     """Return uniform noise in (0, 1), Float64[n, count]: (x + 0.5) / 2^32 (RNG-1)."""
     words = random_words(seed, stream, positions, count, attempt)
     return torch.from_numpy((words.astype(np.float64) + 0.5) / 2.0**32)
 
 
-def gumbel_noise(seed: int, stream: int, positions: Sequence[int], vocabulary: int, attempt: int = 0) -> Tensor:
+def gumbel_noise(seed: int, stream: int, positions: Sequence[int], vocabulary: int, attempt: Attempt = 0) -> Tensor:
     """Return Gumbel noise for sampling, Float32[n, vocabulary]: -log(-log U), computed in float64 (RNG-1)."""
     uniform = uniform_noise(seed, stream, positions, vocabulary, attempt)
     return (-torch.log(-torch.log(uniform))).float()

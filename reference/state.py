@@ -1,6 +1,6 @@
 """One model in the middle of a decode: its grid, its cache, and what the cache does not hold yet."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -8,7 +8,7 @@ from torch import Tensor
 from mulo_sd.reference.anchor import Anchor
 from mulo_sd.reference.cache import KVCache, feed
 from mulo_sd.reference.models import Condition
-from mulo_sd.reference.noise import gumbel_noise, sample_stream
+from mulo_sd.reference.noise import Attempt, gumbel_noise, sample_stream
 from mulo_sd.reference.sampling import sample, target_log_probs
 from mulo_sd.reference.settings import Settings
 from mulo_sd.reference.sweeps import first_guesses
@@ -119,7 +119,9 @@ class ModelState:
                 raise ValueError(f"row {row_start // self.width}: expected a token to stand in for its last, got none")
         return int(self.grid[cell])
 
-    def query(self, cells: Sequence[int], also_feed: Sequence[int] = ()) -> Tensor:
+    def query(
+        self, cells: Sequence[int], also_feed: Sequence[int] = (), branches: Mapping[int, int] | None = None
+    ) -> Tensor:
         """Run one pass and return the logits of `cells`, Float[B, n, V].
 
         The pass feeds every cell's predecessor or its stand-in, and as far as a query sees it what is pending and what
@@ -151,7 +153,9 @@ class ModelState:
             logits[0], uncond, settings.guidance_scale, settings.temperature, settings.top_k, settings.top_p
         )
 
-    def draw(self, cells: Sequence[int], log_probs: Tensor, attempt: int = 0, anchor: Anchor | None = None) -> Tensor:
+    def draw(
+        self, cells: Sequence[int], log_probs: Tensor, attempt: Attempt = 0, anchor: Anchor | None = None
+    ) -> Tensor:
         """Sample a token for every cell from its row of Float[n, V] with its own noise (RNG-1, ANCHOR-1), Int[n]."""
         noise = gumbel_noise(self.seed, sample_stream(self.number), cells, log_probs.shape[-1], attempt)
         return sample(log_probs, noise if anchor is None else noise + anchor.bonus(cells))

@@ -43,6 +43,33 @@ class Sweep:
     decided: Tensor
 
 
+@dataclass(frozen=True)
+class Speculation:
+    """What a pass made of the drafts of one window (METHOD-2), n cells.
+
+    Attributes:
+        cells: Int[n], grid positions, ascending.
+        guesses: Int[n], the draft tokens; of no meaning where nothing is drafted.
+        drafted: Bool[n].
+        attempts: Int[n], how many passes scored the cell before: which noise it drew (RNG-2).
+        chances: Float64[n], with which each draft token stays; of no meaning where nothing is drafted.
+        kept: Bool[n].
+        tokens: Int[n], those that are decided, and the next guesses of the others.
+        decided: Bool[n].
+        draft_log_probs: Float[n, V], log q of each draft token, where the decode recorded logits.
+    """
+
+    cells: Tensor
+    guesses: Tensor
+    drafted: Tensor
+    attempts: Tensor
+    chances: Tensor
+    kept: Tensor
+    tokens: Tensor
+    decided: Tensor
+    draft_log_probs: Tensor | None = None
+
+
 @dataclass
 class Pass:
     """One pass of one model: the (position, token) pairs fed (KV-1) and what was sampled from its logits.
@@ -55,6 +82,7 @@ class Pass:
         sampled: (row of the pass, grid position, token) of every token sampled from this pass.
         repredicted: SCHED-5.
         sweeps: The sweeps that sampled from this pass: at most one, but of cell 0 and others after a prefill.
+        speculated: What it made of drafts (METHOD-2), a window each.
     """
 
     model: int
@@ -64,6 +92,7 @@ class Pass:
     sampled: list[tuple[int, int, int]] = field(default_factory=list)
     repredicted: list[Reprediction] = field(default_factory=list)
     sweeps: list[Sweep] = field(default_factory=list)
+    speculated: list[Speculation] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

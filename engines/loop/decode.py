@@ -10,11 +10,15 @@ from mulo_sd.engines.backends.base import Backend
 from mulo_sd.engines.bundle import Bundle
 from mulo_sd.engines.bundle.contract import down_sampler_graph, up_sampler_graph
 from mulo_sd.engines.condition import Condition
-from mulo_sd.engines.loop.exact import verify_exactly
+from mulo_sd.engines.loop.drafts import draft_source
+from mulo_sd.engines.loop.exact import verify_by_speculation, verify_exactly
 from mulo_sd.engines.loop.execute import execute
+from mulo_sd.engines.loop.speculate import Speculator
 from mulo_sd.engines.loop.state import ModelState, Tokens
-from mulo_sd.engines.loop.verify import Accepted, Codes, verify_locally
+from mulo_sd.engines.loop.verify import Accepted, verify_locally
 from mulo_sd.engines.numbers import token_grid
+from mulo_sd.engines.rules.acceptances.accepted import Codes
+from mulo_sd.engines.rules.corrections import correction_of
 from mulo_sd.engines.rules.schedule import schedule_of
 from mulo_sd.engines.rules.trace import Cycle, Proposal, Trace
 from mulo_sd.engines.settings import Settings
@@ -115,6 +119,8 @@ class Decoder:
         mode = settings.decoding
         if level == 0 and mode.is_exact:
             verdict = verify_exactly(state, proposal, advance)
+        elif level == 0 and mode.is_speculative:
+            verdict = verify_by_speculation(state, proposal, self.codes, advance)
         else:
             refreshed = range(self.refresh_from[level] * state.width, first_row * state.width)
             also_feed = refreshed if settings.refresh else range(0)
@@ -135,6 +141,10 @@ class Decoder:
         order = settings.decoding.coarsest
         mask = np.zeros((state.height, state.width), dtype=np.bool_)
         mask[first_row:last_row] = True
+        if level == 0 and settings.decoding.is_speculative:
+            source = draft_source(state, None)
+            Speculator(state, correction_of(mask, settings), source, self.codes).run(self._advance(level))
+            return
         schedule = schedule_of(mask, order, settings, state.auto_width)
         adaptive = settings.named(order.adaptive, False)
         execute(state, schedule, adaptive_window=adaptive, progress=self._advance(level))

@@ -1,6 +1,6 @@
 """One model in the middle of a decode: its grid, its cache, and what the cache does not hold yet."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -156,7 +156,9 @@ class ModelState:
             raise ValueError(f"row {cell // self.width}: expected a token to stand in for its last, got none")
         return int(row[held[-1]])
 
-    def query(self, cells: Sequence[int], also_feed: Sequence[int] = ()) -> Answer:
+    def query(
+        self, cells: Sequence[int], also_feed: Sequence[int] = (), branches: Mapping[int, int] | None = None
+    ) -> Answer:
         """Run one pass and return the scores of `cells`, ascending.
 
         The pass feeds every cell's predecessor or its stand-in, and as far as a query sees it what is pending and what

@@ -1,7 +1,6 @@
 """Local verification: judge a proposal in one pass, resample around what is rejected (VERIFY-1 to SCHED-4)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,9 +8,11 @@ from numpy.typing import NDArray
 from mulo_sd.engines.backends.base import Judgement
 from mulo_sd.engines.loop.answer import Answer
 from mulo_sd.engines.loop.execute import Verified, execute
+from mulo_sd.engines.loop.speculate import accept_certain
 from mulo_sd.engines.loop.state import ModelState, Tokens
 from mulo_sd.engines.parts import Order
 from mulo_sd.engines.rules.acceptance import accept_drafts
+from mulo_sd.engines.rules.acceptances.accepted import Codes
 from mulo_sd.engines.rules.anchor import Anchor
 from mulo_sd.engines.rules.grid import expand
 from mulo_sd.engines.rules.radius import adaptive_radii
@@ -21,19 +22,6 @@ from mulo_sd.engines.rules.trace import Proposal, Verdict
 # (model, its cells, n of them) -> Bool[n], which draft tokens are accepted, whatever the verification found. Measuring
 # the time of a declared acceptance rate asks for it; a decode that is to mean something leaves it out.
 Accepted = Callable[[int, range], NDArray[np.bool_]]
-
-
-@dataclass(frozen=True)
-class Codes:
-    """The codebook as a decode uses it.
-
-    Attributes:
-        vectors: Float32[V, d], as the quantiser compares them.
-        neighbours: Int[V, k], POOL-1.
-    """
-
-    vectors: NDArray[np.float32]
-    neighbours: Tokens
 
 
 def judge(state: ModelState, answer: Answer, draft_tokens: Tokens, neighbours: Tokens, raw: bool = False) -> Judgement:
@@ -71,7 +59,12 @@ def verify_locally(
     pooled, entropies = judgement.pooled_probs, judgement.entropies
     if settings.accept_on == "raw":
         pooled = judge(state, answer, draft, codes.neighbours, raw=True).pooled_probs
-    kept = accept_drafts(pooled, entropies, settings) if accepted is None else accepted(state.number, cells)
+    if accepted is not None:
+        kept = accepted(state.number, cells)
+    elif state.number == 0 and settings.decoding.acceptance != "pooled":
+        kept = accept_certain(state, cells, answer, draft, codes)
+    else:
+        kept = accept_drafts(pooled, entropies, settings)
     kept = kept.reshape(-1, width)
     rejected = np.zeros((state.height, width), dtype=np.bool_)
     rejected[first_row:last_row] = ~kept

@@ -1,10 +1,12 @@
 """Counter-based noise on the host (RNG-1, RNG-2); the engines' twin of `reference.noise`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+# Which prediction of a token this is, from 0 on: one number for all positions, or one of each.
+Attempt = int | Sequence[int]
 _ROUNDS = 10
 _LOW = np.uint64(0xFFFFFFFF)
 _SHIFT = np.uint64(32)
@@ -23,7 +25,7 @@ def acceptance_stream(model: int) -> int:
 
 
 def uniform_noise(
-    seed: int, stream: int, positions: NDArray[np.int64], count: int = 1, attempt: int = 0
+    seed: int, stream: int, positions: NDArray[np.int64], count: int = 1, attempt: Attempt = 0
 ) -> NDArray[np.float64]:
     """Return uniform noise in (0, 1), Float64[n, count] (RNG-1).
 
@@ -32,13 +34,13 @@ def uniform_noise(
         stream: RNG-2.
         positions: Int[n], raster positions.
         count: How many numbers for each position.
-        attempt: Which prediction of the token this is, from 0 on; only SCHED-5 predicts again.
+        attempt: Which prediction of the token this is, from 0 on; one number for all positions, or one of each.
     """
     shape = (len(positions), -(-count // 4))
     c0 = np.broadcast_to(np.arange(shape[1], dtype=np.uint64), shape)
     c1 = np.broadcast_to(positions.astype(np.uint64)[:, None], shape)
     c2 = np.full(shape, stream, dtype=np.uint64)
-    c3 = np.full(shape, attempt, dtype=np.uint64)
+    c3 = np.broadcast_to(np.asarray(attempt, dtype=np.uint64).reshape(-1, 1), shape)
     key_0, key_1 = seed % 2**32, seed // 2**32
     for _ in range(_ROUNDS):
         product_0, product_1 = _MULTIPLIER_0 * c0, _MULTIPLIER_1 * c2
@@ -55,7 +57,7 @@ def uniform_noise(
 
 
 def gumbel_noise(
-    seed: int, stream: int, positions: NDArray[np.int64], vocabulary: int, attempt: int = 0
+    seed: int, stream: int, positions: NDArray[np.int64], vocabulary: int, attempt: Attempt = 0
 ) -> NDArray[np.float32]:
     """Return Gumbel noise for sampling, Float32[n, vocabulary]; arguments as for `uniform_noise` (RNG-1)."""
     uniform = uniform_noise(seed, stream, positions, vocabulary, attempt)

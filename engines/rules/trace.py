@@ -32,6 +32,21 @@ class Sweep:
     decided: Mask
 
 
+@dataclass(frozen=True)
+class Speculation:
+    """What a pass made of the drafts of one window (METHOD-2); fields as in `reference.trace`."""
+
+    cells: Tokens
+    guesses: Tokens
+    drafted: Mask
+    attempts: Tokens
+    chances: NDArray[np.float64]
+    kept: Mask
+    tokens: Tokens
+    decided: Mask
+    draft_log_probs: NDArray[np.float32] | None = None
+
+
 @dataclass
 class Pass:
     """One pass of one model: the (position, token) pairs fed (KV-1) and what was sampled from its logits.
@@ -53,6 +68,7 @@ class Pass:
     sampled: list[tuple[int, int, int]] = field(default_factory=list)
     repredicted: list[Reprediction] = field(default_factory=list)
     sweeps: list[Sweep] = field(default_factory=list)
+    speculated: list[Speculation] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,35 @@
+"""What a rule of acceptance says of some drafts, and the codebook as rules see it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Probs = NDArray[np.float64]
+Tokens = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Codes:
+    """The codebook as a decode uses it.
+
+    Attributes:
+        vectors: Float32[V, d], as the quantiser compares them.
+        neighbours: Int[V, k], POOL-1.
+    """
+
+    vectors: NDArray[np.float32]
+    neighbours: Tokens
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """The chances of n drafts, and what is drawn where one is not kept.
+
+    Attributes:
+        chances: Float64[n], with which each draft token stays.
+        residuals: Float64[n, V], weights of the codes that may take its place; where all are 0, p takes theirs.
+    """
+
+    chances: Probs
+    residuals: Probs

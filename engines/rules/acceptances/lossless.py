@@ -1,0 +1,16 @@
+"""Lossless acceptance (ACCEPT-2): speculative sampling; the engines' twin of the reference's."""
+
+import numpy as np
+
+from mulo_sd.engines.rules.acceptances.accepted import Accepted, Codes, Probs, Tokens
+from mulo_sd.engines.settings import Settings
+
+
+def lossless(
+    probs: Probs, draft_probs: Probs, drafts: Tokens, places: Tokens, settings: Settings, codes: Codes
+) -> Accepted:
+    """Keep a draft token x with min(1, p(x) / q(x)), else draw from what p has more than q: the law is p."""
+    rows = np.arange(len(drafts))
+    with np.errstate(divide="ignore", invalid="ignore"):  # q is 0 where nothing is drafted
+        chances = np.minimum(probs[rows, drafts] / draft_probs[rows, drafts], 1)
+    return Accepted(chances, np.maximum(probs - draft_probs, 0))
