@@ -54,6 +54,8 @@ class ModelState:
         logits = self._feed(model.prefix_embeddings(prefixes)[:, places], places)
         self.cache.forget(condition.passing())
         self._record(places, torch.full_like(places, -1), logits)
+        if number == 0 and settings.decoding.sees_zeros:
+            self.cache.written[config.prefix_length :] = True
         # Row 0 of what `query` returns for cell 0: it has no predecessor to feed (GRID-2).
         self.first_logits = logits[:, -1:]
         self.first_pass = len(trace.passes) - 1
@@ -134,8 +136,8 @@ class ModelState:
                 raise ValueError(f"row {row_start // self.width}: expected a token to stand in for its last, got none")
         return int(self.grid[cell])
 
-    def query(self, cells: Sequence[int], also_feed: Sequence[int] = (), rows: RowDrafts | None = None) -> Tensor:
-        """Run one pass and return the logits of `cells`, Float[B, n, V]; of `rows` that are drafted side by side.
+    def query(self, cells: Sequence[int], also_feed: Sequence[int] = (), row_drafts: RowDrafts | None = None) -> Tensor:
+        """Run one pass and return the logits of `cells`, Float[B, n, V]; of rows that are drafted side by side.
 
         The pass feeds every cell's predecessor or its stand-in, and as far as a query sees it what is pending and what
         `also_feed` names (KV-1, KV-3, SCHED-3). Cell 0 takes its logits from the prefill; where there is nothing to
@@ -148,7 +150,7 @@ class ModelState:
         tokens = torch.tensor([self._fed_token(cell) for cell in fed])
         positions = torch.tensor(fed) + self.model.config.prefix_length
         embeddings = self.model.token_embeddings(tokens)[None].expand(len(self.first_logits), -1, -1)
-        branches = None if rows is None else rows.branches(fed)
+        branches = None if row_drafts is None else row_drafts.branches(fed)
         logits = self._feed(embeddings, positions, branches)
         self._record(positions, tokens, logits, branches)
         self.pending.difference_update(fed)
