@@ -11,7 +11,6 @@ from mulo_sd.engines.parts import (
     CYCLES,
     DRAFT,
     DRAFT_READS,
-    ISLAND_WISE,
     ISLANDS,
     PARTS,
     RASTER,
@@ -152,7 +151,8 @@ class DecodingMode:
         """Further settings that a cascade reads, whose drafters pool and resample too."""
         if not self.drafts:
             return frozenset()
-        return (ACCEPTANCE_READS["pooled"] | CORRECTION_READS["local"] | ISLAND_WISE) - self.reads
+        order = {name for name in vars(self.resampling).values() if name}
+        return (ACCEPTANCE_READS["pooled"] | CORRECTION_READS["local"] | order) - self.reads
 
     def reads_of(self, drafters: tuple[int, ...]) -> frozenset[str]:
         """Return the settings that a decode with some drafters reads."""
