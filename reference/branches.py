@@ -4,7 +4,7 @@ A token may be fed with two sets of bits. A query sees what KV-1 shows it as far
 Ordinary tokens have all bits, and ask for none.
 
 The nodes of a tree are tokens that are fed beside the ordinary ones, several of them at one position. A node sees the
-ordinary tokens, its ancestors and itself; no ordinary token sees a node. Nodes live until ordinary tokens are fed again.
+ordinary tokens, its ancestors and itself; no ordinary token sees a node. Nodes live until ordinary tokens are fed.
 """
 
 from dataclasses import dataclass
