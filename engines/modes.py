@@ -7,7 +7,6 @@ from typing import Literal
 from mulo_sd.engines.parts import (
     ACCEPTANCE_READS,
     ALONE,
-    CARRYING,
     CORRECTION_READS,
     CYCLES,
     DRAFT,
@@ -61,7 +60,7 @@ class DecodingMode:
         alone: The order of the target's own grid, where nothing is drafted.
         resampling: The order of what a local correction resamples.
         by_rows: Whether a cycle drafts `draft_rows` rows, and not the whole image.
-        sees_zeros: Whether positions that are not decoded yet are seen, as zeros (MODE-ZIPAR-PUBLISHED).
+        sees_zeros: Whether positions that are not decoded yet are seen, as zeros (MODE-UNMASKED).
     """
 
     rule: str
@@ -107,6 +106,11 @@ class DecodingMode:
         return self.draft in ("tree", "static-tree")
 
     @property
+    def next_guess(self) -> Carry:
+        """What a cell takes along; in rounds always what was kept, or drawn in its place (METHOD-4)."""
+        return "coupled" if self.correction == "rounds" else self.carry
+
+    @property
     def coarsest(self) -> Order:
         """Of the coarsest grid: the target's own where nothing is drafted."""
         return DRAFT if self.drafts else self.alone
@@ -114,9 +118,6 @@ class DecodingMode:
     @property
     def nonsense(self) -> str | None:
         """What is wrong with these parts together, after "expected", in one line; None where they make sense."""
-        if self.draft is None:
-            parts = (self.acceptance, self.correction)
-            return None if parts == (None, None) else "draft_from beside accept_by and correct_by"
         if self.correction == "local" and self.draft != "coarse":
             return "draft_from coarse where correct_by is local: neighbourhoods are resampled around a whole draft"
         if self.correction == "rows" and self.draft != "sweep":
@@ -135,7 +136,9 @@ class DecodingMode:
             return read
         read |= PARTS | DRAFT_READS[self.draft] | ACCEPTANCE_READS[self.acceptance] | CORRECTION_READS[self.correction]
         if self.draft == "sweep":
-            read |= SWEEPING if self.draws_ar else CARRYING
+            read |= SWEEPING if self.draws_ar else {"first_guess"}
+        if self.draft == "sweep" and self.is_speculative and self.correction != "rounds":
+            read |= {"jacobi_window", "carry"}
         if self.is_local:
             read |= {name for name in vars(self.resampling).values() if name}
         elif self.drafts and self.is_speculative:
@@ -192,7 +195,7 @@ MODES: Mapping[Mode, DecodingMode] = {
         correction="prefix",
     ),
     "zipar-published": DecodingMode(
-        rule="MODE-ZIPAR-PUBLISHED",
+        rule="MODE-UNMASKED",
         purpose="ZipAR as its code is: positions that are not decoded yet are seen, as zeros",
         alone=Order(window="window"),
         sees_zeros=True,
@@ -228,7 +231,7 @@ MODES: Mapping[Mode, DecodingMode] = {
         correction="prefix",
     ),
     "cool-sd": DecodingMode(
-        rule="MODE-COOL-SD",
+        rule="MODE-COOLSD",
         purpose="a head's chain of drafts, accepted the more willingly the earlier a token stands in it",
         draft="head",
         acceptance="annealed",

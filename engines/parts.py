@@ -49,7 +49,6 @@ SAMPLING = frozenset({"mode", "guidance_scale", "temperature", "top_k", "top_p"}
 PARTS = frozenset({"draft_from", "accept_by", "correct_by"})
 CYCLES = frozenset({"draft_rows", "look_ahead", "down_sampler", "refresh"})
 SWEEPING = frozenset({"sweep_width", "first_guess"})
-CARRYING = frozenset({"jacobi_window", "first_guess", "carry"})
 DRAFT_READS: Mapping[Draft, frozenset[str]] = {
     "coarse": frozenset({"drafters", "up_sampler", "draft_by", "draft_window", "draft_sweeps"}) | SWEEPING,
     "sweep": frozenset(),  # by what accepts it: SWEEPING or CARRYING
@@ -71,7 +70,7 @@ ACCEPTANCE_READS: Mapping[Acceptance, frozenset[str]] = {
 }
 CORRECTION_READS: Mapping[Correction, frozenset[str]] = {
     "prefix": frozenset(),
-    "local": frozenset({"radius", "radius_nats", "anchor", "sweeps", "neighbours"}),
+    "local": frozenset({"radius", "radius_nats", "anchor", "sweeps"}),
     "rounds": frozenset({"rounds"}),
     "rows": frozenset({"row_lead"}),
 }

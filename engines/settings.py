@@ -215,13 +215,16 @@ class Settings(BaseModel):
     @property
     def decoding(self) -> DecodingMode:
         """What the mode means, with the parts that the settings choose otherwise (METHOD-1)."""
-        named = {
+        named: dict[str, Any] = {
             "draft": self.draft_from,
             "acceptance": self.accept_by,
             "correction": self.correct_by,
             "carry": self.carry,
         }
-        return replace(MODES[self.mode], **{part: name for part, name in named.items() if name != AS_MODE})
+        mode = MODES[self.mode]
+        if mode.draft is None:
+            return mode
+        return replace(mode, **{part: name for part, name in named.items() if name != AS_MODE})
 
     @property
     def model_numbers(self) -> tuple[int, ...]:

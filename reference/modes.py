@@ -42,7 +42,7 @@ class DecodingMode:
         alone: The order of the target's own grid, where nothing is drafted.
         resampling: The order of what a local correction resamples.
         by_rows: Whether a cycle drafts `draft_rows` rows, and not the whole image.
-        sees_zeros: Whether positions that are not decoded yet are seen, as zeros (MODE-ZIPAR-PUBLISHED).
+        sees_zeros: Whether positions that are not decoded yet are seen, as zeros (MODE-UNMASKED).
     """
 
     rule: str
@@ -88,6 +88,11 @@ class DecodingMode:
         return self.draft in ("tree", "static-tree")
 
     @property
+    def next_guess(self) -> Carry:
+        """What a cell takes along; in rounds always what was kept, or drawn in its place (METHOD-4)."""
+        return "coupled" if self.correction == "rounds" else self.carry
+
+    @property
     def coarsest(self) -> Order:
         """Of the coarsest grid: the target's own where nothing is drafted."""
         return DRAFT if self.drafts else self.alone
@@ -95,9 +100,6 @@ class DecodingMode:
     @property
     def nonsense(self) -> str | None:
         """What is wrong with these parts together, after "expected", in one line; None where they make sense."""
-        if self.draft is None:
-            parts = (self.acceptance, self.correction)
-            return None if parts == (None, None) else "draft_from beside accept_by and correct_by"
         if self.correction == "local" and self.draft != "coarse":
             return "draft_from coarse where correct_by is local: neighbourhoods are resampled around a whole draft"
         if self.correction == "rows" and self.draft != "sweep":
@@ -147,7 +149,7 @@ MODES: Mapping[Mode, DecodingMode] = {
         correction="prefix",
     ),
     "zipar-published": DecodingMode(
-        rule="MODE-ZIPAR-PUBLISHED",
+        rule="MODE-UNMASKED",
         purpose="ZipAR as its code is: positions that are not decoded yet are seen, as zeros",
         alone=Order(window="window"),
         sees_zeros=True,
@@ -183,7 +185,7 @@ MODES: Mapping[Mode, DecodingMode] = {
         correction="prefix",
     ),
     "cool-sd": DecodingMode(
-        rule="MODE-COOL-SD",
+        rule="MODE-COOLSD",
         purpose="a head's chain of drafts, accepted the more willingly the earlier a token stands in it",
         draft="head",
         acceptance="annealed",

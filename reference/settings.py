@@ -225,7 +225,10 @@ class Settings:
             "correction": self.correct_by,
             "carry": self.carry,
         }
-        return replace(MODES[self.mode], **{part: name for part, name in named.items() if name != AS_MODE})
+        mode = MODES[self.mode]
+        if mode.draft is None:
+            return mode
+        return replace(mode, **{part: name for part, name in named.items() if name != AS_MODE})
 
     @property
     def model_numbers(self) -> tuple[int, ...]:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mulo_sd.reference.acceptances import ACCEPTANCES
+from mulo_sd.reference.acceptances import ACCEPTANCES, GREEDY
+from mulo_sd.reference.branches import RowDrafts
 from mulo_sd.reference.codebook import Codes
 from mulo_sd.reference.corrections import Prefix, Rounds, Rows, Window
 from mulo_sd.reference.drafts.source import DraftSource
@@ -29,6 +30,7 @@ class Scored:
         log_probs: Float[n, V], log p.
         draft_log_probs: Float[n, V], log q; 0 at the guess and -inf elsewhere where it is certain.
         attempts: Int[n], how many passes scored the cell before.
+        places: Int[n], where each stands in what was drafted together, from 0 on.
     """
 
     window: Window
@@ -37,6 +39,7 @@ class Scored:
     log_probs: Tensor
     draft_log_probs: Tensor
     attempts: list[int]
+    places: Tensor
 
 
 @dataclass(frozen=True)
@@ -66,19 +69,41 @@ def judge(state: ModelState, scored: Scored, codes: Codes) -> Judged:
     """
     mode, cells = state.settings.decoding, scored.window.cells
     same_noise = mode.carry == "same" or mode.acceptance == "coupled"
-    fresh = state.draw(cells, scored.log_probs, 0 if same_noise else scored.attempts)
+    if mode.acceptance in GREEDY:
+        fresh = scored.log_probs.argmax(dim=1)
+    else:
+        fresh = state.draw(cells, scored.log_probs, 0 if same_noise else scored.attempts)
     if mode.acceptance == "coupled":
         kept = scored.drafted & (fresh == scored.guesses)
         return Judged(kept.double(), kept, fresh, fresh)
-    probs, draft_probs = scored.log_probs.double().exp(), scored.draft_log_probs.double().exp()
-    places, drafts = torch.arange(len(cells)), scored.guesses.clamp(min=0)
-    accepted = ACCEPTANCES[mode.acceptance or ""](probs, draft_probs, drafts, places, state.settings, codes)
-    chances = accepted.chances.where(scored.drafted, 0)
+    chances, redrawn = torch.zeros(len(cells), dtype=torch.float64), fresh.clone()
+    rows = scored.drafted.nonzero().flatten()
+    if len(rows):
+        probs, draft_probs = scored.log_probs[rows].double().exp(), scored.draft_log_probs[rows].double().exp()
+        rule, places = ACCEPTANCES[mode.acceptance or ""], scored.places[rows]
+        accepted = rule(probs, draft_probs, scored.guesses[rows], places, state.settings, codes)
+        chances[rows] = accepted.chances
+        weights = torch.where(accepted.residuals.sum(dim=1, keepdim=True) > 0, accepted.residuals, probs)
+        drawn_cells, attempts = [cells[row] for row in rows], [scored.attempts[row] + 1 for row in rows]
+        redrawn[rows] = state.draw(drawn_cells, weights.log(), attempts)
     uniform = uniform_noise(state.seed, acceptance_stream(state.number), cells, attempt=scored.attempts)[:, 0]
-    kept = uniform < chances
-    weights = torch.where(accepted.residuals.sum(dim=1, keepdim=True) > 0, accepted.residuals, probs)
-    redrawn = state.draw(cells, weights.log(), [attempt + 1 for attempt in scored.attempts])
-    return Judged(chances, kept, torch.where(scored.drafted, redrawn, fresh), fresh)
+    return Judged(chances, uniform < chances, redrawn, fresh)
+
+
+def accept_certain(state: ModelState, cells: Sequence[int], log_probs: Tensor, drafts: Tensor, codes: Codes) -> Tensor:
+    """Return which tokens of a whole proposal stay, Bool[n]: each is a draft that is certain (METHOD-1).
+
+    Args:
+        state: The target.
+        cells: Grid positions, n of them.
+        log_probs: Float[n, V], log p.
+        drafts: Int[n].
+        codes: The codebook.
+    """
+    certain = torch.full_like(log_probs, -torch.inf).scatter(1, drafts[:, None], 0.0)
+    window = Window(list(cells), draws=True, drafted=len(cells))
+    is_draft, places = torch.ones(len(cells), dtype=torch.bool), torch.zeros(len(cells), dtype=torch.long)
+    return judge(state, Scored(window, drafts, is_draft, log_probs, certain, [0] * len(cells), places), codes).kept
 
 
 def carried(scored: Scored, judged: Judged, how: str, later: slice) -> tuple[Tensor, Tensor]:
@@ -96,6 +121,18 @@ def carried(scored: Scored, judged: Judged, how: str, later: slice) -> tuple[Ten
     return torch.where(stays, guesses, judged.fresh[later]), torch.where(stays[:, None], old, log_probs)
 
 
+def row_drafts(windows: Sequence[Window]) -> RowDrafts | None:
+    """Return which cells of windows stand on which row's branch (METHOD-5); None where they are no rows."""
+    queried, drafted = dict[int, int](), dict[int, int]()
+    for window in windows:
+        if window.branch is not None:
+            queried |= dict.fromkeys(window.cells, window.branch)
+            drafted |= dict.fromkeys(window.cells[:-1], window.branch)
+            if window.after_stand_in:
+                drafted[window.cells[0] - 1] = window.branch
+    return RowDrafts(queried, drafted) if queried else None
+
+
 def speculate(state: ModelState, correction: Prefix | Rounds | Rows, source: DraftSource, codes: Codes) -> None:
     """Decide all cells of a correction; each step is one pass.
 
@@ -108,10 +145,10 @@ def speculate(state: ModelState, correction: Prefix | Rounds | Rows, source: Dra
     swept: dict[int, int] = {}
     while windows := correction.windows():
         drawn_from = source.propose(windows)
+        windows = [window.until_undrafted(drawn_from) for window in windows]
         cells = sorted(cell for window in windows for cell in window.cells)
         fed = [cell for window in windows for cell in window.cells[:-1] if cell in drawn_from]
-        branches = {cell: window.branch for window in windows for cell in window.cells if window.branch is not None}
-        log_probs = state.log_probs(state.query(cells, fed, branches))
+        log_probs = state.log_probs(state.query(cells, fed, row_drafts(windows)))
         row_of = {cell: row for row, cell in enumerate(cells)}
         scores = []
         for window in windows:
@@ -127,7 +164,7 @@ def speculate(state: ModelState, correction: Prefix | Rounds | Rows, source: Dra
                     log_q[place] = known
                 elif cell in drawn_from:
                     log_q[place, guesses[place]] = 0
-            scores.append(Scored(window, guesses, drafted, rows, log_q, attempts))
+            scores.append(Scored(window, guesses, drafted, rows, log_q, attempts, torch.arange(len(rows))))
         judgements = [judge(state, scored, codes) for scored in scores]
         counts = correction.settle([judged.kept for judged in judgements])
         source.carry(_settle(state, scores, judgements, counts))
@@ -137,7 +174,7 @@ def _settle(
     state: ModelState, scores: Sequence[Scored], judgements: Sequence[Judged], counts: Sequence[int]
 ) -> dict[int, Tensor | None]:
     """Put what a pass decided and the next guesses into the grid; return what the guesses were drawn from, by cell."""
-    how, next_from = state.settings.decoding.carry, dict[int, Tensor | None]()
+    how, next_from = state.settings.decoding.next_guess, dict[int, Tensor | None]()
     for scored, judged, count in zip(scores, judgements, counts, strict=True):
         cells, later = scored.window.cells, slice(count, None)
         guesses, log_q = carried(scored, judged, how, later)

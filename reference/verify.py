@@ -10,6 +10,7 @@ from mulo_sd.reference.grid import expand
 from mulo_sd.reference.parts import Order
 from mulo_sd.reference.radius import adaptive_radii, entropy
 from mulo_sd.reference.schedule import schedule_of
+from mulo_sd.reference.speculate import accept_certain
 from mulo_sd.reference.state import ModelState
 from mulo_sd.reference.trace import Proposal, Verdict
 
@@ -35,7 +36,10 @@ def verify_locally(state: ModelState, proposal: Proposal, codes: Codes, order: O
     judged = log_probs if settings.accept_on == "processed" else state.log_probs(logits, raw=True)
     pooled = pooled_probs(judged.exp(), proposal.up_sampled.flatten(), codes.neighbours)
     entropies = entropy(log_probs)
-    kept = accept_drafts(pooled, entropies, settings).reshape(-1, width)
+    if state.number == 0 and settings.decoding.acceptance != "pooled":
+        kept = accept_certain(state, cells, log_probs, proposal.up_sampled.flatten(), codes).reshape(-1, width)
+    else:
+        kept = accept_drafts(pooled, entropies, settings).reshape(-1, width)
     rejected = torch.zeros(state.height, width, dtype=torch.bool)
     rejected[first_row:last_row] = ~kept
     radii = torch.zeros(state.height, width, dtype=torch.long)

@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mulo_sd.engines.backends.base import Floats
+from mulo_sd.engines.loop.answer import Answer
 from mulo_sd.engines.loop.drafts.source import DraftSource, DrawnFrom
 from mulo_sd.engines.loop.state import ModelState, Tokens
-from mulo_sd.engines.rules.acceptances import ACCEPTANCES
+from mulo_sd.engines.rules.acceptances import ACCEPTANCES, GREEDY
 from mulo_sd.engines.rules.acceptances.accepted import Codes
 from mulo_sd.engines.rules.corrections import Prefix, Rounds, Rows, Window
 from mulo_sd.engines.rules.noise import acceptance_stream, gumbel_noise, sample_stream, uniform_noise
@@ -30,6 +31,7 @@ class Scored:
     fresh: Tokens
     draft_log_probs: Floats
     attempts: Tokens
+    places: Tokens
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,75 @@ class Judged:
     chances: NDArray[np.float64]
     kept: NDArray[np.bool_]
     redrawn: Tokens
+
+
+def noise_of(state: ModelState, cells: Sequence[int] | Tokens, attempts: Tokens) -> Floats:
+    """Return the Gumbel noise of cells, Float32[n, V], each of its own attempt (RNG-2)."""
+    if not attempts.any():
+        return state.noise.rows(cells)
+    stream, vocabulary = sample_stream(state.number), state.entry.vocabulary
+    return gumbel_noise(state.seed, stream, np.asarray(cells), vocabulary, attempts.tolist())
+
+
+def judge_window(state: ModelState, scored: Scored, codes: Codes) -> Judged:
+    """Judge the drafts of a window, and draw what may take their places (METHOD-2, METHOD-3).
+
+    Args:
+        state: The target.
+        scored: The window.
+        codes: The codebook, for rules that look at nearby codes.
+    """
+    mode, cells = state.settings.decoding, np.array(scored.window.cells)
+    if mode.acceptance == "coupled":
+        kept = scored.drafted & (scored.fresh == scored.guesses)
+        return Judged(kept.astype(np.float64), kept, scored.fresh)
+    chances, redrawn = np.zeros(len(cells)), scored.fresh.copy()
+    rows = np.flatnonzero(scored.drafted)
+    stream, attempts = acceptance_stream(state.number), scored.attempts.tolist()
+    uniform = uniform_noise(state.seed, stream, cells, attempt=attempts)[:, 0]
+    if len(rows):
+        probs = np.exp(scored.log_probs[rows].astype(np.float64))
+        draft_probs = np.exp(scored.draft_log_probs[rows].astype(np.float64))
+        rule, places = ACCEPTANCES[mode.acceptance or ""], scored.places[rows]
+        accepted = rule(probs, draft_probs, scored.guesses[rows], places, state.settings, codes)
+        chances[rows] = accepted.chances
+        # The residual of all that are rejected, or of the first alone.
+        wanted = np.flatnonzero(uniform[rows] >= chances[rows])
+        wanted = wanted if mode.next_guess == "coupled" else wanted[:1]
+        if len(wanted):
+            weights = accepted.residuals[wanted]
+            weights = np.where(weights.sum(axis=1, keepdims=True) > 0, weights, probs[wanted])
+            with np.errstate(divide="ignore"):  # log 0 is -inf: never drawn
+                likely = np.log(weights)
+            drawn = rows[wanted]
+            redrawn[drawn] = (likely + noise_of(state, cells[drawn], scored.attempts[drawn] + 1)).argmax(axis=1)
+    return Judged(chances, uniform < chances, redrawn)
+
+
+def accept_certain(state: ModelState, cells: range, answer: Answer, drafts: Tokens, codes: Codes) -> NDArray[np.bool_]:
+    """Return which tokens of a whole proposal stay, Bool[n]: each is a draft that is certain (METHOD-1).
+
+    Args:
+        state: The target.
+        cells: Grid positions, n of them.
+        answer: Their scores.
+        drafts: Int[n].
+        codes: The codebook.
+    """
+    fresh, log_probs = answer.draw(state.distribution, state.noise.rows(cells))
+    certain = np.full_like(log_probs, -np.inf)
+    np.put_along_axis(certain, drafts[:, None], 0, axis=1)
+    scored = Scored(
+        window=Window(list(cells), draws=True, drafted=len(cells)),
+        guesses=drafts,
+        drafted=np.ones(len(cells), dtype=np.bool_),
+        log_probs=log_probs,
+        fresh=fresh,
+        draft_log_probs=certain,
+        attempts=np.zeros(len(cells), dtype=np.int64),
+        places=np.zeros(len(cells), dtype=np.int64),
+    )
+    return judge_window(state, scored, codes).kept
 
 
 class Speculator:
@@ -63,7 +134,7 @@ class Speculator:
         """Decide all cells, each step one pass; `progress` is told how many cells it decided."""
         while windows := self.correction.windows():
             scores = self._score(windows, self.source.propose(windows))
-            judgements = [self._judge(scored) for scored in scores]
+            judgements = [judge_window(self.state, scored, self.codes) for scored in scores]
             counts = self.correction.settle([judged.kept for judged in judgements])
             self.source.carry(self._settle(scores, judgements, counts))
             progress(sum(counts))
@@ -77,8 +148,10 @@ class Speculator:
         attempts = self.swept[places]
         self.swept[places] += 1
         branches = {cell: window.branch for window in windows for cell in window.cells if window.branch is not None}
-        noise = self._noise(cells, np.zeros_like(attempts) if self.same_noise else attempts)
+        noise = noise_of(state, cells, np.zeros_like(attempts) if self.same_noise else attempts)
         fresh, log_probs = state.query(cells, fed, branches).draw(state.distribution, noise)
+        if self.mode.acceptance in GREEDY:
+            fresh = log_probs.argmax(axis=1)
         scores = []
         for window in windows:
             rows = places.searchsorted(window.cells)
@@ -91,50 +164,15 @@ class Speculator:
                 elif cell in drawn_from:
                     log_q[place, guesses[place]] = 0
             drafted = np.array([cell in drawn_from for cell in window.cells])
-            scores.append(Scored(window, guesses, drafted, log_probs[rows], fresh[rows], log_q, attempts[rows]))
+            scored = (log_probs[rows], fresh[rows], log_q, attempts[rows], np.arange(len(rows)))
+            scores.append(Scored(window, guesses, drafted, *scored))
         return scores
-
-    def _noise(self, cells: Sequence[int], attempts: Tokens) -> Floats:
-        """Return the Gumbel noise of cells, Float32[n, V], each of its own attempt (RNG-2)."""
-        if not attempts.any():
-            return self.state.noise.rows(cells)
-        state, stream = self.state, sample_stream(self.state.number)
-        return gumbel_noise(state.seed, stream, np.asarray(cells), state.entry.vocabulary, attempts.tolist())
-
-    def _judge(self, scored: Scored) -> Judged:
-        """Judge the drafts of a window, and draw what may take their places (METHOD-2, METHOD-3)."""
-        state, cells = self.state, np.array(scored.window.cells)
-        if self.mode.acceptance == "coupled":
-            kept = scored.drafted & (scored.fresh == scored.guesses)
-            return Judged(kept.astype(np.float64), kept, scored.fresh)
-        probs = np.exp(scored.log_probs.astype(np.float64))
-        draft_probs = np.exp(scored.draft_log_probs.astype(np.float64))
-        rule = ACCEPTANCES[self.mode.acceptance or ""]
-        drafts, places = np.maximum(scored.guesses, 0), np.arange(len(cells))
-        accepted = rule(probs, draft_probs, drafts, places, state.settings, self.codes)
-        chances = np.where(scored.drafted, accepted.chances, 0)
-        stream, attempts = acceptance_stream(state.number), scored.attempts.tolist()
-        kept = uniform_noise(state.seed, stream, cells, attempt=attempts)[:, 0] < chances
-        redrawn = scored.fresh.copy()
-        wanted = self._redrawn(scored.drafted & ~kept)
-        if len(wanted):
-            weights = accepted.residuals[wanted]
-            weights = np.where(weights.sum(axis=1, keepdims=True) > 0, weights, probs[wanted])
-            with np.errstate(divide="ignore"):  # log 0 is -inf: never drawn
-                likely = np.log(weights)
-            redrawn[wanted] = (likely + self._noise(cells[wanted].tolist(), scored.attempts[wanted] + 1)).argmax(axis=1)
-        return Judged(chances, kept, redrawn)
-
-    def _redrawn(self, rejected: NDArray[np.bool_]) -> Tokens:
-        """Return the places whose residual is needed: of all that are rejected, or of the first alone."""
-        wanted = np.flatnonzero(rejected)
-        return wanted if self.mode.carry == "coupled" else wanted[:1]
 
     def _carried(self, scored: Scored, judged: Judged) -> tuple[Tokens, Floats]:
         """Return the next guess of each cell, were it not decided, and log q of it (METHOD-3)."""
-        if self.mode.carry == "coupled":
+        if self.mode.next_guess == "coupled":
             return np.where(judged.kept, scored.guesses, judged.redrawn), scored.log_probs
-        if self.mode.carry != "kept":
+        if self.mode.next_guess != "kept":
             return scored.fresh, scored.log_probs
         own = np.maximum(scored.guesses, 0)[:, None]
         old = scored.draft_log_probs

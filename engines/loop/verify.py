@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from mulo_sd.engines.backends.base import Judgement
 from mulo_sd.engines.loop.answer import Answer
 from mulo_sd.engines.loop.execute import Verified, execute
+from mulo_sd.engines.loop.speculate import accept_certain
 from mulo_sd.engines.loop.state import ModelState, Tokens
 from mulo_sd.engines.parts import Order
 from mulo_sd.engines.rules.acceptance import accept_drafts
@@ -58,7 +59,12 @@ def verify_locally(
     pooled, entropies = judgement.pooled_probs, judgement.entropies
     if settings.accept_on == "raw":
         pooled = judge(state, answer, draft, codes.neighbours, raw=True).pooled_probs
-    kept = accept_drafts(pooled, entropies, settings) if accepted is None else accepted(state.number, cells)
+    if accepted is not None:
+        kept = accepted(state.number, cells)
+    elif state.number == 0 and settings.decoding.acceptance != "pooled":
+        kept = accept_certain(state, cells, answer, draft, codes)
+    else:
+        kept = accept_drafts(pooled, entropies, settings)
     kept = kept.reshape(-1, width)
     rejected = np.zeros((state.height, width), dtype=np.bool_)
     rejected[first_row:last_row] = ~kept

@@ -24,37 +24,57 @@ TABLES = (
 )
 # Whose names are those of rows and of variants, each with settings of its own.
 ROWS = (ROOT / "conformance" / "bench", ROOT / "conformance" / "study")
-# mode: drafts, by rows, exact; of the coarsest grid its window and limit; of resampling its window, islands and limit
+# mode: draft, acceptance, correction, carry; of the coarsest grid its window and limit
 EXPECTED = {
-    "ar": (False, False, False, None, None, None, None, None),
-    "zipar": (False, False, False, "window", None, None, None, None),
-    "serial": (True, True, False, "draft_window", "draft_sweeps", None, None, "sweeps"),
-    "parallel": (True, False, False, "draft_window", "draft_sweeps", "island_window", "islands", "sweeps"),
-    "exact": (True, False, True, "draft_window", "draft_sweeps", "island_window", "islands", "sweeps"),
+    "ar": ("sweep", "coupled", "prefix", "fresh", None, None),
+    "zipar": (None, None, None, "fresh", "window", None),
+    "serial": ("coarse", "pooled", "local", "fresh", "draft_window", "draft_sweeps"),
+    "parallel": ("coarse", "pooled", "local", "fresh", "draft_window", "draft_sweeps"),
+    "exact": ("coarse", "coupled", "prefix", "fresh", "draft_window", "draft_sweeps"),
+    "zipar-published": (None, None, None, "fresh", "window", None),
+    "sjd": ("sweep", "lossless", "prefix", "fresh", None, None),
+    "sjd-gumbel": ("sweep", "lossless", "prefix", "same", None, None),
+    "sjd-maximal": ("sweep", "lossless", "prefix", "coupled", None, None),
+    "gsd": ("sweep", "grouped", "prefix", "fresh", None, None),
+    "cool-sd": ("head", "annealed", "prefix", "fresh", None, None),
+    "specdec": ("block", "top-beta", "prefix", "fresh", None, None),
+    "pjd": ("sweep", "lossless", "rows", "kept", None, None),
+    "eagle": ("head", "lossless", "prefix", "fresh", None, None),
+    "eagle-tree": ("tree", "lossless", "prefix", "fresh", None, None),
+    "lantern": ("tree", "lantern", "prefix", "fresh", None, None),
+    "lantern-plus": ("static-tree", "lantern-plus", "prefix", "fresh", None, None),
+    "ssd": ("coarse", "lossless", "rounds", "coupled", "draft_window", "draft_sweeps"),
 }
+# Those that decide rows or islands as rejections leave them: what they resample, by window, islands and limit.
+RESAMPLING = {"serial": (None, None, "sweeps"), "parallel": ("island_window", "islands", "sweeps")}
 
 
 def test_what_each_mode_is() -> None:
     said = {
         name: (
-            *(mode.drafts, mode.by_rows, mode.is_exact),
+            *(mode.draft, mode.acceptance, mode.correction, mode.carry),
             *(mode.coarsest.window, mode.coarsest.limit),
-            *(mode.correction.window, mode.correction.by_island, mode.correction.limit),
         )
         for name, mode in modes.MODES.items()
     }
     assert said == EXPECTED
-    assert modes.UNDRAFTED_MODES == ("ar", "zipar")
+    local = {name: mode.resampling for name, mode in modes.MODES.items() if mode.is_local}
+    assert {name: (order.window, order.by_island, order.limit) for name, order in local.items()} == RESAMPLING
+    assert tuple(name for name, parts in EXPECTED.items() if parts[0] != "coarse") == modes.UNDRAFTED_MODES
+    assert [name for name, mode in modes.MODES.items() if mode.by_rows] == ["serial"]
+    assert [name for name, mode in modes.MODES.items() if mode.is_exact] == ["exact"]
+    assert [name for name, mode in modes.MODES.items() if mode.sees_zeros] == ["zipar-published"]
     assert get_args(modes.Mode) == tuple(modes.MODES)
 
 
 def test_the_reference_has_the_same_table() -> None:
-    """Entry by entry; the enumerations are other classes of the same names. What a mode reads follows from its code."""
+    """Entry by entry. What a mode reads follows from its parts, and is tried below."""
     assert get_args(reference.Mode) == get_args(modes.Mode)
     for name, mode in modes.MODES.items():
         twin = vars(reference.MODES[name])
-        assert set(vars(mode)) - set(twin) == {"reads", "cascade_reads"}
-        assert {item: repr(value) for item, value in twin.items()} == {item: repr(vars(mode)[item]) for item in twin}
+        assert {item: repr(value) for item, value in twin.items()} == {
+            item: repr(value) for item, value in vars(mode).items()
+        }
 
 
 @pytest.mark.parametrize("drafters", [(1,), (1, 2)])
@@ -81,7 +101,6 @@ def test_the_settings_that_a_table_names_exist() -> None:
     read: set[str] = set()
     for mode in modes.MODES.values():
         assert {name for name in vars(mode.coarsest).values() if name} <= mode.reads
-        assert {name for name in vars(mode.correction).values() if name} <= mode.reads | mode.cascade_reads
         read |= mode.reads | mode.cascade_reads
     assert read == set(SETTINGS)
 

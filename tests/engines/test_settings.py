@@ -150,7 +150,7 @@ def test_windows_may_be_infinite(name: str) -> None:
 @pytest.mark.parametrize("mode", MODES)
 def test_model_numbers(mode: Mode) -> None:
     """CASCADE-1: The target and its drafters; the target alone where nothing is drafted."""
-    expected = (0,) if mode in ("ar", "zipar") else (0, 1, 3)
+    expected = (0, 1, 3) if mode in ("serial", "parallel", "exact", "ssd") else (0,)
     assert Settings(mode=mode, drafters=(1, 3)).model_numbers == expected
 
 
