@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from mulo_sd.engines.loop.drafts import draft_source
+from mulo_sd.engines.loop.drafts import CoarseDraft
 from mulo_sd.engines.loop.execute import execute
 from mulo_sd.engines.loop.speculate import Speculator
 from mulo_sd.engines.loop.state import ModelState
@@ -43,7 +43,7 @@ def verify_by_speculation(
     """
     first_pass = len(state.trace.passes)
     correction = correction_of(_cells(state, proposal), state.settings)
-    Speculator(state, correction, draft_source(state, state.grid.copy()), codes).run(progress)
+    Speculator(state, correction, CoarseDraft(state, state.grid.copy()), codes).run(progress)
     return _verdict(state, proposal, first_pass)
 
 

@@ -133,7 +133,8 @@ class Speculator:
     def run(self, progress: Callable[[int], None]) -> None:
         """Decide all cells, each step one pass; `progress` is told how many cells it decided."""
         while windows := self.correction.windows():
-            scores = self._score(windows, self.source.propose(windows))
+            drawn_from = self.source.propose(windows)
+            scores = self._score([window.until_undrafted(drawn_from) for window in windows], drawn_from)
             judgements = [judge_window(self.state, scored, self.codes) for scored in scores]
             counts = self.correction.settle([judged.kept for judged in judgements])
             self.source.carry(self._settle(scores, judgements, counts))
