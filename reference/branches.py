@@ -7,6 +7,7 @@ The nodes of a tree are tokens that are fed beside the ordinary ones, several of
 ordinary tokens, its ancestors and itself; no ordinary token sees a node. Nodes live until ordinary tokens are fed.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -28,6 +29,24 @@ class Branches(NamedTuple):
 
     queries: Tensor
     slots: Tensor
+
+
+class RowDrafts(NamedTuple):
+    """Rows that are drafted side by side (METHOD-5), each on a branch of its own.
+
+    Attributes:
+        queried: The branch of each cell that is asked for.
+        drafted: The branch of each cell whose token is fed and not decided.
+    """
+
+    queried: Mapping[int, int]
+    drafted: Mapping[int, int]
+
+    def branches(self, fed: Sequence[int]) -> Branches:
+        """Return the bits of a pass that feeds cells: what follows one is asked for on its branch."""
+        queries = [1 << self.queried[cell + 1] if cell + 1 in self.queried else 0 for cell in fed]
+        slots = [1 << self.drafted[cell] if cell in self.drafted else ALL_BITS for cell in fed]
+        return Branches(torch.tensor(queries), torch.tensor(slots))
 
 
 @dataclass

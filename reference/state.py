@@ -1,11 +1,12 @@
 """One model in the middle of a decode: its grid, its cache, and what the cache does not hold yet."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
 from mulo_sd.reference.anchor import Anchor
+from mulo_sd.reference.branches import Branches, RowDrafts
 from mulo_sd.reference.cache import KVCache, feed_branched
 from mulo_sd.reference.models import Condition
 from mulo_sd.reference.noise import Attempt, gumbel_noise, sample_stream
@@ -53,20 +54,22 @@ class ModelState:
         logits = self._feed(model.prefix_embeddings(prefixes)[:, places], places)
         self.cache.forget(condition.passing())
         self._record(places, torch.full_like(places, -1), logits)
+        if number == 0 and settings.decoding.sees_zeros:
+            self.cache.written[config.prefix_length :] = True
         # Row 0 of what `query` returns for cell 0: it has no predecessor to feed (GRID-2).
         self.first_logits = logits[:, -1:]
         self.first_pass = len(trace.passes) - 1
 
-    def _feed(self, embeddings: Tensor, positions: Tensor) -> Tensor:
+    def _feed(self, embeddings: Tensor, positions: Tensor, branches: Branches | None = None) -> Tensor:
         """Run a pass and return its logits."""
-        fed = feed_branched(self.model, self.cache, embeddings, positions)
+        fed = feed_branched(self.model, self.cache, embeddings, positions, branches)
         if self.hidden.shape[1]:
             self.hidden[:, positions] = fed.hidden
         return fed.logits
 
-    def _record(self, positions: Tensor, tokens: Tensor, logits: Tensor) -> None:
+    def _record(self, positions: Tensor, tokens: Tensor, logits: Tensor, branches: Branches | None = None) -> None:
         kept = logits.clone() if self.record_logits else None
-        self.trace.passes.append(Pass(self.number, positions, tokens, kept))
+        self.trace.passes.append(Pass(self.number, positions, tokens, kept, branches=branches))
 
     def rows(self, first_row: int, last_row: int) -> Tensor:
         """Return a copy of rows first_row..last_row (exclusive) of the grid, Int[rows, W]."""
@@ -113,7 +116,9 @@ class ModelState:
             source: The pass that they come from.
         """
         changed = tokens != self.grid[list(cells)]
-        fed = torch.isin(torch.tensor(cells) + self.model.config.prefix_length, source.positions)
+        positions = torch.tensor(cells) + self.model.config.prefix_length
+        fed = torch.isin(positions, source.positions)
+        self.cache.open(positions[decided & fed & ~changed])
         for act, chosen in ((self.decide, decided & ~(fed & ~changed)), (self.propose, ~decided & changed)):
             rows = chosen.nonzero().flatten().tolist()
             act([cells[row] for row in rows], tokens[rows])
@@ -131,10 +136,8 @@ class ModelState:
                 raise ValueError(f"row {row_start // self.width}: expected a token to stand in for its last, got none")
         return int(self.grid[cell])
 
-    def query(
-        self, cells: Sequence[int], also_feed: Sequence[int] = (), branches: Mapping[int, int] | None = None
-    ) -> Tensor:
-        """Run one pass and return the logits of `cells`, Float[B, n, V].
+    def query(self, cells: Sequence[int], also_feed: Sequence[int] = (), row_drafts: RowDrafts | None = None) -> Tensor:
+        """Run one pass and return the logits of `cells`, Float[B, n, V]; of rows that are drafted side by side.
 
         The pass feeds every cell's predecessor or its stand-in, and as far as a query sees it what is pending and what
         `also_feed` names (KV-1, KV-3, SCHED-3). Cell 0 takes its logits from the prefill; where there is nothing to
@@ -147,8 +150,9 @@ class ModelState:
         tokens = torch.tensor([self._fed_token(cell) for cell in fed])
         positions = torch.tensor(fed) + self.model.config.prefix_length
         embeddings = self.model.token_embeddings(tokens)[None].expand(len(self.first_logits), -1, -1)
-        logits = self._feed(embeddings, positions)
-        self._record(positions, tokens, logits)
+        branches = None if row_drafts is None else row_drafts.branches(fed)
+        logits = self._feed(embeddings, positions, branches)
+        self._record(positions, tokens, logits, branches)
         self.pending.difference_update(fed)
         self.unfed.difference_update(fed)
         row_of = {cell: row for row, cell in enumerate(fed)}

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from mulo_sd.reference.branches import Branches
+
 
 @dataclass(frozen=True)
 class Reprediction:
@@ -113,6 +115,7 @@ class Pass:
         sweeps: The sweeps that sampled from this pass: at most one, but of cell 0 and others after a prefill.
         speculated: What it made of drafts (METHOD-2), a window each.
         trees: What it made of a tree of drafts (METHOD-6), one at most; its nodes are not among the tokens.
+        branches: Of its tokens, where rows are drafted side by side (METHOD-5).
     """
 
     model: int
@@ -124,6 +127,7 @@ class Pass:
     sweeps: list[Sweep] = field(default_factory=list)
     speculated: list[Speculation] = field(default_factory=list)
     trees: list[TreeSpeculation] = field(default_factory=list)
+    branches: Branches | None = None
 
 
 @dataclass(frozen=True)
