@@ -81,7 +81,8 @@ class TreeWalk:
             return certain
         draft_probs: Probs = np.exp(self.tree.log_q[child].astype(np.float64))
         draft_probs[tried] = 0
-        return draft_probs / draft_probs.sum()
+        draft_probs /= draft_probs.sum()
+        return draft_probs
 
 
 def speculate_trees(

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from mulo_sd.engines.rules.branches import Tree
 from numpy.typing import NDArray
+
+from mulo_sd.engines.rules.branches import Tree
 
 Tokens = NDArray[np.int64]
 # A node of a fixed tree: the ranks of its ancestors among their siblings, and its own.
@@ -13,7 +14,6 @@ Path = tuple[int, ...]
 # How often a sibling of each rank is accepted, about, where those before it are not: what a fixed tree is cut to.
 RANK_SHARES = (0.6, 0.25, 0.15, 0.1, 0.07, 0.05, 0.04, 0.03, 0.02, 0.02)
 STATIC_NODES, STATIC_DEPTH = 57, 5
-_EMPTY = np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,16 @@ class DraftTree:
         log_q: Float32[n, V], what each was drawn from, its siblings aside; None where drafts are certain, and q is 1.
     """
 
-    tokens: Tokens = _EMPTY
-    parents: Tokens = _EMPTY
-    depths: Tokens = _EMPTY
+    tokens: Tokens
+    parents: Tokens
+    depths: Tokens
     log_q: NDArray[np.float32] | None = None
+
+    @classmethod
+    def none(cls) -> "DraftTree":
+        """Return a tree without nodes."""
+        empty = np.zeros(0, dtype=np.int64)
+        return cls(empty, empty, empty)
 
     def children(self, node: int) -> list[int]:
         """Return the drafts that follow a node, in the order in which they are judged; -1: those of the first cell."""

@@ -46,7 +46,7 @@ class GrownTree:
         """Draft; nothing where no token is decided yet, from which the head could go on."""
         settings = self.state.settings
         if cell == 0:
-            return DraftTree()
+            return DraftTree.none()
         drafted, top = self.head.catch_up(cell), settings.tree_top
         log_q, nothing = _log_q(self.state, drafted), np.zeros(1, dtype=np.float32)
         tokens, scores, parents = _best(log_q, nothing, np.array([-1]), top)
@@ -93,7 +93,7 @@ class StaticTree:
     def grow(self, cell: int, room: int) -> DraftTree:
         """Draft; nothing where no token is decided yet, from which the head could go on."""
         if cell == 0:
-            return DraftTree()
+            return DraftTree.none()
         paths = [path for path in static_paths() if len(path) <= room]
         drafted = self.head.catch_up(cell)
         log_q: dict[Path, Floats] = {(): _log_q(self.state, drafted)[0]}
