@@ -3,9 +3,9 @@
 from setuptools import find_packages, setup
 
 PARTS = ("conformance", "engines", "export", "reference")
-# What no service needs. The demo's distribution holds the training, the study and the mutants, which test the suite
-# (reference/demo/pyproject.toml); the tools serve this repository's documentation, and the fuzzing is of what its own
-# commands read.
+# What no service needs. The demo's distribution holds the training, the study, the comparison and the mutants, which
+# test the suite (reference/demo/pyproject.toml); the tools serve this repository's documentation, and the fuzzing is of
+# what its own commands read.
 LEFT_OUT = (
     "reference.demo.train*",
     "reference.demo.weights*",
@@ -13,6 +13,7 @@ LEFT_OUT = (
     "conformance.fuzz*",
     "conformance.mutants*",
     "conformance.study*",
+    "conformance.compare*",
 )
 
 setup(

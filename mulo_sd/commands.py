@@ -25,6 +25,9 @@ COMMANDS = {
     "vectors": Command("conformance.vectors.__main__", "write or check test vectors for other implementations", "test"),
     "bench": Command("conformance.bench.__main__", "measure decodes, pass by pass", "bench"),
     "study": Command("conformance.study.__main__", "measure what each setting does to speed and quality", "bench,demo"),
+    "compare": Command(
+        "conformance.compare.__main__", "hold every method against the others: passes, seconds, quality", "bench,demo"
+    ),
     "calibrate": Command("conformance.calibrate.__main__", "search settings for a bundle and prompts", "reference"),
     "draw": Command("reference.demo.draw", "draw with the eager specification", "demo"),
     "train": Command("reference.demo.train.__main__", "train the demo's models", "demo"),

@@ -19,7 +19,12 @@ OPTIONAL = frozenset(
 # For modules that are no command of `mulo-sd`.
 EXTRA_OF_FOLDER = {"conformance": "test", "export": "export", "reference": "reference"}
 # What the distribution mulo-sd-demo holds.
-DEMO = ("mulo_sd.conformance.mutants", "mulo_sd.conformance.study", "mulo_sd.reference.demo.train")
+DEMO = (
+    "mulo_sd.conformance.compare",
+    "mulo_sd.conformance.mutants",
+    "mulo_sd.conformance.study",
+    "mulo_sd.reference.demo.train",
+)
 
 
 def missing_package(error: BaseException, module: str) -> str | None:

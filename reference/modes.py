@@ -42,7 +42,7 @@ class DecodingMode:
         alone: The order of the target's own grid, where nothing is drafted.
         resampling: The order of what a local correction resamples.
         by_rows: Whether a cycle drafts `draft_rows` rows, and not the whole image.
-        sees_zeros: Whether positions that are not decoded yet are seen, as zeros (MODE-ZIPAR-PUBLISHED).
+        sees_zeros: Whether positions that are not decoded yet are seen, as zeros (MODE-UNMASKED).
     """
 
     rule: str
@@ -149,7 +149,7 @@ MODES: Mapping[Mode, DecodingMode] = {
         correction="prefix",
     ),
     "zipar-published": DecodingMode(
-        rule="MODE-ZIPAR-PUBLISHED",
+        rule="MODE-UNMASKED",
         purpose="ZipAR as its code is: positions that are not decoded yet are seen, as zeros",
         alone=Order(window="window"),
         sees_zeros=True,
@@ -185,7 +185,7 @@ MODES: Mapping[Mode, DecodingMode] = {
         correction="prefix",
     ),
     "cool-sd": DecodingMode(
-        rule="MODE-COOL-SD",
+        rule="MODE-COOLSD",
         purpose="a head's chain of drafts, accepted the more willingly the earlier a token stands in it",
         draft="head",
         acceptance="annealed",

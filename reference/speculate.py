@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from mulo_sd.reference.acceptances import ACCEPTANCES, GREEDY
+from mulo_sd.reference.branches import RowDrafts
 from mulo_sd.reference.codebook import Codes
 from mulo_sd.reference.corrections import Prefix, Rounds, Rows, Window
 from mulo_sd.reference.drafts.source import DraftSource
@@ -120,6 +121,18 @@ def carried(scored: Scored, judged: Judged, how: str, later: slice) -> tuple[Ten
     return torch.where(stays, guesses, judged.fresh[later]), torch.where(stays[:, None], old, log_probs)
 
 
+def row_drafts(windows: Sequence[Window]) -> RowDrafts | None:
+    """Return which cells of windows stand on which row's branch (METHOD-5); None where they are no rows."""
+    queried, drafted = dict[int, int](), dict[int, int]()
+    for window in windows:
+        if window.branch is not None:
+            queried |= dict.fromkeys(window.cells, window.branch)
+            drafted |= dict.fromkeys(window.cells[:-1], window.branch)
+            if window.after_stand_in:
+                drafted[window.cells[0] - 1] = window.branch
+    return RowDrafts(queried, drafted) if queried else None
+
+
 def speculate(state: ModelState, correction: Prefix | Rounds | Rows, source: DraftSource, codes: Codes) -> None:
     """Decide all cells of a correction; each step is one pass.
 
@@ -132,10 +145,10 @@ def speculate(state: ModelState, correction: Prefix | Rounds | Rows, source: Dra
     swept: dict[int, int] = {}
     while windows := correction.windows():
         drawn_from = source.propose(windows)
+        windows = [window.until_undrafted(drawn_from) for window in windows]
         cells = sorted(cell for window in windows for cell in window.cells)
         fed = [cell for window in windows for cell in window.cells[:-1] if cell in drawn_from]
-        branches = {cell: window.branch for window in windows for cell in window.cells if window.branch is not None}
-        log_probs = state.log_probs(state.query(cells, fed, branches))
+        log_probs = state.log_probs(state.query(cells, fed, row_drafts(windows)))
         row_of = {cell: row for row, cell in enumerate(cells)}
         scores = []
         for window in windows:

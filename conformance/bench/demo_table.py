@@ -78,6 +78,7 @@ class Measurements:
     acceptance: dict[int, float] = field(default_factory=dict)
     held: dict[int, bool] = field(default_factory=dict)
     buckets: dict[tuple[str, str], list[float]] = field(default_factory=lambda: defaultdict(lambda: [0.0, 0.0]))
+    graphs: set[str] = field(default_factory=set)
     peak_bytes: float | None = None
 
     def add(self, number: int, drawn: Drawn) -> None:
@@ -89,6 +90,7 @@ class Measurements:
         self.nfe_target[number] = trace.nfe(0)
         self.nfe_drafter[number] = len(trace.passes) - trace.nfe(0)
         self.acceptance[number] = trace.acceptance_rate
+        self.graphs |= set(accounts.by_graph)
         for key, (count, seconds) in accounts.by_bucket.items():
             self.buckets[key][0] += count
             self.buckets[key][1] += seconds
@@ -128,7 +130,7 @@ class ModeRow:
         }
 
 
-def _ratios(other: Measurements | None, own: Measurements) -> Spread | None:
+def ratios(other: Measurements | None, own: Measurements) -> Spread | None:
     """Return the speed-up over another mode, round by round; None where that was not drawn."""
     if other is None:
         return None
@@ -165,8 +167,8 @@ def mode_rows(
                 label=mode.label,
                 settings=settings_of(mode).model_dump(),
                 wall=spread_of(own.seconds),
-                over_engine_ar=_ratios(measured.get("ar"), own),
-                over_eager=_ratios(measured.get(EAGER), own),
+                over_engine_ar=ratios(measured.get("ar"), own),
+                over_eager=ratios(measured.get(EAGER), own),
                 nfe_target=_mean(own.nfe_target),
                 nfe_drafter=_mean(own.nfe_drafter),
                 acceptance=_mean(own.acceptance) if own.acceptance and mode.drafters else None,

@@ -9,25 +9,20 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from mulo_sd import engines
 from mulo_sd.conformance.study.confirm import confirm_variants, fixed_variants
-from mulo_sd.conformance.study.distances import Distances
-from mulo_sd.conformance.study.draw import check_weights, draw_jobs, plan_jobs
-from mulo_sd.conformance.study.features import features_of
+from mulo_sd.conformance.study.draw import check_weights
 from mulo_sd.conformance.study.report import report_names, write_report
-from mulo_sd.conformance.study.rows import Row, RowLog, Scene, StudyError, check_folder, read_rows, sole_writer
-from mulo_sd.conformance.study.summary import Results
-from mulo_sd.conformance.study.variant import Variant, identity
+from mulo_sd.conformance.study.rows import StudyError, check_folder, read_rows, sole_writer
+from mulo_sd.conformance.study.run import Identities, draw_missing, identities_of, read_results
+from mulo_sd.conformance.study.variant import Variant
 from mulo_sd.conformance.study.variants import SECTIONS, variants_of
 from mulo_sd.engines.commands.command_line import command, program, purpose
 from mulo_sd.engines.commands.demo_bundle import demo_bundle_path
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.engines.files.whole_files import make_folder
-from mulo_sd.reference import demo
 
 SECTION_PER_TASK, CONFIRM_PER_TASK = 10, 160
 
@@ -92,48 +87,18 @@ def _check(arguments: argparse.Namespace) -> list[Variant]:
     return [item for item in listed if arguments.only is None or item.name in arguments.only]
 
 
-def _identities(listed: Sequence[Variant], pipeline: engines.Pipeline) -> tuple[dict[tuple[str, str], str], list[str]]:
-    """Return the identity of every variant that the bundle can decode, and why it cannot decode the others."""
-    identities, missing = {}, []
-    for item in listed:
-        try:
-            identities[item.section, item.name] = identity(item, pipeline)
-        except engines.SettingsError as error:
-            missing.append(f"{item.section}: {item.name}: {error}")
-    return identities, missing
-
-
-def _draw(arguments: argparse.Namespace, variants: Sequence[Variant], identities: dict[tuple[str, str], str]) -> None:
-    """Draw what is missing of the variants that are asked for, each identity once."""
-    listed: dict[str, Variant] = {}
-    for item in variants:
-        name = identities.get((item.section, item.name))
-        if name is not None:
-            listed.setdefault(name, item)
-    done = {row.key for row in read_rows(arguments.out)}
-    jobs = plan_jobs(list(listed.items()), arguments.per_task, arguments.timing_per_task, done)
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(TextColumn("drawing"), *columns) as progress, RowLog(arguments.out) as log:
-        bar = progress.add_task("", total=sum(len(job.scenes) for job in jobs))
-        if not jobs:
-            return
-        for rows in draw_jobs(jobs, arguments.bundle, arguments.workers):
-            for row in rows:
-                log.add(row)
-            progress.advance(bar, len(rows))
-
-
-def _results(arguments: argparse.Namespace, identities: dict[tuple[str, str], str]) -> Results:
-    by_identity: dict[str, dict[Scene, Row]] = {}
-    wanted = set(identities.values())
-    rows = [row for row in read_rows(arguments.out) if row.identity in wanted]
-    if not rows:
-        raise StudyError(f"{arguments.out}: expected rows of this bundle's variants, got none; draw some first")
-    for row in rows:
-        by_identity.setdefault(row.identity, {})[row.scene] = row
-    torch.set_num_threads(1)
-    features = features_of(rows, demo.load().tokenizer, arguments.out)
-    return Results(by_identity, Distances(features, arguments.resamples), identities)
+def _draw(arguments: argparse.Namespace, variants: Sequence[Variant], identities: Identities) -> None:
+    """Draw what is missing of the variants that are asked for, with no other run beside."""
+    with sole_writer(arguments.out):
+        draw_missing(
+            variants,
+            identities,
+            arguments.out,
+            bundle=arguments.bundle,
+            per_task=arguments.per_task,
+            timing_per_task=arguments.timing_per_task,
+            workers=arguments.workers,
+        )
 
 
 @command
@@ -145,18 +110,21 @@ def main() -> int:
         pipeline = engines.load(arguments.bundle, threads=1)
         check_weights(pipeline)
         everything = variants_of()
-        identities, missing = _identities([*everything, *fixed_variants()], pipeline)
+        identities, missing = identities_of([*everything, *fixed_variants()], pipeline)
         if not arguments.report_only:
             make_folder(arguments.out)
-            with sole_writer(arguments.out):
-                _draw(arguments, variants, identities)
+            _draw(arguments, variants, identities)
         # Only now: the default's passes, of which the ZipAR of equal passes follows, are those of all its prompts.
         confirmed = confirm_variants(read_rows(arguments.out), identities)
-        identities |= _identities(confirmed, pipeline)[0]
+        identities |= identities_of(confirmed, pipeline)[0]
         if arguments.confirm and not arguments.report_only:
-            with sole_writer(arguments.out):
-                _draw(arguments, confirmed, identities)
-        written = write_report([*everything, *confirmed], _results(arguments, identities), missing, arguments.out)
+            _draw(arguments, confirmed, identities)
+        written = write_report(
+            [*everything, *confirmed],
+            read_results(arguments.out, identities, arguments.resamples),
+            missing,
+            arguments.out,
+        )
     except (engines.BundleError, engines.BackendError, StudyError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -5,9 +5,11 @@ Prompt and seed depend on the task and the scene's number only, so more prompts 
 
 import multiprocessing
 import signal
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,6 +51,21 @@ def held_out_scene(where: Scene) -> scenes.Scene:
 def seed_of(where: Scene, item: Variant) -> int:
     """Return the seed of a scene: one and the same for all variants, but for the noise floor."""
     return SEEDS_A_TASK * where[0] + where[1] + (OTHER_SEEDS_FIRST if item.other_seeds else 0)
+
+
+def figures_of(result: engines.Result) -> dict[str, Any]:
+    """Return what a row keeps of a decode's figures, by the row's names and no others: an engine may tell more."""
+    stats, passes = result.stats, result.trace.passes
+    return {
+        "acceptance_rate": stats.acceptance_rate,
+        "resampled_rate": stats.resampled_rate,
+        "nfe_target": stats.nfe_target,
+        "nfe_drafter": stats.nfe_drafter,
+        "cycles": stats.cycles,
+        "seconds": stats.seconds,
+        "nfe_by_model": dict(Counter(str(item.model) for item in passes)),
+        "fed_target": sum(len(item.positions) for item in passes if item.model == 0),
+    }
 
 
 @torch.inference_mode()
@@ -142,7 +159,7 @@ class Worker:
             height=height,
             width=width,
             tokens=pack_tokens(result.tokens),
-            **asdict(result.stats),
+            **figures_of(result),
         )
 
     def _draw_batch(self, job: Job) -> list[Row]:

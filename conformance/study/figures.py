@@ -20,7 +20,7 @@ LEVELS = {AR: "--", OTHER_SEEDS: ":"}
 PLACES = ((8, 6), (-8, 6), (8, -12), (-8, -12))
 
 
-def _mark_passes(axes: Axes) -> None:
+def mark_passes(axes: Axes) -> None:
     """Make the axis of passes logarithmic, with more marks where it spans little."""
     axes.set_xscale("log", base=2)
     low, high = axes.get_xlim()
@@ -61,7 +61,7 @@ def _points(axes: Axes, lines: Sequence[Line], estimate_of: Callable[[Line], Est
             weight="bold",
             bbox={"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.6},
         )
-    _mark_passes(axes)
+    mark_passes(axes)
     axes.set_xlabel("passes of target and drafters (log scale)")
     axes.grid(alpha=0.3)
 

@@ -39,7 +39,7 @@ def _estimate_fields(name: str, estimate: Estimate | None) -> dict[str, float | 
     return dict(zip((name, f"{name}_low", f"{name}_high"), values, strict=True))
 
 
-def _fields(line: Line) -> dict[str, object]:
+def line_fields(line: Line) -> dict[str, object]:
     """Return a line of results.csv: one number a column, shares in 0..1."""
     return {
         "section": line.section,
@@ -67,14 +67,15 @@ def _fields(line: Line) -> dict[str, object]:
 def csv_text(lines: Sequence[Line]) -> str:
     """Return results.csv; a figure that is missing is an empty cell."""
     out = io.StringIO()
-    rows = [_fields(line) for line in lines]
+    rows = [line_fields(line) for line in lines]
     writer = csv.DictWriter(out, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return out.getvalue()
 
 
-def _range(estimate: Estimate | None, scale: float, digits: int, sign: str = "") -> str:
+def interval(estimate: Estimate | None, scale: float, digits: int, sign: str = "") -> str:
+    """Return a number with its 95% interval in brackets, both times a scale; "-" where it is missing."""
     if estimate is None:
         return "-"
     value, low, high = (scale * part for part in (estimate.value, estimate.low, estimate.high))
@@ -84,10 +85,10 @@ def _range(estimate: Estimate | None, scale: float, digits: int, sign: str = "")
 def _cells(line: Line) -> Iterable[str]:
     return (
         line.variant,
-        _range(line.score, 100, 1),
-        _range(line.score_difference, 100, 1, "+"),
-        _range(line.encoder_frechet, 1, 3),
-        _range(line.encoder_frechet_unpaired, 1, 3),
+        interval(line.score, 100, 1),
+        interval(line.score_difference, 100, 1, "+"),
+        interval(line.encoder_frechet, 1, 3),
+        interval(line.encoder_frechet_unpaired, 1, 3),
         f"{100 * line.acceptance_rate:.1f}",
         f"{100 * line.resampled_rate:.1f}",
         "-" if line.equal_images is None else f"{100 * line.equal_images:.0f}",
@@ -99,14 +100,22 @@ def _cells(line: Line) -> Iterable[str]:
     )
 
 
-def _markdown(header: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
-    lines = ["| " + " | ".join(header) + " |", "|---" + "|---:" * (len(header) - 1) + "|"]
+def markdown(header: Sequence[str], rows: Iterable[Iterable[str]], right: bool = True) -> str:
+    """Return a table in Markdown.
+
+    Args:
+        header: Names of the columns.
+        rows: Cells.
+        right: Whether all columns but the first are aligned to the right, as numbers are.
+    """
+    rule = "|---:" if right else "|---"
+    lines = ["| " + " | ".join(header) + " |", "|---" + rule * (len(header) - 1) + "|"]
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
 
 
 def table_text(lines: Sequence[Line]) -> str:
     """Return a section of tables.md."""
-    table = _markdown(COLUMNS, (_cells(line) for line in lines))
+    table = markdown(COLUMNS, (_cells(line) for line in lines))
     return f"## {lines[0].section}\n\nOver {lines[0].images} prompts that every line has.\n\n{table}\n"
 
 
@@ -116,7 +125,7 @@ def per_task_text(lines: Sequence[Line]) -> str:
         (line.variant, *(f"{100 * line.per_task[task]:.1f}" if task in line.per_task else "-" for task in TASKS))
         for line in lines
     )
-    return f"### Score by task, %\n\n{_markdown(('variant', *TASKS), rows)}\n"
+    return f"### Score by task, %\n\n{markdown(('variant', *TASKS), rows)}\n"
 
 
 def claims_text(claims: Sequence[Claim]) -> str:

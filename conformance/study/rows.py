@@ -43,6 +43,8 @@ class Row:
         seconds: Wall-clock seconds of the decode; None where it was drawn in a batch.
         batched: Whether it was drawn in a batch.
         tokens: Int16[H, W] little-endian, compressed and in base64.
+        nfe_by_model: Passes of each model by its number (RNG-2), prefills included; None in rows of earlier versions.
+        fed_target: Tokens that the target's passes fed, the prefill's included; None likewise.
     """
 
     identity: str
@@ -62,6 +64,8 @@ class Row:
     height: Side
     width: Side
     tokens: str
+    nfe_by_model: dict[str, int] | None = None
+    fed_target: int | None = None
 
     @property
     def scene(self) -> Scene:

@@ -1,6 +1,6 @@
 """From rows to figures: a line a variant, over the prompts that every variant of its section has."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
@@ -88,14 +88,12 @@ def speed_up(rows: dict[Scene, Row], ar: dict[Scene, Row]) -> tuple[float | None
 
 
 def _frechet(
-    groups: dict[str, dict[Scene, Row]], fixed: dict[Scene, Row], scenes: Sequence[Scene], results: Results
+    groups: Mapping[str, dict[Scene, Row]], fixed: dict[Scene, Row], scenes: Sequence[Scene], distances: Distances
 ) -> dict[str, Estimate]:
     """Return each variant's distance to a fixed one by its name; none where that one lacks some of the scenes."""
     if len(scenes) < 2 or not set(scenes) <= set(fixed):
         return {}
-    intervals = {
-        name: bootstrap_interval(*results.distances.between(fixed, rows, scenes)) for name, rows in groups.items()
-    }
+    intervals = {name: bootstrap_interval(*distances.between(fixed, rows, scenes)) for name, rows in groups.items()}
     return {name: Estimate(item.value, max(0.0, item.low), item.high) for name, item in intervals.items()}
 
 
@@ -158,15 +156,37 @@ def lines_of_section(listed: Sequence[Variant], results: Results) -> list[Line]:
     groups = {name: rows for name, rows in beside.items() if set(scenes) <= set(rows)} | groups
     groups = {name: groups[name] for name in sorted(groups, key=lambda name: name not in (AR, DEFAULT))}
     ar = {where: groups[AR][where] for where in scenes} if AR in groups else {}
-    paired = _frechet(groups, ar, scenes, results)
-    unpaired = _frechet(groups, results.control(OTHER_SEEDS), scenes, results)
+    items = [named.get(name, Variant(name, section)) for name in groups]
+    return lines_of(items, groups, ar, results.control(OTHER_SEEDS), scenes, results.distances)
+
+
+def lines_of(
+    items: Sequence[Variant],
+    groups: Mapping[str, dict[Scene, Row]],
+    ar: dict[Scene, Row],
+    other_seeds: dict[Scene, Row],
+    scenes: Sequence[Scene],
+    distances: Distances,
+) -> list[Line]:
+    """Return a line for each variant over some scenes.
+
+    Args:
+        items: The variants.
+        groups: Their rows by name; each has all the scenes.
+        ar: AR's rows; what compares with them is None where there are none.
+        other_seeds: AR's rows of other seeds, likewise.
+        scenes: The prompts.
+        distances: Between the images of all of them.
+    """
+    paired = _frechet(groups, ar, scenes, distances)
+    unpaired = _frechet(groups, other_seeds, scenes, distances)
     return [
         _line(
-            named.get(name, Variant(name, section)),
-            {where: rows[where] for where in scenes},
+            item,
+            {where: groups[item.name][where] for where in scenes},
             ar,
-            paired.get(name),
-            unpaired.get(name),
+            paired.get(item.name),
+            unpaired.get(item.name),
         )
-        for name, rows in groups.items()
+        for item in items
     ]

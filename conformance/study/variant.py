@@ -48,18 +48,18 @@ def chain_name(drafters: Chain) -> str:
 def identity(item: Variant, pipeline: engines.Pipeline) -> str:
     """Return what names a variant's images: a digest of all that they depend on, and of nothing else.
 
-    AR depends neither on tau nor on a drafter: another default or a drafter trained anew leaves its images,
-    the dearest of the study, as they are.
+    A setting that the mode does not read is no part of it, nor is a model that takes no part: another default or a
+    drafter trained anew leaves AR's images, the dearest of the study, as they are.
 
     Raises:
         SettingsError: the bundle does not hold what the variant asks for.
     """
     settings = pipeline.settings(**item.settings)
     manifest = pipeline.bundle.manifest
-    fields = settings.model_dump()
-    read = fields if settings.decoding.drafts else {name: fields[name] for name in settings.decoding.reads}
+    fields, reads = settings.model_dump(), settings.decoding.reads_of(settings.drafters)
+    read = {name: fields[name] for name in sorted(reads)}
     weights = [manifest.models[number].weights_sha256 for number in settings.model_numbers]
-    if settings.decoding.drafts and "latent" in (settings.up_sampler, settings.down_sampler):
+    if "latent" in (read.get("up_sampler"), read.get("down_sampler")):
         weights += [digest for _, digest in sorted(manifest.latent_sha256.items())]
     content = [read, item.oracle, item.other_seeds, weights, manifest.tokenizer_sha256]
     return sha256(json.dumps([*content, manifest.precision], sort_keys=True).encode()).hexdigest()[:16]

@@ -25,6 +25,7 @@ DATA = {
 PARTS = ("conformance", "engines", "export", "reference")
 # Folders that the wheel leaves out: for this repository, or of the demo's distribution.
 LEFT_OUT = (
+    "conformance/compare",
     "conformance/fuzz",
     "conformance/mutants",
     "conformance/study",
@@ -102,7 +103,7 @@ def test_the_demo_is_a_distribution_of_its_own(wheel: Path, sources: Path, insta
     reference = [path for path in (ROOT / "reference").rglob("*") if path.suffix in (".py", ".json", ".safetensors")]
     expected = {f"mulo_sd/{path.relative_to(ROOT).as_posix()}" for path in reference}
     assert {name for name in {*files_of(wheel)} | demo if name.startswith("mulo_sd/reference/")} == expected
-    parts = [path for part in ("mutants", "study") for path in (ROOT / "conformance" / part).rglob("*.py")]
+    parts = [path for part in ("compare", "mutants", "study") for path in (ROOT / "conformance" / part).rglob("*.py")]
     expected = {f"mulo_sd/{path.relative_to(ROOT).as_posix()}" for path in parts}
     assert {name for name in demo if name.startswith("mulo_sd/conformance/")} == expected
     shutil.copytree(site_of(installed) / "mulo_sd", site / "mulo_sd", dirs_exist_ok=True)
@@ -152,7 +153,7 @@ def test_the_benchmark_starts(installed: Path, tmp_path: Path) -> None:
 
 def test_every_command_has_its_own_help(installed: Path, tmp_path: Path) -> None:
     """And what needs the demo says so in a line where it is not installed."""
-    names = [name for name in COMMANDS if name not in ("mutants", "study", "train")]
+    names = [name for name in COMMANDS if name not in ("compare", "mutants", "study", "train")]
     ends = try_commands(
         installed,
         tmp_path,
@@ -160,6 +161,7 @@ def test_every_command_has_its_own_help(installed: Path, tmp_path: Path) -> None
         ["vectors", "write", "--help"],
         ["train", "drafter_1"],
         ["study", "--out", "study"],
+        ["compare", "--out", "compare"],
         ["mutants"],
         ["draw", "a red star", "--out", "star.png"],
         ["build", "--out", "bundle"],
@@ -169,9 +171,9 @@ def test_every_command_has_its_own_help(installed: Path, tmp_path: Path) -> None
         assert (status, error) == (0, "")
         assert printed.startswith(f"usage: mulo-sd {name} ")
         assert "python -m" not in printed.partition("options:")[0]
-    assert ends[-7][1].startswith("usage: mulo-sd vectors write ")
-    (train, study, mutants, draw, build_, generate) = ends[-6:]
-    for name, end in {"study": study, "train": train, "mutants": mutants}.items():
+    assert ends[-8][1].startswith("usage: mulo-sd vectors write ")
+    (train, study, compare, mutants, draw, build_, generate) = ends[-7:]
+    for name, end in {"study": study, "compare": compare, "train": train, "mutants": mutants}.items():
         assert end == (2, "", f"mulo-sd {name}: error: the demo is {DEMO_MISSING.format('it')}")
     for end in (draw, build_):
         assert end == (2, "", f"error: the demo's weights are {DEMO_MISSING.format('them')}")

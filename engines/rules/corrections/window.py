@@ -14,13 +14,15 @@ class Window:
         cells: Grid positions, ascending.
         draws: Whether the first cell that is not kept is decided as it is drawn.
         drafted: How many of the cells, from the left, may hold a draft.
-        branch: The bit of the row whose drafts these are, which no other row sees (METHOD-5); None is no row's.
+        branch: Of the row whose drafts these are, which no other row sees (METHOD-5); None is no row's.
+        after_stand_in: Whether what stands before the first cell is not decided.
     """
 
     cells: list[int]
     draws: bool
     drafted: int
     branch: int | None = None
+    after_stand_in: bool = False
 
 
 def leading(kept: NDArray[np.bool_]) -> int:

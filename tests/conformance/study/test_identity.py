@@ -47,7 +47,9 @@ def test_a_new_latent_sampler_changes_only_what_it_makes(pipeline: engines.Pipel
     assert set(hashes) == {f"{way}_sampler_{ratio}_latent" for way in ("up", "down") for ratio in (2, 4)}
     other = with_manifest(pipeline, latent_sha256=hashes | {"up_sampler_4_latent": "0" * 64})
     assert named(other, up_sampler="latent") != named(pipeline, up_sampler="latent")
-    assert named(other, down_sampler="latent") != named(pipeline, down_sampler="latent")
+    serial: dict[str, Any] = {"mode": "serial", "down_sampler": "latent"}  # whole images are never down-sampled
+    assert named(other, **serial) != named(pipeline, **serial)
+    assert named(other, down_sampler="latent") == named(pipeline, down_sampler="latent")
     assert named(other, up_sampler="bicubic") == named(pipeline, up_sampler="bicubic")
     assert named(other, mode="ar", up_sampler="latent") == named(pipeline, mode="ar")
 

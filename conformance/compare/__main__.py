@@ -1,0 +1,173 @@
+"""python -m conformance.compare: every method on the same engine, by passes, seconds, score, distance to AR and memory.
+
+A row is a method at one setting; all rows draw the same prompts with the same seeds, and AR stands beside them. Run
+again with the same --out, it draws only what is missing. --row draws one row of docs/comparison.md again.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from mulo_sd import engines
+from mulo_sd.conformance.bench.errors import BenchError
+from mulo_sd.conformance.compare.cost import measure_costs, read_costs, write_costs
+from mulo_sd.conformance.compare.entries import CONTROLS, ENTRIES, Entry, entries_of
+from mulo_sd.conformance.compare.lines import CompareLine, cheapest, compare_lines, complete
+from mulo_sd.conformance.compare.methods import METHODS
+from mulo_sd.conformance.compare.report import REPORT_NAMES, write_report
+from mulo_sd.conformance.study.draw import check_weights
+from mulo_sd.conformance.study.rows import StudyError, check_folder, sole_writer
+from mulo_sd.conformance.study.run import Identities, draw_missing, identities_of, read_results
+from mulo_sd.conformance.study.summary import Results
+from mulo_sd.conformance.study.variant import Variant
+from mulo_sd.engines.commands.command_line import command, program, purpose
+from mulo_sd.engines.commands.demo_bundle import demo_bundle_path
+from mulo_sd.engines.files.paths import user_path
+from mulo_sd.engines.files.whole_files import make_folder
+from mulo_sd.engines.prompts.vocabulary import TASKS
+
+PER_TASK, CONFIRM_PER_TASK, BEST = 40, 160, 5
+# Of the arguments that are numbers: lowest and highest.
+RANGES = {"per_task": (1, 1000), "confirm_per_task": (1, 1000), "workers": (1, 256), "rounds": (1, 100)}
+RANGES |= {"resamples": (10, 100_000)}
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog=program("conformance.compare"), description=purpose(__doc__))
+    parser.add_argument("--bundle", type=user_path, default=demo_bundle_path("fp32"), help="default: %(default)s")
+    parser.add_argument(
+        "--out",
+        type=user_path,
+        default=Path("compare"),
+        help="folder of rows and report; default: %(default)s, and it resumes there",
+    )
+    parser.add_argument("--row", nargs="+", metavar="NAME", help="only these rows, by the names in the tables, and AR")
+    parser.add_argument(
+        "--methods", nargs="+", metavar="METHOD", help=f"only rows of these: {', '.join(item.name for item in METHODS)}"
+    )
+    parser.add_argument(
+        "--per-task", type=int, default=PER_TASK, help="held-out prompts of each task; default: %(default)s"
+    )
+    parser.add_argument(
+        "--confirm", action="store_true", help=f"then draw the {BEST} best methods over --confirm-per-task prompts"
+    )
+    parser.add_argument(
+        "--confirm-per-task", type=int, default=CONFIRM_PER_TASK, help="held-out prompts; default: %(default)s"
+    )
+    parser.add_argument("--time", action="store_true", help="draw no table; measure seconds and memory of the rows")
+    parser.add_argument("--rounds", type=int, default=1, help="with --time: of a prompt of each task; default: 1")
+    parser.add_argument("--threads", type=int, help="with --time, of the CPU; default: the runtime's choice")
+    parser.add_argument("--workers", type=int, default=2, help="processes of one thread each; default: %(default)s")
+    parser.add_argument("--resamples", type=int, default=200, help="of the prompts, for the intervals of distances")
+    parser.add_argument("--report-only", action="store_true", help="draw nothing; report what is there")
+    return parser.parse_args()
+
+
+def _check(arguments: argparse.Namespace) -> list[Entry]:
+    """Return the rows that are asked for.
+
+    Raises:
+        StudyError: an argument is out of its range.
+    """
+    for name, (lowest, highest) in RANGES.items():
+        value = getattr(arguments, name)
+        if not lowest <= value <= highest:
+            raise StudyError(f"--{name.replace('_', '-')}: expected {lowest}..{highest}, got {value}")
+    if arguments.time and (arguments.report_only or arguments.confirm):
+        raise StudyError("--time: expected neither --report-only nor --confirm beside it")
+    if arguments.out.exists() and not arguments.out.is_dir():
+        raise StudyError(f"--out: expected a folder, got the file {arguments.out}")
+    try:
+        entries = entries_of(arguments.row, arguments.methods)
+    except ValueError as error:
+        raise StudyError(str(error)) from None
+    check_folder(arguments.out, REPORT_NAMES)
+    return entries
+
+
+def _draw(arguments: argparse.Namespace, variants: list[Variant], identities: Identities, per_task: int) -> None:
+    with sole_writer(arguments.out):
+        draw_missing(
+            variants,
+            identities,
+            arguments.out,
+            bundle=arguments.bundle,
+            per_task=per_task,
+            timing_per_task=0,
+            workers=arguments.workers,
+        )
+
+
+def _time(arguments: argparse.Namespace, entries: list[Entry], identities: Identities, console: Console) -> None:
+    """Measure what the rows cost, alone on the machine."""
+    pipeline = engines.load(arguments.bundle, threads=arguments.threads)
+    named = {entry.name: identities.get((entry.variant.section, entry.variant.name)) for entry in entries}
+    known = {name: identity for name, identity in named.items() if identity is not None}
+    timed = [entry for entry in entries if entry.name in known]
+    done = []
+
+    def advance(text: str) -> None:
+        done.append(text)
+        if console.is_terminal:
+            console.print(f"{len(done)}: {text}", end="\r", highlight=False)
+
+    costs = measure_costs(timed, known, arguments.bundle, pipeline, arguments.rounds, advance)
+    with sole_writer(arguments.out):
+        write_costs(arguments.out, costs)
+
+
+def _lines(
+    entries: list[Entry], results: Results, folder: Path, per_task: int
+) -> tuple[list[CompareLine], dict[str, int]]:
+    groups, short = complete(entries, results, per_task, len(TASKS))
+    return compare_lines(entries, groups, results, read_costs(folder)), short
+
+
+def _run(arguments: argparse.Namespace, console: Console) -> None:
+    """Do what the arguments ask for, and write the report."""
+    entries = _check(arguments)
+    pipeline = engines.load(arguments.bundle, threads=1)
+    check_weights(pipeline)
+    everything = [*CONTROLS, *(entry.variant for entry in ENTRIES)]
+    identities, missing = identities_of(everything, pipeline)
+    if not arguments.report_only:
+        make_folder(arguments.out)
+    if arguments.time:
+        _time(arguments, entries, identities, console)
+    elif not arguments.report_only:
+        _draw(arguments, [*CONTROLS, *(entry.variant for entry in entries)], identities, arguments.per_task)
+    results = read_results(arguments.out, identities, arguments.resamples)
+    lines, short = _lines(entries, results, arguments.out, arguments.per_task)
+    best = [line.entry for line in cheapest(lines)[:BEST]]
+    if arguments.confirm and not arguments.report_only:
+        wanted = [CONTROLS[0], *(entry.variant for entry in best)]
+        _draw(arguments, wanted, identities, arguments.confirm_per_task)
+        results = read_results(arguments.out, identities, arguments.resamples)
+    confirmed, _ = _lines(entries, results, arguments.out, arguments.confirm_per_task)
+    for path in write_report(lines, confirmed, short, missing, arguments.out):
+        console.print(str(path), highlight=False, soft_wrap=True)
+    if arguments.row:
+        from mulo_sd.conformance.compare.tables import every_row
+
+        console.print(every_row([line for line in lines if line.entry.name in arguments.row]), highlight=False)
+
+
+@command
+def main() -> int:
+    """Draw what is missing, or measure what rows cost; then write the report of everything in the folder."""
+    arguments = _arguments()
+    try:
+        _run(arguments, Console())
+    except (engines.BundleError, engines.BackendError, BenchError, StudyError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
