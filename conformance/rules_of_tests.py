@@ -24,12 +24,6 @@ TITLES = {
     "VERIFY-1": "Verification in one pass",
     "POOL-1": "Pooled probability",
     "ACCEPT-1": "Acceptance threshold",
-    "ACCEPT-2": "Lossless acceptance",
-    "ACCEPT-3": "Grouped acceptance",
-    "ACCEPT-4": "Annealed acceptance",
-    "ACCEPT-5": "LANTERN's acceptance",
-    "ACCEPT-6": "LANTERN++'s acceptance",
-    "ACCEPT-7": "Acceptance among the best",
     "LOCAL-1": "Local expansion",
     "LOCAL-2": "Islands",
     "LOCAL-3": "Adaptive radius",
@@ -79,7 +73,7 @@ TITLES = {
     "CONF-6": "The same tokens by sweeps",
 }
 ALL_RULES = tuple(TITLES)
-_RULE = r"(?:[A-Z]+-\d|MODE-[A-Z]+(?:-[A-Z]+)*|PREFILL)"
+_RULE = r"(?:[A-Z]+-\d|MODE-[A-Z]+|PREFILL)"
 _HEAD = re.compile(rf"({_RULE}(?: to {_RULE})?(?:, {_RULE}(?: to {_RULE})?)*):")
 
 

@@ -43,9 +43,8 @@ SOME = Drafts(
 class TestAccept2:
     """ACCEPT-2 Lossless acceptance.
 
-    With q, the distribution that a draft token x was drawn from (1 at x where the draft is certain), x stays with
-    probability min(1, p(x) / q(x)); else a token is drawn from the positive part of p - q, renormalised. What is
-    decided has the distribution p.
+    The chance is min(1, p(x) / q(x)), the residual the positive part of p - q. What is decided has the distribution
+    p.
     """
 
     @must_reach(
@@ -70,11 +69,10 @@ class TestAccept2:
 class TestAccept3:
     """ACCEPT-3 Grouped acceptance.
 
-    The group of a draft token x are `group` codes in the order of p, equal ones by code: `group` div 2 before x, x, and
-    the rest behind it, as far as there are any; of them those whose p differs from p(x) by less than
-    `group_probability` and whose squared distance from x in the codebook is below `group_distance`, and x itself. x
-    stays with probability min(1, sum of p / sum of q) over its group; else a token is drawn as in ACCEPT-2. A group of
-    1 is lossless.
+    The chance is min(1, sum of p / sum of q) over x's group: of the codes in the order of p, equal ones by code,
+    `group` / 2 before x and the rest of `group` - 1 behind it, without those whose p differs from p(x) by
+    `group_probability` or more, or whose squared distance to x is `group_distance` or more. The residual is the
+    positive part of p - q. One code a group is ACCEPT-2.
     """
 
     @must_reach("more is kept than by lossless acceptance", "a draft token stays by chance")
@@ -96,9 +94,9 @@ class TestAccept3:
 class TestAccept4:
     """ACCEPT-4 Annealed acceptance.
 
-    The i-th of n drafts of a window, from 0 on, has the factor w_i = `anneal` * exp(-`anneal_rate` * i) / m, where m is
-    the mean of exp(-`anneal_rate` * i) over the n. With f(x) = min(1, w_i p(x) / q(x)) it stays with probability f(x);
-    else a token is drawn from the positive part of p - f q. Where a factor is at most 1 it is lossless.
+    The i-th draft of a window, from 0 on, has the factor w_i = `anneal` * exp(-`anneal_rate` * i) / mean of
+    exp(-`anneal_rate` * j) over the window. The chance is f(x) = min(1, w_i p(x) / q(x)), the residual the positive
+    part of p - f q. A factor of 1 is ACCEPT-2.
     """
 
     @must_reach(
@@ -136,12 +134,12 @@ class TestAccept4:
 
 
 class TestAccept5:
-    """ACCEPT-5 LANTERN's acceptance.
+    """ACCEPT-5 LANTERN.
 
-    The `lantern_neighbours` codes nearest to a draft token x, itself aside, lend it their p: the nearest first, equal
-    distances by code, as many as sum to at most `lantern_delta`. x stays with probability min(1, (p(x) + sum) / q(x));
-    else a token is drawn from the positive part of p - q, in which x is 0, and where the sum is above 0 all of these
-    codes are too. A delta of 0 is lossless.
+    The `lantern_neighbours` codes nearest to x, x aside, equal distances by code, lend it their p from the nearest
+    on, as long as the sum stays at or below `lantern_delta`. The chance is min(1, (p(x) + lent) / q(x)). The
+    residual is the positive part of p - q without x, and, where something was lent, without all these codes. A
+    bound of 0 is ACCEPT-2 on certain drafts.
     """
 
     @must_reach("more is kept than by lossless acceptance", "other codes take its place than by lossless acceptance")
@@ -160,10 +158,9 @@ class TestAccept5:
 
 
 class TestAccept6:
-    """ACCEPT-6 LANTERN++'s acceptance.
+    """ACCEPT-6 LANTERN plus.
 
-    As ACCEPT-5 with `lantern_plus_neighbours` codes, where they lend at most (`lantern_factor` - 1) * p(x). A factor of
-    1 is lossless.
+    As ACCEPT-5, with `lantern_plus_neighbours` codes that lend up to (`lantern_factor` - 1) * p(x).
     """
 
     @must_reach("more is kept than by lossless acceptance", "other codes take its place than by lossless acceptance")
@@ -182,12 +179,12 @@ class TestAccept6:
 
 
 class TestAccept7:
-    """ACCEPT-7 Acceptance among the best.
+    """ACCEPT-7 Among the best.
 
-    A draft token x stays if fewer than `top_beta` codes go before it in the order of p, equal ones by code, and log
-    p(x) is at most `top_tau` below the largest. Else the code with the largest p takes its place (`accept_by`
-    `"top-beta"`: nothing is drawn), or one drawn from p (`"top-beta-sampled"`). With `top_beta` 1 the former is greedy
-    decoding.
+    The chance is 1 where fewer than `top_beta` codes have a larger p than x, equal ones ranked by code, and log
+    p(x) is at most `top_tau` nats below the largest, and 0 elsewhere. In place of what does not stay, and where
+    nothing is drafted, stands the code of the largest p (`"top-beta"`), or a draw from p (`"top-beta-sampled"`,
+    which is ours). `top_beta` 1 and `top_tau` 0 are greedy decoding.
     """
 
     @must_reach("more is kept than by lossless acceptance", "a draft token never stays")
