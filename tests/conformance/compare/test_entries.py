@@ -74,6 +74,6 @@ def test_ar_stands_beside_whatever_is_asked_for() -> None:
     [(["nonsense"], None, "--row: expected some of ar; "), (None, ["nonsense"], "--methods: expected some of ar, ")],
 )
 def test_unknown_names(rows: list[str] | None, methods: list[str] | None, expected: str) -> None:
-    with pytest.raises(ValueError, match="got 'nonsense'$") as raised:
+    with pytest.raises(ValueError, match=r"got 'nonsense'$") as raised:
         entries_of(rows, methods)
     assert str(raised.value).startswith(expected)
