@@ -21,6 +21,7 @@ from mulo_sd.engines.parts import (
     Carry,
     Correction,
     Draft,
+    Judging,
     Order,
 )
 
@@ -60,7 +61,7 @@ class DecodingMode:
         alone: The order of the target's own grid, where nothing is drafted.
         resampling: The order of what a local correction resamples.
         by_rows: Whether a cycle drafts `draft_rows` rows, and not the whole image.
-        sees_zeros: Whether positions that are not decoded yet are seen, as zeros (MODE-ZIPAR-PUBLISHED).
+        sees_zeros: Whether positions that are not decoded yet are seen, as zeros (MODE-UNMASKED).
     """
 
     rule: str
@@ -106,9 +107,10 @@ class DecodingMode:
         return self.draft in ("tree", "static-tree")
 
     @property
-    def next_guess(self) -> Carry:
-        """What a cell takes along; in rounds always what was kept, or drawn in its place (METHOD-4)."""
-        return "coupled" if self.correction == "rounds" else self.carry
+    def judging(self) -> Judging:
+        """How drafts are judged; in rounds a cell takes along what was kept, or drawn in its place (METHOD-4)."""
+        carry: Carry = "coupled" if self.correction == "rounds" else self.carry
+        return Judging(self.acceptance or "lossless", carry)
 
     @property
     def coarsest(self) -> Order:
@@ -195,7 +197,7 @@ MODES: Mapping[Mode, DecodingMode] = {
         correction="prefix",
     ),
     "zipar-published": DecodingMode(
-        rule="MODE-ZIPAR-PUBLISHED",
+        rule="MODE-UNMASKED",
         purpose="ZipAR as its code is: positions that are not decoded yet are seen, as zeros",
         alone=Order(window="window"),
         sees_zeros=True,
@@ -231,7 +233,7 @@ MODES: Mapping[Mode, DecodingMode] = {
         correction="prefix",
     ),
     "cool-sd": DecodingMode(
-        rule="MODE-COOL-SD",
+        rule="MODE-COOLSD",
         purpose="a head's chain of drafts, accepted the more willingly the earlier a token stands in it",
         draft="head",
         acceptance="annealed",

@@ -82,6 +82,9 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--vq", type=user_path, metavar="FILE", help="the tokenizer's checkpoint")
     parser.add_argument("--ta-tok", type=user_path, metavar="FILE", help="Tar's image tokenizer, for prompts and ids")
+    parser.add_argument(
+        "--head", type=user_path, metavar="FILE", help="drafting head of the target, as LANTERN trained it"
+    )
     parser.add_argument("--semantic-ids", type=int, metavar="N", help="of an image of Tar's: 729 (default), 169 or 81")
     parser.add_argument(
         "--pixels",
@@ -138,7 +141,7 @@ def _published_files(arguments: argparse.Namespace) -> Files | None:
         WeightsError: some are missing, or options contradict each other.
     """
     needed = (arguments.target, arguments.vq, *arguments.drafter)
-    others = (arguments.ta_tok, arguments.semantic_ids, *arguments.pixels)
+    others = (arguments.ta_tok, arguments.head, arguments.semantic_ids, *arguments.pixels)
     if arguments.family is None:
         if any(item is not None for item in (*needed, *others)):
             raise WeightsError(f"family: expected {' or '.join(PUBLISHED_FAMILIES)} beside checkpoints, got none")
@@ -155,6 +158,7 @@ def _published_files(arguments: argparse.Namespace) -> Files | None:
         pixels=arguments.pixels,
         ta_tok=arguments.ta_tok,
         semantic_ids=arguments.semantic_ids,
+        head=arguments.head,
     )
 
 

@@ -15,6 +15,7 @@ from mulo_sd.engines.setting_kinds import MAX_DRAFTERS
 from mulo_sd.export.evidence import Evidence
 from mulo_sd.reference.cache import KVCache, feed
 from mulo_sd.reference.checkpoints.ar_dtok import load_ar_dtok
+from mulo_sd.reference.checkpoints.lantern import load_lantern_head
 from mulo_sd.reference.checkpoints.llamagen import load_llamagen
 from mulo_sd.reference.checkpoints.ta_tok import TATokDecoder, load_ta_tok
 from mulo_sd.reference.checkpoints.vq import load_vq
@@ -52,6 +53,7 @@ class Files:
         ta_tok: Tar's image tokenizer, so that a bundle takes semantic ids too.
         heads: Of transformers whose size is not published.
         semantic_ids: Of an image of Tar's: 729, 169 or 81; None is as many as the checkpoints take at most.
+        head: A drafting head of LlamaGen's target, as LANTERN trained it.
     """
 
     family: PublishedFamily
@@ -62,6 +64,7 @@ class Files:
     ta_tok: Path | None = None
     heads: int | None = None
     semantic_ids: int | None = None
+    head: Path | None = None
 
     def __post_init__(self) -> None:
         """Check the options that only one family has.
@@ -73,6 +76,8 @@ class Files:
             raise WeightsError(f"semantic ids: expected 729, 169 or 81, got {self.semantic_ids}")
         if self.family != "tar" and (self.ta_tok is not None or self.semantic_ids is not None):
             raise WeightsError(f"ta_tok, semantic ids: expected them of family tar alone, got them of {self.family}")
+        if self.family == "tar" and self.head is not None:
+            raise WeightsError(f"{self.head}: expected a head of family llamagen alone, got one of tar")
 
 
 def _pixels(files: Files, number: int, path: Path) -> int:
@@ -142,7 +147,8 @@ def load_published(files: Files, dtype: torch.dtype = torch.float32) -> Models:
             )
         loaded.append(model)
     try:
-        return Models(loaded[0], tuple(loaded[1:]), tokenizer)
+        head = load_lantern_head(files.head, loaded[0], dtype) if files.head else None
+        return Models(loaded[0], tuple(loaded[1:]), tokenizer, head=head)
     except ValueError as error:
         raise WeightsError(f"{files.target} and its drafters: {error}") from None
 

@@ -6,15 +6,17 @@ import torch
 from torch import Tensor
 
 from mulo_sd.reference.codebook import Codes, neighbours
-from mulo_sd.reference.corrections import correction_of
-from mulo_sd.reference.drafts import draft_source
+from mulo_sd.reference.corrections import Rows, correction_of
+from mulo_sd.reference.drafts import LastSweep, draft_source, tree_source
 from mulo_sd.reference.exact import verify_by_speculation, verify_exactly
 from mulo_sd.reference.execute import execute
 from mulo_sd.reference.models import Condition, Models
 from mulo_sd.reference.numbers import seed_number
+from mulo_sd.reference.parts import BY_ROWS
 from mulo_sd.reference.schedule import schedule_of
 from mulo_sd.reference.settings import Settings
 from mulo_sd.reference.speculate import speculate
+from mulo_sd.reference.speculate_trees import speculate_trees
 from mulo_sd.reference.state import ModelState
 from mulo_sd.reference.trace import Cycle, Proposal, Trace
 from mulo_sd.reference.verify import verify_locally
@@ -96,9 +98,16 @@ class _Decoder:
         order = settings.decoding.coarsest
         mask = torch.zeros(state.height, state.width, dtype=torch.bool)
         mask[first_row:last_row] = True
+        if settings.decoding.has_tree:
+            speculate_trees(state, cells, tree_source(state, self.models), self.codes)
+            return
         if settings.decoding.is_speculative and state is self.states[0]:
             source = draft_source(state, self.models, None)
-            speculate(state, correction_of(mask, settings), source, self.codes)
+            speculate(state, correction_of(mask, settings), source, self.codes, settings.decoding.judging)
+            return
+        if settings.named(order.by, None) == "rows":
+            rows = Rows(list(cells), state.width, settings.jacobi_window, settings.row_lead)
+            speculate(state, rows, LastSweep(state), self.codes, BY_ROWS)
             return
         execute(
             state,

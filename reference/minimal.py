@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from mulo_sd.reference.block import block_config
+from mulo_sd.reference.head import Head, HeadConfig, with_shared
 from mulo_sd.reference.latent import LatentDownSampler, LatentScalerConfig, LatentUpSampler
 from mulo_sd.reference.models import Models
 from mulo_sd.reference.random_weights import fill
@@ -50,6 +52,10 @@ SIZES = {
 WEIGHTS_SEED = 20260112
 # About the standard deviation of the logits: a sample is neither certain nor a toss-up.
 SHARPNESS = 2.0
+# Of what a head adds to the target's features, so that some of its drafts are accepted and some are not.
+HEAD_SCALE = 0.3
+# Of the block drafter: with the target's own its drafts are related to what the target predicts.
+BLOCK_FROM_TARGET = ("cls_embedding.weight", "tok_embeddings.weight", "abs_pe", "output.weight")
 # As small as trained ones, so that half precision rounds them as it rounds those.
 EMBEDDING_SCALE = 0.2
 SETTINGS = Settings(
@@ -120,7 +126,23 @@ def load_size(name: str) -> Models:
             codebook = sampler.codebook.clone()
             fill(sampler, generator, SHARPNESS)
             sampler.codebook.copy_(codebook)
-    return Models(transformers[0], tuple(transformers[1:]), tokenizer, up_samplers, down_samplers)
+        head, block = _head_and_block(transformers[0], generator)
+    return Models(transformers[0], tuple(transformers[1:]), tokenizer, up_samplers, down_samplers, head, block)
+
+
+def _head_and_block(target: Transformer, generator: torch.Generator) -> tuple[Head, Transformer]:
+    """Make a head that hands on the target's features, a little changed, and a block drafter like the target."""
+    head, block = Head(HeadConfig.of(target.config)), Transformer(block_config(target.config))
+    for module in (head, block):
+        fill(module, generator, SHARPNESS)
+    for name in ("fc.weight", "layer.attention.wo.weight", "layer.feed_forward.w2.weight"):
+        head.get_parameter(name).mul_(HEAD_SCALE)
+    head.fc.weight[:, target.config.dim :] += torch.eye(target.config.dim)
+    head.load_state_dict(with_shared({}, target), strict=False)
+    for name in BLOCK_FROM_TARGET:
+        theirs = target.get_parameter(name)
+        block.get_parameter(name)[: len(theirs)] = theirs
+    return head, block
 
 
 def _latent(scale_ratio: int, rows_above: int) -> LatentScalerConfig:

@@ -7,11 +7,12 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from mulo_sd.reference.head import Head
 from mulo_sd.reference.latent import LatentDownSampler, LatentUpSampler
 from mulo_sd.reference.scaling import down_sample, up_sample
 from mulo_sd.reference.settings import DownSampler, UpSampler
 from mulo_sd.reference.tokenizer import ImageTokenizer
-from mulo_sd.reference.transformer import Transformer
+from mulo_sd.reference.transformer import Transformer, TransformerConfig
 
 Scaler = TypeVar("Scaler", bound=nn.Module)
 
@@ -26,6 +27,8 @@ class Models:
         tokenizer: From images to tokens and back.
         latent_up_samplers: By scale ratio; where there is none, `up_sampler = "latent"` is an error.
         latent_down_samplers: By scale ratio.
+        head: Drafts from the target's hidden states; None where there is none.
+        block: Drafts many tokens of the target's grid in one pass (`reference.block`); likewise.
     """
 
     target: Transformer
@@ -33,13 +36,19 @@ class Models:
     tokenizer: ImageTokenizer
     latent_up_samplers: Mapping[int, LatentUpSampler] = field(default_factory=dict)
     latent_down_samplers: Mapping[int, LatentDownSampler] = field(default_factory=dict)
+    head: Head | None = None
+    block: Transformer | None = None
 
     def __post_init__(self) -> None:
-        """Check that every two grids have the same scale ratio in both directions (GRID-1).
+        """Check that grids fit: each two have one scale ratio (GRID-1), what drafts for the target has its own.
 
         Raises:
-            ValueError: they have not.
+            ValueError: they do not.
         """
+        if self.head is not None:
+            check_drafts_for(self.head.config, self.target.config, "head", self.target.config.vocabulary)
+        if self.block is not None:
+            check_drafts_for(self.block.config, self.target.config, "block", self.target.config.vocabulary + 1)
         for number in range(1, len(self.drafters) + 1):
             self.scale_ratio(number - 1, number)
 
@@ -87,6 +96,29 @@ class Models:
         if name == "latent":
             return _of_ratio(self.latent_down_samplers, scale_ratio, "down_sampler").tokens_from_tokens(tokens)
         return down_sample(self.tokenizer, tokens, scale_ratio, name)
+
+
+def check_drafts_for(config: TransformerConfig, target: TransformerConfig, name: str, vocabulary: int) -> None:
+    """Check that what drafts on the target's own grid has its shape.
+
+    Args:
+        config: Of what drafts.
+        target: Of the target.
+        name: For messages.
+        vocabulary: That it must have.
+
+    Raises:
+        ValueError: it has another.
+    """
+    shape = (config.grid_height, config.grid_width, config.prefix_length, config.vocabulary)
+    expected = (target.grid_height, target.grid_width, target.prefix_length, vocabulary)
+    if shape != expected:
+        raise ValueError(
+            f"{name}: expected rows, columns, prefix and vocabulary {', '.join(map(str, expected))}, "
+            f"got {', '.join(map(str, shape))}; train one for this target"
+        )
+    if name == "head" and config.dim != target.dim:
+        raise ValueError(f"head: expected the target's width {target.dim}, got {config.dim}; train one for this target")
 
 
 def _of_ratio(scalers: Mapping[int, Scaler], scale_ratio: int, setting: str) -> Scaler:

@@ -16,6 +16,10 @@ _LOW = np.uint64(0xFFFFFFFF)
 _SHIFT = np.uint64(32)
 
 
+# Model numbers of what drafts on the target's own grid, behind those of all coarser drafters (RNG-2).
+HEAD, BLOCK = 9, 10
+
+
 def sample_stream(model: int) -> int:
     """Return the stream from which model number `model` draws samples; 0 is the target, 1 drafts for it (RNG-2)."""
     return 2 * model

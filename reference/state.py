@@ -1,12 +1,13 @@
 """One model in the middle of a decode: its grid, its cache, and what the cache does not hold yet."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
 from mulo_sd.reference.anchor import Anchor
-from mulo_sd.reference.cache import KVCache, feed
+from mulo_sd.reference.branches import Branches, RowDrafts
+from mulo_sd.reference.cache import KVCache, feed_branched
 from mulo_sd.reference.models import Condition
 from mulo_sd.reference.noise import Attempt, gumbel_noise, sample_stream
 from mulo_sd.reference.sampling import sample, target_log_probs
@@ -14,6 +15,7 @@ from mulo_sd.reference.settings import Settings
 from mulo_sd.reference.sweeps import first_guesses
 from mulo_sd.reference.trace import Pass, Trace
 from mulo_sd.reference.transformer import Transformer
+from mulo_sd.reference.trees import Tree
 
 
 class ModelState:
@@ -23,6 +25,7 @@ class ModelState:
         grid: Int[N], the tokens as they stand; -1 where there is none yet.
         pending: Grid positions decided whose token no pass has fed; the next pass that sees them does (KV-3).
         unfed: Grid positions whose draft token or guess no pass has fed.
+        hidden: Float[B, L, dim], of each position as it was last fed; where a head drafts, else nothing is kept.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class ModelState:
     ) -> None:
         """Feed the prefix (PREFILL): the conditional half first, and with guidance the null condition's."""
         self.model, self.number, self.settings, self.seed = model, number, settings, seed
+        self.condition = condition
         self.trace, self.record_logits = trace, record_logits
         config = model.config
         self.height, self.width = config.grid_height, config.grid_width
@@ -45,16 +49,27 @@ class ModelState:
         self.unfed: set[int] = set()
         prefixes, places = condition.prefixes(model, settings.guidance_scale), condition.places()
         self.cache = KVCache(config, len(prefixes), model.output.weight.dtype)
-        logits = feed(model, self.cache, model.prefix_embeddings(prefixes)[:, places], places)
+        keeps_hidden = number == 0 and settings.decoding.draft in ("head", "tree", "static-tree")
+        self.hidden = torch.zeros(len(prefixes), config.sequence_length if keeps_hidden else 0, config.dim)
+        logits = self._feed(model.prefix_embeddings(prefixes)[:, places], places)
         self.cache.forget(condition.passing())
         self._record(places, torch.full_like(places, -1), logits)
+        if number == 0 and settings.decoding.sees_zeros:
+            self.cache.written[config.prefix_length :] = True
         # Row 0 of what `query` returns for cell 0: it has no predecessor to feed (GRID-2).
         self.first_logits = logits[:, -1:]
         self.first_pass = len(trace.passes) - 1
 
-    def _record(self, positions: Tensor, tokens: Tensor, logits: Tensor) -> None:
+    def _feed(self, embeddings: Tensor, positions: Tensor, branches: Branches | None = None) -> Tensor:
+        """Run a pass and return its logits."""
+        fed = feed_branched(self.model, self.cache, embeddings, positions, branches)
+        if self.hidden.shape[1]:
+            self.hidden[:, positions] = fed.hidden
+        return fed.logits
+
+    def _record(self, positions: Tensor, tokens: Tensor, logits: Tensor, branches: Branches | None = None) -> None:
         kept = logits.clone() if self.record_logits else None
-        self.trace.passes.append(Pass(self.number, positions, tokens, kept))
+        self.trace.passes.append(Pass(self.number, positions, tokens, kept, branches=branches))
 
     def rows(self, first_row: int, last_row: int) -> Tensor:
         """Return a copy of rows first_row..last_row (exclusive) of the grid, Int[rows, W]."""
@@ -101,7 +116,9 @@ class ModelState:
             source: The pass that they come from.
         """
         changed = tokens != self.grid[list(cells)]
-        fed = torch.isin(torch.tensor(cells) + self.model.config.prefix_length, source.positions)
+        positions = torch.tensor(cells) + self.model.config.prefix_length
+        fed = torch.isin(positions, source.positions)
+        self.cache.open(positions[decided & fed & ~changed])
         for act, chosen in ((self.decide, decided & ~(fed & ~changed)), (self.propose, ~decided & changed)):
             rows = chosen.nonzero().flatten().tolist()
             act([cells[row] for row in rows], tokens[rows])
@@ -119,10 +136,8 @@ class ModelState:
                 raise ValueError(f"row {row_start // self.width}: expected a token to stand in for its last, got none")
         return int(self.grid[cell])
 
-    def query(
-        self, cells: Sequence[int], also_feed: Sequence[int] = (), branches: Mapping[int, int] | None = None
-    ) -> Tensor:
-        """Run one pass and return the logits of `cells`, Float[B, n, V].
+    def query(self, cells: Sequence[int], also_feed: Sequence[int] = (), row_drafts: RowDrafts | None = None) -> Tensor:
+        """Run one pass and return the logits of `cells`, Float[B, n, V]; of rows that are drafted side by side.
 
         The pass feeds every cell's predecessor or its stand-in, and as far as a query sees it what is pending and what
         `also_feed` names (KV-1, KV-3, SCHED-3). Cell 0 takes its logits from the prefill; where there is nothing to
@@ -135,13 +150,41 @@ class ModelState:
         tokens = torch.tensor([self._fed_token(cell) for cell in fed])
         positions = torch.tensor(fed) + self.model.config.prefix_length
         embeddings = self.model.token_embeddings(tokens)[None].expand(len(self.first_logits), -1, -1)
-        logits = feed(self.model, self.cache, embeddings, positions)
-        self._record(positions, tokens, logits)
+        branches = None if row_drafts is None else row_drafts.branches(fed)
+        logits = self._feed(embeddings, positions, branches)
+        self._record(positions, tokens, logits, branches)
         self.pending.difference_update(fed)
         self.unfed.difference_update(fed)
         row_of = {cell: row for row, cell in enumerate(fed)}
         rows = [logits[:, row_of[cell - 1], None] if cell > 0 else self.first_logits for cell in cells]
         return torch.cat(rows, dim=1)
+
+    def query_tree(self, cell: int, tree: Tree) -> tuple[Tensor, Tensor]:
+        """Run one pass that feeds what is pending before a cell, and a tree of its drafts (METHOD-6).
+
+        Returns:
+            The logits of the cell and of the cell after each of n nodes, Float[B, 1 + n, V], and the hidden states of
+            the nodes, Float[B, n, dim]. Cell 0 takes its logits from the prefill.
+        """
+        fed = sorted({place for place in self.pending if place < cell} | ({cell - 1} if cell else set()))
+        if not fed:
+            return self.first_logits, self.hidden[:, :0]
+        positions = torch.tensor(fed) + self.model.config.prefix_length
+        tokens, prefix_length = self.grid[fed], self.model.config.prefix_length
+        all_tokens, places = (
+            torch.cat([tokens, tree.tokens]),
+            torch.cat([positions, prefix_length + cell + tree.depths]),
+        )
+        embeddings = self.model.token_embeddings(all_tokens)[None].expand(len(self.first_logits), -1, -1)
+        logits, hidden = feed_branched(self.model, self.cache, embeddings, places, parents=tree.parents)
+        self.hidden[:, positions] = hidden[:, : len(fed)]
+        self._record(positions, tokens, logits[:, : len(fed)])
+        self.pending.difference_update(fed)
+        return logits[:, len(fed) - 1 :], hidden[:, len(fed) :]
+
+    def take_hidden(self, cells: Sequence[int], hidden: Tensor) -> None:
+        """Keep the hidden states of nodes that are decided, Float[B, n, dim], until their cells are fed again."""
+        self.hidden[:, torch.tensor(cells, dtype=torch.long) + self.model.config.prefix_length] = hidden
 
     def log_probs(self, logits: Tensor, raw: bool = False) -> Tensor:
         """Return log p, Float[n, V], from Float[B, n, V]; `raw` leaves out temperature and filters (DIST-2)."""

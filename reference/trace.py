@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from mulo_sd.reference.branches import Branches
+
 
 @dataclass(frozen=True)
 class Reprediction:
@@ -70,6 +72,35 @@ class Speculation:
     draft_log_probs: Tensor | None = None
 
 
+@dataclass(frozen=True)
+class TreeSpeculation:
+    """What a pass made of a tree of drafts (METHOD-6), n nodes, fed behind the pass's own tokens.
+
+    Attributes:
+        cell: Grid position that the tree's first nodes draft.
+        tokens: Int[n].
+        parents: Int[n], the number of each one's parent; -1 of drafts of `cell`.
+        depths: Int[n], how many cells behind `cell` each one's cell is.
+        judged: Int[j], nodes in the order in which they were judged.
+        chances: Float64[j], with which each of those stays.
+        kept: Bool[j].
+        decided: Int[m], the tokens of `cell` and of the cells after it: those kept, and a last one drawn.
+        draft_log_probs: Float[n, V], log q, where nodes were drawn and the decode recorded logits.
+        logits: Float[B, 1 + n, V], that follow the last ordinary token and each node, where the decode recorded them.
+    """
+
+    cell: int
+    tokens: Tensor
+    parents: Tensor
+    depths: Tensor
+    judged: Tensor
+    chances: Tensor
+    kept: Tensor
+    decided: Tensor
+    draft_log_probs: Tensor | None = None
+    logits: Tensor | None = None
+
+
 @dataclass
 class Pass:
     """One pass of one model: the (position, token) pairs fed (KV-1) and what was sampled from its logits.
@@ -83,6 +114,8 @@ class Pass:
         repredicted: SCHED-5.
         sweeps: The sweeps that sampled from this pass: at most one, but of cell 0 and others after a prefill.
         speculated: What it made of drafts (METHOD-2), a window each.
+        trees: What it made of a tree of drafts (METHOD-6), one at most; its nodes are not among the tokens.
+        branches: Of its tokens, where rows are drafted side by side (METHOD-5).
     """
 
     model: int
@@ -93,6 +126,8 @@ class Pass:
     repredicted: list[Reprediction] = field(default_factory=list)
     sweeps: list[Sweep] = field(default_factory=list)
     speculated: list[Speculation] = field(default_factory=list)
+    trees: list[TreeSpeculation] = field(default_factory=list)
+    branches: Branches | None = None
 
 
 @dataclass(frozen=True)

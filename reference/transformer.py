@@ -225,10 +225,10 @@ class Transformer(nn.Module):
         """Embed image tokens: Int[B, T] -> Float[B, T, dim]."""
         return cast(Tensor, self.tok_embeddings(tokens))
 
-    def forward(
+    def last_hidden(
         self, embeddings: Tensor, positions: Tensor, attend: Attend = causal_attend, rotate: Rotate = rotate_pairs
     ) -> Tensor:
-        """Return the logits that follow each fed token, Float[B, T, vocabulary].
+        """Return what `output` makes the logits of, Float[B, T, dim]: the last block's, after the norm.
 
         Args:
             embeddings: Float[B, T, dim], of prefix or image tokens.
@@ -241,4 +241,10 @@ class Transformer(nn.Module):
         x = embeddings if self.abs_pe is None else embeddings + F.embedding(positions, self.abs_pe)
         for index, block in enumerate(self.layers):
             x = block(x, index, cos, sin, rotate, attend)
-        return cast(Tensor, self.output(self.norm(x)))
+        return cast(Tensor, self.norm(x))
+
+    def forward(
+        self, embeddings: Tensor, positions: Tensor, attend: Attend = causal_attend, rotate: Rotate = rotate_pairs
+    ) -> Tensor:
+        """Return the logits that follow each fed token, Float[B, T, vocabulary]; arguments as of `last_hidden`."""
+        return cast(Tensor, self.output(self.last_hidden(embeddings, positions, attend, rotate)))

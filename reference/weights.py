@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from mulo_sd.reference.head import SHARED, Head, HeadConfig, with_shared
 from mulo_sd.reference.latent import LatentDownSampler, LatentScalerConfig, LatentUpSampler
 from mulo_sd.reference.tokenizer import Tokenizer, TokenizerConfig
 from mulo_sd.reference.transformer import Transformer, TransformerConfig
@@ -20,9 +21,9 @@ from mulo_sd.reference.transformer import Transformer, TransformerConfig
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-AnyConfig = TokenizerConfig | TransformerConfig | LatentScalerConfig
-Config = TypeVar("Config", TokenizerConfig, TransformerConfig, LatentScalerConfig)
-Module = TypeVar("Module", Tokenizer, Transformer, LatentUpSampler, LatentDownSampler)
+AnyConfig = TokenizerConfig | TransformerConfig | HeadConfig | LatentScalerConfig
+Config = TypeVar("Config", TokenizerConfig, TransformerConfig, HeadConfig, LatentScalerConfig)
+Module = TypeVar("Module", Tokenizer, Transformer, Head, LatentUpSampler, LatentDownSampler)
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 MAX_WEIGHT_BYTES = 32 * 2**30
 MAX_CONFIG_NUMBER = 2**20
@@ -38,7 +39,17 @@ def save_weights(
     module: nn.Module, config: "DataclassInstance", path: Path, dtype: torch.dtype = torch.float16
 ) -> None:
     """Write a module's weights with its configuration; the file appears whole or not at all."""
-    tensors = {name: value.detach().to(dtype).contiguous() for name, value in module.state_dict().items()}
+    save_tensors(module.state_dict(), config, path, dtype)
+
+
+def save_tensors(
+    tensors: Mapping[str, torch.Tensor],
+    config: "DataclassInstance",
+    path: Path,
+    dtype: torch.dtype = torch.float16,
+) -> None:
+    """Write tensors with the configuration that they fit; the file appears whole or not at all."""
+    tensors = {name: value.detach().to(dtype).contiguous() for name, value in tensors.items()}
     # One entry: safetensors writes several in whatever order its hash map holds them, and the bytes would vary.
     metadata = {type(config).__name__: json.dumps(dataclasses.asdict(config))}
     path = path.resolve()  # a symbolic link stays one
@@ -134,7 +145,7 @@ def with_tensors(make: Callable[[], AnyModule], tensors: Mapping[str, torch.Tens
         module = make()
     module.load_state_dict(tensors, assign=True)
     for part in module.modules():
-        if isinstance(part, Transformer):
+        if isinstance(part, Transformer | Head):
             part.make_rotary_table()
     return module.eval().requires_grad_(False)
 
@@ -167,6 +178,23 @@ def load_transformer(path: Path) -> Transformer:
     """
     config, tensors = _load(path, TransformerConfig)
     return _filled(lambda: Transformer(config), tensors, path)
+
+
+def load_head(path: Path, target: Transformer) -> Head:
+    """Load a target's drafting head in float32; what its file leaves out is the target's own.
+
+    Raises:
+        WeightsError: no such file, not safetensors, or weights of something else.
+    """
+    config, tensors = _load(path, HeadConfig)
+    own = {name: value.shape for name, value in target.state_dict().items() if name in SHARED}
+    expected = dict.fromkeys(SHARED, (config.vocabulary, config.dim))
+    if own != expected:
+        raise WeightsError(
+            f"{path}: expected a head for {target.config.vocabulary} codes and width {target.config.dim}, got one for "
+            f"{config.vocabulary} and {config.dim}; train one for this target"
+        )
+    return _filled(lambda: Head(config), with_shared(tensors, target), path)
 
 
 def load_latent_up_sampler(path: Path) -> LatentUpSampler:

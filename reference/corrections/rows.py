@@ -6,7 +6,7 @@ from torch import Tensor
 
 from mulo_sd.reference.corrections.window import Window, leading
 
-# Rows that may be open at once: each has a bit of an int64 of its own, the sign aside.
+# Rows that may be open at once: each has a bit of an int64 of its own.
 MAX_OPEN = 62
 
 
@@ -36,7 +36,8 @@ class Rows:
             count = min(self.length, room)
             if count > 0:
                 cells = self.rows[row][done : done + count]
-                windows.append((row, Window(cells, draws=is_top, drafted=count - 1, branch=row % MAX_OPEN)))
+                window = Window(cells, is_top, count - 1, row % MAX_OPEN, after_stand_in=not (is_top or done))
+                windows.append((row, window))
         return windows
 
     def windows(self) -> list[Window]:

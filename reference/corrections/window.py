@@ -1,6 +1,7 @@
 """A window: the cells of a region that a pass scores."""
 
-from dataclasses import dataclass
+from collections.abc import Container
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -13,13 +14,20 @@ class Window:
         cells: Grid positions, ascending.
         draws: Whether the first cell that is not kept is decided as it is drawn.
         drafted: How many of the cells, from the left, may hold a draft.
-        branch: The bit of the row whose drafts these are, which no other row sees (METHOD-5); None is no row's.
+        branch: Of the row whose drafts these are, which no other row sees (METHOD-5); None is no row's.
+        after_stand_in: Whether what stands before the first cell is not decided.
     """
 
     cells: list[int]
     draws: bool
     drafted: int
     branch: int | None = None
+    after_stand_in: bool = False
+
+    def until_undrafted(self, drafted: Container[int]) -> "Window":
+        """Return the window up to its first cell without a draft, that one included: of later ones p is not known."""
+        without = next((place for place, cell in enumerate(self.cells) if cell not in drafted), len(self.cells))
+        return replace(self, cells=self.cells[: without + 1])
 
 
 def leading(kept: Tensor) -> int:

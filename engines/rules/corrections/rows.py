@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from mulo_sd.engines.rules.corrections.window import Window, leading
 
-# Rows that may be open at once: each has a bit of an int64 of its own, the sign aside.
+# Rows that may be open at once: each has a bit of an int64 of its own.
 MAX_OPEN = 62
 
 
@@ -37,7 +37,8 @@ class Rows:
             count = min(self.length, room)
             if count > 0:
                 cells = self.rows[row][done : done + count]
-                windows.append((row, Window(cells, draws=is_top, drafted=count - 1, branch=row % MAX_OPEN)))
+                window = Window(cells, is_top, count - 1, row % MAX_OPEN, after_stand_in=not (is_top or done))
+                windows.append((row, window))
         return windows
 
     def windows(self) -> list[Window]:

@@ -14,12 +14,14 @@ from mulo_sd.reference.demo.shipped import SHIPPED
 from mulo_sd.reference.demo.train.images import ImageFolderError
 from mulo_sd.reference.demo.train.jobs import (
     BATCH,
+    EXTRAS,
     GRID,
     MATRIX_RATE,
     SCALERS,
     STEPS,
     check_place,
     make_run,
+    train_extra,
     train_scaler,
     train_tokenizer,
     train_transformer,
@@ -68,6 +70,12 @@ def _arguments() -> argparse.Namespace:
         type=user_path,
         default=SHIPPED / "tokenizer.safetensors",
         help="its weights; default: the shipped ones",
+    )
+    parser.add_argument(
+        "--target",
+        type=user_path,
+        default=SHIPPED / "target.safetensors",
+        help="what a head or block drafts for; default: the shipped one",
     )
     parser.add_argument("--object-weight", type=float, default=5.0, help="of a planned object's cells in the loss")
     parser.add_argument(
@@ -133,6 +141,8 @@ def main() -> int:
             train_tokenizer(arguments)
         elif arguments.model in SCALERS:
             train_scaler(arguments)
+        elif arguments.model in EXTRAS:
+            train_extra(arguments)
         else:
             run_workers(arguments.workers, arguments.threads, partial(train_transformer, arguments))
     except (WeightsError, RunError, ImageFolderError) as error:

@@ -13,16 +13,16 @@ from mulo_sd.engines.prompts.prefix import null_prefix, prefix_from_plan
 from mulo_sd.reference.batch import decode_batch
 from mulo_sd.reference.demo.scenes import Scene, held_out_scenes, scene
 from mulo_sd.reference.demo.train.context import RescaledContext
+from mulo_sd.reference.demo.train.examples import scene_prefixes, scene_tokens
+from mulo_sd.reference.demo.train.optimizers import Optimizers
 from mulo_sd.reference.demo.train.pictures import save_grid
-from mulo_sd.reference.demo.train.schedule import rate_at
 from mulo_sd.reference.demo.train.workers import Workers
-from mulo_sd.reference.images import images_from_pixels, pixels_from_images
+from mulo_sd.reference.images import pixels_from_images
 from mulo_sd.reference.tokenizer import Tokenizer
 from mulo_sd.reference.transformer import Transformer, TransformerConfig
 
 CONDITION_DROPOUT = 0.1
 PICTURE_GUIDANCE = 1.2
-EMBEDDING_RATE = 2e-3
 
 
 class AutoregressiveTrainee:
@@ -49,11 +49,7 @@ class AutoregressiveTrainee:
         matrices = [weight for weight in self.model.layers.parameters() if weight.ndim == 2]
         chosen = {id(weight) for weight in matrices}
         rest = [weight for weight in self.model.parameters() if id(weight) not in chosen]
-        self.optimizers: list[torch.optim.Optimizer] = [
-            torch.optim.Muon(matrices, lr=matrix_rate, weight_decay=0.01, momentum=0.95),
-            torch.optim.AdamW(rest, lr=EMBEDDING_RATE, betas=(0.9, 0.98), weight_decay=0.0),
-        ]
-        self.peak_rates = [matrix_rate, EMBEDDING_RATE]
+        self.optimizers = Optimizers(matrices, rest, matrix_rate)
         self.loss = torch.compile(self._loss) if compiled else self._loss
 
     def _initialise(self) -> None:
@@ -76,13 +72,12 @@ class AutoregressiveTrainee:
     def state_dict(self) -> dict[str, Any]:
         return {
             "model": self.model.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "optimizers": self.optimizers.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
+        self.optimizers.load_state_dict(state["optimizers"])
 
     @torch.no_grad()
     def _batch(self, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -92,29 +87,23 @@ class AutoregressiveTrainee:
             Prefixes Int[b, P, fields], the tokens to predict and those to predict them from, Int[b, H * W] each,
             and the weights of their losses Float[b, H * W].
         """
-        pixels = self.model.config.grid_height * self.tokenizer.config.factor
         first = (self.seed << 40) + step * self.batch
         share = self.workers.share(self.batch)
         scenes = [scene(first + index) for index in share]
-        images = images_from_pixels(torch.from_numpy(np.stack([item.render(pixels) for item in scenes])))
-        tokens = torch.cat([self.tokenizer.tokens_from_images(part) for part in torch.split(images, 8)])
+        tokens = scene_tokens(self.tokenizer, scenes, self.model.config.grid_height)
         contexts = [
             self.context.mixed(self.tokenizer, item, own, np.random.default_rng([self.seed, first + index, 0x4D495845]))
             for index, item, own in zip(share, scenes, tokens, strict=True)
         ]
         dropped = np.random.default_rng([self.seed, step, 0x44524F50]).random(self.batch) < CONDITION_DROPOUT
         dropped = dropped[share.start : share.stop]
-        prefixes = [
-            null_prefix() if drop else prefix_from_plan(item.prompt, item.plan)
-            for item, drop in zip(scenes, dropped, strict=True)
-        ]
         # Without a condition all cells weigh the same: where the objects are would tell what the tokens are.
         weights = [
             np.ones(tokens[0].numel(), dtype=np.float32) if drop else self._weights(item)
             for item, drop in zip(scenes, dropped, strict=True)
         ]
         return (
-            torch.from_numpy(np.stack(prefixes)),
+            scene_prefixes(scenes, dropped),
             tokens.flatten(1),
             torch.stack(contexts).flatten(1),
             torch.from_numpy(np.stack(weights)),
@@ -152,16 +141,10 @@ class AutoregressiveTrainee:
 
     def step(self, step: int, steps: int) -> dict[str, float]:
         """Take one step; metrics: weighted loss in nats a token, share of tokens (of objects) predicted exactly."""
-        for optimizer, peak in zip(self.optimizers, self.peak_rates, strict=True):
-            for group in optimizer.param_groups:
-                group["lr"] = peak * rate_at(step, steps)
         loss, accuracy, object_accuracy = self.loss(*self._batch(step))
         loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
         self.workers.average_gradients(self.model)
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        for optimizer in self.optimizers:
-            optimizer.step()
-            optimizer.zero_grad()
+        self.optimizers.step(step, steps)
         return {"loss": float(loss.detach()), "accuracy": float(accuracy), "object_accuracy": float(object_accuracy)}
 
     @torch.no_grad()

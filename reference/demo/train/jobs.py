@@ -10,8 +10,10 @@ import torch
 
 from mulo_sd.engines.prompts.prefix import PREFIX_LENGTH, PREFIX_VOCABULARY
 from mulo_sd.reference.demo.train.autoregressive import AutoregressiveTrainee
+from mulo_sd.reference.demo.train.block import BlockTrainee
 from mulo_sd.reference.demo.train.card import write_card
 from mulo_sd.reference.demo.train.context import RescaledContext
+from mulo_sd.reference.demo.train.head import HeadTrainee
 from mulo_sd.reference.demo.train.images import ImageFolder, SceneImages
 from mulo_sd.reference.demo.train.run import Run, RunError
 from mulo_sd.reference.demo.train.scaler import ScalerTrainee
@@ -25,10 +27,20 @@ from mulo_sd.reference.weights import load_tokenizer, load_transformer, save_wei
 
 DATA = "procedural scenes of reference.demo.scenes, drawn anew for every step (training split)"
 SCALERS = ("up_sampler", "down_sampler")
-STEPS = {"up_sampler": 600, "down_sampler": 400, "tokenizer": 4200, "drafter_2": 500, "drafter_1": 500, "target": 1700}
-BATCH = {"up_sampler": 8, "down_sampler": 8, "drafter_2": 64, "drafter_1": 32, "target": 16}
+EXTRAS = ("head", "block")  # what drafts for a target that is trained already
+STEPS = {
+    "up_sampler": 600,
+    "down_sampler": 400,
+    "tokenizer": 4200,
+    "drafter_2": 500,
+    "drafter_1": 500,
+    "target": 1700,
+    "head": 900,
+    "block": 700,
+}
+BATCH = {"up_sampler": 8, "down_sampler": 8, "drafter_2": 64, "drafter_1": 32, "target": 16, "head": 4, "block": 4}
 GRID = {"drafter_2": 8, "drafter_1": 16, "target": 32}
-MATRIX_RATE = {"drafter_2": 0.01, "drafter_1": 0.01, "target": 0.005}
+MATRIX_RATE = {"drafter_2": 0.01, "drafter_1": 0.01, "target": 0.005, "head": 0.03, "block": 0.005}
 
 
 def job(arguments: argparse.Namespace) -> dict[str, str | int | float | None]:
@@ -42,6 +54,13 @@ def job(arguments: argparse.Namespace) -> dict[str, str | int | float | None]:
             "batch": arguments.batch or BATCH[arguments.model],
             "images": str(arguments.images) if arguments.images else None,
             "fine_sides": str(arguments.fine_sides),
+            "tokenizer": sha256(arguments.tokenizer.read_bytes()).hexdigest(),
+        }
+    elif arguments.model in EXTRAS:
+        described |= {
+            "batch": arguments.batch or BATCH[arguments.model],
+            "rate": arguments.rate or MATRIX_RATE[arguments.model],
+            "target": sha256(arguments.target.read_bytes()).hexdigest(),
             "tokenizer": sha256(arguments.tokenizer.read_bytes()).hexdigest(),
         }
     elif arguments.model != "tokenizer":
@@ -139,6 +158,27 @@ def train_transformer(arguments: argparse.Namespace, workers: Workers) -> None:
             "scores": scores,
         }
         _card(arguments, run, facts)
+
+
+def train_extra(arguments: argparse.Namespace) -> None:
+    """Train a head or a block drafter for a target, and write weights and card."""
+    tokenizer, target = load_tokenizer(arguments.tokenizer), load_transformer(arguments.target)
+    batch = arguments.batch or BATCH[arguments.model]
+    rate = arguments.rate or MATRIX_RATE[arguments.model]
+    make = HeadTrainee if arguments.model == "head" else BlockTrainee
+    trainee = make(target, tokenizer, arguments.seed, batch, rate)
+    run = make_run(arguments)
+    run.train(trainee)
+    trainee.save(_weights(arguments))
+    facts: dict[str, object] = {
+        "config": dataclasses.asdict(trainee.config),
+        "target": arguments.target.name,
+        "batch": batch,
+        "views": batch * run.steps,
+        "matrix_rate": rate,
+        "final": run.history[-1] if run.history else {},
+    }
+    _card(arguments, run, facts)
 
 
 def train_scaler(arguments: argparse.Namespace) -> None:
