@@ -164,7 +164,9 @@ class Decoder:
             return
         if level == 0 and settings.decoding.is_speculative:
             correction, judging = correction_of(mask, settings), settings.decoding.judging
-            Speculator(state, correction, draft_source(state, self.bundle), self.codes, judging).run(self._advance(level))
+            Speculator(state, correction, draft_source(state, self.bundle), self.codes, judging).run(
+                self._advance(level)
+            )
             return
         if settings.named(order.by, None) == "rows":
             rows = Rows(list(cells), state.width, settings.jacobi_window, settings.row_lead)
