@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, fie
 from mulo_sd.engines.distribution import Distribution
 from mulo_sd.engines.modes import MODES, UNDRAFTED_MODES, DecodingMode, Mode
 from mulo_sd.engines.numbers import SettingsError
-from mulo_sd.engines.parts import Acceptance, Carry, Correction, Draft
+from mulo_sd.engines.parts import MAX_NODES, Acceptance, Carry, Correction, Draft
 from mulo_sd.engines.setting_kinds import MIN_TEMPERATURE, Choice, Drafters, Flag, Kind, Real, Whole, Width, Window
 
 __all__ = ["MODES", "SETTINGS", "UNDRAFTED_MODES", "WINDOWS", "DownSampler", "Mode", "Settings", "SettingsError"]
@@ -188,9 +188,9 @@ class Settings(BaseModel):
     ] = 5.0
     top_beta: Annotated[int, Setting(Whole(1), "ACCEPT-7", "draft tokens among so many of the target's best pass")] = 5
     top_tau: Annotated[float, Setting(Real(0, 1e3), "ACCEPT-7", "nats that they may lie below the target's best")] = 3.0
-    tree_nodes: Annotated[int, Setting(Whole(1, 63), "METHOD-6", "draft tokens of a tree")] = 59
-    tree_depth: Annotated[int, Setting(Whole(1, 63), "METHOD-6", "tokens of its longest branch")] = 4
-    tree_top: Annotated[int, Setting(Whole(1, 63), "METHOD-6", "tokens that it may branch into, at each layer")] = 10
+    tree_nodes: Annotated[int, Setting(Whole(1, MAX_NODES), "METHOD-6", "draft tokens of a tree")] = 58
+    tree_depth: Annotated[int, Setting(Whole(1, MAX_NODES), "METHOD-6", "tokens of its longest branch")] = 5
+    tree_top: Annotated[int, Setting(Whole(1, MAX_NODES), "METHOD-6", "tokens that each layer may branch into")] = 10
 
     @field_validator("*", mode="before")
     @classmethod
@@ -206,6 +206,9 @@ class Settings(BaseModel):
             raise ValueError(
                 f"mode {self.mode}: expected {nonsense}, got {parts}, correct_by {self.decoding.correction}"
             )
+        grown = self.tree_top * (self.tree_depth - 1)
+        if self.decoding.draft == "tree" and grown > MAX_NODES:
+            raise ValueError(f"tree_top: expected at most {MAX_NODES} of it times tree_depth - 1, got {grown}")
         return self
 
     @property

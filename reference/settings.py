@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 from mulo_sd.reference.modes import MODES, UNDRAFTED_MODES, DecodingMode, Mode
 from mulo_sd.reference.numbers import is_boolean, real_number, whole_number
-from mulo_sd.reference.parts import Acceptance, Carry, Correction, Draft
+from mulo_sd.reference.parts import MAX_NODES, Acceptance, Carry, Correction, Draft
 
 __all__ = ["MODES", "UNDRAFTED_MODES", "WINDOWS", "DownSampler", "Mode", "Settings", "UpSampler"]
 
@@ -198,9 +198,9 @@ class Settings:
     lantern_factor: float = _setting(5.0, _real(1, 1e3))
     top_beta: int = _setting(5, _whole(1))
     top_tau: float = _setting(3.0, _real(0, 1e3))
-    tree_nodes: int = _setting(59, _whole(1, 63))
-    tree_depth: int = _setting(4, _whole(1, 63))
-    tree_top: int = _setting(10, _whole(1, 63))
+    tree_nodes: int = _setting(58, _whole(1, MAX_NODES))
+    tree_depth: int = _setting(5, _whole(1, MAX_NODES))
+    tree_top: int = _setting(10, _whole(1, MAX_NODES))
 
     def __post_init__(self) -> None:
         """Check every field once; numbers of other libraries become Python's.
@@ -216,6 +216,9 @@ class Settings:
             raise ValueError(
                 f"mode {self.mode}: expected {nonsense}, got {parts}, correct_by {self.decoding.correction}"
             )
+        grown = self.tree_top * (self.tree_depth - 1)
+        if self.decoding.draft == "tree" and grown > MAX_NODES:
+            raise ValueError(f"tree_top: expected at most {MAX_NODES} of it times tree_depth - 1, got {grown}")
 
     @property
     def decoding(self) -> DecodingMode:
