@@ -43,7 +43,8 @@ def verify_by_speculation(
     """
     first_pass = len(state.trace.passes)
     correction = correction_of(_cells(state, proposal), state.settings)
-    Speculator(state, correction, draft_source(state, state.grid.copy()), codes).run(progress)
+    source = draft_source(state, state.grid.copy())
+    Speculator(state, correction, source, codes, state.settings.decoding.judging).run(progress)
     return _verdict(state, proposal, first_pass)
 
 

@@ -1,6 +1,7 @@
 """A window: the cells of a region that a pass scores."""
 
-from dataclasses import dataclass
+from collections.abc import Container
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,11 @@ class Window:
     drafted: int
     branch: int | None = None
     after_stand_in: bool = False
+
+    def until_undrafted(self, drafted: Container[int]) -> "Window":
+        """Return the window up to its first cell without a draft, that one included: of later ones p is not known."""
+        without = next((place for place, cell in enumerate(self.cells) if cell not in drafted), len(self.cells))
+        return replace(self, cells=self.cells[: without + 1])
 
 
 def leading(kept: NDArray[np.bool_]) -> int:
