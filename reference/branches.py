@@ -5,6 +5,7 @@ Ordinary tokens have all bits, and ask for none.
 
 The nodes of a tree are tokens that are fed beside the ordinary ones, several of them at one position. A node sees the
 ordinary tokens, its ancestors and itself; no ordinary token sees a node. Nodes live until ordinary tokens are fed.
+Where nodes come, the branches of ordinary tokens end.
 """
 
 from collections.abc import Mapping, Sequence
