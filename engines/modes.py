@@ -11,7 +11,6 @@ from mulo_sd.engines.parts import (
     CYCLES,
     DRAFT,
     DRAFT_READS,
-    ISLAND_WISE,
     ISLANDS,
     PARTS,
     RASTER,
@@ -21,6 +20,7 @@ from mulo_sd.engines.parts import (
     Carry,
     Correction,
     Draft,
+    Judging,
     Order,
 )
 
@@ -111,9 +111,10 @@ class DecodingMode:
         return self.draft in ("tree", "static-tree")
 
     @property
-    def next_guess(self) -> Carry:
-        """What a cell takes along; in rounds always what was kept, or drawn in its place (METHOD-4)."""
-        return "coupled" if self.correction == "rounds" else self.carry
+    def judging(self) -> Judging:
+        """How drafts are judged; in rounds a cell takes along what was kept, or drawn in its place (METHOD-4)."""
+        carry: Carry = "coupled" if self.correction == "rounds" else self.carry
+        return Judging(self.acceptance or "lossless", carry)
 
     @property
     def coarsest(self) -> Order:
@@ -155,7 +156,8 @@ class DecodingMode:
         """Further settings that a cascade reads, whose drafters pool and resample too."""
         if not self.drafts:
             return frozenset()
-        return (ACCEPTANCE_READS["pooled"] | CORRECTION_READS["local"] | ISLAND_WISE) - self.reads
+        order = {name for name in vars(self.resampling).values() if name}
+        return (ACCEPTANCE_READS["pooled"] | CORRECTION_READS["local"] | order) - self.reads
 
     def reads_of(self, drafters: tuple[int, ...]) -> frozenset[str]:
         """Return the settings that a decode with some drafters reads."""

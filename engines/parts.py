@@ -5,7 +5,7 @@ Where drafts come from, what accepts them, and what becomes of the others.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 # Where drafts come from: a coarser grid, the last sweep, a head on the target's hidden states, or a block of masks.
 Draft = Literal["coarse", "sweep", "head", "tree", "static-tree", "block"]
@@ -16,6 +16,17 @@ Acceptance = Literal[
 Correction = Literal["prefix", "local", "rounds", "rows"]
 # What a cell behind the first rejection takes along as its next guess.
 Carry = Literal["fresh", "same", "coupled", "kept"]
+
+
+class Judging(NamedTuple):
+    """How drafts are judged pass by pass: what accepts them, and the next guess of a later cell (METHOD-2)."""
+
+    acceptance: Acceptance
+    carry: Carry
+
+
+# Of a coarse draft that is drawn row by row, as PJD draws (METHOD-5).
+BY_ROWS = Judging("lossless", "kept")
 
 
 @dataclass(frozen=True)
@@ -50,7 +61,10 @@ PARTS = frozenset({"draft_from", "accept_by", "correct_by"})
 CYCLES = frozenset({"draft_rows", "look_ahead", "down_sampler", "refresh"})
 SWEEPING = frozenset({"sweep_width", "first_guess"})
 DRAFT_READS: Mapping[Draft, frozenset[str]] = {
-    "coarse": frozenset({"drafters", "up_sampler", "draft_by", "draft_window", "draft_sweeps"}) | SWEEPING,
+    "coarse": frozenset(
+        {"drafters", "up_sampler", "draft_by", "draft_window", "draft_sweeps", "jacobi_window", "row_lead"}
+    )
+    | SWEEPING,
     "sweep": frozenset(),  # by what accepts it: SWEEPING or CARRYING
     "head": frozenset({"draft_length"}),
     "tree": frozenset({"tree_nodes", "tree_depth", "tree_top"}),
@@ -74,4 +88,3 @@ CORRECTION_READS: Mapping[Correction, frozenset[str]] = {
     "rounds": frozenset({"rounds"}),
     "rows": frozenset({"row_lead"}),
 }
-ISLAND_WISE = frozenset({"resample_by", "islands", "island_window"})

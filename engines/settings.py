@@ -19,6 +19,7 @@ UpSampler = Literal["bicubic", "bilinear", "nearest", "latent"]
 DownSampler = Literal["area", "bicubic", "latent"]
 AcceptOn = Literal["processed", "raw"]
 ScheduledBy = Literal["windows", "sweeps"]
+DraftedBy = Literal["windows", "sweeps", "rows"]
 FirstGuess = Literal["above", "left", "opening"]
 # What a setting of a part is where the mode says it.
 AS_MODE: Literal["mode"] = "mode"
@@ -121,7 +122,7 @@ class Settings(BaseModel):
     islands: Annotated[bool, Setting(Flag(), "SCHED-2", "islands are resampled at the same time")] = True
     island_window: Annotated[int | None, Setting(Window(), "SCHED-1", "ZipAR window of resampling")] = 4
     draft_by: Annotated[
-        ScheduledBy, Setting(Choice(get_args(ScheduledBy)), "SWEEP-1", "how the coarsest draft is drawn")
+        DraftedBy, Setting(Choice(get_args(DraftedBy)), "SWEEP-1, METHOD-5", "how the coarsest draft is drawn")
     ] = "windows"
     resample_by: Annotated[
         ScheduledBy, Setting(Choice(get_args(ScheduledBy)), "SWEEP-1", "how islands are resampled")
@@ -265,10 +266,10 @@ class Settings(BaseModel):
         needed: dict[str, tuple[str, str]] = {}
         for order in (self.decoding.coarsest, self.decoding.resampling):
             if order.by is not None and order.limit is not None and order.window is not None:
-                by_windows = getattr(self, order.by) == "windows"
-                needed[order.limit if by_windows else order.window] = order.by, "sweeps" if by_windows else "windows"
+                needed |= {order.limit: (order.by, "sweeps"), order.window: (order.by, "windows")}
         unread = self.unread(names)
-        return {name: needed[name] for name in names if name in needed and name not in unread}
+        idle = {name: (by, value) for name, (by, value) in needed.items() if getattr(self, by) != value}
+        return {name: idle[name] for name in names if name in idle and name not in unread}
 
 
 SETTINGS: Mapping[str, Setting] = {

@@ -6,12 +6,13 @@ import torch
 from torch import Tensor
 
 from mulo_sd.reference.codebook import Codes, neighbours
-from mulo_sd.reference.corrections import correction_of
-from mulo_sd.reference.drafts import draft_source, tree_source
+from mulo_sd.reference.corrections import Rows, correction_of
+from mulo_sd.reference.drafts import LastSweep, draft_source, tree_source
 from mulo_sd.reference.exact import verify_by_speculation, verify_exactly
 from mulo_sd.reference.execute import execute
 from mulo_sd.reference.models import Condition, Models
 from mulo_sd.reference.numbers import seed_number
+from mulo_sd.reference.parts import BY_ROWS
 from mulo_sd.reference.schedule import schedule_of
 from mulo_sd.reference.settings import Settings
 from mulo_sd.reference.speculate import speculate
@@ -102,7 +103,11 @@ class _Decoder:
             return
         if settings.decoding.is_speculative and state is self.states[0]:
             source = draft_source(state, self.models, None)
-            speculate(state, correction_of(mask, settings), source, self.codes)
+            speculate(state, correction_of(mask, settings), source, self.codes, settings.decoding.judging)
+            return
+        if settings.named(order.by, None) == "rows":
+            rows = Rows(list(cells), state.width, settings.jacobi_window, settings.row_lead)
+            speculate(state, rows, LastSweep(state), self.codes, BY_ROWS)
             return
         execute(
             state,

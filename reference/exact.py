@@ -38,7 +38,8 @@ def verify_by_speculation(state: ModelState, proposal: Proposal, models: Models,
     """
     first_pass = len(state.trace.passes)
     source = draft_source(state, models, state.grid.clone())
-    speculate(state, correction_of(_cells(state, proposal), state.settings), source, codes)
+    correction = correction_of(_cells(state, proposal), state.settings)
+    speculate(state, correction, source, codes, state.settings.decoding.judging)
     return _verdict(state, proposal, first_pass)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from mulo_sd.reference.parts import ALONE, DRAFT, ISLANDS, RASTER, Acceptance, Carry, Correction, Draft, Order
+from mulo_sd.reference.parts import ALONE, DRAFT, ISLANDS, RASTER, Acceptance, Carry, Correction, Draft, Judging, Order
 
 Mode = Literal[
     "ar",
@@ -93,9 +93,10 @@ class DecodingMode:
         return self.draft in ("tree", "static-tree")
 
     @property
-    def next_guess(self) -> Carry:
-        """What a cell takes along; in rounds always what was kept, or drawn in its place (METHOD-4)."""
-        return "coupled" if self.correction == "rounds" else self.carry
+    def judging(self) -> Judging:
+        """How drafts are judged; in rounds a cell takes along what was kept, or drawn in its place (METHOD-4)."""
+        carry: Carry = "coupled" if self.correction == "rounds" else self.carry
+        return Judging(self.acceptance or "lossless", carry)
 
     @property
     def coarsest(self) -> Order:

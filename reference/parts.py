@@ -4,7 +4,7 @@ Where drafts come from, what accepts them, and what becomes of the others.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 # Where drafts come from: a coarser grid, the last sweep, a head on the target's hidden states, or a block of masks.
 Draft = Literal["coarse", "sweep", "head", "tree", "static-tree", "block"]
@@ -15,6 +15,17 @@ Acceptance = Literal[
 Correction = Literal["prefix", "local", "rounds", "rows"]
 # What a cell behind the first rejection takes along as its next guess.
 Carry = Literal["fresh", "same", "coupled", "kept"]
+
+
+class Judging(NamedTuple):
+    """How drafts are judged pass by pass: what accepts them, and the next guess of a later cell (METHOD-2)."""
+
+    acceptance: Acceptance
+    carry: Carry
+
+
+# Of a coarse draft that is drawn row by row, as PJD draws (METHOD-5).
+BY_ROWS = Judging("lossless", "kept")
 
 
 @dataclass(frozen=True)

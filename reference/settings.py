@@ -14,6 +14,7 @@ UpSampler = Literal["bicubic", "bilinear", "nearest", "latent"]
 DownSampler = Literal["area", "bicubic", "latent"]
 AcceptOn = Literal["processed", "raw"]
 ScheduledBy = Literal["windows", "sweeps"]
+DraftedBy = Literal["windows", "sweeps", "rows"]
 FirstGuess = Literal["above", "left", "opening"]
 # No grid or codebook is larger.
 MAX_COUNT = 2**20
@@ -118,7 +119,7 @@ class Settings:
         draft_window: SCHED-1, of the coarsest drafter.
         islands: SCHED-2, in MODE-PARALLEL.
         island_window: SCHED-1, of resampling in MODE-PARALLEL.
-        draft_by: SWEEP-1, whether the coarsest draft is drawn by "windows" or by "sweeps".
+        draft_by: SWEEP-1, how the coarsest draft is drawn: by "windows", "sweeps" or "rows".
         resample_by: SWEEP-1, whether MODE-PARALLEL resamples by "windows" or by "sweeps".
         sweep_width: SWEEP-1, how many cells of a region a sweep samples; None is all, "auto" SWEEP-6.
         sweeps: SWEEP-4, which sweep of resampling decides all that is left; None is none.
@@ -171,7 +172,7 @@ class Settings:
     draft_window: int | None = _setting(4, _window)
     islands: bool = _setting(True, _flag)
     island_window: int | None = _setting(4, _window)
-    draft_by: ScheduledBy = _setting("windows", _one_of(get_args(ScheduledBy)))  # noqa: RUF009  (a field)
+    draft_by: DraftedBy = _setting("windows", _one_of(get_args(DraftedBy)))  # noqa: RUF009  (a field)
     resample_by: ScheduledBy = _setting("windows", _one_of(get_args(ScheduledBy)))  # noqa: RUF009  (a field)
     sweep_width: int | Literal["auto"] | None = _setting("auto", _width)
     sweeps: int | None = _setting(None, _window)

@@ -12,6 +12,7 @@ from mulo_sd.reference.codebook import Codes
 from mulo_sd.reference.corrections import Prefix, Rounds, Rows, Window
 from mulo_sd.reference.drafts.source import DraftSource
 from mulo_sd.reference.noise import acceptance_stream, uniform_noise
+from mulo_sd.reference.parts import Carry, Judging
 from mulo_sd.reference.state import ModelState
 from mulo_sd.reference.trace import Speculation
 
@@ -59,28 +60,29 @@ class Judged:
     fresh: Tensor
 
 
-def judge(state: ModelState, scored: Scored, codes: Codes) -> Judged:
+def judge(state: ModelState, scored: Scored, codes: Codes, judging: Judging) -> Judged:
     """Judge the drafts of a window, and draw what may take their places (METHOD-2, METHOD-3).
 
     Args:
         state: The target.
         scored: The window.
         codes: The codebook, for rules that look at nearby codes.
+        judging: How.
     """
-    mode, cells = state.settings.decoding, scored.window.cells
-    same_noise = mode.carry == "same" or mode.acceptance == "coupled"
-    if mode.acceptance in GREEDY:
+    acceptance, cells = judging.acceptance, scored.window.cells
+    same_noise = judging.carry == "same" or acceptance == "coupled"
+    if acceptance in GREEDY:
         fresh = scored.log_probs.argmax(dim=1)
     else:
         fresh = state.draw(cells, scored.log_probs, 0 if same_noise else scored.attempts)
-    if mode.acceptance == "coupled":
+    if acceptance == "coupled":
         kept = scored.drafted & (fresh == scored.guesses)
         return Judged(kept.double(), kept, fresh, fresh)
     chances, redrawn = torch.zeros(len(cells), dtype=torch.float64), fresh.clone()
     rows = scored.drafted.nonzero().flatten()
     if len(rows):
         probs, draft_probs = scored.log_probs[rows].double().exp(), scored.draft_log_probs[rows].double().exp()
-        rule, places = ACCEPTANCES[mode.acceptance or ""], scored.places[rows]
+        rule, places = ACCEPTANCES[acceptance], scored.places[rows]
         accepted = rule(probs, draft_probs, scored.guesses[rows], places, state.settings, codes)
         chances[rows] = accepted.chances
         weights = torch.where(accepted.residuals.sum(dim=1, keepdim=True) > 0, accepted.residuals, probs)
@@ -102,11 +104,14 @@ def accept_certain(state: ModelState, cells: Sequence[int], log_probs: Tensor, d
     """
     certain = torch.full_like(log_probs, -torch.inf).scatter(1, drafts[:, None], 0.0)
     window = Window(list(cells), draws=True, drafted=len(cells))
+    judging = state.settings.decoding.judging
     is_draft, places = torch.ones(len(cells), dtype=torch.bool), torch.zeros(len(cells), dtype=torch.long)
-    return judge(state, Scored(window, drafts, is_draft, log_probs, certain, [0] * len(cells), places), codes).kept
+    return judge(
+        state, Scored(window, drafts, is_draft, log_probs, certain, [0] * len(cells), places), codes, judging
+    ).kept
 
 
-def carried(scored: Scored, judged: Judged, how: str, later: slice) -> tuple[Tensor, Tensor]:
+def carried(scored: Scored, judged: Judged, how: Carry, later: slice) -> tuple[Tensor, Tensor]:
     """Return the next guesses of cells that are not decided, Int[m], and log q of them, Float[m, V] (METHOD-3)."""
     guesses, kept, log_probs = scored.guesses[later], judged.kept[later], scored.log_probs[later]
     if how == "coupled":
@@ -133,7 +138,9 @@ def row_drafts(windows: Sequence[Window]) -> RowDrafts | None:
     return RowDrafts(queried, drafted) if queried else None
 
 
-def speculate(state: ModelState, correction: Prefix | Rounds | Rows, source: DraftSource, codes: Codes) -> None:
+def speculate(
+    state: ModelState, correction: Prefix | Rounds | Rows, source: DraftSource, codes: Codes, judging: Judging
+) -> None:
     """Decide all cells of a correction; each step is one pass.
 
     Args:
@@ -141,6 +148,7 @@ def speculate(state: ModelState, correction: Prefix | Rounds | Rows, source: Dra
         correction: Mutated until nothing is left.
         source: Of drafts.
         codes: The codebook.
+        judging: How drafts are judged.
     """
     swept: dict[int, int] = {}
     while windows := correction.windows():
@@ -148,7 +156,7 @@ def speculate(state: ModelState, correction: Prefix | Rounds | Rows, source: Dra
         windows = [window.until_undrafted(drawn_from) for window in windows]
         cells = sorted(cell for window in windows for cell in window.cells)
         fed = [cell for window in windows for cell in window.cells[:-1] if cell in drawn_from]
-        log_probs = state.log_probs(state.query(cells, fed, row_drafts(windows)))
+        log_probs = state.log_probs(state.query(cells, fed, row_drafts(windows) if state.number == 0 else None))
         row_of = {cell: row for row, cell in enumerate(cells)}
         scores = []
         for window in windows:
@@ -165,16 +173,16 @@ def speculate(state: ModelState, correction: Prefix | Rounds | Rows, source: Dra
                 elif cell in drawn_from:
                     log_q[place, guesses[place]] = 0
             scores.append(Scored(window, guesses, drafted, rows, log_q, attempts, torch.arange(len(rows))))
-        judgements = [judge(state, scored, codes) for scored in scores]
+        judgements = [judge(state, scored, codes, judging) for scored in scores]
         counts = correction.settle([judged.kept for judged in judgements])
-        source.carry(_settle(state, scores, judgements, counts))
+        source.carry(_settle(state, scores, judgements, counts, judging.carry))
 
 
 def _settle(
-    state: ModelState, scores: Sequence[Scored], judgements: Sequence[Judged], counts: Sequence[int]
+    state: ModelState, scores: Sequence[Scored], judgements: Sequence[Judged], counts: Sequence[int], how: Carry
 ) -> dict[int, Tensor | None]:
     """Put what a pass decided and the next guesses into the grid; return what the guesses were drawn from, by cell."""
-    how, next_from = state.settings.decoding.next_guess, dict[int, Tensor | None]()
+    next_from = dict[int, Tensor | None]()
     for scored, judged, count in zip(scores, judgements, counts, strict=True):
         cells, later = scored.window.cells, slice(count, None)
         guesses, log_q = carried(scored, judged, how, later)

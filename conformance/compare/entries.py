@@ -85,7 +85,7 @@ def _ours() -> list[Entry]:
         _found("mulo-sweeps", "limits 7 and 6", **_without_mode(FEW)),
         _found("mulo-sweeps", "limits 4 and 6", **_without_mode({**FEW, "sweeps": 4})),
         _found("mulo-sweeps", "no limit, width 16", **_without_mode({**OURS, "sweep_width": 16})),
-        _found("mulo-exact", "width 64", sweep_width=64, drafters=(1,), draft_by="sweeps", resample_by="sweeps"),
+        _found("mulo-exact", "width 64", sweep_width=64, drafters=(1,), draft_by="sweeps"),
     ]
 
 

@@ -11,7 +11,7 @@ from mulo_sd.engines.bundle import Bundle
 from mulo_sd.engines.bundle.contract import down_sampler_graph, up_sampler_graph
 from mulo_sd.engines.bundle.manifest import TransformerEntry
 from mulo_sd.engines.condition import Condition
-from mulo_sd.engines.loop.drafts import draft_source, tree_source
+from mulo_sd.engines.loop.drafts import LastSweep, draft_source, tree_source
 from mulo_sd.engines.loop.exact import verify_by_speculation, verify_exactly
 from mulo_sd.engines.loop.execute import execute
 from mulo_sd.engines.loop.speculate import Speculator
@@ -19,8 +19,9 @@ from mulo_sd.engines.loop.speculate_trees import speculate_trees
 from mulo_sd.engines.loop.state import ModelState, Tokens
 from mulo_sd.engines.loop.verify import Accepted, verify_locally
 from mulo_sd.engines.numbers import token_grid
+from mulo_sd.engines.parts import BY_ROWS
 from mulo_sd.engines.rules.acceptances.accepted import Codes
-from mulo_sd.engines.rules.corrections import correction_of
+from mulo_sd.engines.rules.corrections import Rows, correction_of
 from mulo_sd.engines.rules.schedule import schedule_of
 from mulo_sd.engines.rules.trace import Cycle, Proposal, Trace
 from mulo_sd.engines.settings import Settings
@@ -162,8 +163,14 @@ class Decoder:
             speculate_trees(state, cells, tree_source(state, self.bundle), self.codes, self._advance(level))
             return
         if level == 0 and settings.decoding.is_speculative:
-            source = draft_source(state, self.bundle)
-            Speculator(state, correction_of(mask, settings), source, self.codes).run(self._advance(level))
+            correction, judging = correction_of(mask, settings), settings.decoding.judging
+            Speculator(state, correction, draft_source(state, self.bundle), self.codes, judging).run(
+                self._advance(level)
+            )
+            return
+        if settings.named(order.by, None) == "rows":
+            rows = Rows(list(cells), state.width, settings.jacobi_window, settings.row_lead)
+            Speculator(state, rows, LastSweep(state), self.codes, BY_ROWS).run(self._advance(level))
             return
         schedule = schedule_of(mask, order, settings, state.auto_width)
         adaptive = settings.named(order.adaptive, False)

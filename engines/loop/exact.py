@@ -43,7 +43,8 @@ def verify_by_speculation(
     """
     first_pass = len(state.trace.passes)
     correction = correction_of(_cells(state, proposal), state.settings)
-    Speculator(state, correction, CoarseDraft(state, state.grid.copy()), codes).run(progress)
+    judging = state.settings.decoding.judging
+    Speculator(state, correction, CoarseDraft(state, state.grid.copy()), codes, judging).run(progress)
     return _verdict(state, proposal, first_pass)
 
 

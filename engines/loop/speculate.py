@@ -10,6 +10,7 @@ from mulo_sd.engines.backends.base import Floats
 from mulo_sd.engines.loop.answer import Answer
 from mulo_sd.engines.loop.drafts.source import DraftSource, DrawnFrom
 from mulo_sd.engines.loop.state import ModelState, Tokens
+from mulo_sd.engines.parts import Judging
 from mulo_sd.engines.rules.acceptances import ACCEPTANCES, GREEDY
 from mulo_sd.engines.rules.acceptances.accepted import Codes
 from mulo_sd.engines.rules.corrections import Prefix, Rounds, Rows, Window
@@ -51,16 +52,17 @@ def noise_of(state: ModelState, cells: Sequence[int] | Tokens, attempts: Tokens)
     return gumbel_noise(state.seed, stream, np.asarray(cells), vocabulary, attempts.tolist())
 
 
-def judge_window(state: ModelState, scored: Scored, codes: Codes) -> Judged:
+def judge_window(state: ModelState, scored: Scored, codes: Codes, judging: Judging) -> Judged:
     """Judge the drafts of a window, and draw what may take their places (METHOD-2, METHOD-3).
 
     Args:
         state: The target.
         scored: The window.
         codes: The codebook, for rules that look at nearby codes.
+        judging: How.
     """
-    mode, cells = state.settings.decoding, np.array(scored.window.cells)
-    if mode.acceptance == "coupled":
+    acceptance, cells = judging.acceptance, np.array(scored.window.cells)
+    if acceptance == "coupled":
         kept = scored.drafted & (scored.fresh == scored.guesses)
         return Judged(kept.astype(np.float64), kept, scored.fresh)
     chances, redrawn = np.zeros(len(cells)), scored.fresh.copy()
@@ -70,12 +72,12 @@ def judge_window(state: ModelState, scored: Scored, codes: Codes) -> Judged:
     if len(rows):
         probs = np.exp(scored.log_probs[rows].astype(np.float64))
         draft_probs = np.exp(scored.draft_log_probs[rows].astype(np.float64))
-        rule, places = ACCEPTANCES[mode.acceptance or ""], scored.places[rows]
+        rule, places = ACCEPTANCES[acceptance], scored.places[rows]
         accepted = rule(probs, draft_probs, scored.guesses[rows], places, state.settings, codes)
         chances[rows] = accepted.chances
         # The residual of all that are rejected, or of the first alone.
         wanted = np.flatnonzero(uniform[rows] >= chances[rows])
-        wanted = wanted if mode.next_guess == "coupled" else wanted[:1]
+        wanted = wanted if judging.carry == "coupled" else wanted[:1]
         if len(wanted):
             weights = accepted.residuals[wanted]
             weights = np.where(weights.sum(axis=1, keepdims=True) > 0, weights, probs[wanted])
@@ -109,7 +111,7 @@ def accept_certain(state: ModelState, cells: range, answer: Answer, drafts: Toke
         attempts=np.zeros(len(cells), dtype=np.int64),
         places=np.zeros(len(cells), dtype=np.int64),
     )
-    return judge_window(state, scored, codes).kept
+    return judge_window(state, scored, codes, state.settings.decoding.judging).kept
 
 
 class Speculator:
@@ -120,14 +122,19 @@ class Speculator:
         correction: Mutated until nothing is left.
         source: Of drafts.
         codes: The codebook.
+        judging: How drafts are judged.
     """
 
     def __init__(
-        self, state: ModelState, correction: Prefix | Rounds | Rows, source: DraftSource, codes: Codes
+        self,
+        state: ModelState,
+        correction: Prefix | Rounds | Rows,
+        source: DraftSource,
+        codes: Codes,
+        judging: Judging,
     ) -> None:
-        self.state, self.correction, self.source, self.codes = state, correction, source, codes
-        self.mode = state.settings.decoding
-        self.same_noise = self.mode.carry == "same" or self.mode.acceptance == "coupled"
+        self.state, self.correction, self.source, self.codes, self.judging = state, correction, source, codes, judging
+        self.same_noise = judging.carry == "same" or judging.acceptance == "coupled"
         self.swept = np.zeros(len(state.grid), dtype=np.int64)
 
     def run(self, progress: Callable[[int], None]) -> None:
@@ -135,7 +142,7 @@ class Speculator:
         while windows := self.correction.windows():
             drawn_from = self.source.propose(windows)
             scores = self._score([window.until_undrafted(drawn_from) for window in windows], drawn_from)
-            judgements = [judge_window(self.state, scored, self.codes) for scored in scores]
+            judgements = [judge_window(self.state, scored, self.codes, self.judging) for scored in scores]
             counts = self.correction.settle([judged.kept for judged in judgements])
             self.source.carry(self._settle(scores, judgements, counts))
             progress(sum(counts))
@@ -151,7 +158,7 @@ class Speculator:
         branches = {cell: window.branch for window in windows for cell in window.cells if window.branch is not None}
         noise = noise_of(state, cells, np.zeros_like(attempts) if self.same_noise else attempts)
         fresh, log_probs = state.query(cells, fed, branches).draw(state.distribution, noise)
-        if self.mode.acceptance in GREEDY:
+        if self.judging.acceptance in GREEDY:
             fresh = log_probs.argmax(axis=1)
         scores = []
         for window in windows:
@@ -171,9 +178,9 @@ class Speculator:
 
     def _carried(self, scored: Scored, judged: Judged) -> tuple[Tokens, Floats]:
         """Return the next guess of each cell, were it not decided, and log q of it (METHOD-3)."""
-        if self.mode.next_guess == "coupled":
+        if self.judging.carry == "coupled":
             return np.where(judged.kept, scored.guesses, judged.redrawn), scored.log_probs
-        if self.mode.next_guess != "kept":
+        if self.judging.carry != "kept":
             return scored.fresh, scored.log_probs
         own = np.maximum(scored.guesses, 0)[:, None]
         old = scored.draft_log_probs

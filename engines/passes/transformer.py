@@ -24,6 +24,7 @@ class TransformerSession(CachedPasses):
         prefixes: NDArray[Any],
         places: NDArray[np.int64] | None = None,
         passing: NDArray[np.int64] | None = None,
+        sees_zeros: bool = False,
     ) -> None:
         """Prepare a session.
 
@@ -33,6 +34,7 @@ class TransformerSession(CachedPasses):
             prefixes: Int64[B, P, fields] or Float32[B, P, width], B = 2 with guidance (conditional first), else 1.
             places: Int[n], the prefix tokens that the prefill feeds, ascending; None is all of them.
             passing: Int[n], those among them that no later pass sees; None is none of them.
+            sees_zeros: Whether cells that nothing was fed for are seen, as zeros (MODE-UNMASKED).
 
         Raises:
             BackendError: as of `CachedPasses`.
@@ -41,6 +43,8 @@ class TransformerSession(CachedPasses):
         self.prefixes = prefixes
         self.places = np.arange(entry.prefix_length) if places is None else places
         self.passing = NO_TOKENS if passing is None else passing
+        if sees_zeros:
+            self.slots.place_zeros(np.arange(entry.prefix_length, entry.sequence_length))
         self.no_prefix: dict[int, NDArray[np.float32]] = {}  # by the number of tokens
 
     def prefill(self) -> Scores:

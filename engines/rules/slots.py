@@ -93,6 +93,15 @@ class SlotTable:
         self.slot_of_position[positions] = np.arange(start, self.used)
         return start
 
+    def place_zeros(self, positions: NDArray[np.int64]) -> None:
+        """Let positions be seen before anything is written there: the cache's zeros (MODE-UNMASKED).
+
+        First of all, so that nothing was written into their slots, padding neither. From now on no slot is written
+        over: backends attend to the slots before the end of a pass's own, and these are to be among them.
+        """
+        self.place(positions)
+        self.reuse = False
+
     def mark(self, positions: NDArray[np.int64], bits: NDArray[np.int64] | int) -> None:
         """Say on which branches the tokens at positions stand; ALL_BITS of those that are decided."""
         self.bits[self.slot_of_position[positions]] = bits
