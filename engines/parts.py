@@ -88,4 +88,3 @@ CORRECTION_READS: Mapping[Correction, frozenset[str]] = {
     "rounds": frozenset({"rounds"}),
     "rows": frozenset({"row_lead"}),
 }
-ISLAND_WISE = frozenset({"resample_by", "islands", "island_window"})

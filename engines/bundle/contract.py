@@ -28,6 +28,14 @@ PLAN_PACKAGES: dict[str, str] = {"trt-rtx": "tensorrt_rtx", "trt": "tensorrt"}
 CODES_FILE, NEIGHBOURS_FILE = "codes.npy", "neighbours.npy"
 GRAMMAR_FILE = "prompt_grammar.json"
 
+# The target once more, for decodes that need its hidden states or feed tokens on branches (`rules.branches`); what
+# drafts from those hidden states; and what drafts many tokens in one pass. Bundles that were built before have none.
+TARGET_BRANCHED, HEAD, BLOCK = "target_branched", "head", "block"
+# The output of the first two that is what `output`, the target's last matrix, makes logits of.
+HIDDEN = "hidden"
+# Nodes of a tree that live at once, each with a bit of its own in an int64.
+MAX_NODES = 62
+
 # Graphs of every bundle, beside those of its transformers and scalers.
 DECODER, SAMPLER, ACCEPTANCE = "decoder", "sampler", "acceptance"
 # The graph that makes TA-Tok's features of semantic ids, and the module that it is made of.
@@ -59,9 +67,14 @@ class TransformerSize(Protocol):
         """Columns of cells."""
 
 
-def slot_count(size: TransformerSize) -> int:
-    """Return how many slots a transformer's cache has where no manifest says it."""
-    return size.sequence_length + min(SPARE_SLOTS, size.grid_height * size.grid_width)
+def slot_count(size: TransformerSize, nodes: int = 0) -> int:
+    """Return how many slots a transformer's cache has where no manifest says it.
+
+    Args:
+        size: The transformer's.
+        nodes: Of a tree, that live beside the sequence.
+    """
+    return size.sequence_length + min(SPARE_SLOTS, size.grid_height * size.grid_width) + nodes
 
 
 def cache_head_dim(head_dim: int) -> int:

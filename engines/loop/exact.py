@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from mulo_sd.engines.loop.drafts import draft_source
+from mulo_sd.engines.loop.drafts import CoarseDraft
 from mulo_sd.engines.loop.execute import execute
 from mulo_sd.engines.loop.speculate import Speculator
 from mulo_sd.engines.loop.state import ModelState
@@ -43,8 +43,8 @@ def verify_by_speculation(
     """
     first_pass = len(state.trace.passes)
     correction = correction_of(_cells(state, proposal), state.settings)
-    source = draft_source(state, state.grid.copy())
-    Speculator(state, correction, source, codes, state.settings.decoding.judging).run(progress)
+    judging = state.settings.decoding.judging
+    Speculator(state, correction, CoarseDraft(state, state.grid.copy()), codes, judging).run(progress)
     return _verdict(state, proposal, first_pass)
 
 
