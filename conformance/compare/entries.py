@@ -152,7 +152,11 @@ def _blocks() -> list[Entry]:
         _found("specdec", "coarse draft, sampled", **coarse, **sampled, top_beta=5, top_tau=3.0),
     ]
     listed += [_published("ssd", f"{rounds} rounds", rounds=rounds, drafters=(1,)) for rounds in (1, 2)]
-    listed += [_found("ssd", f"{rounds} rounds, cascade", rounds=rounds, drafters=(1, 2)) for rounds in (2, 4, 8)]
+    listed += [_found("ssd", f"{rounds} rounds, cascade", rounds=rounds, drafters=(1, 2)) for rounds in (2, 4)]
+    listed += [
+        _found("ssd", f"{rounds} rounds, cascade by sweeps", **_without_mode(FEW), rounds=rounds, drafters=(1, 2))
+        for rounds in (1, 2, 4)
+    ]
     return listed
 
 
