@@ -20,6 +20,7 @@ DownSampler = Literal["area", "bicubic", "latent"]
 AcceptOn = Literal["processed", "raw"]
 ScheduledBy = Literal["windows", "sweeps"]
 DraftedBy = Literal["windows", "sweeps", "rows"]
+RefinedBy = Literal["local", "rounds"]
 FirstGuess = Literal["above", "left", "opening"]
 # What a setting of a part is where the mode says it.
 AS_MODE: Literal["mode"] = "mode"
@@ -168,6 +169,10 @@ class Settings(BaseModel):
     draft_length: Annotated[int, Setting(Whole(1, MAX_DRAFT), "METHOD-2", "tokens that a head drafts in a chain")] = 4
     block: Annotated[int, Setting(Whole(1, MAX_DRAFT), "METHOD-2", "tokens of a block that is verified at once")] = 25
     rounds: Annotated[int, Setting(Whole(1), "METHOD-4", "passes over the whole draft, the last of which decides")] = 2
+    refine_by: Annotated[
+        RefinedBy,
+        Setting(Choice(get_args(RefinedBy)), "METHOD-4", "how the drafters of a cascade correct their own drafts"),
+    ] = "local"
     row_lead: Annotated[int, Setting(Whole(1), "METHOD-5", "tokens of a row that open the one below")] = 9
     group: Annotated[int, Setting(Whole(1), "ACCEPT-3", "codes of a group, in the order of their probabilities")] = 10
     group_probability: Annotated[

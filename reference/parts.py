@@ -30,6 +30,8 @@ class Judging(NamedTuple):
 
 # Of a coarse draft that is drawn row by row, as PJD draws (METHOD-5).
 BY_ROWS = Judging("lossless", "kept")
+# Of a drafter above the coarsest one that goes over its draft in rounds (METHOD-4).
+IN_ROUNDS = Judging("lossless", "coupled")
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ DownSampler = Literal["area", "bicubic", "latent"]
 AcceptOn = Literal["processed", "raw"]
 ScheduledBy = Literal["windows", "sweeps"]
 DraftedBy = Literal["windows", "sweeps", "rows"]
+RefinedBy = Literal["local", "rounds"]
 FirstGuess = Literal["above", "left", "opening"]
 # No grid or codebook is larger.
 MAX_COUNT = 2**20
@@ -133,6 +134,7 @@ class Settings:
         draft_length: METHOD-2, tokens of a head's chain.
         block: METHOD-2, tokens of a block that is verified at once.
         rounds: METHOD-4.
+        refine_by: METHOD-4, how drafters above the coarsest one correct theirs: "local" or in "rounds".
         row_lead: METHOD-5, tokens of a row that open the one below.
         group: ACCEPT-3, codes of a group.
         group_probability: ACCEPT-3, how far probabilities within a group may differ.
@@ -186,6 +188,7 @@ class Settings:
     draft_length: int = _setting(4, _whole(1, MAX_DRAFT))
     block: int = _setting(25, _whole(1, MAX_DRAFT))
     rounds: int = _setting(2, _whole(1))
+    refine_by: RefinedBy = _setting("local", _one_of(get_args(RefinedBy)))  # noqa: RUF009  (a field)
     row_lead: int = _setting(9, _whole(1))
     group: int = _setting(10, _whole(1))
     group_probability: float = _setting(0.15, _real(0, 1))

@@ -137,7 +137,7 @@ class Decoder:
         mode = settings.decoding
         if level == 0 and mode.is_exact:
             verdict = verify_exactly(state, proposal, advance)
-        elif level == 0 and mode.is_speculative:
+        elif mode.is_speculative if level == 0 else settings.refine_by == "rounds":
             verdict = verify_by_speculation(state, proposal, self.codes, advance)
         else:
             refreshed = range(self.refresh_from[level] * state.width, first_row * state.width)
