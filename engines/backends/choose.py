@@ -99,6 +99,7 @@ def check_backend(name: str, backend: object) -> None:
         got = type(traits).__name__
         raise BackendError(f"backend {name}: traits: expected engines.Traits, got {got}")
     declared = {"score": traits.scores, "scores_of": traits.scores_host_logits, "new_pool": traits.pools}
+    declared["feed_with_hidden"] = traits.branches and not traits.scores
     for method, expected in declared.items():
         written = inspect.getattr_static(type(backend), method) is not vars(Backend)[method]
         if expected and not written:

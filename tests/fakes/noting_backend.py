@@ -16,6 +16,7 @@ EVERYTHING = Traits(
     pools=True,
     max_shared_tokens=3,
     pads_passes=True,
+    branches=True,
 )
 
 
