@@ -101,6 +101,11 @@ class DecodingMode:
         return self.draft is not None and not self.is_local and not by_sweeps
 
     @property
+    def has_head(self) -> bool:
+        """Whether a head on the target's hidden states drafts, so that those are kept (METHOD-6)."""
+        return self.draft == "head" or self.has_tree
+
+    @property
     def has_tree(self) -> bool:
         """Whether drafts are a tree, of which one branch may be accepted."""
         return self.draft in ("tree", "static-tree")
@@ -152,7 +157,8 @@ class DecodingMode:
         if not self.drafts:
             return frozenset()
         order = {name for name in vars(self.resampling).values() if name}
-        return (ACCEPTANCE_READS["pooled"] | CORRECTION_READS["local"] | order) - self.reads
+        read = {"refine_by", "rounds"} | ACCEPTANCE_READS["pooled"] | CORRECTION_READS["local"] | order
+        return read - self.reads
 
     def reads_of(self, drafters: tuple[int, ...]) -> frozenset[str]:
         """Return the settings that a decode with some drafters reads."""

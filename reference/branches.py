@@ -15,9 +15,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from mulo_sd.reference.parts import MAX_NODES
+
 ALL_BITS = -1
-# Each node has a bit of its own in a set of 64; engines keep two.
-MAX_NODES = 62
 
 
 class Branches(NamedTuple):

@@ -26,7 +26,7 @@ class Rule(NamedTuple):
 def rules_on_the_page() -> dict[str, Rule]:
     """Return the rules: headings such as "### LOCAL-1 Local expansion", and the first paragraph under each."""
     page = PAGE.read_text(encoding="utf-8")
-    sections = re.findall(r"^### ([A-Z]+-\w+|PREFILL) (.+)\n\n((?:.+\n)+)", page, re.MULTILINE)
+    sections = re.findall(r"^### ([A-Z]+(?:-\w+)+|PREFILL) (.+)\n\n((?:.+\n)+)", page, re.MULTILINE)
     rules = {name: Rule(title, " ".join(text.split())) for name, title, text in sections}
     assert len(rules) == len(sections), "a rule stands on the page twice"
     return rules

@@ -36,8 +36,6 @@ TARGET_BRANCHED, HEAD, BLOCK = "target_branched", "head", "block"
 GRAPHS_WITH_HIDDEN = (TARGET_BRANCHED, HEAD)
 # The output of the first two that is what `output`, the target's last matrix, makes logits of.
 HIDDEN = "hidden"
-# Nodes of a tree that live at once, each with a bit of its own in an int64.
-MAX_NODES = 62
 
 # Graphs of every bundle, beside those of its transformers and scalers.
 DECODER, SAMPLER, ACCEPTANCE = "decoder", "sampler", "acceptance"

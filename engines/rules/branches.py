@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mulo_sd.engines.bundle.contract import MAX_NODES
+from mulo_sd.engines.parts import MAX_NODES
 
 Tokens = NDArray[np.int64]
 ALL_BITS, NO_BITS = -1, 0

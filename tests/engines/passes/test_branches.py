@@ -16,7 +16,7 @@ from mulo_sd.engines.backends.ort.cpu import OnnxRuntimeBackend
 from mulo_sd.engines.backends.ort.device import OnnxRuntimeDeviceBackend
 from mulo_sd.engines.backends.torch_cuda.backend import TorchBackend
 from mulo_sd.engines.bundle import Bundle, open_bundle
-from mulo_sd.engines.bundle.contract import MAX_NODES
+from mulo_sd.engines.parts import MAX_NODES
 from mulo_sd.engines.passes.decodes_backend import DecodesBackend
 from mulo_sd.engines.passes.head import HeadSession
 from mulo_sd.engines.passes.shared_passes import SharedPasses
