@@ -216,13 +216,6 @@ class _Nothing(Backend):
     def feed(self, _graph: str, _cache: KVCache, _inputs: Tensors) -> Floats:
         raise NotImplementedError
 
-    def feed_with_hidden(self, graph: str, cache: KVCache, inputs: Tensors) -> Fed:
-        """Run a pass that gives hidden states too."""
-        started = time.perf_counter()
-        fed = super().feed_with_hidden(graph, cache, inputs)
-        self.note("pass", graph, inputs["tokens"].shape[0], inputs["tokens"].shape[1], started)
-        return fed
-
     def keep_slots(self, _graph: str, _cache: KVCache, _slots: Tokens) -> None:
         raise NotImplementedError
 
