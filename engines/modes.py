@@ -11,7 +11,6 @@ from mulo_sd.engines.parts import (
     CYCLES,
     DRAFT,
     DRAFT_READS,
-    ISLAND_WISE,
     ISLANDS,
     PARTS,
     RASTER,
@@ -102,6 +101,11 @@ class DecodingMode:
         return self.draft is not None and not self.is_local and not by_sweeps
 
     @property
+    def has_head(self) -> bool:
+        """Whether a head on the target's hidden states drafts, so that those are kept (METHOD-6)."""
+        return self.draft == "head" or self.has_tree
+
+    @property
     def has_tree(self) -> bool:
         """Whether drafts are a tree, of which one branch may be accepted."""
         return self.draft in ("tree", "static-tree")
@@ -152,7 +156,9 @@ class DecodingMode:
         """Further settings that a cascade reads, whose drafters pool and resample too."""
         if not self.drafts:
             return frozenset()
-        return (ACCEPTANCE_READS["pooled"] | CORRECTION_READS["local"] | ISLAND_WISE) - self.reads
+        order = {name for name in vars(self.resampling).values() if name}
+        read = {"refine_by", "rounds"} | ACCEPTANCE_READS["pooled"] | CORRECTION_READS["local"] | order
+        return read - self.reads
 
     def reads_of(self, drafters: tuple[int, ...]) -> frozenset[str]:
         """Return the settings that a decode with some drafters reads."""

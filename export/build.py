@@ -116,6 +116,11 @@ def _arguments() -> argparse.Namespace:
             help=f"weights of a latent {name}-sampler, instead of the shipped one of its ratio; may be repeated",
         )
     parser.add_argument("--all-filters", action="store_true", help="samplers of every resize filter, for comparisons")
+    parser.add_argument(
+        "--branched",
+        action="store_true",
+        help="the target once more, for modes that draft rows side by side; known models have it",
+    )
     parser.add_argument("--force", action="store_true", help="replace a bundle that is there")
     return parser.parse_args()
 
@@ -210,6 +215,7 @@ def request_for(arguments: argparse.Namespace, name: str, loaded: Loaded) -> Bui
         all_filters=arguments.all_filters,
         with_modules=with_modules,
         consume=arguments.family is not None,
+        branched=arguments.branched or arguments.family is None,
     )
 
 

@@ -15,30 +15,42 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from torch import Tensor
 
-from mulo_sd.engines.bundle.contract import CODES_FILE, GRAMMAR_FILE, MAX_NEIGHBOURS, NEIGHBOURS_FILE, model_names
+from mulo_sd.engines.bundle.contract import (
+    BLOCK,
+    CODES_FILE,
+    GRAMMAR_FILE,
+    HEAD,
+    MAX_NEIGHBOURS,
+    NEIGHBOURS_FILE,
+    TARGET_BRANCHED,
+)
 from mulo_sd.engines.bundle.manifest import (
     MANIFEST_NAME,
     SCHEMA_VERSION,
     FileEntry,
     GraphEntry,
     Manifest,
+    PassesEntry,
     TransformerEntry,
 )
+from mulo_sd.engines.parts import MAX_NODES
 from mulo_sd.engines.prompts.prefix import FIELDS, grammar_description
 from mulo_sd.export.build_graph import GraphBuilder
 from mulo_sd.export.finite_weights import check_weights
 from mulo_sd.export.graphs.listing import specifications
 from mulo_sd.export.graphs.specification import GraphSpecification
 from mulo_sd.export.manifest import (
+    branched_entry,
     file_entry,
     latent_hashes,
+    passes_entry,
     reproducible_date,
     tool_versions,
     transformer_entry,
     without_measurements,
 )
 from mulo_sd.export.memory import short_collections
-from mulo_sd.export.modules import write_other_modules, write_transformer
+from mulo_sd.export.modules import write_head, write_other_modules, write_transformer
 from mulo_sd.export.place import new_bundle
 from mulo_sd.export.precision import TORCH_DTYPES
 from mulo_sd.export.request import BuildRequest
@@ -53,7 +65,8 @@ class _Contents:
     """What was written into a bundle's folder so far, as its manifest describes it."""
 
     graphs: dict[str, GraphEntry] = field(default_factory=dict)
-    transformers: list[TransformerEntry] = field(default_factory=list)
+    transformers: dict[str, TransformerEntry] = field(default_factory=dict)
+    head: PassesEntry | None = None
     modules: dict[str, FileEntry] = field(default_factory=dict)
     weights: tuple[FileEntry, ...] = ()
 
@@ -85,7 +98,7 @@ def build_bundle(request: BuildRequest, out: Path, force: bool, console: Console
     date = reproducible_date()
     dtype, evidence = TORCH_DTYPES[request.precision], request.evidence
     with new_bundle(out, force, partial(console.print, highlight=False, soft_wrap=True, markup=False)) as folder:
-        listed = specifications(evidence.models, dtype, FIELDS, request.all_filters, evidence.ta_tok)
+        listed = specifications(evidence.models, dtype, FIELDS, request.all_filters, evidence.ta_tok, request.branched)
         _check_other_weights(listed, dtype)
         contents = _build_graphs(listed, folder, request, console)
         if request.with_modules:
@@ -115,28 +128,43 @@ def _build_graphs(
             if len(contents.graphs) == 1:
                 pass_over()  # the first export has loaded as much again as all imports
             progress.advance(bar)
+            if specification.name == HEAD:
+                _finish_head(folder, request, contents)
             if specification.kind == "embeddings":  # the last graph of its transformer
-                _finish_transformer(len(contents.transformers), folder, request, contents)
+                _finish_transformer(specification, folder, request, contents)
     for warning in builder.warnings:
         console.print(f"warning: {warning}", soft_wrap=True, highlight=False)
     contents.weights = tuple(file_entry(folder, file) for file in builder.weights.files())
     return contents
 
 
-def _finish_transformer(number: int, folder: Path, request: BuildRequest, contents: _Contents) -> None:
+def _finish_transformer(
+    specification: GraphSpecification, folder: Path, request: BuildRequest, contents: _Contents
+) -> None:
     """Describe a transformer, write its weights if they are asked for, and give them up if they may be."""
-    models = request.evidence.models
-    model, name = models.transformer(number), model_names(len(models.drafters))[number]
-    contents.transformers.append(transformer_entry(folder, name, model, FIELDS))
+    model, name = request.evidence.conditioned(specification), specification.weights
+    contents.transformers[name] = transformer_entry(folder, name, model, FIELDS)
     if request.with_modules:
         contents.modules[name] = write_transformer(folder, name, model, TORCH_DTYPES[request.precision])
     if request.consume:
         model.to("meta")
 
 
+def _finish_head(folder: Path, request: BuildRequest, contents: _Contents) -> None:
+    """Describe the head, and write its weights if they are asked for."""
+    head = request.evidence.models.head
+    if head is None:
+        raise ValueError("evidence: expected a head for its graph, got none")
+    contents.head = passes_entry(HEAD, head.config, head, MAX_NODES)
+    if request.with_modules:
+        contents.modules[HEAD] = write_head(folder, head, TORCH_DTYPES[request.precision])
+
+
 def _manifest(folder: Path, request: BuildRequest, contents: _Contents, date: datetime) -> Manifest:
     """Write the tables; return the manifest of all that is in the folder then."""
     models, ta_tok = request.evidence.models, request.evidence.ta_tok
+    transformers = dict(contents.transformers)
+    block, target = transformers.pop(BLOCK, None), next(iter(transformers.values()))
     return Manifest(
         schema_version=SCHEMA_VERSION,
         name=request.name,
@@ -145,7 +173,10 @@ def _manifest(folder: Path, request: BuildRequest, contents: _Contents, date: da
         created=date.isoformat(timespec="seconds"),
         tools=tool_versions(),
         token_pixels=models.tokenizer.config.factor,
-        models=tuple(contents.transformers),
+        models=tuple(transformers.values()),
+        branched=branched_entry(target) if TARGET_BRANCHED in contents.graphs else None,
+        head=contents.head,
+        block=block,
         tokenizer_sha256=weights_sha256(models.tokenizer),
         latent_sha256=latent_hashes(models),
         semantic_ids=ta_tok.config.codes if ta_tok else 0,

@@ -125,10 +125,10 @@ class GraphBuilder:
         The reference keeps keys and values in float32 while it makes the passes. Weights of other graphs are checked
         before the first graph is built.
         """
-        if specification.kind != "logits" or specification.model_number is None:
+        if specification.kind != "logits":
             return
         check_weights(specification.module, self.dtype, specification.name)
-        _ = self.request.evidence.passes[specification.model_number]
+        _ = self.request.evidence.recorded(specification)
         release()
 
     def _own_errors(self, comparison: Comparison) -> list[float]:

@@ -1,19 +1,17 @@
 """Compare a graph with the float32 reference on real inputs."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cached_property
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mulo_sd.engines.bundle.contract import Family, Precision, cache_head_dim, slot_count, updated_cache
-from mulo_sd.engines.rules.slots import SlotTable
+from mulo_sd.engines.bundle.contract import Family, Precision
 from mulo_sd.export.arithmetic import ActivationError, Activations, watched
 from mulo_sd.export.compare_codes import CodeComparison
+from mulo_sd.export.compare_passes import pass_error
 from mulo_sd.export.compare_sampling import sampling_error
 from mulo_sd.export.comparison import Runner, ToleranceError, outputs_of
 from mulo_sd.export.evidence import Evidence
@@ -30,11 +28,10 @@ from mulo_sd.export.precision import (
 )
 from mulo_sd.reference.checkpoints.ta_tok import semantic_features
 from mulo_sd.reference.largest_error import NotFiniteError, check_finite_numbers, largest_error
-from mulo_sd.reference.trace import Pass
-from mulo_sd.reference.transformer import Transformer
 
 ERROR_OF: dict[Kind, str] = {
-    "logits": "largest absolute difference of a logit over real passes (prefill, verification, single tokens)",
+    "logits": "largest absolute difference of a logit, or a hidden state, over real passes (prefill, verification, "
+    "single tokens)",
     "embeddings": "largest difference of a prefix embedding, relative where they are large",
     "features": "largest absolute difference of a feature of semantic ids",
     "pixels": "largest absolute difference of a pixel, 0..255",
@@ -55,42 +52,6 @@ def tolerance_of(kind: Kind, precision: Precision, family: Family = "demo") -> f
         "probabilities": PROBABILITY_TOLERANCE,
     }
     return by_kind[kind]
-
-
-def _replay(
-    run: Runner, specification: GraphSpecification, model: Transformer, prefix: Tensor, passes: Sequence[Pass]
-) -> float:
-    """Feed recorded passes through a graph; return the largest difference of its logits."""
-    config, batch = model.config, len(prefix)
-    slots = slot_count(config)
-    table = SlotTable(slots, config.sequence_length)
-    dtype = specification.example["caches"][0].dtype
-    names = [name for name in specification.input_names if name not in specification.example]
-    shape = (batch, config.heads, slots, cache_head_dim(config.head_dim))
-    caches = {name: torch.zeros(shape, dtype=dtype) for name in names}
-    errors = []
-    for number, item in enumerate(passes):
-        positions: NDArray[np.int64] = item.positions.numpy()
-        if not table.has_room(positions):
-            break
-        write_index = table.place(positions)
-        empty = torch.zeros(batch, len(positions), config.dim)
-        inputs = {
-            "tokens": item.tokens[None].expand(batch, -1).contiguous(),
-            "prefix": prefix[:, item.positions] if int(item.tokens[0]) < 0 else empty,
-            "positions": item.positions[None].expand(batch, -1).contiguous(),
-            "slot_ranks": torch.from_numpy(table.ranks)[None].repeat(batch, 1),
-            "write_index": torch.full((batch,), write_index),
-            **caches,
-        }
-        outputs = outputs_of(run, specification, inputs)
-        caches = {name: outputs[updated_cache(name)] for name in names}
-        if item.logits is None:
-            raise ValueError("evidence: expected passes with their logits, got one without")
-        errors.append(largest_error(outputs["logits"], item.logits, f"output logits, pass {number}"))
-    if not errors:
-        raise ValueError("evidence: expected passes that fit into the cache, got none")
-    return max(errors)
 
 
 class Comparison:
@@ -163,7 +124,7 @@ class Comparison:
         specification = self.specification
         match specification.kind:
             case "logits":
-                return self._logit_error(run)
+                return pass_error(run, specification, self.evidence)
             case "embeddings":
                 return self._prefix_error(run)
             case "features":
@@ -177,24 +138,9 @@ class Comparison:
 
     def _prefixes(self) -> tuple[Tensor, Tensor]:
         """Return the condition as the graph's transformer takes it, and the prefix that the reference makes of it."""
-        model = self._model
+        model = self.evidence.conditioned(self.specification)
         prefixes = self.evidence.condition.prefixes(model, 2.0)
         return prefixes, check_finite_numbers(model.prefix_embeddings(prefixes), "the reference's prefix")
-
-    @property
-    def _model(self) -> Transformer:
-        return self.evidence.models.transformer(self._model_number)
-
-    @property
-    def _model_number(self) -> int:
-        number = self.specification.model_number
-        if number is None:
-            raise ValueError(f"graph {self.specification.name}: expected the number of its transformer, got none")
-        return number
-
-    def _logit_error(self, run: Runner) -> float:
-        passes = self.evidence.passes[self._model_number]
-        return _replay(run, self.specification, self._model, self._prefixes()[1], passes)
 
     def _prefix_error(self, run: Runner) -> float:
         prefixes, expected = self._prefixes()

@@ -2,16 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
+import torch
 from torch import Tensor
 
+from mulo_sd.engines.bundle.contract import BLOCK, HEAD, TARGET_BRANCHED
+from mulo_sd.export.graphs.specification import GraphSpecification
+from mulo_sd.export.recorded import RecordedPass, branched_passes, head_passes, recorded_from
+from mulo_sd.export.some_passes import some_passes
 from mulo_sd.reference.checkpoints.ta_tok import TATokDecoder
 from mulo_sd.reference.decode import decode
 from mulo_sd.reference.models import Condition, Models
 from mulo_sd.reference.settings import Settings
 from mulo_sd.reference.trace import Pass
+from mulo_sd.reference.transformer import Transformer, TransformerConfig
 
-COMPARED_PASSES = 40
+COMPARED_PASSES, SEED = 40, 20260112
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,52 @@ class Evidence:
     tokens: tuple[Tensor, ...]
     neighbours: Tensor
     ta_tok: TATokDecoder | None = None
+
+    def conditioned(self, specification: GraphSpecification) -> Transformer:
+        """Return the transformer of a graph that takes a condition, or the prefix that is made of one.
+
+        Raises:
+            ValueError: it is a graph of none.
+        """
+        if specification.model_number is not None:
+            return self.models.transformer(specification.model_number)
+        if specification.name == TARGET_BRANCHED:
+            return self.models.target
+        if self.models.block is None or not specification.name.startswith(BLOCK):
+            raise ValueError(f"graph {specification.name}: expected a transformer's")
+        return self.models.block
+
+    def config_of(self, specification: GraphSpecification) -> TransformerConfig:
+        """Return the configuration of what a graph with a cache is made of."""
+        if specification.name == HEAD and self.models.head is not None:
+            return self.models.head.config
+        return self.conditioned(specification).config
+
+    def recorded(self, specification: GraphSpecification) -> list[RecordedPass]:
+        """Return the passes of a graph with a cache that it is held against."""
+        if specification.name in (TARGET_BRANCHED, HEAD):
+            return self._branched[specification.name]
+        if specification.name == BLOCK:
+            return self._block
+        number = specification.model_number or 0
+        return recorded_from(self.models.transformer(number), self.condition, self.passes[number])
+
+    @cached_property
+    def _branched(self) -> dict[str, list[RecordedPass]]:
+        """The passes of the target and of its head; made together, since a head reads what the target made."""
+        generator, head = torch.Generator().manual_seed(SEED), self.models.head
+        target, hidden = branched_passes(self.models.target, self.condition, generator)
+        passes = {TARGET_BRANCHED: target}
+        return passes if head is None else passes | {HEAD: head_passes(head, self.condition, hidden, generator)}
+
+    @cached_property
+    def _block(self) -> list[RecordedPass]:
+        block, generator = self.models.block, torch.Generator().manual_seed(SEED)
+        if block is None:
+            raise ValueError("evidence: expected a block drafter for its graph, got none")
+        with torch.inference_mode():
+            passes = some_passes(block, len(self.passes), self.condition, generator)
+            return recorded_from(block, self.condition, passes)
 
 
 def gather_evidence(models: Models, condition: Condition, tokens: tuple[Tensor, ...], neighbours: Tensor) -> Evidence:

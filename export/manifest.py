@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import onnx
+from torch import nn
 
 from mulo_sd.engines.bundle.contract import (
+    TARGET_BRANCHED,
     cache_head_dim,
     condition_graph,
     down_sampler_graph,
@@ -17,13 +19,14 @@ from mulo_sd.engines.bundle.contract import (
     slot_count,
     up_sampler_graph,
 )
-from mulo_sd.engines.bundle.manifest import FileEntry, Manifest, TensorEntry, TransformerEntry
+from mulo_sd.engines.bundle.manifest import FileEntry, Manifest, PassesEntry, TensorEntry, TransformerEntry
 from mulo_sd.engines.bundle.open import sha256_of_file
+from mulo_sd.engines.parts import MAX_NODES
 from mulo_sd.export.graphs.transformer import example_condition
 from mulo_sd.export.own_bundle import BuildError
 from mulo_sd.reference.largest_error import check_finite_numbers
 from mulo_sd.reference.models import Models
-from mulo_sd.reference.transformer import Transformer
+from mulo_sd.reference.transformer import Transformer, TransformerConfig
 from mulo_sd.reference.weights import weights_sha256
 
 _TENSOR_TYPES = {
@@ -84,27 +87,46 @@ def write_null_condition(folder: Path, name: str, model: Transformer) -> FileEnt
     return file_entry(folder, path)
 
 
-def transformer_entry(folder: Path, name: str, model: Transformer, fields: int) -> TransformerEntry:
-    """Describe target or drafter, in float32; its null condition is written into the bundle."""
-    config = model.config
-    return TransformerEntry(
-        graph=name,
-        condition_graph=condition_graph(name),
+def passes_entry(graph: str, config: TransformerConfig, module: nn.Module, nodes: int = 0) -> PassesEntry:
+    """Describe what makes passes over a cache.
+
+    Args:
+        graph: Its name.
+        config: Of the module.
+        module: In float32.
+        nodes: Of a tree, that its cache has room for.
+    """
+    return PassesEntry(
+        graph=graph,
         grid_height=config.grid_height,
         grid_width=config.grid_width,
         vocabulary=config.vocabulary,
         prefix_length=config.prefix_length,
-        condition=config.condition,
-        condition_width=example_condition(model, fields).shape[1],
-        condition_ids=0 if config.condition_width else config.prefix_vocabulary,
-        null_condition=write_null_condition(folder, name, model),
         layers=config.layers,
         heads=config.heads,
         head_dim=cache_head_dim(config.head_dim),
         dim=config.dim,
-        slots=slot_count(config),
-        weights_sha256=weights_sha256(model),
+        slots=slot_count(config, nodes),
+        weights_sha256=weights_sha256(module),
     )
+
+
+def transformer_entry(folder: Path, name: str, model: Transformer, fields: int) -> TransformerEntry:
+    """Describe target, drafter or block drafter, in float32; its null condition is written into the bundle."""
+    config = model.config
+    return TransformerEntry(
+        **dict(passes_entry(name, config, model)),
+        condition_graph=condition_graph(name),
+        condition=config.condition,
+        condition_width=example_condition(model, fields).shape[1],
+        condition_ids=0 if config.condition_width else config.prefix_vocabulary,
+        null_condition=write_null_condition(folder, name, model),
+    )
+
+
+def branched_entry(target: TransformerEntry) -> TransformerEntry:
+    """Describe the target's graph with branches: everything but its name and its slots is the target's."""
+    return target.model_copy(update={"graph": TARGET_BRANCHED, "slots": target.slots + MAX_NODES})
 
 
 def latent_hashes(models: Models) -> dict[str, str]:

@@ -8,8 +8,8 @@ import onnx_ir
 import torch
 from onnxscript.values import Opset
 
+from mulo_sd.export.graphs.slots import append_slots  # registers the operator
 from mulo_sd.export.graphs.specification import GraphSpecification
-from mulo_sd.export.graphs.transformer import append_slots  # registers the operator
 
 OPSET = 24
 # The exporter logs a warning for each operator of torchvision, which is no part of this project.

@@ -13,7 +13,7 @@ from torch import Tensor
 from mulo_sd.engines.bundle.contract import PublishedFamily
 from mulo_sd.engines.setting_kinds import MAX_DRAFTERS
 from mulo_sd.export.evidence import Evidence
-from mulo_sd.reference.cache import KVCache, feed
+from mulo_sd.export.some_passes import some_passes
 from mulo_sd.reference.checkpoints.ar_dtok import load_ar_dtok
 from mulo_sd.reference.checkpoints.lantern import load_lantern_head
 from mulo_sd.reference.checkpoints.llamagen import load_llamagen
@@ -35,8 +35,6 @@ SAMPLING = {
     "class": {"guidance_scale": 4.0, "top_k": 2000},
     "features": {"guidance_scale": 4.0, "top_k": 0},
 }
-# Rows of a window whose verification is compared; an eighth of them lies scattered afterwards.
-COMPARED_ROWS = 8
 SEED = 20260112
 
 
@@ -179,29 +177,6 @@ def published_settings(models: Models) -> Settings:
     return Settings(**{**_SHARED, **sampling, **chain})  # type: ignore[arg-type]  # by name
 
 
-def passes_of(model: Transformer, number: int, condition: Condition, generator: torch.Generator) -> list[Pass]:
-    """Run the kinds of passes that a decode makes: prefill, one token, a window's verification, a scattered step."""
-    config, prefix_positions = model.config, condition.places()
-    prefixes = condition.prefixes(model, 2.0)
-    cache = KVCache(config, len(prefixes), model.output.weight.dtype)
-    fed = [(prefix_positions, torch.full_like(prefix_positions, -1))]
-    last = min(COMPARED_ROWS * config.grid_width, config.grid_height * config.grid_width - 1)
-    for cells in (torch.arange(1), torch.arange(last), torch.arange(0, last, 8), torch.tensor([last - 1])):
-        tokens = torch.randint(config.vocabulary, (len(cells),), generator=generator)
-        fed.append((cells + config.prefix_length, tokens))
-    passes = []
-    for positions, tokens in fed:
-        is_prefix = int(tokens[0]) < 0
-        embeddings = (
-            model.prefix_embeddings(prefixes)[:, prefix_positions]
-            if is_prefix
-            else model.token_embeddings(tokens)[None]
-        )
-        logits = feed(model, cache, embeddings.expand(len(prefixes), -1, -1), positions)
-        passes.append(Pass(number, positions, tokens, logits))
-    return passes
-
-
 class RealPasses(Sequence[list[Pass]]):
     """The passes of every model, run when they are first read: until then its weights need not be in memory."""
 
@@ -228,7 +203,7 @@ class RealPasses(Sequence[list[Pass]]):
             model = self.models.transformer(number)
             generator = torch.Generator().manual_seed(SEED + number)
             with torch.inference_mode():
-                self.passes[number] = passes_of(model, number, self.condition, generator)
+                self.passes[number] = some_passes(model, number, self.condition, generator)
         return self.passes[number]
 
 

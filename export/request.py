@@ -23,6 +23,7 @@ class BuildRequest:
         all_filters: Build scalers of every resize filter.
         with_modules: Write the weights of all modules too, for the backend torch-cuda.
         consume: Give up the weights of each transformer once its graphs are built: it is of no use afterwards.
+        branched: Build the target's graph with branches and hidden states even where there is no head.
     """
 
     name: str
@@ -35,3 +36,4 @@ class BuildRequest:
     all_filters: bool = False
     with_modules: bool = False
     consume: bool = False
+    branched: bool = False

@@ -83,6 +83,11 @@ class DecodingMode:
         return self.draft is not None and not self.is_local and not by_sweeps
 
     @property
+    def has_head(self) -> bool:
+        """Whether a head on the target's hidden states drafts, so that those are kept (METHOD-6)."""
+        return self.draft == "head" or self.has_tree
+
+    @property
     def has_tree(self) -> bool:
         """Whether drafts are a tree, of which one branch may be accepted."""
         return self.draft in ("tree", "static-tree")

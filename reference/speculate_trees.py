@@ -11,7 +11,7 @@ from mulo_sd.reference.drafts.tree import TreeSource
 from mulo_sd.reference.noise import acceptance_stream, uniform_noise
 from mulo_sd.reference.state import ModelState
 from mulo_sd.reference.trace import TreeSpeculation
-from mulo_sd.reference.trees import Tree
+from mulo_sd.reference.trees import DraftTree
 
 
 class TreeWalk:
@@ -27,7 +27,7 @@ class TreeWalk:
     """
 
     def __init__(
-        self, state: ModelState, tree: Tree, cells: Sequence[int], log_probs: Tensor, rule: Acceptor, codes: Codes
+        self, state: ModelState, tree: DraftTree, cells: Sequence[int], log_probs: Tensor, rule: Acceptor, codes: Codes
     ) -> None:
         self.state, self.tree, self.cells, self.log_probs = state, tree, cells, log_probs
         self.rule, self.codes = rule, codes

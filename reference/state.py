@@ -15,7 +15,7 @@ from mulo_sd.reference.settings import Settings
 from mulo_sd.reference.sweeps import first_guesses
 from mulo_sd.reference.trace import Pass, Trace
 from mulo_sd.reference.transformer import Transformer
-from mulo_sd.reference.trees import Tree
+from mulo_sd.reference.trees import DraftTree
 
 
 class ModelState:
@@ -49,7 +49,7 @@ class ModelState:
         self.unfed: set[int] = set()
         prefixes, places = condition.prefixes(model, settings.guidance_scale), condition.places()
         self.cache = KVCache(config, len(prefixes), model.output.weight.dtype)
-        keeps_hidden = number == 0 and settings.decoding.draft in ("head", "tree", "static-tree")
+        keeps_hidden = number == 0 and settings.decoding.has_head
         shape = (len(prefixes), config.sequence_length if keeps_hidden else 0, config.dim)
         self.hidden = torch.zeros(shape, dtype=model.output.weight.dtype)
         logits = self._feed(model.prefix_embeddings(prefixes)[:, places], places)
@@ -160,7 +160,7 @@ class ModelState:
         rows = [logits[:, row_of[cell - 1], None] if cell > 0 else self.first_logits for cell in cells]
         return torch.cat(rows, dim=1)
 
-    def query_tree(self, cell: int, tree: Tree) -> tuple[Tensor, Tensor]:
+    def query_tree(self, cell: int, tree: DraftTree) -> tuple[Tensor, Tensor]:
         """Run one pass that feeds what is pending before a cell, and a tree of its drafts (METHOD-6).
 
         Returns:

@@ -14,7 +14,7 @@ STATIC_NODES, STATIC_DEPTH = 57, 5
 
 
 @dataclass(frozen=True)
-class Tree:
+class DraftTree:
     """Draft tokens of the cells from one on, n nodes; a parent stands before its children.
 
     Attributes:
@@ -30,7 +30,7 @@ class Tree:
     log_q: Tensor | None = None
 
     @classmethod
-    def none(cls) -> "Tree":
+    def none(cls) -> "DraftTree":
         """Return a tree without nodes."""
         empty = torch.zeros(0, dtype=torch.long)
         return cls(empty, empty, empty)

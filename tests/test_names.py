@@ -32,6 +32,9 @@ OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 # A file that is called like a package; what every package, or what tells where one is, has.
 NO_MODULES = (".py", ".json", ".md", ".__path__", ".submodule_search_locations")
 NO_RULES = {
+    # Methods that others published.
+    "EAGLE-1",
+    "EAGLE-2",
     *("UTF-8", "UTF-16", "UTF-32", "VQ-8", "VQ-16", "AVX-512"),
 }
 # Files of the reader's own, of other projects, and of the repository's root.

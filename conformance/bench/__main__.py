@@ -7,6 +7,7 @@ anew after each, and figures. With --check: a short run that fails where passes 
 
 import argparse
 import importlib.util
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from mulo_sd.conformance.bench.declared import MODES as DECLARED_MODES
 from mulo_sd.conformance.bench.defaults import ACCEPTANCES, PROMPTS, QUICK_PROMPTS, QUICK_REPEAT, REPEAT
 from mulo_sd.conformance.bench.errors import BenchError
 from mulo_sd.conformance.bench.modes import MODE_NAMES
@@ -28,6 +30,7 @@ from mulo_sd.engines.files.whole_files import check_writable
 from mulo_sd.engines.settings import SettingsError
 
 KERNELS = ("triton", "torch")
+MAX_TOKENS = 1e4
 # A table on a terminal that is narrower wraps; in a file it would be cut.
 WIDTH = 170
 
@@ -58,6 +61,13 @@ def _arguments() -> argparse.Namespace:
         "--acceptance", nargs="+", type=float, metavar="RATE", help=f"with --shape; default: {ACCEPTANCES}"
     )
     parser.add_argument("--correlation", type=float, help="with --shape: length in cells of patches; default: 1.5")
+    parser.add_argument(
+        "--tokens",
+        nargs="+",
+        type=_tokens,
+        metavar="MODE=NUMBER",
+        help="with --shape: tokens that a pass of the target decides in modes such as sjd; default: the demo's",
+    )
     parser.add_argument("--device", help="with --shape, as PyTorch names it; default: cuda")
     parser.add_argument("--precision", choices=PRECISIONS, help="with --shape; default: bf16")
     parser.add_argument("--kernels", choices=KERNELS, help="with --shape; default: triton on cuda, else torch")
@@ -66,6 +76,20 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--record", type=user_path, metavar="FILE", help="write what --check expects, and no results")
     return parser.parse_args()
+
+
+def _tokens(text: str) -> tuple[str, float]:
+    """Return a mode and its tokens a pass."""
+    mode, _, number = text.partition("=")
+    if mode not in DECLARED_MODES:
+        raise argparse.ArgumentTypeError(f"expected MODE=NUMBER of {', '.join(DECLARED_MODES)}; got {text!r:.80}")
+    try:
+        tokens = float(number)
+    except ValueError:
+        tokens = math.nan
+    if not 1 <= tokens <= MAX_TOKENS:
+        raise argparse.ArgumentTypeError(f"{mode}: expected 1..{MAX_TOKENS:g} tokens a pass, got {number!r:.80}")
+    return mode, tokens
 
 
 def _check_range(name: str, value: float | None, low: float, high: float) -> None:
@@ -89,7 +113,7 @@ def _check(arguments: argparse.Namespace) -> None:
         if name not in MODE_NAMES:
             raise BenchError(f"--modes: expected some of {', '.join(MODE_NAMES)}, got {name!r}")
     if not arguments.shape:
-        for name in ("acceptance", "correlation", "device", "precision", "kernels"):
+        for name in ("acceptance", "correlation", "tokens", "device", "precision", "kernels"):
             if getattr(arguments, name) is not None:
                 raise BenchError(f"--{name}: expected it beside --shape alone")
     elif arguments.bundle is not None or arguments.check is not None or arguments.record is not None:

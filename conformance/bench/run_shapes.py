@@ -2,12 +2,15 @@
 
 import argparse
 import sys
+from typing import Any
 
 from rich.console import Console
 
 from mulo_sd.conformance.bench import figures, shapes, tables
+from mulo_sd.conformance.bench.declared import AS_ON_THE_DEMO, with_tokens
 from mulo_sd.conformance.bench.defaults import ACCEPTANCES
 from mulo_sd.conformance.bench.floors import BYTES, Machine, ModelSize, measure_cpu
+from mulo_sd.conformance.bench.method_rows import method_rows
 from mulo_sd.conformance.bench.passes import PassRow
 from mulo_sd.conformance.bench.record import RECORD_NAME, Record
 from mulo_sd.conformance.bench.replay import CORRELATION_LENGTH
@@ -30,6 +33,7 @@ def _options(arguments: argparse.Namespace) -> ShapeOptions:
         seed=arguments.seed,
         modes=arguments.modes,
         quick=arguments.quick,
+        tokens=dict(arguments.tokens or ()),
     )
 
 
@@ -74,7 +78,8 @@ def _one(
     passes: list[PassRow] = []
     rows: list[ShapeRow] = []
     title = f"{shape.label} in {options.precision} on {machine.device}"
-    about = {"label": shape.label, "note": NOTE, "options": vars(options), "passes": [], "sweeps": [], "rows": []}
+    about: dict[str, Any] = {"label": shape.label, "note": NOTE, "options": vars(options)}
+    about |= {name: [] for name in ("passes", "sweeps", "methods", "rows")}
     record.content.setdefault("shapes", {})[shape.name] = about
 
     def tell_pass(row: PassRow) -> None:
@@ -97,6 +102,7 @@ def _one(
     console.print(tables.pass_table(passes, f"passes of the target against their floors: {title}"))
     record.write_figure(f"{shape.name}-passes.png", figures.draw_passes(passes, title))
     _sweeps(shape, options, machine, passes, record, console)
+    _methods(shape, options, machine, passes, record, console)
     if rows:
         console.print(tables.shape_table(rows, title))
         record.write_figure(f"{shape.name}.png", figures.draw_shape(rows, title))
@@ -126,4 +132,32 @@ def _sweeps(
     if rows:
         console.print(
             tables.sweep_table(rows, f"AR by sweeps: {shape.label} in {options.precision} on {machine.device}")
+        )
+
+
+def _methods(
+    shape: shapes.Shape,
+    options: ShapeOptions,
+    machine: Machine,
+    passes: list[PassRow],
+    record: Record,
+    console: Console,
+) -> None:
+    """Say what methods that judge drafts pass by pass would take at declared tokens a pass."""
+    target = shape.models[0]
+    rows = method_rows(
+        with_tokens(AS_ON_THE_DEMO, options.tokens),
+        ModelSize(target.layers, target.dim, target.hidden, target.vocabulary),
+        cells=target.grid_height * target.grid_width,
+        prefix=target.prefix_length,
+        batch=passes[0].size.batch,
+        machine=machine,
+        precision=options.precision,
+        measured=passes,
+    )
+    for row in rows:
+        record.append(row.to_json(), "shapes", shape.name, "methods")
+    if rows:
+        console.print(
+            tables.method_table(rows, f"other methods: {shape.label} in {options.precision} on {machine.device}")
         )

@@ -1,7 +1,7 @@
 """What is asked of published shapes, and what was measured of them; without PyTorch, for tables and figures."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from mulo_sd.conformance.bench.spread import Spread
@@ -24,6 +24,7 @@ class ShapeOptions:
         seed: Of weights, condition, fields and samples.
         modes: Asked for; None asks for all.
         quick: Fewer passes for the floors.
+        tokens: Of a pass of the target, by mode, where others than the demo's are declared.
     """
 
     device: str
@@ -35,6 +36,7 @@ class ShapeOptions:
     seed: int
     modes: list[str] | None
     quick: bool
+    tokens: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ class SweepRow:
         return dict(vars(self))
 
 
-def _measured(rows: Sequence[PassRow], width: int) -> float | None:
+def measured_seconds(rows: Sequence[PassRow], width: int) -> float | None:
     """Return the seconds of a pass of some width, between those that were measured, at the fullest caches."""
     fullest = {row.size.fed: row.seconds for row in sorted(rows, key=lambda row: row.size.slots)}
     if len(fullest) < 2:
@@ -97,7 +97,7 @@ def sweep_rows(
         floor = floor_of(machine, model, PassSize(batch, width, prefix + cells), precision)
         if floor is None:
             return None
-        sweeps, taken = cells / decided_by_sweep(width, share), _measured(measured, width)
+        sweeps, taken = cells / decided_by_sweep(width, share), measured_seconds(measured, width)
         return sweeps, sweeps * floor.seconds, None if taken is None else sweeps * taken
 
     rows = []

@@ -7,6 +7,8 @@ from rich.table import Table
 from mulo_sd.conformance.bench.demo_table import ModeRow
 from mulo_sd.conformance.bench.floors import Machine
 from mulo_sd.conformance.bench.fresh import TARGETS, within_target
+from mulo_sd.conformance.bench.method_rows import NOTE as METHODS_NOTE
+from mulo_sd.conformance.bench.method_rows import MethodRow
 from mulo_sd.conformance.bench.passes import PassRow
 from mulo_sd.conformance.bench.shape_rows import NOTE, ShapeRow
 from mulo_sd.conformance.bench.spread import Spread
@@ -154,6 +156,23 @@ def sweep_table(rows: Sequence[SweepRow], title: str) -> Table:
         table.add_row(
             *(f"{row.share:g}", str(row.width), f"{row.passes:.0f}", f"{row.floor_seconds:.3g}", f"{row.gain:.1f}"),
             *(_number(row.measured_seconds, ".3g"), _number(row.measured_gain, ".1f")),
+        )
+    return table
+
+
+def method_table(rows: Sequence[MethodRow], title: str) -> Table:
+    """Return what methods would take at declared tokens a pass."""
+    columns = (
+        *("method", "of the demo's", "tokens a pass", "fed a pass", "passes", "floor, s", "x one token"),
+        *("by measured passes, s", "x one token", "of which the rule, s"),
+    )
+    table = _table(title, columns, METHODS_NOTE)
+    for row in rows:
+        tokens = 1 + row.share * (row.declared.tokens - 1)
+        table.add_row(
+            *(row.declared.label, f"{row.share:g}", f"{tokens:.2f}", str(row.declared.fed), f"{row.passes:.0f}"),
+            *(f"{row.floor_seconds:.3g}", f"{row.gain:.1f}", _number(row.measured_seconds, ".3g")),
+            *(_number(row.measured_gain, ".1f"), f"{row.rule_seconds:.2g}"),
         )
     return table
 

@@ -17,6 +17,7 @@ from mulo_sd.conformance.compare.entries import CONTROLS, ENTRIES, Entry, entrie
 from mulo_sd.conformance.compare.lines import CompareLine, cheapest, compare_lines, complete
 from mulo_sd.conformance.compare.methods import METHODS
 from mulo_sd.conformance.compare.report import REPORT_NAMES, write_report
+from mulo_sd.conformance.compare.tables import every_row
 from mulo_sd.conformance.study.draw import check_weights
 from mulo_sd.conformance.study.rows import StudyError, check_folder, sole_writer
 from mulo_sd.conformance.study.run import Identities, draw_missing, identities_of, read_results
@@ -118,11 +119,10 @@ def _time(arguments: argparse.Namespace, entries: list[Entry], identities: Ident
         write_costs(arguments.out, costs)
 
 
-def _lines(
-    entries: list[Entry], results: Results, folder: Path, per_task: int
-) -> tuple[list[CompareLine], dict[str, int]]:
-    groups, short = complete(entries, results, per_task, len(TASKS))
-    return compare_lines(entries, groups, results, read_costs(folder)), short
+def _lines(results: Results, folder: Path, per_task: int) -> tuple[list[CompareLine], dict[str, int]]:
+    """Return lines of all that was drawn over so many prompts, and how many the other rows have."""
+    groups, short = complete(ENTRIES, results, per_task, len(TASKS))
+    return compare_lines(ENTRIES, groups, results, read_costs(folder)), short
 
 
 def _run(arguments: argparse.Namespace, console: Console) -> None:
@@ -139,19 +139,18 @@ def _run(arguments: argparse.Namespace, console: Console) -> None:
     elif not arguments.report_only:
         _draw(arguments, [*CONTROLS, *(entry.variant for entry in entries)], identities, arguments.per_task)
     results = read_results(arguments.out, identities, arguments.resamples)
-    lines, short = _lines(entries, results, arguments.out, arguments.per_task)
+    lines, short = _lines(results, arguments.out, arguments.per_task)
     best = [line.entry for line in cheapest(lines)[:BEST]]
     if arguments.confirm and not arguments.report_only:
         wanted = [CONTROLS[0], *(entry.variant for entry in best)]
         _draw(arguments, wanted, identities, arguments.confirm_per_task)
         results = read_results(arguments.out, identities, arguments.resamples)
-    confirmed, _ = _lines(entries, results, arguments.out, arguments.confirm_per_task)
+    confirmed, _ = _lines(results, arguments.out, arguments.confirm_per_task)
     for path in write_report(lines, confirmed, short, missing, arguments.out):
         console.print(str(path), highlight=False, soft_wrap=True)
     if arguments.row:
-        from mulo_sd.conformance.compare.tables import every_row
-
-        console.print(every_row([line for line in lines if line.entry.name in arguments.row]), highlight=False)
+        asked = [line for line in lines if line.entry.name in arguments.row]
+        console.print(every_row(asked), highlight=False, soft_wrap=True)
 
 
 @command

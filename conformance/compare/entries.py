@@ -85,7 +85,7 @@ def _ours() -> list[Entry]:
         _found("mulo-sweeps", "limits 7 and 6", **_without_mode(FEW)),
         _found("mulo-sweeps", "limits 4 and 6", **_without_mode({**FEW, "sweeps": 4})),
         _found("mulo-sweeps", "no limit, width 16", **_without_mode({**OURS, "sweep_width": 16})),
-        _found("mulo-exact", "width 64", sweep_width=64, drafters=(1,), draft_by="sweeps", resample_by="sweeps"),
+        _found("mulo-exact", "width 64", sweep_width=64, drafters=(1,), draft_by="sweeps"),
     ]
 
 
@@ -152,7 +152,11 @@ def _blocks() -> list[Entry]:
         _found("specdec", "coarse draft, sampled", **coarse, **sampled, top_beta=5, top_tau=3.0),
     ]
     listed += [_published("ssd", f"{rounds} rounds", rounds=rounds, drafters=(1,)) for rounds in (1, 2)]
-    listed += [_found("ssd", f"{rounds} rounds, cascade", rounds=rounds, drafters=(1, 2)) for rounds in (2, 4, 8)]
+    listed += [_found("ssd", f"{rounds} rounds, cascade", rounds=rounds, drafters=(1, 2)) for rounds in (2, 4)]
+    listed += [
+        _found("ssd", f"{rounds} rounds, cascade by sweeps", **_without_mode(FEW), rounds=rounds, drafters=(1, 2))
+        for rounds in (1, 2, 4)
+    ]
     return listed
 
 

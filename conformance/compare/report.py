@@ -36,11 +36,7 @@ def _fields(line: CompareLine) -> dict[str, object]:
         **{name: value for name, value in line_fields(line.figures).items() if name not in ("section", "variant")},
         "tokens_a_pass": line.tokens_a_pass,
         "fed_a_pass": line.fed_a_pass,
-        **{
-            f"nfe_{name.replace(' ', '_')}_alone": model.get(number)
-            for number, name in DRAFTERS.items()
-            if number != "0"
-        },
+        **{f"nfe_{name}": model.get(number) for number, name in DRAFTERS.items()},
         "timed_seconds": None if cost is None else cost.seconds.median,
         "timed_over_ar": None if cost is None else cost.over_ar.median,
         "timed_over_ar_low": None if cost is None else cost.over_ar.low,

@@ -49,6 +49,8 @@ class Traits:
         max_shared_tokens: Passes of more tokens gain nothing from being shared. A finite number also says that passes
             compute on the host's processors, where decodes would disturb each other: then they take turns.
         pads_passes: It writes padding behind a pass's tokens, so that slots there must be free.
+        branches: It runs `target_branched` and `head`, whose inputs say who sees whom beside ranks and positions, and
+            its scores of them have `hidden`.
     """
 
     capabilities: frozenset[str] = frozenset(CAPABILITIES)
@@ -57,6 +59,7 @@ class Traits:
     pools: bool = False
     max_shared_tokens: float = float("inf")
     pads_passes: bool = False
+    branches: bool = False
 
     def __post_init__(self) -> None:
         """Check what was declared.
@@ -79,6 +82,8 @@ class Traits:
             raise BackendError("traits: expected scores beside pools, got scores=False")
         if self.scores_host_logits and not self.scores:
             raise BackendError("traits: expected scores beside scores_host_logits, got scores=False")
+        if self.branches and not self.scores:
+            raise BackendError("traits: expected scores beside branches, got scores=False")
 
 
 class KVCache(Protocol):
@@ -158,6 +163,13 @@ class Scores(ABC):
             neighbours: Int[V, k], the codes pooled around each code.
         """
 
+    def hidden(self) -> Floats:
+        """Return the hidden states that the logits were made of, in the host's memory, Float32[B, T, dim].
+
+        Only of graphs that give them (`Traits.branches`).
+        """
+        raise NotImplementedError(f"{type(self).__name__}: hidden: of a graph that gives none, or not written")
+
 
 class PartedScores(Scores):
     """Scores of a pass that several decodes share."""
@@ -203,7 +215,9 @@ class Backend(ABC):
             graph: The transformer's graph.
             cache: From `new_cache`; mutated.
             inputs: tokens Int[B, T], prefix Float32[B, T, dim], positions Int[B, T], slot_ranks Int[B, C] and
-                write_index Int[B], as export.graphs.transformer defines them.
+                write_index Int[B], as export.graphs.transformer defines them. Of `target_branched` and `head` also
+                branches Int[B, T] and slot_branches Int[B, C] (`Traits.branches`); of `head` features
+                Float32[B, T, dim] and no prefix.
         """
 
     @abstractmethod

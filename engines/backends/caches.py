@@ -6,10 +6,14 @@ from typing import NamedTuple
 import numpy as np
 
 from mulo_sd.engines.backends.base import BackendError
-from mulo_sd.engines.bundle.manifest import GraphEntry
+from mulo_sd.engines.bundle.contract import HIDDEN
+from mulo_sd.engines.bundle.manifest import GraphEntry, Manifest, PassesEntry
 
 # The manifest's types that numpy has; bfloat16 it has not.
 NUMPY_DTYPES: Mapping[str, type[np.generic]] = {"int64": np.int64, "float32": np.float32, "float16": np.float16}
+
+# Inputs of a pass that have a number for each slot, Int64[B, C].
+OF_SLOTS = ("slot_ranks", "slot_branches")
 
 
 class CacheTensor(NamedTuple):
@@ -35,3 +39,9 @@ def cache_tensors(graph: GraphEntry, batch: int) -> list[CacheTensor]:
             case _:
                 raise BackendError(f"{entry.name}: expected [batch, heads, slots, head_dim], got {entry.shape}")
     return tensors
+
+
+def output_widths(manifest: Manifest, entry: PassesEntry) -> dict[str, int]:
+    """Return what a pass of a graph gives beside its cache, Float32[B, T, width] each: logits, then hidden states."""
+    graph = manifest.graphs[entry.graph]
+    return {"logits": entry.vocabulary} | ({HIDDEN: entry.dim} if graph.has_hidden else {})

@@ -28,6 +28,14 @@ PLAN_PACKAGES: dict[str, str] = {"trt-rtx": "tensorrt_rtx", "trt": "tensorrt"}
 CODES_FILE, NEIGHBOURS_FILE = "codes.npy", "neighbours.npy"
 GRAMMAR_FILE = "prompt_grammar.json"
 
+# The graph of the models' first, from which all others take their places.
+TARGET = "target"
+# The target once more, for decodes that need its hidden states or feed tokens on branches (`rules.branches`); what
+# drafts from those hidden states; and what drafts many tokens in one pass. Bundles that were built before have none.
+TARGET_BRANCHED, HEAD, BLOCK = "target_branched", "head", "block"
+# The output of the first two that is what `output`, the target's last matrix, makes logits of.
+HIDDEN = "hidden"
+
 # Graphs of every bundle, beside those of its transformers and scalers.
 DECODER, SAMPLER, ACCEPTANCE = "decoder", "sampler", "acceptance"
 # The graph that makes TA-Tok's features of semantic ids, and the module that it is made of.
@@ -59,9 +67,14 @@ class TransformerSize(Protocol):
         """Columns of cells."""
 
 
-def slot_count(size: TransformerSize) -> int:
-    """Return how many slots a transformer's cache has where no manifest says it."""
-    return size.sequence_length + min(SPARE_SLOTS, size.grid_height * size.grid_width)
+def slot_count(size: TransformerSize, nodes: int = 0) -> int:
+    """Return how many slots a transformer's cache has where no manifest says it.
+
+    Args:
+        size: The transformer's.
+        nodes: Of a tree, that live beside the sequence.
+    """
+    return size.sequence_length + min(SPARE_SLOTS, size.grid_height * size.grid_width) + nodes
 
 
 def cache_head_dim(head_dim: int) -> int:
@@ -79,7 +92,7 @@ def model_names(drafters: int) -> list[str]:
     Args:
         drafters: How many there are, from the finest grid to the coarsest.
     """
-    return ["target", *(f"drafter_{number}" for number in range(1, 1 + drafters))]
+    return [TARGET, *(f"drafter_{number}" for number in range(1, 1 + drafters))]
 
 
 def condition_graph(model_name: str) -> str:

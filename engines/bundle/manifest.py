@@ -7,7 +7,11 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from mulo_sd.engines.bundle.contract import (
+    BLOCK,
+    HEAD,
+    HIDDEN,
     SLOTS_DIMENSION,
+    TARGET_BRANCHED,
     ConditionKind,
     Family,
     PlanBackend,
@@ -16,6 +20,7 @@ from mulo_sd.engines.bundle.contract import (
     is_cache,
     up_sampler_graph,
 )
+from mulo_sd.engines.parts import MAX_NODES
 from mulo_sd.engines.setting_kinds import MAX_DRAFTERS
 from mulo_sd.engines.settings import Settings
 
@@ -102,30 +107,50 @@ class GraphEntry(_Entry):
     activation_limit: Finite | None = None
 
     @property
+    def has_hidden(self) -> bool:
+        """Whether it also gives hidden states, Float32[B, T, dim]."""
+        return any(item.name == HIDDEN for item in self.outputs)
+
+    @property
     def cache_inputs(self) -> tuple[TensorEntry, ...]:
         """The keys and values among the inputs; none where the graph keeps no state."""
         return tuple(item for item in self.inputs if is_cache(item.name))
 
 
-class TransformerEntry(_Entry):
-    """The properties of the target or of a drafter that the loop needs."""
+class PassesEntry(_Entry):
+    """The properties of a graph over a cache, whose passes the loop makes."""
 
     graph: str
-    condition_graph: str
     grid_height: Positive
     grid_width: Positive
     vocabulary: Positive
     prefix_length: Positive
-    condition: ConditionKind
-    condition_width: Positive  # ids or numbers a prefix token
-    condition_ids: Annotated[int, Field(ge=0)]  # how many there are, where it is made of ids
-    null_condition: FileEntry | None = None  # of [prefix_length, condition_width], what guidance takes for no condition
     layers: Positive
     heads: Positive
     head_dim: Positive  # of keys and values in the cache: a multiple of 8
     dim: Positive
     slots: Positive
     weights_sha256: Sha256
+
+    @property
+    def sequence_length(self) -> int:
+        """Prefix and cells."""
+        return self.prefix_length + self.grid_height * self.grid_width
+
+    @property
+    def is_branched(self) -> bool:
+        """Whether its tokens may stand on branches, and its passes give hidden states."""
+        return self.graph in (TARGET_BRANCHED, HEAD)
+
+
+class TransformerEntry(PassesEntry):
+    """The properties of the target or of a drafter that the loop needs."""
+
+    condition_graph: str
+    condition: ConditionKind
+    condition_width: Positive  # ids or numbers a prefix token
+    condition_ids: Annotated[int, Field(ge=0)]  # how many there are, where it is made of ids
+    null_condition: FileEntry | None = None  # of [prefix_length, condition_width], what guidance takes for no condition
 
 
 class Manifest(_Entry):
@@ -139,6 +164,10 @@ class Manifest(_Entry):
     tools: dict[str, str]
     token_pixels: Positive
     models: Annotated[tuple[TransformerEntry, ...], Field(min_length=1, max_length=1 + MAX_DRAFTERS)]
+    # Of decodes that draft otherwise than from a coarser grid; none in bundles that were built before.
+    branched: TransformerEntry | None = None  # the target, with branches and hidden states
+    head: PassesEntry | None = None
+    block: TransformerEntry | None = None  # of one code more, which stands for a token to draft
     tokenizer_sha256: Sha256
     semantic_ids: Annotated[int, Field(ge=0)] = 0  # how many TA-Tok has, where the bundle holds it
     ta_tok_sha256: Sha256 | None = None
@@ -157,7 +186,7 @@ class Manifest(_Entry):
     @model_validator(mode="after")
     def _caches_fit(self) -> Self:
         """Check every model against the keys and values of its graph, from which its cache is made."""
-        for entry in self.models:
+        for entry in self.with_caches:
             if entry.graph not in self.graphs:
                 continue  # opening the bundle names every graph that is missing
             caches = self.graphs[entry.graph].cache_inputs
@@ -174,12 +203,51 @@ class Manifest(_Entry):
         return self
 
     @model_validator(mode="after")
+    def _drafting_fits(self) -> Self:
+        """Check what drafts on the target's own grid, and the target that it drafts for."""
+        target = self.target
+        own = (target.grid_height, target.grid_width, target.prefix_length)
+        for place, graph, entry in self._beside_the_models():
+            if entry is None:
+                continue
+            codes = target.vocabulary + (1 if place == BLOCK else 0)
+            expected = (graph, *own, codes)
+            actual = (entry.graph, entry.grid_height, entry.grid_width, entry.prefix_length, entry.vocabulary)
+            if actual != expected:
+                raise ValueError(
+                    f"{place}: expected graph, rows, columns, prefix and codes {', '.join(map(str, expected))}, got "
+                    + ", ".join(map(str, actual))
+                )
+            if place != BLOCK and entry.dim != target.dim:
+                raise ValueError(f"{place}: expected hidden states of width {target.dim}, got {entry.dim}")
+            if place != BLOCK and entry.slots < target.sequence_length + MAX_NODES:
+                least = target.sequence_length + MAX_NODES
+                raise ValueError(f"{place}: expected {least} slots or more, got {entry.slots}")
+        if self.head is not None and self.branched is None:
+            raise ValueError("branched: expected the target's hidden states beside a head, got none")
+        return self
+
+    def _beside_the_models(self) -> tuple[tuple[str, str, PassesEntry | None], ...]:
+        """Return the fields that hold one more transformer each, the graph that it must have, and what they hold."""
+        return (("branched", TARGET_BRANCHED, self.branched), (HEAD, HEAD, self.head), (BLOCK, BLOCK, self.block))
+
+    @property
+    def with_caches(self) -> tuple[PassesEntry, ...]:
+        """Everything that makes passes over a cache: the models, then what there is beside them."""
+        return (*self.models, *(entry for _, _, entry in self._beside_the_models() if entry is not None))
+
+    @property
+    def with_conditions(self) -> tuple[TransformerEntry, ...]:
+        """Those of them that begin with a condition."""
+        return tuple(entry for entry in self.with_caches if isinstance(entry, TransformerEntry))
+
+    @model_validator(mode="after")
     def _conditions_fit(self) -> Self:
         """Check that all models take the same condition; each makes its own prefix from it."""
-        for number, entry in enumerate(self.models):
+        for entry in self.with_conditions:
             if (entry.condition, entry.condition_width) != (self.target.condition, self.target.condition_width):
                 raise ValueError(
-                    f"models.{number}: expected a condition of the target's kind and width, {self.target.condition} "
+                    f"{entry.graph}: expected a condition of the target's kind and width, {self.target.condition} "
                     f"{self.target.condition_width}, got {entry.condition} {entry.condition_width}"
                 )
         if (self.target.condition == "fields") != (self.family == "demo" and self.prompt_grammar is not None):
@@ -225,7 +293,7 @@ class Manifest(_Entry):
         """Return every file that the bundle must hold, the manifest aside."""
         files = [self.codes, self.neighbours, *self.weights, *self.modules.values()]
         files += [self.prompt_grammar] if self.prompt_grammar else []
-        files += [entry.null_condition for entry in self.models if entry.null_condition]
+        files += [entry.null_condition for entry in self.with_conditions if entry.null_condition]
         for graph in self.graphs.values():
             files += [graph.onnx, *(plan.file for plan in graph.plans)]
         return files

@@ -37,6 +37,7 @@ class Bundle:
         neighbours: Int[V, max_neighbours], POOL-1.
         codes: Float32[V, d], as the quantiser compares them.
         null_conditions: Of each model, Int64[P, fields] or Float32[P, width], or None where the prompt makes it.
+        block_null_condition: Of the block drafter, likewise.
     """
 
     path: Path
@@ -44,6 +45,7 @@ class Bundle:
     neighbours: NDArray[np.int64]
     codes: NDArray[np.float32]
     null_conditions: tuple[NDArray[Any] | None, ...]
+    block_null_condition: NDArray[Any] | None = None
 
     def file(self, entry: FileEntry) -> Path:
         """Return the path of one of its files."""
@@ -172,7 +174,8 @@ def _opened(folder: Path) -> Bundle:
                 f"got {unknown[0]}; {REBUILD}"
             )
         needed |= manifest.graphs_of(settings).keys()
-    needed |= {name for model in manifest.models for name in (model.graph, model.condition_graph)}
+    needed |= {entry.graph for entry in manifest.with_caches}
+    needed |= {entry.condition_graph for entry in manifest.with_conditions}
     missing = sorted(needed - manifest.graphs.keys())
     if missing:
         raise BundleError(f"{folder / MANIFEST_NAME}: graphs: missing {', '.join(missing)}; {REBUILD}")
@@ -180,4 +183,5 @@ def _opened(folder: Path) -> Bundle:
         _check_file(folder, entry)
     neighbours, codes = _read_neighbours(folder, manifest), _read_codes(folder, manifest)
     nulls = tuple(read_null_condition(folder, entry) for entry in manifest.models)
-    return Bundle(folder, manifest, neighbours, codes, nulls)
+    block_null = None if manifest.block is None else read_null_condition(folder, manifest.block)
+    return Bundle(folder, manifest, neighbours, codes, nulls, block_null)

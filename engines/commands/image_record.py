@@ -27,7 +27,7 @@ def models_hash(manifest: Manifest) -> str:
     """
     files = [manifest.codes, manifest.neighbours, *manifest.weights, *(item.onnx for item in manifest.graphs.values())]
     files += [manifest.prompt_grammar] if manifest.prompt_grammar else []
-    files += [item.null_condition for item in manifest.models if item.null_condition]
+    files += [item.null_condition for item in manifest.with_conditions if item.null_condition]
     hashes = sorted({(item.path, item.sha256) for item in files})
     return sha256(json.dumps(hashes).encode()).hexdigest()
 

@@ -48,6 +48,10 @@ class Answer:
         chosen = np.asarray(cells, dtype=np.int64)
         return Answer(chosen, self.rows[np.searchsorted(self.cells, chosen)], self.scores, self.first, self.where)
 
+    def logits(self) -> Floats:
+        """Return the logits of all cells in the host's memory, Float32[B, n, V]."""
+        return np.concatenate([scores.logits()[:, rows] for scores, _, rows in self._parts()], axis=1)
+
     def draw(self, distribution: Distribution, noise: Floats) -> Draw:
         """As `Scores.draw`, for all cells.
 

@@ -9,11 +9,13 @@ from mulo_sd.engines.backends.answers import run_for_tokens
 from mulo_sd.engines.backends.base import Backend
 from mulo_sd.engines.bundle import Bundle
 from mulo_sd.engines.bundle.contract import down_sampler_graph, up_sampler_graph
+from mulo_sd.engines.bundle.manifest import TransformerEntry
 from mulo_sd.engines.condition import Condition
-from mulo_sd.engines.loop.drafts import LastSweep, draft_source
+from mulo_sd.engines.loop.drafts import LastSweep, draft_source, tree_source
 from mulo_sd.engines.loop.exact import verify_by_speculation, verify_exactly
 from mulo_sd.engines.loop.execute import execute
 from mulo_sd.engines.loop.speculate import Speculator
+from mulo_sd.engines.loop.speculate_trees import speculate_trees
 from mulo_sd.engines.loop.state import ModelState, Tokens
 from mulo_sd.engines.loop.verify import Accepted, verify_locally
 from mulo_sd.engines.numbers import token_grid
@@ -62,18 +64,33 @@ class Decoder:
             record_logits: Keep the logits of every pass in the trace.
             accepted: Decides which draft tokens are accepted, at every level, for measurements.
         """
-        self.backend, self.settings, self.progress, self.accepted = backend, settings, progress, accepted
+        self.bundle, self.backend, self.accepted = bundle, backend, accepted
+        self.settings, self.progress = settings, progress
         self.trace = Trace()
         self.codes = Codes(bundle.codes, np.ascontiguousarray(bundle.neighbours[:, : settings.neighbours]))
         self.states = [
             ModelState(
-                *(backend, bundle.manifest.models[number], number, condition, bundle.null_conditions[number]),
-                *(settings, seed, self.trace, record_logits),
+                backend=backend,
+                entry=self._entry(number),
+                number=number,
+                condition=condition,
+                null=bundle.null_conditions[number],
+                settings=settings,
+                seed=seed,
+                trace=self.trace,
+                record_logits=record_logits,
             )
             for number in settings.model_numbers
         ]
         self.refresh_from = [0] * len(self.states)
         self.done = 0
+
+    def _entry(self, number: int) -> TransformerEntry:
+        """Return a model of the bundle; of the target the graph with hidden states, where a head drafts from them."""
+        manifest = self.bundle.manifest
+        if number == 0 and self.settings.decoding.has_head and manifest.branched is not None:
+            return manifest.branched
+        return manifest.models[number]
 
     def scale_ratio(self, level: int) -> int:
         """Return how many rows of `level` there are for each row of the level below (GRID-1)."""
@@ -120,7 +137,7 @@ class Decoder:
         mode = settings.decoding
         if level == 0 and mode.is_exact:
             verdict = verify_exactly(state, proposal, advance)
-        elif level == 0 and mode.is_speculative:
+        elif mode.is_speculative if level == 0 else settings.refine_by == "rounds":
             verdict = verify_by_speculation(state, proposal, self.codes, advance)
         else:
             refreshed = range(self.refresh_from[level] * state.width, first_row * state.width)
@@ -142,9 +159,14 @@ class Decoder:
         order = settings.decoding.coarsest
         mask = np.zeros((state.height, state.width), dtype=np.bool_)
         mask[first_row:last_row] = True
+        if settings.decoding.has_tree:
+            speculate_trees(state, cells, tree_source(state, self.bundle), self.codes, self._advance(level))
+            return
         if level == 0 and settings.decoding.is_speculative:
             correction, judging = correction_of(mask, settings), settings.decoding.judging
-            Speculator(state, correction, draft_source(state, None), self.codes, judging).run(self._advance(level))
+            Speculator(state, correction, draft_source(state, self.bundle), self.codes, judging).run(
+                self._advance(level)
+            )
             return
         if settings.named(order.by, None) == "rows":
             rows = Rows(list(cells), state.width, settings.jacobi_window, settings.row_lead)

@@ -17,6 +17,7 @@ from mulo_sd.engines.rules.anchor import Anchor
 from mulo_sd.engines.rules.noise import NoiseSource, sample_stream
 from mulo_sd.engines.rules.sweeps import first_guesses
 from mulo_sd.engines.rules.trace import Pass, Trace
+from mulo_sd.engines.rules.trees import DraftTree
 from mulo_sd.engines.rules.widths import AutoWidth
 from mulo_sd.engines.settings import Settings
 
@@ -33,6 +34,7 @@ class ModelState:
         unfed: Cells whose draft token or guess no pass has fed.
         guessed: Bool[N], cells that hold a guess, where there was no draft to take as one.
         auto_width: Cells of a sweep where the settings leave them to the machine (SWEEP-6); `Pipeline` sets it.
+        hidden: Float32[B, L, dim], of each position as it was last fed; where a head drafts, else nothing is kept.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class ModelState:
         """Feed the prefix (PREFILL): the conditional half first, and with guidance the null condition's."""
         self.backend, self.entry, self.number = backend, entry, number
         self.settings, self.trace, self.record_logits = settings, trace, record_logits
+        self.condition = condition
         self.distribution = settings.distribution
         self.seed, self.height, self.width = seed, entry.grid_height, entry.grid_width
         cells = self.height * self.width
@@ -62,6 +65,9 @@ class ModelState:
         places, prefixes = condition.places(), condition.prefixes(null, settings.guidance_scale)
         self.session = TransformerSession(backend, entry, prefixes, places, condition.passing())
         scores = self.session.prefill()
+        length = entry.sequence_length if number == 0 and settings.decoding.has_head else 0
+        self.hidden = np.zeros((len(prefixes), length, entry.dim), dtype=np.float32)
+        self._keep_hidden(places, scores)
         self._record(places, np.full_like(places, -1), scores)
         # Of cell 0, which has no predecessor to feed (GRID-2).
         self.first_scores = scores.last()
@@ -69,8 +75,16 @@ class ModelState:
         self.first_pass = len(trace.passes) - 1
 
     def _record(self, positions: Tokens, tokens: Tokens, scores: Scores) -> None:
-        logits = scores.logits() if self.record_logits else None
+        logits = scores.logits()[:, : len(positions)] if self.record_logits else None
         self.trace.passes.append(Pass(self.number, positions, tokens, logits))
+
+    def _keep_hidden(self, positions: Tokens, scores: Scores) -> Floats:
+        """Keep hidden states of a pass's ordinary tokens, where they are wanted; return those of nodes behind them."""
+        if not self.hidden.shape[1]:
+            return self.hidden
+        hidden = self.session.hidden_of(scores)
+        self.hidden[:, positions] = hidden[:, : len(positions)]
+        return hidden[:, len(positions) :]
 
     def _where(self, name: str) -> str:
         return f"graph {self.entry.graph}, {name}, on backend {self.backend.name}"
@@ -177,6 +191,7 @@ class ModelState:
                 tokens[missing] = self._stand_in(int(fed[missing]))
         scores, name = self.session.feed(fed, tokens), f"pass {len(self.trace.passes)}"
         self._check(scores, name)
+        self._keep_hidden(fed + self.entry.prefix_length, scores)
         self._record(fed + self.entry.prefix_length, tokens, scores)
         self.pending.difference_update(wanted)
         self.unfed.difference_update(wanted)
@@ -184,6 +199,31 @@ class ModelState:
         if cells[0] == 0:
             rows[0] = -1
         return Answer(queried, rows, scores, self.first_scores, self._where(name))
+
+    def query_tree(self, cell: int, tree: DraftTree) -> tuple[Answer, Floats]:
+        """Run one pass that feeds what is pending before a cell, and a tree of its drafts (METHOD-6).
+
+        Returns:
+            The scores of the cell and of the cell after each of n nodes, and the hidden states of the nodes,
+            Float32[B, n, dim]. Cell 0 takes its scores from the prefill.
+        """
+        wanted = {place for place in self.pending if place < cell} | ({cell - 1} if cell else set())
+        if not wanted:
+            answer = Answer(np.array([cell]), np.array([-1]), None, self.first_scores, self._where("prefill"))
+            return answer, self.hidden[:, :0]
+        fed = np.array(sorted(wanted), dtype=np.int64)
+        positions, tokens, name = fed + self.entry.prefix_length, self.grid[fed], f"pass {len(self.trace.passes)}"
+        scores = self.session.feed(fed, tokens, tree=tree.at(cell))
+        self._check(scores, name)
+        hidden = self._keep_hidden(positions, scores)
+        self._record(positions, tokens, scores)
+        self.pending.difference_update(wanted)
+        rows = np.arange(len(fed) - 1, len(fed) + len(tree.tokens))
+        return Answer(rows + 1, rows, scores, self.first_scores, self._where(name)), hidden
+
+    def take_hidden(self, cells: Sequence[int], hidden: Floats) -> None:
+        """Keep the hidden states of nodes that are decided, Float32[B, n, dim], until their cells are fed again."""
+        self.hidden[:, np.array(cells, dtype=np.int64) + self.entry.prefix_length] = hidden
 
     def origin(self, cell: int, source_pass: int | None = None) -> tuple[Pass, int]:
         """Return the pass and its row that a cell's logits come from; None is the last pass."""

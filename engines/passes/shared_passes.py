@@ -31,6 +31,8 @@ LONG = 0.05
 ROWS = 2
 # Of the tokens of a shared pass, the largest share that may be padding.
 MAX_PADDING = 0.25
+# Inputs of a pass that have something for each token; of these, embeddings.
+OF_TOKENS, EMBEDDED = ("tokens", "positions", "branches", "prefix", "features"), ("prefix", "features")
 # Passes of so few tokens read weights longer than they compute: they are shared whatever the padding.
 FEW = 4
 
@@ -89,8 +91,8 @@ def _merged(group: list[_WaitingPass]) -> Tensors:
     inputs: dict[str, NDArray[Any]] = {}
     for name in group[0].inputs:
         values = [item.inputs[name] for item in group]
-        if name in ("tokens", "positions", "prefix"):
-            values = [_padded(value, fed, last=name != "prefix") for value in values]
+        if name in OF_TOKENS:
+            values = [_padded(value, fed, last=name not in EMBEDDED) for value in values]
         inputs[name] = np.concatenate(values)
     return inputs
 

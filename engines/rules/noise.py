@@ -14,6 +14,10 @@ _MULTIPLIER_0, _MULTIPLIER_1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _KEY_STEP_0, _KEY_STEP_1 = 0x9E3779B9, 0xBB67AE85
 
 
+# Model numbers of what drafts on the target's own grid, behind those of all coarser drafters (RNG-2).
+HEAD, BLOCK = 9, 10
+
+
 def sample_stream(model: int) -> int:
     """Return the stream from which model number `model` draws samples (RNG-2)."""
     return 2 * model

@@ -47,6 +47,22 @@ class Speculation:
     draft_log_probs: NDArray[np.float32] | None = None
 
 
+@dataclass(frozen=True)
+class TreeSpeculation:
+    """What a pass made of a tree of drafts (METHOD-6); fields as in `reference.trace`."""
+
+    cell: int
+    tokens: Tokens
+    parents: Tokens
+    depths: Tokens
+    judged: Tokens
+    chances: NDArray[np.float64]
+    kept: Mask
+    decided: Tokens
+    draft_log_probs: NDArray[np.float32] | None = None
+    logits: NDArray[np.float32] | None = None
+
+
 @dataclass
 class Pass:
     """One pass of one model: the (position, token) pairs fed (KV-1) and what was sampled from its logits.
@@ -59,6 +75,8 @@ class Pass:
         sampled: (row of the pass, grid position, token) of every token sampled from this pass.
         repredicted: SCHED-5.
         sweeps: The sweeps that sampled from this pass.
+        speculated: What it made of drafts (METHOD-2), a window each.
+        trees: What it made of a tree of drafts (METHOD-6), one at most; its nodes are not among the tokens.
     """
 
     model: int
@@ -69,6 +87,7 @@ class Pass:
     repredicted: list[Reprediction] = field(default_factory=list)
     sweeps: list[Sweep] = field(default_factory=list)
     speculated: list[Speculation] = field(default_factory=list)
+    trees: list[TreeSpeculation] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

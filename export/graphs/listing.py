@@ -2,6 +2,8 @@
 
 import torch
 
+from mulo_sd.engines.bundle.contract import BLOCK, model_names
+from mulo_sd.export.graphs.branched import branched_graph, head_graph
 from mulo_sd.export.graphs.sampling import acceptance_graph, sampler_graph
 from mulo_sd.export.graphs.scaling import decoder_graph, scaler_graphs
 from mulo_sd.export.graphs.semantic import semantic_features_graph
@@ -17,6 +19,7 @@ def specifications(
     fields: int,
     all_filters: bool = False,
     ta_tok: TATokDecoder | None = None,
+    branched: bool = False,
 ) -> list[GraphSpecification]:
     """Return the graphs of a bundle, each transformer's own before the one of its condition.
 
@@ -26,10 +29,19 @@ def specifications(
         fields: Ids a prefix token, of models that take fields.
         all_filters: Scalers of every resize filter, and not of the default ones alone.
         ta_tok: What makes features of Tar's semantic ids.
+        branched: The target once more, with branches and hidden states; a head needs it, whatever is said here.
     """
     transformers: list[GraphSpecification] = []
-    for number in range(1 + len(models.drafters)):
-        transformers += [transformer_graph(models, number, dtype), prefix_graph(models, number, fields)]
+    for number, name in enumerate(model_names(len(models.drafters))):
+        model = models.transformer(number)
+        transformers.append(transformer_graph(name, model, dtype, number))
+        if number == 0 and (branched or models.head is not None):
+            transformers.append(branched_graph(model, name, dtype))
+        if number == 0 and models.head is not None:
+            transformers.append(head_graph(models.head, name, dtype))
+        transformers.append(prefix_graph(name, model, fields, number))
+    if models.block is not None:
+        transformers += [transformer_graph(BLOCK, models.block, dtype), prefix_graph(BLOCK, models.block, fields)]
     semantic = [] if ta_tok is None else [semantic_features_graph(ta_tok)]
     sampling = [sampler_graph(models), acceptance_graph(models)]
     return [*transformers, *semantic, *scaler_graphs(models, all_filters), decoder_graph(models), *sampling]

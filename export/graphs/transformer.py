@@ -1,58 +1,27 @@
-"""Target and drafter as graphs: one pass over a slot-addressed, append-only KV cache.
+"""Target and drafter as graphs: one pass over a slot-addressed KV cache (`export.graphs.slots`)."""
 
-New keys and values go to consecutive slots from `write_index` on. `slot_ranks` says which sequence
-position a slot holds; a dead slot holds DEAD_RANK. A query at position q sees the slots whose rank
-is at most q: by KV-1 and KV-3 that is what the reference's position-addressed cache shows it.
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mulo_sd.engines.bundle.contract import (
+    HIDDEN,
     SLOTS_DIMENSION,
     cache_head_dim,
     cache_names,
     condition_graph,
-    model_names,
     slot_count,
     updated_cache,
 )
-from mulo_sd.export.graphs.specification import FEW, GraphSpecification, Range
-from mulo_sd.reference.models import Models
-from mulo_sd.reference.transformer import Transformer
-
-# Guidance feeds two rows, conditional and unconditional.
-BATCH: Range = (1, 2, 2)
-# Decodes that share passes: rows of several, with few tokens each.
-SHARED_BATCH: Range = (1, 8, 16)
-SHARED_TOKENS = 8
+from mulo_sd.export.graphs.slots import BATCH, attention_over_slots, profiles, rotate, visible_slots
+from mulo_sd.export.graphs.specification import GraphSpecification, Range
+from mulo_sd.reference.transformer import Transformer, TransformerConfig
 
 
-@torch.library.custom_op("mulo_sd::append_slots", mutates_args=())
-def append_slots(cache: Tensor, update: Tensor, write_index: Tensor) -> Tensor:
-    """Return `cache`, Float[B, heads, C, d], with `update`, Float[B, heads, T, d], written from `write_index` on.
-
-    Opset 24's TensorScatter: ONNX Runtime writes in place where input and output share a buffer,
-    TensorRT makes it an in-place KV cache update.
-    """
-    updated = cache.clone()
-    for row, start in enumerate(write_index.tolist()):
-        updated[row, :, start : start + update.shape[2]] = update[row]
-    return updated
-
-
-@append_slots.register_fake
-def _(cache: Tensor, _update: Tensor, _write_index: Tensor) -> Tensor:
-    return torch.empty_like(cache)
-
-
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """The reference's rotation as ONNX's RotaryEmbedding; x Float[B, T, heads, d]."""
-    rotated: Tensor = torch.onnx.ops.rotary_embedding(x.transpose(1, 2), cos, sin, interleaved=True)
-    return rotated.transpose(1, 2)
+def embedded_tokens(model: Transformer, tokens: Tensor, prefix: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return what enters a transformer, Float[B, T, dim]: `prefix` where tokens, Int[B, T], is -1."""
+    return torch.where(tokens[..., None] < 0, prefix.to(dtype), model.token_embeddings(tokens.clamp(min=0)))
 
 
 class TransformerGraph(nn.Module):
@@ -85,24 +54,10 @@ class TransformerGraph(nn.Module):
     ) -> tuple[Tensor, ...]:
         """Run the pass."""
         updated: list[Tensor] = []
-        visible = slot_ranks[:, None, None, :] <= positions[:, None, :, None]  # Bool[B, 1, T, C]
-
-        head_dim = self.model.config.head_dim
-        padding = (0, cache_head_dim(head_dim) - head_dim)
-
-        def attend(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-            if padding[1]:  # zeros: they add nothing to a product, and their values are cut off again
-                query, key, value = (F.pad(part, padding) for part in (query, key, value))
-            keys = append_slots(caches[2 * layer], key, write_index)
-            values = append_slots(caches[2 * layer + 1], value, write_index)
-            updated.extend((keys, values))
-            mixed = F.scaled_dot_product_attention(query, keys, values, attn_mask=visible, scale=head_dim**-0.5)
-            return mixed[..., :head_dim] if padding[1] else mixed
-
-        embeddings = torch.where(
-            tokens[..., None] < 0, prefix.to(caches[0].dtype), self.model.token_embeddings(tokens.clamp(min=0))
-        )
-        logits = self.model(embeddings, positions, attend=attend, rotate=_rotate)
+        visible = visible_slots(slot_ranks, positions)
+        attend = attention_over_slots(self.model.config, caches, write_index, visible, updated)
+        embeddings = embedded_tokens(self.model, tokens, prefix, caches[0].dtype)
+        logits = self.model(embeddings, positions, attend=attend, rotate=rotate)
         return (logits.float(), *updated)
 
 
@@ -118,31 +73,46 @@ class ConditionGraph(nn.Module):
         return self.model.prefix_embeddings(condition).float()
 
 
-def _profiles(ranges: Mapping[str, Range], longest: int) -> tuple[Mapping[str, Range], ...]:
-    """Return the shapes of a decode's passes: one token, few, many (prefill, verification), and several decodes'."""
-    few = min(FEW, longest)
-    return (
-        {**ranges, "fed": (1, 1, 1)},
-        {**ranges, "fed": (1, min(8, few), few)},
-        {**ranges, "fed": (1, max(longest // 4, 1), longest)},
-        {**ranges, "batch": SHARED_BATCH, "fed": (1, 1, min(SHARED_TOKENS, longest))},
-    )
-
-
-def transformer_graph(models: Models, number: int, dtype: torch.dtype) -> GraphSpecification:
-    """Return a transformer's graph.
+def pass_specification(
+    name: str,
+    module: nn.Module,
+    config: TransformerConfig,
+    dtype: torch.dtype,
+    embedded: str,
+    model_number: int | None = None,
+    branched_slots: int = 0,
+    weights: str | None = None,
+) -> GraphSpecification:
+    """Return the graph of a pass over a cache.
 
     Args:
-        models: In float32.
-        number: Of the transformer, 0 for the target.
+        name: In the bundle.
+        module: Takes tokens, `embedded`, positions, slot_ranks, the inputs of branches if any, write_index and caches.
+        config: Of the transformer.
         dtype: Of keys and values.
+        embedded: The input of each token that is an embedding: "prefix" or "features".
+        model_number: Of the transformer, 0 for the target; None of what is none of the bundle's models.
+        branched_slots: Slots for nodes of trees, where its tokens may stand on branches; it gives hidden states then.
+        weights: As of `GraphSpecification`; None is the graph's own name.
     """
-    name, model = model_names(len(models.drafters))[number], models.transformer(number)
-    config, slots = model.config, slot_count(model.config)
-    batch, fed = 2, 3
+    slots = slot_count(config, branched_slots)
+    batch, fed = 2, 3  # of the example
     cache_shape = (batch, config.heads, slots, cache_head_dim(config.head_dim))
     names = cache_names(config.layers)
-    both = {0: "batch", 1: "fed"}
+    of_tokens, of_slots = {0: "batch", 1: "fed"}, {0: "batch", 1: SLOTS_DIMENSION}
+    numbers = torch.zeros(batch, fed, dtype=torch.long)
+    example = {
+        "tokens": numbers,
+        embedded: torch.zeros(batch, fed, config.dim),
+        "positions": numbers.clone(),
+        "slot_ranks": torch.zeros(batch, slots, dtype=torch.long),
+    }
+    dynamic = {"tokens": of_tokens, embedded: of_tokens, "positions": of_tokens, "slot_ranks": of_slots}
+    if branched_slots:
+        example |= {"branches": numbers.clone(), "slot_branches": torch.zeros(batch, slots, dtype=torch.long)}
+        dynamic |= {"branches": of_tokens, "slot_branches": of_slots}
+    example |= {"write_index": torch.zeros(batch, dtype=torch.long)}
+    inputs = (*example, *names)
     # A runtime may attend over the slots that are filled, and no more.
     ranges: dict[str, Range] = {
         "batch": BATCH,
@@ -151,32 +121,32 @@ def transformer_graph(models: Models, number: int, dtype: torch.dtype) -> GraphS
     }
     return GraphSpecification(
         name=name,
-        module=TransformerGraph(model),
-        example={
-            "tokens": torch.zeros(batch, fed, dtype=torch.long),
-            "prefix": torch.zeros(batch, fed, config.dim),
-            "positions": torch.zeros(batch, fed, dtype=torch.long),
-            "slot_ranks": torch.zeros(batch, slots, dtype=torch.long),
-            "write_index": torch.zeros(batch, dtype=torch.long),
-            "caches": [torch.zeros(cache_shape, dtype=dtype) for _ in names],
-        },
-        dynamic={
-            "tokens": both,
-            "prefix": both,
-            "positions": both,
-            "slot_ranks": {0: "batch", 1: SLOTS_DIMENSION},
-            "write_index": {0: "batch"},
-            "caches": {0: "batch", 2: SLOTS_DIMENSION},
-        },
-        input_names=("tokens", "prefix", "positions", "slot_ranks", "write_index", *names),
-        output_names=("logits", *map(updated_cache, names)),
+        module=module,
+        example={**example, "caches": [torch.zeros(cache_shape, dtype=dtype) for _ in names]},
+        dynamic={**dynamic, "write_index": {0: "batch"}, "caches": {0: "batch", 2: SLOTS_DIMENSION}},
+        input_names=inputs,
+        output_names=("logits", *((HIDDEN,) if branched_slots else ()), *map(updated_cache, names)),
         ranges=ranges,
         kind="logits",
         compared="logits",
-        weights=name,
-        model_number=number,
-        profiles=_profiles(ranges, config.sequence_length),
+        weights=name if weights is None else weights,
+        model_number=model_number,
+        profiles=profiles(ranges, config.sequence_length),
     )
+
+
+def transformer_graph(
+    name: str, model: Transformer, dtype: torch.dtype, number: int | None = None
+) -> GraphSpecification:
+    """Return a transformer's graph.
+
+    Args:
+        name: In the bundle.
+        model: In float32.
+        dtype: Of keys and values.
+        number: Of the transformer, 0 for the target; None of the block drafter.
+    """
+    return pass_specification(name, TransformerGraph(model), model.config, dtype, "prefix", number)
 
 
 def example_condition(model: Transformer, fields: int) -> Tensor:
@@ -187,15 +157,15 @@ def example_condition(model: Transformer, fields: int) -> Tensor:
     return torch.zeros(config.prefix_length, 1 if config.condition == "class" else fields, dtype=torch.long)
 
 
-def prefix_graph(models: Models, number: int, fields: int) -> GraphSpecification:
+def prefix_graph(name: str, model: Transformer, fields: int, number: int | None = None) -> GraphSpecification:
     """Return the graph that makes a transformer's prefix of a condition.
 
     Args:
-        models: In float32.
-        number: Of the transformer, 0 for the target.
+        name: Of the transformer's graph.
+        model: In float32.
         fields: Ids a prefix token, of models that take fields.
+        number: Of the transformer, 0 for the target; None of the block drafter.
     """
-    name, model = model_names(len(models.drafters))[number], models.transformer(number)
     return GraphSpecification(
         name=condition_graph(name),
         module=ConditionGraph(model),

@@ -1,8 +1,8 @@
-"""Drafts from a block drafter: `block` tokens in one pass, each the likeliest (METHOD-7).
+"""Drafts from a block drafter: `block` tokens in one pass, each the likeliest (MODE-SPECDEC).
 
 SpecDec (Xia et al., arXiv 2203.16487; rules as read in its published code). Its drafts are certain; what the target
-makes of them under `accept_by` top-beta is near greedy decoding, and lossless at top_beta 1 and temperature 0 alone.
-It trains a small transformer of the target's grid.
+makes of them under `accept_by` top-beta is near greedy decoding, and greedy at top_beta 1 and top_tau 0. It trains a
+small transformer of the target's grid.
 """
 
 from collections.abc import Sequence
@@ -40,8 +40,8 @@ class BlockDraft:
         self.read_to = cells[0]
         mask = mask_code(self.own.model.config)
         self.own.propose(cells[:-1], torch.full((len(cells) - 1,), mask))
-        logits = self.own.query(cells, cells[:-1])[:, :, :mask]
-        self.state.propose(cells, self.own.log_probs(logits).argmax(dim=-1))
+        log_probs = self.own.log_probs(self.own.query(cells, cells[:-1]))
+        self.state.propose(cells, log_probs[:, :mask].argmax(dim=-1))
         return dict.fromkeys(cells)
 
     def carry(self, carried: DrawnFrom) -> None:

@@ -14,13 +14,13 @@ from mulo_sd.reference.drafts.head_state import HeadState
 from mulo_sd.reference.head import Head
 from mulo_sd.reference.noise import HEAD, gumbel_noise, sample_stream
 from mulo_sd.reference.state import ModelState
-from mulo_sd.reference.trees import Path, Tree, static_paths
+from mulo_sd.reference.trees import DraftTree, Path, static_paths
 
 
 class TreeSource(Protocol):
     """Drafts trees."""
 
-    def grow(self, cell: int, room: int) -> Tree:
+    def grow(self, cell: int, room: int) -> DraftTree:
         """Return a tree that drafts a cell, the first that is not decided, and those after it, `room` cells at most."""
 
 
@@ -35,11 +35,11 @@ class GrownTree:
     def __init__(self, state: ModelState, head: Head) -> None:
         self.state, self.head = state, HeadState(state, head)
 
-    def grow(self, cell: int, room: int) -> Tree:
+    def grow(self, cell: int, room: int) -> DraftTree:
         """Draft; nothing where no token is decided yet, from which the head could go on."""
         settings = self.state.settings
         if cell == 0:
-            return Tree.none()
+            return DraftTree.none()
         logits, hidden = self.head.catch_up(cell)
         tokens, scores, parents = _best(
             self.state.log_probs(logits), torch.zeros(1), torch.tensor([-1]), settings.tree_top
@@ -66,7 +66,7 @@ class GrownTree:
         kept = scores.argsort(descending=True, stable=True)[: settings.tree_nodes].sort().values
         number = torch.full((len(tokens) + 1,), -1)
         number[kept] = torch.arange(len(kept))
-        return Tree(tokens[kept], number[parents[kept]], depths[kept])
+        return DraftTree(tokens[kept], number[parents[kept]], depths[kept])
 
 
 def _best(log_q: Tensor, scores: Tensor, parents: Tensor, top: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -89,10 +89,10 @@ class StaticTree:
         self.state, self.head = state, HeadState(state, head)
         self.drafted: dict[int, int] = {}
 
-    def grow(self, cell: int, room: int) -> Tree:
+    def grow(self, cell: int, room: int) -> DraftTree:
         """Draft; nothing where no token is decided yet, from which the head could go on."""
         if cell == 0:
-            return Tree.none()
+            return DraftTree.none()
         paths = [path for path in static_paths() if len(path) <= room]
         logits, hidden = self.head.catch_up(cell)
         log_q: dict[Path, Tensor] = {(): self.state.log_probs(logits)[0]}
@@ -117,7 +117,7 @@ class StaticTree:
             for row, path in enumerate(growing):
                 log_q[path], features[path], fed[path] = rows[row], hidden[:, row], len(fed) - 1
         number = {path: index for index, path in enumerate(tokens)}
-        return Tree(
+        return DraftTree(
             torch.tensor(list(tokens.values())),
             torch.tensor([number.get(path[:-1], -1) for path in tokens]),
             torch.tensor([len(path) - 1 for path in tokens]),

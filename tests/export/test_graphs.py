@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mulo_sd.export.graphs import sampling
 from mulo_sd.export.graphs.sampling import AcceptanceGraph, SamplerGraph
-from mulo_sd.export.graphs.transformer import append_slots
+from mulo_sd.export.graphs.slots import append_slots
 from mulo_sd.reference.codebook import pooled_probs
 from mulo_sd.reference.radius import entropy
 from mulo_sd.reference.sampling import target_log_probs

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mulo_sd.engines.backends.array_scores import ArrayScores
 from mulo_sd.engines.backends.base import Backend, BackendError, CachePool, KVCache, Tensors, Traits, one_line
-from mulo_sd.engines.backends.caches import NUMPY_DTYPES, CacheTensor, cache_tensors
+from mulo_sd.engines.backends.caches import NUMPY_DTYPES, OF_SLOTS, CacheTensor, cache_tensors, output_widths
 from mulo_sd.engines.bundle import Bundle
 from mulo_sd.engines.bundle.contract import updated_cache
 
@@ -132,7 +132,7 @@ class OnnxRuntimeBackend(Backend):
     """Runs a bundle's ONNX files on ONNX Runtime's CPU provider."""
 
     name = "ort"
-    traits = Traits(scores=True, scores_host_logits=True, pools=True, max_shared_tokens=4)
+    traits = Traits(scores=True, scores_host_logits=True, pools=True, max_shared_tokens=4, branches=True)
 
     def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
         """Remember the bundle; a session is made when its graph is first used.
@@ -148,7 +148,7 @@ class OnnxRuntimeBackend(Backend):
         self.bundle, self.threads = bundle, threads
         self.sessions: dict[str, onnxruntime.InferenceSession] = {}
         self.lock = threading.Lock()
-        self.vocabulary = {entry.graph: entry.vocabulary for entry in bundle.manifest.models}
+        self.widths = {entry.graph: output_widths(bundle.manifest, entry) for entry in bundle.manifest.with_caches}
 
     def session(self, graph: str) -> onnxruntime.InferenceSession:
         """Return the session of a graph, made on first use.
@@ -180,7 +180,13 @@ class OnnxRuntimeBackend(Backend):
         return Pool(self.session(graph), cache_tensors(self.bundle.manifest.graphs[graph], rows))
 
     def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> NDArray[np.float32]:
+        """Run one pass; return its logits."""
+        return self.score(graph, cache, inputs).all
+
+    def score(self, graph: str, cache: KVCache, inputs: Tensors) -> ArrayScores:
         """Run one pass in place; attention goes over the slots that are filled, and a few more.
+
+        Its logits lie in the host's memory, where numpy samples and judges.
 
         Raises:
             BackendError: ONNX Runtime cannot run it, or it would write beyond the last slot.
@@ -192,18 +198,15 @@ class OnnxRuntimeBackend(Backend):
             raise BackendError(
                 f"graph {graph}: expected writes into {cache.pool.most} slots, got one that ends at {end}"
             )
-        logits = np.empty((batch, fed, self.vocabulary[graph]), dtype=np.float32)
+        outputs = {name: np.empty((batch, fed, width), dtype=np.float32) for name, width in self.widths[graph].items()}
         with cache.lock, naming(graph):
             cache.make_room(end)
             for name, value in inputs.items():
-                cache.put(name, value[:, : cache.pool.slots] if name == "slot_ranks" else value)
-            cache.binding.bind_output("logits", "cpu", 0, logits.dtype, logits.shape, logits.ctypes.data)
+                cache.put(name, value[:, : cache.pool.slots] if name in OF_SLOTS else value)
+            for name, value in outputs.items():
+                cache.binding.bind_output(name, "cpu", 0, value.dtype, value.shape, value.ctypes.data)
             self.sessions[graph].run_with_iobinding(cache.binding)
-        return logits
-
-    def score(self, graph: str, cache: KVCache, inputs: Tensors) -> ArrayScores:
-        """Run one pass; its logits lie in the host's memory, where numpy samples and judges."""
-        return ArrayScores(self.feed(graph, cache, inputs))
+        return ArrayScores(*outputs.values())
 
     def scores_of(self, logits: NDArray[np.float32]) -> ArrayScores:
         """Return the scores of given logits."""

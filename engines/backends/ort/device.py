@@ -15,14 +15,14 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from mulo_sd.engines.backends.base import Backend, BackendError, Floats, KVCache, Tensors, Tokens, Traits
-from mulo_sd.engines.backends.caches import NUMPY_DTYPES, cache_tensors
+from mulo_sd.engines.backends.caches import NUMPY_DTYPES, cache_tensors, output_widths
 from mulo_sd.engines.backends.cell_noise import CellNoise
 from mulo_sd.engines.backends.device_arrays import DeviceArrays
 from mulo_sd.engines.backends.device_scores import DeviceScores
 from mulo_sd.engines.backends.host_scores import setting_inputs
 from mulo_sd.engines.backends.ort.cpu import make_session, naming
 from mulo_sd.engines.bundle import Bundle
-from mulo_sd.engines.bundle.contract import updated_cache
+from mulo_sd.engines.bundle.contract import HIDDEN, updated_cache
 from mulo_sd.engines.distribution import Distribution
 
 PROVIDERS: Mapping[str, tuple[str, ...]] = {
@@ -59,7 +59,7 @@ class OnnxRuntimeDeviceBackend(Backend):
     """Runs a bundle's ONNX files on a device; the host sees tokens and decisions."""
 
     device: str
-    traits = Traits(scores=True)
+    traits = Traits(scores=True, branches=True)
 
     def __init__(self, bundle: Bundle, device: str = "cuda") -> None:
         """Make a first session, which shows whether the device is there.
@@ -84,7 +84,7 @@ class OnnxRuntimeDeviceBackend(Backend):
                 "another precision"
             )
         self.sessions: dict[str, onnxruntime.InferenceSession] = {}
-        self.vocabulary = {entry.graph: entry.vocabulary for entry in bundle.manifest.models}
+        self.widths = {entry.graph: output_widths(bundle.manifest, entry) for entry in bundle.manifest.with_caches}
         self.arrays = DeviceArrays(partial(_uploaded, device))
         self.lock = threading.Lock()
         if provider not in self.session("sampler").get_providers():  # ONNX Runtime goes on without it, on the CPU
@@ -158,13 +158,15 @@ class OnnxRuntimeDeviceBackend(Backend):
         if end > slots:
             raise BackendError(f"graph {graph}: expected writes into {slots} slots, got one that ends at {end}")
         with self.lock, naming(graph):
-            shape = (batch, fed, self.vocabulary[graph])
-            logits = onnxruntime.OrtValue.ortvalue_from_shape_and_type(shape, np.float32, self.device, 0)
-            for name, value in inputs.items():
-                cache.binding.bind_cpu_input(name, np.ascontiguousarray(value))
-            cache.binding.bind_ortvalue_output("logits", logits)
+            values = {}
+            for name, width in self.widths[graph].items():
+                shape = (batch, fed, width)
+                values[name] = onnxruntime.OrtValue.ortvalue_from_shape_and_type(shape, np.float32, self.device, 0)
+                cache.binding.bind_ortvalue_output(name, values[name])
+            for name, array in inputs.items():
+                cache.binding.bind_cpu_input(name, np.ascontiguousarray(array))
             self.session(graph).run_with_iobinding(cache.binding)
-        return OnnxRuntimeScores(self, logits, 0, fed)
+        return OnnxRuntimeScores(self, values["logits"], 0, fed, values.get(HIDDEN))
 
     def keep_slots(self, graph: str, cache: KVCache, slots: NDArray[np.int64]) -> None:
         """Move slots to the front, by way of the host."""
@@ -179,19 +181,26 @@ class OnnxRuntimeDeviceBackend(Backend):
 class OnnxRuntimeScores(DeviceScores):
     """Logits of one pass as a value on the device, from one of its rows on."""
 
-    def __init__(self, backend: OnnxRuntimeDeviceBackend, value: Any, first: int, fed: int) -> None:
-        """Take `fed` rows of a value, Float32[B, T, V], from row `first` on."""
-        self.backend, self.value, self.first, self.fed = backend, value, first, fed
+    def __init__(self, backend: OnnxRuntimeDeviceBackend, value: Any, first: int, fed: int, states: Any = None) -> None:
+        """Take `fed` rows of a value, Float32[B, T, V], from row `first` on, and of one of hidden states if any."""
+        self.backend, self.value, self.first, self.fed, self.states = backend, value, first, fed, states
 
     def logits(self) -> Floats:
         """Return all of them on the host."""
+        return self._on_host(self.value)
+
+    def hidden(self) -> Floats:
+        """Return the hidden states on the host."""
+        return super().hidden() if self.states is None else self._on_host(self.states)
+
+    def _on_host(self, value: Any) -> Floats:
         with self.backend.lock:
-            everything: Floats = self.value.numpy()
+            everything: Floats = value.numpy()
         return everything[:, self.first : self.first + self.fed].copy()
 
     def last(self) -> "OnnxRuntimeScores":
         """Return the last row's; the whole value stays, of which no part can be copied."""
-        return OnnxRuntimeScores(self.backend, self.value, self.first + self.fed - 1, 1)
+        return OnnxRuntimeScores(self.backend, self.value, self.first + self.fed - 1, 1, self.states)
 
     def _run(
         self,

@@ -130,11 +130,13 @@ def test_help_is_grouped_by_the_modes_that_read() -> None:
     parser = argparse.ArgumentParser(prog="test")
     add_setting_arguments(parser)
     groups = {group.title: {action.dest for action in group._group_actions} for group in parser._action_groups}
-    assert groups["settings that zipar reads"] == {"window", "adaptive_window"}
+    assert groups["settings that zipar reads"] == {"adaptive_window"}
+    assert groups["settings that zipar and zipar-published read"] == {"window"}
     assert groups["settings that serial reads"] == {"draft_rows", "look_ahead", "down_sampler", "refresh"}
-    assert groups["settings that parallel and exact with a cascade read"] == {"islands", "island_window", "resample_by"}
-    assert {"tau", "accept_on"} <= groups["settings that serial, parallel and exact with a cascade read"]
-    assert groups["settings that ar, serial, parallel and exact read"] == {"sweep_width", "first_guess"}
+    cascades = "exact with a cascade and ssd with a cascade read"
+    assert groups[f"settings that parallel, {cascades}"] == {"islands", "island_window", "resample_by"}
+    assert {"tau", "accept_on"} <= groups[f"settings that serial, parallel, {cascades}"]
+    assert groups["settings that ar, serial, parallel, exact and ssd read"] == {"sweep_width"}
     assert {"mode", "temperature"} <= groups["settings that every mode reads"]
     text = " ".join(parser.format_help().split())
     for setting in SETTINGS.values():
@@ -181,7 +183,7 @@ def test_a_file_of_settings(name: str, text: str, tmp_path: Path) -> None:
         ("a.json", '{"top_k": 1.5}', r"top_k: expected a whole number in 0\.\.1048576, got 1\.5"),
         ("a.toml", "tau = ", r"expected TOML: "),
         ("a.toml", "tau = inf", r"tau: expected a number in -1e\+09\.\.1e\+09, got inf"),
-        ("a.toml", 'mode = "best"', r"mode: expected one of ar, zipar, serial, parallel, exact, got 'best'"),
+        ("a.toml", 'mode = "best"', r"mode: expected one of ar, zipar, serial, .*, ssd, got 'best'"),
         ("a.json", " " * (MAX_SETTINGS_BYTES + 1), r"expected at most 65536 bytes, got 65537"),
     ],
 )
@@ -204,17 +206,17 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         (
             {"tau": 0.5, "mode": "ar"},
             Settings(mode="ar"),
-            "note: mode ar does not read tau (tau: serial, parallel and exact with a cascade)",
+            "note: mode ar does not read tau (tau: serial, parallel, exact with a cascade and ssd with a cascade)",
         ),
         (
             {"tau": 0.5, "mode": "exact"},
             Settings(mode="exact"),
-            "note: mode exact does not read tau (tau: serial, parallel and exact with a cascade)",
+            "note: mode exact does not read tau (tau: serial, parallel, exact with a cascade and ssd with a cascade)",
         ),
         (
             {"window": 3, "tau": 0.5, "refresh": True},
             Settings(mode="parallel"),
-            "note: mode parallel does not read window, refresh (window: zipar; refresh: serial)",
+            "note: mode parallel does not read window, refresh (window: zipar and zipar-published; refresh: serial)",
         ),
     ],
 )
