@@ -157,7 +157,8 @@ class DecodingMode:
         if not self.drafts:
             return frozenset()
         order = {name for name in vars(self.resampling).values() if name}
-        return (ACCEPTANCE_READS["pooled"] | CORRECTION_READS["local"] | order) - self.reads
+        read = {"refine_by", "rounds"} | ACCEPTANCE_READS["pooled"] | CORRECTION_READS["local"] | order
+        return read - self.reads
 
     def reads_of(self, drafters: tuple[int, ...]) -> frozenset[str]:
         """Return the settings that a decode with some drafters reads."""

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, fie
 from mulo_sd.engines.distribution import Distribution
 from mulo_sd.engines.modes import MODES, UNDRAFTED_MODES, DecodingMode, Mode
 from mulo_sd.engines.numbers import SettingsError
-from mulo_sd.engines.parts import Acceptance, Carry, Correction, Draft
+from mulo_sd.engines.parts import MAX_NODES, Acceptance, Carry, Correction, Draft
 from mulo_sd.engines.setting_kinds import MIN_TEMPERATURE, Choice, Drafters, Flag, Kind, Real, Whole, Width, Window
 
 __all__ = ["MODES", "SETTINGS", "UNDRAFTED_MODES", "WINDOWS", "DownSampler", "Mode", "Settings", "SettingsError"]
@@ -20,6 +20,7 @@ DownSampler = Literal["area", "bicubic", "latent"]
 AcceptOn = Literal["processed", "raw"]
 ScheduledBy = Literal["windows", "sweeps"]
 DraftedBy = Literal["windows", "sweeps", "rows"]
+RefinedBy = Literal["local", "rounds"]
 FirstGuess = Literal["above", "left", "opening"]
 # What a setting of a part is where the mode says it.
 AS_MODE: Literal["mode"] = "mode"
@@ -168,6 +169,10 @@ class Settings(BaseModel):
     draft_length: Annotated[int, Setting(Whole(1, MAX_DRAFT), "METHOD-2", "tokens that a head drafts in a chain")] = 4
     block: Annotated[int, Setting(Whole(1, MAX_DRAFT), "METHOD-2", "tokens of a block that is verified at once")] = 25
     rounds: Annotated[int, Setting(Whole(1), "METHOD-4", "passes over the whole draft, the last of which decides")] = 2
+    refine_by: Annotated[
+        RefinedBy,
+        Setting(Choice(get_args(RefinedBy)), "METHOD-4", "how the drafters of a cascade correct their own drafts"),
+    ] = "local"
     row_lead: Annotated[int, Setting(Whole(1), "METHOD-5", "tokens of a row that open the one below")] = 9
     group: Annotated[int, Setting(Whole(1), "ACCEPT-3", "codes of a group, in the order of their probabilities")] = 10
     group_probability: Annotated[
@@ -188,9 +193,9 @@ class Settings(BaseModel):
     ] = 5.0
     top_beta: Annotated[int, Setting(Whole(1), "ACCEPT-7", "draft tokens among so many of the target's best pass")] = 5
     top_tau: Annotated[float, Setting(Real(0, 1e3), "ACCEPT-7", "nats that they may lie below the target's best")] = 3.0
-    tree_nodes: Annotated[int, Setting(Whole(1, 63), "METHOD-6", "draft tokens of a tree")] = 59
-    tree_depth: Annotated[int, Setting(Whole(1, 63), "METHOD-6", "tokens of its longest branch")] = 4
-    tree_top: Annotated[int, Setting(Whole(1, 63), "METHOD-6", "tokens that it may branch into, at each layer")] = 10
+    tree_nodes: Annotated[int, Setting(Whole(1, MAX_NODES), "METHOD-6", "draft tokens of a tree")] = 58
+    tree_depth: Annotated[int, Setting(Whole(1, MAX_NODES), "METHOD-6", "tokens of its longest branch")] = 5
+    tree_top: Annotated[int, Setting(Whole(1, MAX_NODES), "METHOD-6", "tokens that each layer may branch into")] = 10
 
     @field_validator("*", mode="before")
     @classmethod
@@ -206,6 +211,9 @@ class Settings(BaseModel):
             raise ValueError(
                 f"mode {self.mode}: expected {nonsense}, got {parts}, correct_by {self.decoding.correction}"
             )
+        grown = self.tree_top * (self.tree_depth - 1)
+        if self.decoding.draft == "tree" and grown > MAX_NODES:
+            raise ValueError(f"tree_top: expected at most {MAX_NODES} of it times tree_depth - 1, got {grown}")
         return self
 
     @property

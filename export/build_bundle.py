@@ -21,7 +21,6 @@ from mulo_sd.engines.bundle.contract import (
     GRAMMAR_FILE,
     HEAD,
     MAX_NEIGHBOURS,
-    MAX_NODES,
     NEIGHBOURS_FILE,
     TARGET_BRANCHED,
 )
@@ -34,6 +33,7 @@ from mulo_sd.engines.bundle.manifest import (
     PassesEntry,
     TransformerEntry,
 )
+from mulo_sd.engines.parts import MAX_NODES
 from mulo_sd.engines.prompts.prefix import FIELDS, grammar_description
 from mulo_sd.export.build_graph import GraphBuilder
 from mulo_sd.export.finite_weights import check_weights

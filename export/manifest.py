@@ -11,7 +11,6 @@ import onnx
 from torch import nn
 
 from mulo_sd.engines.bundle.contract import (
-    MAX_NODES,
     TARGET_BRANCHED,
     cache_head_dim,
     condition_graph,
@@ -22,6 +21,7 @@ from mulo_sd.engines.bundle.contract import (
 )
 from mulo_sd.engines.bundle.manifest import FileEntry, Manifest, PassesEntry, TensorEntry, TransformerEntry
 from mulo_sd.engines.bundle.open import sha256_of_file
+from mulo_sd.engines.parts import MAX_NODES
 from mulo_sd.export.graphs.transformer import example_condition
 from mulo_sd.export.own_bundle import BuildError
 from mulo_sd.reference.largest_error import check_finite_numbers

@@ -9,11 +9,11 @@ from mulo_sd.engines.bundle.manifest import FileEntry
 from mulo_sd.export.manifest import file_entry
 from mulo_sd.reference.checkpoints.ta_tok import TATokDecoder
 from mulo_sd.reference.checkpoints.vq import VQTokenizer
-from mulo_sd.reference.head import Head
+from mulo_sd.reference.head import Head, own_tensors
 from mulo_sd.reference.models import Models
 from mulo_sd.reference.tokenizer import Tokenizer
 from mulo_sd.reference.transformer import Transformer
-from mulo_sd.reference.weights import save_weights
+from mulo_sd.reference.weights import save_tensors, save_weights
 
 
 def _file(folder: Path, name: str) -> Path:
@@ -30,9 +30,9 @@ def write_transformer(folder: Path, name: str, model: Transformer, dtype: torch.
 
 
 def write_head(folder: Path, head: Head, dtype: torch.dtype) -> FileEntry:
-    """Write a head's weights, the target's among them, into a bundle's folder and describe the file."""
+    """Write a head's weights, those of the target left out, into a bundle's folder and describe the file."""
     path = _file(folder, HEAD)
-    save_weights(head, head.config, path, dtype)
+    save_tensors(own_tensors(head), head.config, path, dtype)
     return file_entry(folder, path)
 
 

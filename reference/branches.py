@@ -5,6 +5,7 @@ Ordinary tokens have all bits, and ask for none.
 
 The nodes of a tree are tokens that are fed beside the ordinary ones, several of them at one position. A node sees the
 ordinary tokens, its ancestors and itself; no ordinary token sees a node. Nodes live until ordinary tokens are fed.
+Where nodes come, the branches of ordinary tokens end.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,9 +15,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from mulo_sd.reference.parts import MAX_NODES
+
 ALL_BITS = -1
-# Each node has a bit of its own in a set of 64; engines keep two.
-MAX_NODES = 62
 
 
 class Branches(NamedTuple):

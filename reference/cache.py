@@ -45,6 +45,7 @@ class KVCache:
         own = positions[: len(positions) - count]
         self._write(own, branches)
         if parents is not None:
+            self.bits[:] = ALL_BITS
             self.nodes.add(positions[len(own) :], parents)
         nodes, filled = len(self.nodes), int(self.written.nonzero().max()) + 1
         visible = self.written[None, :filled] & (torch.arange(filled)[None] <= positions[:, None])  # Bool[T, filled]

@@ -77,8 +77,8 @@ class _Decoder:
         mode = settings.decoding
         if level == 0 and mode.is_exact:
             verdict = verify_exactly(state, proposal)
-        elif level == 0 and mode.is_speculative:
-            verdict = verify_by_speculation(state, proposal, self.models, self.codes)
+        elif mode.is_speculative if level == 0 else settings.refine_by == "rounds":
+            verdict = verify_by_speculation(state, proposal, self.codes)
         else:
             refreshed = range(self.refresh_from[level] * state.width, first_row * state.width)
             also_feed = refreshed if settings.refresh else range(0)
@@ -102,7 +102,7 @@ class _Decoder:
             speculate_trees(state, cells, tree_source(state, self.models), self.codes)
             return
         if settings.decoding.is_speculative and state is self.states[0]:
-            source = draft_source(state, self.models, None)
+            source = draft_source(state, self.models)
             speculate(state, correction_of(mask, settings), source, self.codes, settings.decoding.judging)
             return
         if settings.named(order.by, None) == "rows":

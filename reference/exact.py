@@ -4,11 +4,10 @@ import torch
 from torch import Tensor
 
 from mulo_sd.reference.codebook import Codes
-from mulo_sd.reference.corrections import correction_of
-from mulo_sd.reference.drafts import draft_source
+from mulo_sd.reference.corrections import Rounds, correction_of, in_rounds
+from mulo_sd.reference.drafts import CoarseDraft
 from mulo_sd.reference.execute import execute
-from mulo_sd.reference.models import Models
-from mulo_sd.reference.parts import Order
+from mulo_sd.reference.parts import IN_ROUNDS, Order
 from mulo_sd.reference.schedule import schedule_of
 from mulo_sd.reference.speculate import speculate
 from mulo_sd.reference.state import ModelState
@@ -27,19 +26,20 @@ def verify_exactly(state: ModelState, proposal: Proposal) -> Verdict:
     return _verdict(state, proposal, first_pass)
 
 
-def verify_by_speculation(state: ModelState, proposal: Proposal, models: Models, codes: Codes) -> Verdict:
-    """Decide the proposal's window with its tokens as drafts, by the acceptance and the correction chosen (METHOD-2).
+def verify_by_speculation(state: ModelState, proposal: Proposal, codes: Codes) -> Verdict:
+    """Decide the proposal's window with its tokens as drafts (METHOD-2, METHOD-4).
 
     Args:
-        state: The target; the proposal stands in its grid. Mutated.
+        state: The target, as the settings choose, or a drafter above the coarsest one, which
+            goes over its draft in rounds. The proposal stands in its grid. Mutated.
         proposal: Of whole rows.
-        models: Of the decode.
         codes: The codebook.
     """
-    first_pass = len(state.trace.passes)
-    source = draft_source(state, models, state.grid.clone())
-    correction = correction_of(_cells(state, proposal), state.settings)
-    speculate(state, correction, source, codes, state.settings.decoding.judging)
+    first_pass, settings = len(state.trace.passes), state.settings
+    cells, judging = _cells(state, proposal), settings.decoding.judging if state.number == 0 else IN_ROUNDS
+    correction = correction_of(cells, settings) if state.number == 0 else in_rounds(cells, settings)
+    source = CoarseDraft(state, state.grid.clone(), isinstance(correction, Rounds))
+    speculate(state, correction, source, codes, judging)
     return _verdict(state, proposal, first_pass)
 
 

@@ -17,6 +17,10 @@ Correction = Literal["prefix", "local", "rounds", "rows"]
 Carry = Literal["fresh", "same", "coupled", "kept"]
 
 
+# Each node of a tree has a bit of its own in a set of 64, of which two are taken (METHOD-6).
+MAX_NODES = 62
+
+
 class Judging(NamedTuple):
     """How drafts are judged pass by pass: what accepts them, and the next guess of a later cell (METHOD-2)."""
 
@@ -26,6 +30,8 @@ class Judging(NamedTuple):
 
 # Of a coarse draft that is drawn row by row, as PJD draws (METHOD-5).
 BY_ROWS = Judging("lossless", "kept")
+# Of a drafter above the coarsest one that goes over its draft in rounds (METHOD-4).
+IN_ROUNDS = Judging("lossless", "coupled")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 from mulo_sd.reference.modes import MODES, UNDRAFTED_MODES, DecodingMode, Mode
 from mulo_sd.reference.numbers import is_boolean, real_number, whole_number
-from mulo_sd.reference.parts import Acceptance, Carry, Correction, Draft
+from mulo_sd.reference.parts import MAX_NODES, Acceptance, Carry, Correction, Draft
 
 __all__ = ["MODES", "UNDRAFTED_MODES", "WINDOWS", "DownSampler", "Mode", "Settings", "UpSampler"]
 
@@ -15,6 +15,7 @@ DownSampler = Literal["area", "bicubic", "latent"]
 AcceptOn = Literal["processed", "raw"]
 ScheduledBy = Literal["windows", "sweeps"]
 DraftedBy = Literal["windows", "sweeps", "rows"]
+RefinedBy = Literal["local", "rounds"]
 FirstGuess = Literal["above", "left", "opening"]
 # No grid or codebook is larger.
 MAX_COUNT = 2**20
@@ -133,6 +134,7 @@ class Settings:
         draft_length: METHOD-2, tokens of a head's chain.
         block: METHOD-2, tokens of a block that is verified at once.
         rounds: METHOD-4.
+        refine_by: METHOD-4, how drafters above the coarsest one correct theirs: "local" or in "rounds".
         row_lead: METHOD-5, tokens of a row that open the one below.
         group: ACCEPT-3, codes of a group.
         group_probability: ACCEPT-3, how far probabilities within a group may differ.
@@ -186,6 +188,7 @@ class Settings:
     draft_length: int = _setting(4, _whole(1, MAX_DRAFT))
     block: int = _setting(25, _whole(1, MAX_DRAFT))
     rounds: int = _setting(2, _whole(1))
+    refine_by: RefinedBy = _setting("local", _one_of(get_args(RefinedBy)))  # noqa: RUF009  (a field)
     row_lead: int = _setting(9, _whole(1))
     group: int = _setting(10, _whole(1))
     group_probability: float = _setting(0.15, _real(0, 1))
@@ -198,9 +201,9 @@ class Settings:
     lantern_factor: float = _setting(5.0, _real(1, 1e3))
     top_beta: int = _setting(5, _whole(1))
     top_tau: float = _setting(3.0, _real(0, 1e3))
-    tree_nodes: int = _setting(59, _whole(1, 63))
-    tree_depth: int = _setting(4, _whole(1, 63))
-    tree_top: int = _setting(10, _whole(1, 63))
+    tree_nodes: int = _setting(58, _whole(1, MAX_NODES))
+    tree_depth: int = _setting(5, _whole(1, MAX_NODES))
+    tree_top: int = _setting(10, _whole(1, MAX_NODES))
 
     def __post_init__(self) -> None:
         """Check every field once; numbers of other libraries become Python's.
@@ -216,6 +219,9 @@ class Settings:
             raise ValueError(
                 f"mode {self.mode}: expected {nonsense}, got {parts}, correct_by {self.decoding.correction}"
             )
+        grown = self.tree_top * (self.tree_depth - 1)
+        if self.decoding.draft == "tree" and grown > MAX_NODES:
+            raise ValueError(f"tree_top: expected at most {MAX_NODES} of it times tree_depth - 1, got {grown}")
 
     @property
     def decoding(self) -> DecodingMode:

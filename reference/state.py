@@ -50,7 +50,8 @@ class ModelState:
         prefixes, places = condition.prefixes(model, settings.guidance_scale), condition.places()
         self.cache = KVCache(config, len(prefixes), model.output.weight.dtype)
         keeps_hidden = number == 0 and settings.decoding.has_head
-        self.hidden = torch.zeros(len(prefixes), config.sequence_length if keeps_hidden else 0, config.dim)
+        shape = (len(prefixes), config.sequence_length if keeps_hidden else 0, config.dim)
+        self.hidden = torch.zeros(shape, dtype=model.output.weight.dtype)
         logits = self._feed(model.prefix_embeddings(prefixes)[:, places], places)
         self.cache.forget(condition.passing())
         self._record(places, torch.full_like(places, -1), logits)

@@ -33,12 +33,12 @@ def plan_of(settings: Settings, part: Part) -> Plan:
     match part:
         case "draft":
             plan = Plan(settings.draft_by == "sweeps", settings.draft_window, limit=settings.draft_sweeps)
-        case "resample" if settings.mode == "serial":
+        case "resample" if settings.decoding.by_rows:
             plan = Plan(by_sweeps=True, limit=settings.sweeps)
         case "resample":
             by_sweeps = settings.resample_by == "sweeps"
             plan = Plan(by_sweeps, settings.island_window, settings.islands, limit=settings.sweeps)
-        case "alone" if settings.mode == "zipar":
+        case "alone" if settings.decoding.draft is None:
             plan = Plan(by_sweeps=False, window=settings.window)
         case _:  # MODE-AR, and MODE-EXACT's target
             plan = Plan(by_sweeps=True)

@@ -6,7 +6,9 @@ from typing import NamedTuple
 import hypothesis.strategies as st
 import torch
 
+from mulo_sd.reference.block import block_config
 from mulo_sd.reference.decode import Condition, Models
+from mulo_sd.reference.head import Head, HeadConfig, with_shared
 from mulo_sd.reference.random_weights import fill
 from mulo_sd.reference.tokenizer import Tokenizer, TokenizerConfig
 from mulo_sd.reference.transformer import Transformer, TransformerConfig
@@ -119,4 +121,16 @@ def build(toy: Toy) -> World:
     fields = (toy.prefix_length, 2)
     cond = torch.randint(0, PREFIX_VOCABULARY, fields, generator=generator)
     uncond = torch.randint(0, PREFIX_VOCABULARY, fields, generator=generator)
-    return World(Models(target, (drafter, *coarse), tokenizer), Condition(cond, uncond))
+    head, block = head_and_block(target, generator, toy.sharpness)
+    return World(Models(target, (drafter, *coarse), tokenizer, head=head, block=block), Condition(cond, uncond))
+
+
+def head_and_block(target: Transformer, generator: torch.Generator, sharpness: float) -> tuple[Head, Transformer]:
+    """Make a head and a block drafter of a target with random weights; some of what they draft is accepted."""
+    with torch.random.fork_rng(devices=[]):
+        head = Head(HeadConfig.of(target.config)).double()
+        block = Transformer(block_config(target.config)).double()
+    for module in (head, block):
+        fill(module, generator, sharpness)
+    head.load_state_dict(with_shared({}, target), strict=False)
+    return head, block

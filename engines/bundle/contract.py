@@ -28,13 +28,13 @@ PLAN_PACKAGES: dict[str, str] = {"trt-rtx": "tensorrt_rtx", "trt": "tensorrt"}
 CODES_FILE, NEIGHBOURS_FILE = "codes.npy", "neighbours.npy"
 GRAMMAR_FILE = "prompt_grammar.json"
 
+# The graph of the models' first, from which all others take their places.
+TARGET = "target"
 # The target once more, for decodes that need its hidden states or feed tokens on branches (`rules.branches`); what
 # drafts from those hidden states; and what drafts many tokens in one pass. Bundles that were built before have none.
 TARGET_BRANCHED, HEAD, BLOCK = "target_branched", "head", "block"
 # The output of the first two that is what `output`, the target's last matrix, makes logits of.
 HIDDEN = "hidden"
-# Nodes of a tree that live at once, each with a bit of its own in an int64.
-MAX_NODES = 62
 
 # Graphs of every bundle, beside those of its transformers and scalers.
 DECODER, SAMPLER, ACCEPTANCE = "decoder", "sampler", "acceptance"
@@ -92,7 +92,7 @@ def model_names(drafters: int) -> list[str]:
     Args:
         drafters: How many there are, from the finest grid to the coarsest.
     """
-    return ["target", *(f"drafter_{number}" for number in range(1, 1 + drafters))]
+    return [TARGET, *(f"drafter_{number}" for number in range(1, 1 + drafters))]
 
 
 def condition_graph(model_name: str) -> str:

@@ -10,7 +10,6 @@ from mulo_sd.engines.bundle.contract import (
     BLOCK,
     HEAD,
     HIDDEN,
-    MAX_NODES,
     SLOTS_DIMENSION,
     TARGET_BRANCHED,
     ConditionKind,
@@ -21,6 +20,7 @@ from mulo_sd.engines.bundle.contract import (
     is_cache,
     up_sampler_graph,
 )
+from mulo_sd.engines.parts import MAX_NODES
 from mulo_sd.engines.setting_kinds import MAX_DRAFTERS
 from mulo_sd.engines.settings import Settings
 

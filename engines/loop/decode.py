@@ -137,7 +137,7 @@ class Decoder:
         mode = settings.decoding
         if level == 0 and mode.is_exact:
             verdict = verify_exactly(state, proposal, advance)
-        elif level == 0 and mode.is_speculative:
+        elif mode.is_speculative if level == 0 else settings.refine_by == "rounds":
             verdict = verify_by_speculation(state, proposal, self.codes, advance)
         else:
             refreshed = range(self.refresh_from[level] * state.width, first_row * state.width)
@@ -164,7 +164,9 @@ class Decoder:
             return
         if level == 0 and settings.decoding.is_speculative:
             correction, judging = correction_of(mask, settings), settings.decoding.judging
-            Speculator(state, correction, draft_source(state, self.bundle), self.codes, judging).run(self._advance(level))
+            Speculator(state, correction, draft_source(state, self.bundle), self.codes, judging).run(
+                self._advance(level)
+            )
             return
         if settings.named(order.by, None) == "rows":
             rows = Rows(list(cells), state.width, settings.jacobi_window, settings.row_lead)

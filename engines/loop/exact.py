@@ -9,9 +9,9 @@ from mulo_sd.engines.loop.drafts import CoarseDraft
 from mulo_sd.engines.loop.execute import execute
 from mulo_sd.engines.loop.speculate import Speculator
 from mulo_sd.engines.loop.state import ModelState
-from mulo_sd.engines.parts import Order
+from mulo_sd.engines.parts import IN_ROUNDS, Order
 from mulo_sd.engines.rules.acceptances.accepted import Codes
-from mulo_sd.engines.rules.corrections import correction_of
+from mulo_sd.engines.rules.corrections import Rounds, correction_of, in_rounds
 from mulo_sd.engines.rules.schedule import schedule_of
 from mulo_sd.engines.rules.trace import Proposal, Verdict
 
@@ -33,18 +33,20 @@ def verify_exactly(state: ModelState, proposal: Proposal, progress: Callable[[in
 def verify_by_speculation(
     state: ModelState, proposal: Proposal, codes: Codes, progress: Callable[[int], None]
 ) -> Verdict:
-    """Decide the proposal's window with its tokens as drafts, by the acceptance and the correction chosen (METHOD-2).
+    """Decide the proposal's window with its tokens as drafts (METHOD-2, METHOD-4).
 
     Args:
-        state: The target; the proposal stands in its grid. Mutated.
+        state: The target, as the settings choose, or a drafter above the coarsest one, which
+            goes over its draft in rounds. The proposal stands in its grid. Mutated.
         proposal: Of whole rows.
         codes: The codebook.
         progress: Told how many cells each pass decided.
     """
-    first_pass = len(state.trace.passes)
-    correction = correction_of(_cells(state, proposal), state.settings)
-    judging = state.settings.decoding.judging
-    Speculator(state, correction, CoarseDraft(state, state.grid.copy()), codes, judging).run(progress)
+    first_pass, settings = len(state.trace.passes), state.settings
+    cells, judging = _cells(state, proposal), settings.decoding.judging if state.number == 0 else IN_ROUNDS
+    correction = correction_of(cells, settings) if state.number == 0 else in_rounds(cells, settings)
+    source = CoarseDraft(state, state.grid.copy(), isinstance(correction, Rounds))
+    Speculator(state, correction, source, codes, judging).run(progress)
     return _verdict(state, proposal, first_pass)
 
 

@@ -5,7 +5,8 @@ the slot has every bit of the query's. Ordinary tokens have slots with all bits,
 
 The nodes of a tree are tokens that are fed beside the ordinary ones, several of them at one position. Each has a bit
 of its own and asks for it; its slot has the bits of the node and of all its descendants. So a node sees the ordinary
-tokens, its ancestors and itself. Where nodes live, ordinary tokens ask for a bit that no node has.
+tokens, its ancestors and itself. Where nodes come, the branches of ordinary tokens end, and those that are fed in the
+same pass ask for a bit that no node has.
 """
 
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mulo_sd.engines.bundle.contract import MAX_NODES
+from mulo_sd.engines.parts import MAX_NODES
 
 Tokens = NDArray[np.int64]
 ALL_BITS, NO_BITS = -1, 0

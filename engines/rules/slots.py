@@ -107,7 +107,7 @@ class SlotTable:
         self.bits[self.slot_of_position[positions]] = bits
 
     def place_nodes(self, positions: NDArray[np.int64], parents: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Give nodes of a tree the slots behind all others.
+        """Give nodes of a tree the slots behind all others; whatever stood on a branch is seen by all from now on.
 
         Args:
             positions: Int[m], where they stand; several may stand at one.
@@ -120,6 +120,7 @@ class SlotTable:
             ValueError: as of `tree_bits`.
         """
         bits, asked = tree_bits(self.bits[self.used : self.used + self.nodes], parents)
+        self.bits[: self.used] = ALL_BITS
         self.nodes = len(bits)
         end = self.used + self.nodes
         self.bits[self.used : end] = bits

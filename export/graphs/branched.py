@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from mulo_sd.engines.bundle.contract import HEAD, MAX_NODES, TARGET_BRANCHED
+from mulo_sd.engines.bundle.contract import HEAD, TARGET_BRANCHED
+from mulo_sd.engines.parts import MAX_NODES
 from mulo_sd.export.graphs.slots import attention_over_slots, on_branch, rotate, visible_slots
 from mulo_sd.export.graphs.specification import GraphSpecification
 from mulo_sd.export.graphs.transformer import embedded_tokens, pass_specification

@@ -9,7 +9,7 @@ from mulo_sd.reference.corrections.window import Window
 from mulo_sd.reference.grid import raster_positions
 from mulo_sd.reference.settings import Settings
 
-__all__ = ["Prefix", "Rounds", "Rows", "Window", "correction_of", "window_length"]
+__all__ = ["Prefix", "Rounds", "Rows", "Window", "correction_of", "in_rounds", "window_length"]
 
 
 def window_length(settings: Settings) -> int:
@@ -26,3 +26,8 @@ def correction_of(cells: Tensor, settings: Settings) -> Prefix | Rounds | Rows:
     if correction == "rows":
         return Rows(positions, cells.shape[1], settings.jacobi_window, settings.row_lead)
     return Prefix(positions, window_length(settings))
+
+
+def in_rounds(cells: Tensor, settings: Settings) -> Rounds:
+    """Return how a drafter above the coarsest one decides cells, Bool[H, W], in rounds (METHOD-4)."""
+    return Rounds(raster_positions(cells).tolist(), settings.rounds)

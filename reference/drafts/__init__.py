@@ -1,7 +1,5 @@
 """Where a method's drafts come from (METHOD-1), one source a file."""
 
-from torch import Tensor
-
 from mulo_sd.reference.drafts.block import BlockDraft
 from mulo_sd.reference.drafts.coarse import CoarseDraft
 from mulo_sd.reference.drafts.head import HeadDraft
@@ -43,20 +41,17 @@ def _head(models: Models) -> Head:
     return models.head
 
 
-def draft_source(state: ModelState, models: Models, proposal: Tensor | None) -> DraftSource:
-    """Return the source of drafts that the settings choose.
+def draft_source(state: ModelState, models: Models) -> DraftSource:
+    """Return the source of drafts that the settings choose, where no coarser grid was drafted.
 
     Args:
         state: Of the target.
         models: Of the decode.
-        proposal: Int[N], tokens of the whole grid, where a coarser grid was drafted; None elsewhere.
 
     Raises:
         ValueError: the models lack what drafts.
     """
     draft = state.settings.decoding.draft
-    if proposal is not None:
-        return CoarseDraft(state, proposal)
     if draft == "sweep":
         return LastSweep(state)
     if draft == "head":

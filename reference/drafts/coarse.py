@@ -16,11 +16,11 @@ class CoarseDraft:
     Args:
         state: Of the target.
         proposal: Int[N], of the whole grid.
+        in_rounds: Whether that is so.
     """
 
-    def __init__(self, state: ModelState, proposal: Tensor) -> None:
-        self.state, self.proposal = state, proposal
-        self.in_rounds = state.settings.decoding.correction == "rounds"
+    def __init__(self, state: ModelState, proposal: Tensor, in_rounds: bool) -> None:
+        self.state, self.proposal, self.in_rounds = state, proposal, in_rounds
         self.drawn_from: dict[int, Tensor | None] = {}
 
     def propose(self, windows: Sequence[Window]) -> DrawnFrom:

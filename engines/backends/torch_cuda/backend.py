@@ -1,5 +1,6 @@
 """The backend: any models in torch on a device, on the CPU too, without a file."""
 
+import copy
 import importlib.util
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,14 +11,15 @@ import torch
 from numpy.typing import NDArray
 
 from mulo_sd.engines.backends.base import Backend, BackendError, KVCache, Tensors, Traits, one_line
+from mulo_sd.engines.backends.torch_cuda.branched import BranchedRunner, BranchedTarget, HeadRunner
 from mulo_sd.engines.backends.torch_cuda.cache import SharedRows, Storage, StoragePool, TorchCache, empty_caches
 from mulo_sd.engines.backends.torch_cuda.check import Comparison, compare_kernels
 from mulo_sd.engines.backends.torch_cuda.runner import Runner
 from mulo_sd.engines.backends.torch_cuda.scores import Sampling, TorchScores
-from mulo_sd.engines.backends.torch_cuda.stateless import stateless_graphs
+from mulo_sd.engines.backends.torch_cuda.stateless import stateless_graphs, transformers_of
 from mulo_sd.engines.backends.torch_cuda.weights import TransformerWeights, pack
 from mulo_sd.engines.backends.torch_cuda.work import DeviceWork, host
-from mulo_sd.engines.bundle.contract import model_names, slot_count
+from mulo_sd.engines.bundle.contract import HEAD, TARGET, TARGET_BRANCHED, slot_count
 from mulo_sd.reference.checkpoints.ta_tok import TATokDecoder
 from mulo_sd.reference.models import Models
 
@@ -41,7 +43,7 @@ class TorchBackend(Backend):
 
     name = "torch-cuda"
     notes: list[str]
-    traits = Traits(scores=True, scores_host_logits=True, pools=True, pads_passes=True)
+    traits = Traits(scores=True, scores_host_logits=True, pools=True, pads_passes=True, branches=True)
 
     def __init__(
         self,
@@ -84,18 +86,28 @@ class TorchBackend(Backend):
         self.runners: dict[str, Runner] = {}
         self.slots = dict(slots or {})
         with self.work.alone():
-            for number, name in enumerate(model_names(len(models.drafters))):
-                model = models.transformer(number)
+            for name, model in transformers_of(models).items():
                 self.runners[name] = Runner(pack(model, dtype, place), self.work, self.notes)
                 self.slots.setdefault(name, slot_count(model.config))
                 if graphs is not None:
                     self.runners[name].uses_graphs = graphs and place.type == "cuda"
+            self.branched = self._branched(models)
             self.graphs = stateless_graphs(models, ta_tok, dtype, place)
         self.sampling, self.pool = Sampling(self.work, self.notes), StoragePool()
         self.kernels: Kernels = "torch"
         wanted = kernels or ("triton" if place.type == "cuda" else "torch")
         if wanted == "triton":
             self.use_triton(pdl)
+
+    def _branched(self, models: Models) -> dict[str, BranchedRunner]:
+        """Return what runs the graphs with branches: the target with its own weights, and its head if there is one."""
+        target = self.runners[TARGET].weights
+        branched: dict[str, BranchedRunner] = {TARGET_BRANCHED: BranchedTarget(target, self.work)}
+        if models.head is not None:
+            branched[HEAD] = HeadRunner(copy.deepcopy(models.head), self.dtype, self.work)
+        for name, runner in branched.items():
+            self.slots.setdefault(name, slot_count(runner.config, MAX_NODES))
+        return branched
 
     def weights(self, graph: str) -> TransformerWeights:
         """Return a transformer's weights as they lie on the device."""
@@ -192,7 +204,7 @@ class TorchBackend(Backend):
             return self.pool.lend(graph, storage)
 
     def _storage(self, graph: str, rows: int) -> Storage:
-        config, slots = self.weights(graph).config, self.slots[graph]
+        config, slots = (self.branched.get(graph) or self.weights(graph)).config, self.slots[graph]
         caches = empty_caches(config, rows, slots, self.dtype, self.work.device)
         with torch.inference_mode(False):
             return Storage(*caches, slots)
@@ -210,6 +222,8 @@ class TorchBackend(Backend):
         if end > slots or inputs["slot_ranks"].shape[1] > slots:
             got = max(end, inputs["slot_ranks"].shape[1])
             raise BackendError(f"graph {graph}: expected writes into {slots} slots, got one that ends at {got}")
+        if graph in self.branched:
+            return TorchScores(self.sampling, *self.branched[graph].run(cache.storage, inputs))
         return TorchScores(self.sampling, self.runners[graph].run(cache.storage, inputs))
 
     def score(self, graph: str, cache: KVCache, inputs: Tensors) -> TorchScores:

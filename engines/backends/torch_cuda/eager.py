@@ -25,7 +25,7 @@ def embed(weights: TransformerWeights, inputs: PassInputs, prefix: Tensor | None
     return x if weights.absolute is None else x + F.embedding(inputs.positions, weights.absolute)
 
 
-def _attention_kernels(device: torch.device) -> AbstractContextManager[None]:
+def attention_kernels(device: torch.device) -> AbstractContextManager[None]:
     """Choose among attention's kernels: cuDNN's would plan anew for each shape, and flash takes no mask."""
     if device.type != "cuda":
         return nullcontext()
@@ -50,8 +50,26 @@ def run_eagerly(
         attended: Slots, from the first, among which all live ones are.
         prefix: As for `embed`.
     """
-    with _attention_kernels(keys.device):
-        return _run(weights, keys, values, inputs, attended, prefix)
+    hidden = hidden_eagerly(weights, keys, values, inputs, visible_slots(inputs, attended), prefix)
+    return F.linear(hidden, weights.output)
+
+
+def visible_slots(inputs: PassInputs, attended: int) -> Tensor:
+    """Return which of the first slots each query sees by rank and position, Bool[B, 1, T, attended]."""
+    return inputs.slot_ranks[:, None, None, :attended] <= inputs.positions[:, None, :, None]
+
+
+def hidden_eagerly(
+    weights: TransformerWeights,
+    keys: Tensor,
+    values: Tensor,
+    inputs: PassInputs,
+    visible: Tensor,
+    prefix: Tensor | None = None,
+) -> Tensor:
+    """Run a pass and return what its logits are made of, Float[B, T, D]; `visible` says who sees whom."""
+    with attention_kernels(keys.device):
+        return _run(weights, keys, values, inputs, visible, prefix)
 
 
 def _run(
@@ -59,13 +77,12 @@ def _run(
     keys: Tensor,
     values: Tensor,
     inputs: PassInputs,
-    attended: int,
+    visible: Tensor,
     prefix: Tensor | None,
 ) -> Tensor:
-    config = weights.config
+    config, attended = weights.config, visible.shape[-1]
     batch, length = inputs.tokens.shape
     x = embed(weights, inputs, prefix)
-    visible = inputs.slot_ranks[:, None, None, :attended] <= inputs.positions[:, None, :, None]
     # Once a pass, what attention would make of a mask in every layer.
     bias = torch.zeros(visible.shape, dtype=x.dtype, device=x.device).masked_fill_(~visible, -torch.inf)
     steps = torch.arange(length, device=x.device)
@@ -92,4 +109,4 @@ def _run(
         normed = F.rms_norm(x, (config.dim,), layer.ffn_norm, config.norm_eps)
         gate, up = F.linear(normed, layer.w13).chunk(2, dim=-1)
         x = x + F.linear(F.silu(gate) * up, layer.w2)
-    return F.linear(F.rms_norm(x, (config.dim,), weights.norm, config.norm_eps), weights.output)
+    return F.rms_norm(x, (config.dim,), weights.norm, config.norm_eps)

@@ -9,15 +9,26 @@ from safetensors import SafetensorError, safe_open
 
 from mulo_sd.engines.backends.base import BackendError, one_line
 from mulo_sd.engines.backends.torch_cuda.backend import TorchBackend
+from mulo_sd.engines.backends.torch_cuda.stateless import transformers_of
 from mulo_sd.engines.bundle import Bundle
-from mulo_sd.engines.bundle.contract import SEMANTIC_FEATURES, TOKENIZER, down_sampler_graph, up_sampler_graph
-from mulo_sd.engines.bundle.manifest import MANIFEST_NAME
+from mulo_sd.engines.bundle.contract import (
+    BLOCK,
+    HEAD,
+    SEMANTIC_FEATURES,
+    TARGET_BRANCHED,
+    TOKENIZER,
+    down_sampler_graph,
+    up_sampler_graph,
+)
+from mulo_sd.engines.bundle.manifest import MANIFEST_NAME, PassesEntry
 from mulo_sd.reference.checkpoints.ta_tok import TATokDecoder, load_ta_tok
 from mulo_sd.reference.checkpoints.vq import load_vq
 from mulo_sd.reference.models import Models
 from mulo_sd.reference.tokenizer import ImageTokenizer
+from mulo_sd.reference.transformer import TransformerConfig
 from mulo_sd.reference.weights import (
     WeightsError,
+    load_head,
     load_latent_down_sampler,
     load_latent_up_sampler,
     load_tokenizer,
@@ -51,7 +62,7 @@ def load_modules(bundle: Bundle) -> tuple[Models, TATokDecoder | None]:
         BackendError: the bundle holds none, or a file is none of them.
     """
     manifest, modules = bundle.manifest, bundle.manifest.modules
-    needed = [*(entry.graph for entry in manifest.models), TOKENIZER]
+    needed = [*(entry.graph for entry in manifest.with_caches if entry.graph != TARGET_BRANCHED), TOKENIZER]
     needed += [SEMANTIC_FEATURES] if SEMANTIC_FEATURES in manifest.graphs else []
     missing = [name for name in needed if name not in modules]
     if missing:
@@ -71,22 +82,24 @@ def load_modules(bundle: Bundle) -> tuple[Models, TATokDecoder | None]:
             _tokenizer(files[TOKENIZER]),
             {ratio: load_latent_up_sampler(path) for ratio, path in up.items()},
             {ratio: load_latent_down_sampler(path) for ratio, path in down.items()},
+            None if manifest.head is None else load_head(files[HEAD], target),
+            None if manifest.block is None else load_transformer(files[BLOCK]),
         )
         ta_tok = None
         if SEMANTIC_FEATURES in files:
             ta_tok = _ta_tok(files[SEMANTIC_FEATURES], manifest.target.prefix_length)
     except (WeightsError, SafetensorError, OSError, ValueError) as error:
         raise BackendError(f"{bundle.path}: its weights cannot be used: {one_line(error)}") from None
-    for number, entry in enumerate(manifest.models):
-        config = models.transformer(number).config
-        expected = (entry.layers, entry.heads, entry.dim, entry.vocabulary, entry.prefix_length, entry.grid_height)
-        found = (
-            *(config.layers, config.heads, config.dim),
-            *(config.vocabulary, config.prefix_length, config.grid_height),
-        )
-        if found != expected:
+    configs = {name: model.config for name, model in transformers_of(models).items()}
+    configs |= {} if models.head is None else {HEAD: models.head.config}
+    for entry in manifest.with_caches:
+        if entry.graph in configs and _size(configs[entry.graph]) != _size(entry):
             raise BackendError(f"{files[entry.graph]}: expected a transformer as the manifest says, got another")
     return models, ta_tok
+
+
+def _size(of: TransformerConfig | PassesEntry) -> tuple[int, ...]:
+    return (of.layers, of.heads, of.dim, of.vocabulary, of.prefix_length, of.grid_height)
 
 
 def open_on_device(bundle: Bundle, device: str | torch.device) -> TorchBackend:
@@ -96,7 +109,7 @@ def open_on_device(bundle: Bundle, device: str | torch.device) -> TorchBackend:
         BackendError: the bundle holds no weights, or a file is none of them.
     """
     models, ta_tok = load_modules(bundle)
-    slots = {entry.graph: entry.slots for entry in bundle.manifest.models}
+    slots = {entry.graph: entry.slots for entry in bundle.manifest.with_caches}
     return TorchBackend(models, DTYPES[bundle.manifest.precision], device, slots=slots, ta_tok=ta_tok)
 
 

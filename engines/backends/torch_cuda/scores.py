@@ -93,22 +93,32 @@ def _is_run(numbers: Tokens) -> bool:
 class TorchScores(DeviceScores, PartedScores):
     """Logits of one pass as a tensor of their own, which outlives the next pass."""
 
-    def __init__(self, sampling: Sampling, logits: Tensor) -> None:
-        self.sampling, self.work, self.tensor = sampling, sampling.work, logits
+    def __init__(self, sampling: Sampling, logits: Tensor, hidden: Tensor | None = None) -> None:
+        self.sampling, self.work, self.tensor, self.states = sampling, sampling.work, logits, hidden
 
     def part(self, first_row: int, batch: int, fed: int) -> "TorchScores":
         """Return those of one of the decodes that shared a pass: its rows, and the tokens that it fed."""
-        return TorchScores(self.sampling, self.tensor[first_row : first_row + batch, :fed])
+        rows = slice(first_row, first_row + batch)
+        states = None if self.states is None else self.states[rows, :fed]
+        return TorchScores(self.sampling, self.tensor[rows, :fed], states)
 
     def logits(self) -> Floats:
         """Return all of them on the host."""
         with self.work.alone():
             return host(self.tensor)
 
+    def hidden(self) -> Floats:
+        """Return the hidden states on the host."""
+        if self.states is None:
+            return super().hidden()
+        with self.work.alone():
+            return host(self.states)
+
     def last(self) -> "TorchScores":
         """Return the last row's."""
         with self.work.alone():
-            return TorchScores(self.sampling, self.tensor[:, -1:].clone())
+            states = None if self.states is None else self.states[:, -1:].clone()
+            return TorchScores(self.sampling, self.tensor[:, -1:].clone(), states)
 
     def _run(
         self,

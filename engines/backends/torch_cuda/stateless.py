@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mulo_sd.engines.backends.torch_cuda.sampling import best_tokens, log_probs
 from mulo_sd.engines.bundle.contract import (
     ACCEPTANCE,
+    BLOCK,
     DECODER,
     SAMPLER,
     SEMANTIC_FEATURES,
@@ -25,6 +26,7 @@ from mulo_sd.reference.models import Models
 from mulo_sd.reference.radius import entropy
 from mulo_sd.reference.scaling import down_sample, up_sample
 from mulo_sd.reference.tokenizer import ImageTokenizer
+from mulo_sd.reference.transformer import Transformer
 
 # Inputs by name, on the device, to outputs by name.
 Stateless = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
@@ -84,13 +86,19 @@ def acceptance(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {"pooled_probs": pooled, "log_probs": logs, "entropies": entropy(logs)}
 
 
+def transformers_of(models: Models) -> dict[str, Transformer]:
+    """Return all transformers that take a condition, by their graphs: the models, then the block drafter if any."""
+    names = model_names(len(models.drafters))
+    block = {} if models.block is None else {BLOCK: models.block}
+    return dict(zip(names, (models.target, *models.drafters), strict=True)) | block
+
+
 def stateless_graphs(
     models: Models, ta_tok: TATokDecoder | None, dtype: torch.dtype, device: torch.device
 ) -> dict[str, Stateless]:
     """Return every graph of a bundle that keeps no state, by name; modules are copied to the device."""
     graphs: dict[str, Stateless] = {SAMPLER: sampler, ACCEPTANCE: acceptance}
-    for number, name in enumerate(model_names(len(models.drafters))):
-        model = models.transformer(number)
+    for name, model in transformers_of(models).items():
         embed = model.clip_proj if model.config.condition == "features" else model.cls_embedding
         graphs[condition_graph(name)] = _condition(_placed(embed, dtype, device))
     tokenizer = _placed(models.tokenizer, dtype, device)

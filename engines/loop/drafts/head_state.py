@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from mulo_sd.engines.passes.cached import NO_TOKENS
-from mulo_sd.engines.passes.head import HeadSession
 
 from mulo_sd.engines.backends.base import Floats, Scores
 from mulo_sd.engines.bundle.manifest import PassesEntry
 from mulo_sd.engines.loop.answer import Answer
 from mulo_sd.engines.loop.state import ModelState, Tokens
+from mulo_sd.engines.passes.cached import NO_TOKENS
+from mulo_sd.engines.passes.head import HeadSession
 from mulo_sd.engines.rules.noise import HEAD
 from mulo_sd.engines.rules.trace import Pass
 

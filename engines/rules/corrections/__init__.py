@@ -9,7 +9,7 @@ from mulo_sd.engines.rules.corrections.rows import Rows
 from mulo_sd.engines.rules.corrections.window import Window
 from mulo_sd.engines.settings import Settings
 
-__all__ = ["Prefix", "Rounds", "Rows", "Window", "correction_of", "window_length"]
+__all__ = ["Prefix", "Rounds", "Rows", "Window", "correction_of", "in_rounds", "window_length"]
 
 
 def window_length(settings: Settings) -> int:
@@ -27,3 +27,8 @@ def correction_of(cells: NDArray[np.bool_], settings: Settings) -> Prefix | Roun
     if correction == "rows":
         return Rows(positions, cells.shape[1], settings.jacobi_window, settings.row_lead)
     return Prefix(positions, window_length(settings))
+
+
+def in_rounds(cells: NDArray[np.bool_], settings: Settings) -> Rounds:
+    """Return how a drafter above the coarsest one decides cells, Bool[H, W], in rounds (METHOD-4)."""
+    return Rounds(np.flatnonzero(cells).tolist(), settings.rounds)

@@ -134,6 +134,8 @@ def main() -> int:
             load_tokenizer(arguments.tokenizer)  # report a bad path once, and not in every worker
             if arguments.warm_start:
                 load_transformer(arguments.warm_start)
+            if arguments.model in EXTRAS:
+                load_transformer(arguments.target)
         run = make_run(arguments)
         if read_checkpoint(run.checkpoint, run.job) is None:
             check_place(arguments)

@@ -86,7 +86,9 @@ class BlockTrainee:
             fed = torch.cat([tokens[:, :-1], torch.full((len(tokens), len(masks)), mask_code(config))], dim=1)
             embeddings = torch.cat([self.model.prefix_embeddings(prefixes), self.model.token_embeddings(fed)], dim=1)
             logits = self.model(
-                embeddings, positions[None].expand(len(tokens), -1), _attend(masks, owners, config.sequence_length - 1)
+                embeddings,
+                positions[None].expand(len(tokens), -1),
+                block_attend(masks, owners, config.sequence_length - 1),
             )
         counted = logits[:, config.prefix_length - 1 :, : config.vocabulary - 1].float()
         predicted = tokens[:, positions[config.prefix_length - 1 :] + 1 - config.prefix_length]
@@ -113,7 +115,7 @@ class BlockTrainee:
         """Draw nothing: a block drafter makes no picture of its own."""
 
 
-def _attend(masks: Tensor, owners: Tensor, decided: int) -> Attend:
+def block_attend(masks: Tensor, owners: Tensor, decided: int) -> Attend:
     """Return the attention of a pass that feeds a whole sequence and then the masks of many blocks.
 
     Args:

@@ -35,12 +35,12 @@ STEPS = {
     "drafter_2": 500,
     "drafter_1": 500,
     "target": 1700,
-    "head": 900,
-    "block": 700,
+    "head": 300,
+    "block": 400,
 }
 BATCH = {"up_sampler": 8, "down_sampler": 8, "drafter_2": 64, "drafter_1": 32, "target": 16, "head": 4, "block": 4}
 GRID = {"drafter_2": 8, "drafter_1": 16, "target": 32}
-MATRIX_RATE = {"drafter_2": 0.01, "drafter_1": 0.01, "target": 0.005, "head": 0.03, "block": 0.005}
+MATRIX_RATE = {"drafter_2": 0.01, "drafter_1": 0.01, "target": 0.005, "head": 0.01, "block": 0.005}
 
 
 def job(arguments: argparse.Namespace) -> dict[str, str | int | float | None]:

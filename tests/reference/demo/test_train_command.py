@@ -96,6 +96,21 @@ def test_warm_start_that_is_no_drafter_is_told_in_one_line(
     assert "expected weights of a TransformerConfig, got TokenizerConfig" in error
 
 
+@pytest.mark.parametrize("model", ["head", "block"])
+def test_target_that_is_none_is_told_in_one_line(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path, told in (
+        (tmp_path / "missing.safetensors", "found none"),
+        (SHIPPED / "tokenizer.safetensors", "expected weights of a TransformerConfig, got TokenizerConfig"),
+    ):
+        arguments = [model, "--out", str(tmp_path / "out"), "--target", str(path)]
+        status, error = refusal(arguments, monkeypatch, capsys)
+        assert status == 2
+        assert told in error
+    assert not (tmp_path / "out").exists()
+
+
 def test_checkpoint_of_another_job_or_none_is_told_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,13 +12,15 @@ from hypothesis import strategies as st
 
 from mulo_sd.engines.prompts.prefix import PREFIX_LENGTH, PREFIX_VOCABULARY
 from mulo_sd.reference.demo.train.autoregressive import AutoregressiveTrainee
+from mulo_sd.reference.demo.train.block import BlockTrainee
 from mulo_sd.reference.demo.train.context import RescaledContext
+from mulo_sd.reference.demo.train.head import HeadTrainee
 from mulo_sd.reference.demo.train.run import Run, Trainee
 from mulo_sd.reference.demo.train.schedule import rate_at
 from mulo_sd.reference.demo.train.tokenizer import TokenizerTrainee
 from mulo_sd.reference.demo.train.workers import Workers
 from mulo_sd.reference.tokenizer import Tokenizer, TokenizerConfig
-from mulo_sd.reference.transformer import TransformerConfig
+from mulo_sd.reference.transformer import Transformer, TransformerConfig
 
 STEPS = 6
 
@@ -87,6 +89,22 @@ def autoregressive_trainee() -> Trainee:
     )
 
 
+def target_and_tokenizer() -> tuple[Transformer, Tokenizer]:
+    """A target whose grid has more cells than a block, and its tokenizer."""
+    torch.manual_seed(1)
+    tokenizer = Tokenizer(TokenizerConfig(codes=16, code_dim=4, width=8, encoder_blocks=1, decoder_blocks=1))
+    config = TransformerConfig(8, 8, 16, 2, 2, 16, prefix_length=PREFIX_LENGTH, prefix_vocabulary=PREFIX_VOCABULARY)
+    return Transformer(config), tokenizer
+
+
+def head_trainee() -> HeadTrainee:
+    return HeadTrainee(*target_and_tokenizer(), seed=3, batch=2, matrix_rate=0.01)
+
+
+def block_trainee() -> BlockTrainee:
+    return BlockTrainee(*target_and_tokenizer(), seed=3, batch=2, matrix_rate=0.01)
+
+
 def assert_equal(one: object, other: object) -> None:
     """Compare two states, tensors bit by bit."""
     assert type(one) is type(other)
@@ -104,7 +122,7 @@ def assert_equal(one: object, other: object) -> None:
         assert one == other
 
 
-each_trainee = pytest.mark.parametrize("make", [tokenizer_trainee, autoregressive_trainee])
+each_trainee = pytest.mark.parametrize("make", [tokenizer_trainee, autoregressive_trainee, head_trainee, block_trainee])
 
 
 @each_trainee
