@@ -31,7 +31,9 @@ def method_of(settings: Settings) -> Method:
     assert mode.draft is not None
     assert mode.acceptance is not None
     assert mode.correction is not None
-    return Method(mode.draft, mode.acceptance, mode.correction, "coupled" if mode.correction == "rounds" else mode.carry)
+    return Method(
+        mode.draft, mode.acceptance, mode.correction, "coupled" if mode.correction == "rounds" else mode.carry
+    )
 
 
 class Window(NamedTuple):
