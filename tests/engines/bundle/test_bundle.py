@@ -188,7 +188,7 @@ def beside(place: str, graph: str, **changes: object) -> Callable[[dict[str, Any
     ("change", "said"),
     [
         (
-            beside("branched", "target"),
+            beside("branched", "mine"),
             "branched: expected graph, rows, columns, prefix and codes target_branched, 2, 4",
         ),
         (beside("branched", "target_branched", grid_width=2), "2, 4, 2, 12, got target_branched, 2, 2, 2, 12; "),
