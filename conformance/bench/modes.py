@@ -18,6 +18,7 @@ class BenchMode:
         changes: Of the settings.
         drafters: How many the bundle needs.
         guesses: Whether its passes depend on guesses that come true, of which random weights say nothing.
+        rated: Whether they depend on how many draft tokens are accepted.
     """
 
     name: str
@@ -25,6 +26,7 @@ class BenchMode:
     changes: Mapping[str, Any] = field(default_factory=dict)
     drafters: int = 0
     guesses: bool = False
+    rated: bool = True
 
 
 # As the demo's preset "passes"; by name, since any bundle is compared.
@@ -48,6 +50,7 @@ ENGINE_MODES: tuple[BenchMode, ...] = (
     BenchMode("serial-cascade", "MuLo-SD serial cascade", {"mode": "serial", "drafters": (1, 2)}, 2),
     BenchMode("parallel", "MuLo-SD parallel, one drafter", {"mode": "parallel", "drafters": (1,)}, 1),
     BenchMode("cascade", "MuLo-SD cascade", {"mode": "parallel", "drafters": (1, 2)}, 2),
+    BenchMode("ssd", "SSD's rounds, one drafter", {"mode": "ssd", "drafters": (1,)}, 1, rated=False),
     BenchMode("sweeps", "MuLo-SD cascade by sweeps", _FEW_PASSES, 2, guesses=True),
     BenchMode("exact", "exact, from a draft", {"mode": "exact", "sweep_width": "auto"}, 1, guesses=True),
 )

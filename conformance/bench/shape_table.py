@@ -85,8 +85,8 @@ class ShapeRun:
         for mode in shape_modes(self.shape, self.options.modes):
             settings = self.pipeline.settings(**mode.changes)
             self._warm_up(mode, settings, advance)
-            undrafted = not settings.decoding.drafts
-            for rate in (None,) if undrafted else self.options.acceptances:
+            rated = settings.decoding.drafts and mode.rated
+            for rate in self.options.acceptances if rated else (None,):
                 tell(self._row(mode, settings, rate, wrapped, timer, advance))
             if mode.name == "ar" and (self.options.modes is None or EAGER in self.options.modes):
                 tell(self._eager_row(settings, advance))

@@ -92,6 +92,7 @@ METHODS: tuple[Method, ...] = (
         )
         for name in ("grouped", "annealed", "lantern", "lossless")
     ),
+    Method("mulo-rows", "MuLo-SD, drafted by PJD's rows", "parallel", "no", _COARSER, "this project", "ours"),
 )
 BY_NAME = {method.name: method for method in METHODS}
 # What drafts, by its number in traces and rows (RNG-2).

@@ -7,6 +7,8 @@ from hashlib import sha256
 from typing import Any
 
 from mulo_sd import engines
+from mulo_sd.engines.bundle import Manifest
+from mulo_sd.engines.bundle.manifest import PassesEntry
 
 Chain = tuple[int, ...]
 RATIO_2: Chain = (1,)
@@ -45,6 +47,13 @@ def chain_name(drafters: Chain) -> str:
     return f"drafters {','.join(map(str, drafters))}"
 
 
+def _drafting_alone(draft: str | None, manifest: Manifest) -> tuple[PassesEntry | None, ...]:
+    """Return what drafts on the target's own grid, where a mode drafts by it."""
+    if draft == "block":
+        return (manifest.block,)
+    return (manifest.head,) if draft in ("head", "tree", "static-tree") else ()
+
+
 def identity(item: Variant, pipeline: engines.Pipeline) -> str:
     """Return what names a variant's images: a digest of all that they depend on, and of nothing else.
 
@@ -59,6 +68,7 @@ def identity(item: Variant, pipeline: engines.Pipeline) -> str:
     fields, reads = settings.model_dump(), settings.decoding.reads_of(settings.drafters)
     read = {name: fields[name] for name in sorted(reads)}
     weights = [manifest.models[number].weights_sha256 for number in settings.model_numbers]
+    weights += [entry.weights_sha256 for entry in _drafting_alone(settings.decoding.draft, manifest) if entry]
     if "latent" in (read.get("up_sampler"), read.get("down_sampler")):
         weights += [digest for _, digest in sorted(manifest.latent_sha256.items())]
     content = [read, item.oracle, item.other_seeds, weights, manifest.tokenizer_sha256]

@@ -94,7 +94,7 @@ def test_modes_that_a_bundle_allows() -> None:
     few = next(mode for mode in modes_of(2) if mode.name == "sweeps")
     assert {name: getattr(PRESETS["passes"], name) for name in few.changes} == dict(few.changes)
     assert [mode.name for mode in modes_of(0)] == ["ar", "ar-sweeps", "zipar"]
-    assert [mode.name for mode in modes_of(1)] == ["ar", "ar-sweeps", "zipar", "serial", "parallel", "exact"]
+    assert [mode.name for mode in modes_of(1)] == ["ar", "ar-sweeps", "zipar", "serial", "parallel", "ssd", "exact"]
     assert [mode.name for mode in modes_of(2, ["cascade", "ar"])] == ["ar", "cascade"]
 
 

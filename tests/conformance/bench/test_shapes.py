@@ -13,6 +13,7 @@ from PIL import Image
 
 from mulo_sd.conformance.bench import __main__ as command
 from mulo_sd.conformance.bench import shapes
+from mulo_sd.conformance.bench.declared import MODES
 from mulo_sd.conformance.bench.eager import EagerPublished, StaticCache, sample_top_k
 from mulo_sd.conformance.bench.shape_table import shape_modes
 from mulo_sd.conformance.bench.workload import random_condition
@@ -83,7 +84,7 @@ def test_modes_of_shapes() -> None:
         "parallel": (2,),
         "cascade": (1, 2),
     }
-    assert [mode.name for mode in shape_modes(TINY["tiny-512"], None)] == ["ar", "zipar", "serial", "parallel"]
+    assert [mode.name for mode in shape_modes(TINY["tiny-512"], None)] == ["ar", "zipar", "serial", "parallel", "ssd"]
     assert [mode.name for mode in shape_modes(TINY["tiny-256"], None)] == ["ar", "zipar"]
 
 
@@ -158,7 +159,11 @@ def test_a_run_over_tiny_shapes(
         ("eager", None),
         ("zipar", None),
         *((mode, rate) for mode in ("serial", "serial-cascade", "parallel", "cascade") for rate in (0.5, 1.0)),
+        ("ssd", None),
     ]
+    methods = record["shapes"]["tiny-1024"]["methods"]
+    assert [row["declared"]["mode"] for row in methods[::3]] == list(MODES)
+    assert all(row["measured_seconds"] >= row["rule_seconds"] > 0 for row in methods)
     for row in rows:
         assert row["seconds"]["median"] > 0
         if row["acceptance"] is not None:
