@@ -92,6 +92,16 @@ METHODS: tuple[Method, ...] = (
         )
         for name in ("grouped", "annealed", "lantern", "lossless")
     ),
+    Method(
+        "draft-alone",
+        "a coarse draft, accepted whole",
+        "parallel",
+        "no",
+        _COARSER,
+        "this project",
+        "ours",
+        changes={"tau": 0.0},
+    ),
     Method("mulo-rows", "MuLo-SD, drafted by PJD's rows", "parallel", "no", _COARSER, "this project", "ours"),
 )
 BY_NAME = {method.name: method for method in METHODS}
