@@ -12,6 +12,7 @@ from typing import Any
 import onnx
 
 from mulo_sd.engines.bundle.contract import PLAN_PACKAGES, SLOTS_DIMENSION, PlanBackend
+from mulo_sd.export.single_bits import without_bitwise_and
 
 
 class PlanError(RuntimeError):
@@ -55,8 +56,8 @@ def _make_attention_decomposable(trt: ModuleType, network: Any) -> None:
             layer.attention.decomposable = True
 
 
-def _with_all_slots(onnx_file: Path, slots: int) -> bytes:
-    """Return a graph whose caches have one size: TensorRT updates keys and values in place in no other.
+def _for_tensorrt(onnx_file: Path, slots: int) -> bytes:
+    """Return a graph without operators that TensorRT has not, whose caches have one size: the others are not in place.
 
     Large weights stay in the files beside it.
     """
@@ -65,6 +66,7 @@ def _with_all_slots(onnx_file: Path, slots: int) -> bytes:
         for dimension in value.type.tensor_type.shape.dim:
             if dimension.dim_param == SLOTS_DIMENSION:
                 dimension.dim_value = slots
+    without_bitwise_and(model)
     content: bytes = model.SerializeToString()
     return content
 
@@ -114,7 +116,7 @@ def build_plan(
     parser = trt.OnnxParser(network, logger)
     slots = max((ranges[SLOTS_DIMENSION][-1] for ranges in profiles if SLOTS_DIMENSION in ranges), default=None)
     if slots is not None:
-        parsed = parser.parse(_with_all_slots(onnx_file, slots), str(onnx_file))
+        parsed = parser.parse(_for_tensorrt(onnx_file, slots), str(onnx_file))
         shapes = {
             name: [slots if size == SLOTS_DIMENSION else size for size in shape] for name, shape in shapes.items()
         }

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mulo_sd.engines.backends.base import Backend, Draw, Floats, Judgement, KVCache, Scores, Tensors, Tokens
+from mulo_sd.engines.backends.base import Backend, Draw, Fed, Floats, Judgement, KVCache, Scores, Tensors, Tokens
 from mulo_sd.engines.backends.wrapped import WrappedBackend
 from mulo_sd.engines.distribution import Distribution
 from mulo_sd.engines.rules.anchor import Anchor
@@ -87,6 +87,13 @@ class TimedBackend(WrappedBackend):
         self.note("pass", graph, inputs["tokens"].shape[0], inputs["tokens"].shape[1], started)
         return logits
 
+    def feed_with_hidden(self, graph: str, cache: KVCache, inputs: Tensors) -> Fed:
+        """Run a pass that gives hidden states too."""
+        started = time.perf_counter()
+        fed = super().feed_with_hidden(graph, cache, inputs)
+        self.note("pass", graph, inputs["tokens"].shape[0], inputs["tokens"].shape[1], started)
+        return fed
+
     def keep_slots(self, graph: str, cache: KVCache, slots: Tokens) -> None:
         """Compact a cache."""
         started = time.perf_counter()
@@ -113,6 +120,13 @@ class TimedScores(Scores):
         logits = self.scores.logits()
         self.timer.note("scores", self.graph, logits.shape[0], logits.shape[1], started)
         return logits
+
+    def hidden(self) -> Floats:
+        """Return all hidden states."""
+        started = time.perf_counter()
+        hidden = self.scores.hidden()
+        self.timer.note("scores", self.graph, hidden.shape[0], hidden.shape[1], started)
+        return hidden
 
     def last(self) -> "TimedScores":
         """Return the last row's."""

@@ -10,6 +10,7 @@ from mulo_sd.conformance.engines.unscored_backend import UnscoredBackend
 from mulo_sd.conformance.mutants.arithmetic import Floats
 from mulo_sd.engines.backends.array_scores import ArrayScores
 from mulo_sd.engines.backends.base import Backend, KVCache, Tensors
+from mulo_sd.engines.bundle.contract import GRAPHS_WITH_HIDDEN
 from mulo_sd.engines.distribution import Distribution
 from mulo_sd.engines.rules.anchor import Anchor
 from mulo_sd.engines.rules.noise import NoiseSource
@@ -27,7 +28,7 @@ class OwnScores(ArrayScores):
         return anchor.bonus(cells)
 
     def last(self) -> "OwnScores":
-        return type(self)(self.all[:, -1:].copy())
+        return type(self)(self.all[:, -1:].copy(), self.last_hidden())
 
     def sample(
         self, rows: Tokens, cells: Tokens, distribution: Distribution, noise: NoiseSource, anchor: Anchor | None
@@ -48,6 +49,8 @@ class ScoresBackend(UnscoredBackend):
         self.kind = kind
 
     def score(self, graph: str, cache: KVCache, inputs: Tensors) -> OwnScores:
+        if graph in GRAPHS_WITH_HIDDEN:
+            return self.kind(*self.feed_with_hidden(graph, cache, inputs))
         return self.kind(self.feed(graph, cache, inputs))
 
     def scores_of(self, logits: Floats) -> OwnScores:

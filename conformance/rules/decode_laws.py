@@ -11,11 +11,12 @@ from torch import Tensor
 from mulo_sd.conformance.rules import oracles
 from mulo_sd.conformance.rules.branches import NEAR_TIE, reach
 from mulo_sd.conformance.rules.decode_case import DecodeCase
+from mulo_sd.conformance.rules.moments import PREFILL
 from mulo_sd.conformance.rules.oracle_model import Array, DictionaryModel, from_scratch
-from mulo_sd.conformance.rules.replay import PREFILL, moments_of, passes_of, rounds_of
+from mulo_sd.conformance.rules.replay import moments_of, passes_of, rounds_of, told_of
 from mulo_sd.conformance.rules.sweeping import plan_of
 from mulo_sd.reference.decode import Decoded
-from mulo_sd.reference.trace import Pass
+from mulo_sd.reference.trace import Pass, TreeSpeculation
 
 MAX_SHOWN = 12
 Law = Callable[[DecodeCase, Decoded], None]
@@ -133,6 +134,11 @@ def nothing_seen_is_gone(case: DecodeCase, decoded: Decoded) -> None:
             last_query = max(fed)
             existing = {cell: token for cell, token in moment.grid.items() if cell <= last_query}
             seen = {cell: token for cell, token in held.items() if cell <= last_query and cell not in stand_ins}
+            if moment.rows is not None:  # a row sees its own drafts alone, as its logits tell
+                existing, seen = (
+                    {cell: token for cell, token in tokens.items() if cell not in moment.rows.unsettled}
+                    for tokens in (existing, seen)
+                )
             stale = [cell for cell in seen.keys() | existing.keys() if seen.get(cell) != existing.get(cell)]
             assert not stale, (
                 f"model {number}, the pass for cells {shown(moment.cells)}: its queries see tokens that the grid no "
@@ -143,14 +149,42 @@ def nothing_seen_is_gone(case: DecodeCase, decoded: Decoded) -> None:
 
 
 def logits_follow_from_passes(case: DecodeCase, decoded: Decoded) -> None:
-    """KV-1, KV-2, GRID-2: logits come from the keys and values last written at the query's place and before it."""
+    """KV-1, KV-2, GRID-2, METHOD-5, METHOD-6, MODE-UNMASKED: logits come from the keys and values that a query may see.
+
+    Those are the ones last written at the query's place and before it; of rows side by side the drafts of its own, of
+    a tree its ancestors, and as ZipAR is published zeros where nothing has been decoded.
+    """
+    prefix = case.prefix_length
     for number in models_of(case):
+        views = [None, *(moment.rows for moment in moments_of(case, decoded, number))]
         for row, condition in enumerate(conditions(case)):
             oracle = DictionaryModel(case.models.transformer(number), condition)
-            for item in passes_of(decoded, number):
-                logits = oracle.feed(dict(zip(item.positions.tolist(), item.tokens.tolist(), strict=True)))
+            for item, view in zip(passes_of(decoded, number), views, strict=True):
+                if view is None:
+                    seen: tuple[dict[int, int], dict[int, int]] = {}, {}
+                else:
+                    oracle.open([prefix + cell for cell in view.settled])
+                    seen = (
+                        {prefix + cell - 1: row for cell, row in view.queried.items()},
+                        {prefix + cell: row for cell, row in view.drafted.items()},
+                    )
+                logits = oracle.feed(dict(zip(item.positions.tolist(), item.tokens.tolist(), strict=True)), *seen)
                 expected = np.stack([logits[position] for position in item.positions.tolist()])
                 np.testing.assert_allclose(recorded(item)[row].numpy(), expected, rtol=0, atol=case.rounding.logits)
+                if item is passes_of(decoded, number)[0] and case.settings.decoding.sees_zeros and number == 0:
+                    oracle.show_zeros()
+                for tree in item.trees:
+                    tree_logits_follow(case, oracle, tree, row, expected[-1])
+
+
+def tree_logits_follow(case: DecodeCase, oracle: DictionaryModel, tree: TreeSpeculation, row: int, last: Array) -> None:
+    """METHOD-6: a node sees what stands before the tree, its ancestors and itself."""
+    assert tree.logits is not None, "run the case with record_logits=True"
+    nodes = oracle.tree(
+        case.prefix_length + tree.cell, tree.tokens.tolist(), tree.parents.tolist(), tree.depths.tolist()
+    )
+    np.testing.assert_allclose(tree.logits[row].numpy(), np.stack([last, *nodes]), rtol=0, atol=case.rounding.logits)
+    reach("a node has siblings", len(set(tree.parents.tolist())) < len(nodes))
 
 
 def anchor_bonus(case: DecodeCase, decoded: Decoded, number: int, index: int, cell: int) -> list[float]:
@@ -188,15 +222,18 @@ def samples_follow_from_logits(case: DecodeCase, decoded: Decoded) -> None:
 
 
 def passes_are_counted(case: DecodeCase, decoded: Decoded) -> None:
-    """PREFILL, MODE-AR, MODE-ZIPAR, MODE-SERIAL, MODE-PARALLEL, SWEEP-2: NFE of each model that takes part."""
+    """PREFILL, MODE-AR, MODE-ZIPAR, MODE-SERIAL, MODE-PARALLEL, SWEEP-2, METHOD-2: NFE of each model."""
     settings = case.settings
     if not settings.decoding.drafts:
         undrafted_passes_are_counted(case, decoded)
         return
     *verifying, coarsest = models_of(case)
     for number in verifying:
-        all_rounds = [rounds for _, rounds in rounds_of(case, decoded, number)]
-        if settings.decoding.is_exact and number == 0:
+        told = told_of(case, decoded, number)
+        all_rounds = [rounds for _, rounds in told.rounds]
+        if number == 0 and settings.decoding.is_speculative:
+            expected = 1 + told.judging_passes
+        elif settings.decoding.is_exact and number == 0:
             expected = 1 + sum(item.cells != [0] for rounds in all_rounds for item in rounds)
         else:
             expected = 1 + sum(max(1, len(rounds)) for rounds in all_rounds)
@@ -205,15 +242,21 @@ def passes_are_counted(case: DecodeCase, decoded: Decoded) -> None:
         assert decoded.trace.nfe(number) == expected, (
             f"model {number}: {decoded.trace.nfe(number)} passes, expected {expected}"
         )
-    drafted = rounds_of(case, decoded, coarsest)
-    needed = sum(item.cells != [0] for _, rounds in drafted for item in rounds)  # cell 0 comes from the prefill
-    assert decoded.trace.nfe(coarsest) == 1 + needed
+    drafted = told_of(case, decoded, coarsest)
+    needed = sum(item.cells != [0] for _, rounds in drafted.rounds for item in rounds)  # cell 0 comes from the prefill
+    assert decoded.trace.nfe(coarsest) == 1 + needed + drafted.judging_passes
     assert decoded.nfe_drafter == sum(decoded.trace.nfe(number) for number in models_of(case)[1:])
 
 
 def undrafted_passes_are_counted(case: DecodeCase, decoded: Decoded) -> None:
     """MODE-AR, MODE-ZIPAR, SWEEP-2: where the target alone decodes, steps of windows, or at most N sweeps."""
     settings, (height, width) = case.settings, case.grid(0)
+    if settings.decoding.is_speculative:
+        told = told_of(case, decoded, 0)
+        assert decoded.nfe_target == 1 + told.judging_passes <= 1 + height * width
+        assert {item.model for item in decoded.trace.passes} - {0} == told.drafting_models
+        reach("a pass decides several tokens", decoded.nfe_target < height * width)
+        return
     assert decoded.nfe_drafter == 0
     if plan_of(settings, "alone").by_sweeps:
         [(_, rounds)] = rounds_of(case, decoded, 0)

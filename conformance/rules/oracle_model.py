@@ -1,7 +1,7 @@
 """The models once more, in numpy: a transformer over a dictionary of keys and values, and resizing by matrices."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -33,9 +33,23 @@ class DictionaryModel:
         self.prefix = prefix.tolist()
         self.key: dict[tuple[int, int], Array] = {}
         self.value: dict[tuple[int, int], Array] = {}
+        self.row_of: dict[int, int] = {}  # positions that queries of one row alone see (METHOD-5)
+        self.asking: Mapping[int, int] = {}
 
-    def feed(self, pairs: Mapping[int, int]) -> dict[int, Array]:
-        """Run one pass over {sequence position: token}, any token for a prefix position; return the logits of each."""
+    def feed(
+        self,
+        pairs: Mapping[int, int],
+        asking: Mapping[int, int] | None = None,
+        drafted: Mapping[int, int] | None = None,
+    ) -> dict[int, Array]:
+        """Run one pass over {sequence position: token}, any token for a prefix position; return the logits of each.
+
+        With rows side by side, `asking` says for which row a position asks, and `drafted` which row alone sees it.
+        """
+        self.asking, drafted = asking or {}, drafted or {}
+        for position in pairs:
+            self.row_of.pop(position, None)
+        self.row_of.update(drafted)
         hidden = {position: self._embedding(position, token) for position, token in pairs.items()}
         for layer in range(self.config.layers):
             queries = {position: self._write(layer, position, x) for position, x in hidden.items()}
@@ -49,6 +63,33 @@ class DictionaryModel:
         """Drop what a position left, so that no later pass sees it."""
         for layer in range(self.config.layers):
             del self.key[layer, position], self.value[layer, position]
+
+    def open(self, positions: Iterable[int]) -> None:
+        """Let all queries see positions: their tokens are decided."""
+        for position in positions:
+            self.row_of.pop(position, None)
+
+    def show_zeros(self) -> None:
+        """Write zeros to every position that nothing has been written to (MODE-UNMASKED)."""
+        nothing = np.zeros((self.config.heads, self.config.head_dim))
+        for layer in range(self.config.layers):
+            for position in range(self.config.sequence_length):
+                self.key.setdefault((layer, position), nothing)
+                self.value.setdefault((layer, position), nothing)
+
+    def tree(self, first: int, tokens: Sequence[int], parents: Sequence[int], depths: Sequence[int]) -> list[Array]:
+        """Return the logits after each node of a tree whose first nodes stand at a position, and forget the tree."""
+        logits = [np.zeros(0)] * len(tokens)
+
+        def feed_behind(parent: int) -> None:
+            for node in (node for node, other in enumerate(parents) if other == parent):
+                position = first + depths[node]
+                logits[node] = self.feed({position: tokens[node]})[position]
+                feed_behind(node)
+                self.forget(position)
+
+        feed_behind(-1)
+        return logits
 
     def feed_prefix(self) -> dict[int, Array]:
         """Feed the whole condition in one pass."""
@@ -86,8 +127,16 @@ class DictionaryModel:
         self.value[layer, position] = value
         return self._rotated(position, query)
 
+    def _is_seen(self, position: int, written: int) -> bool:
+        row = self.row_of.get(written)
+        return row is None or self.asking.get(position, row) == row
+
     def _attend(self, layer: int, position: int, query: Array) -> Array:
-        visible = [written for (where, written) in self.key if where == layer and written <= position]
+        visible = [
+            written
+            for (where, written) in self.key
+            if where == layer and written <= position and self._is_seen(position, written)
+        ]
         keys = np.stack([self.key[layer, written] for written in visible])  # [n, heads, head_dim]
         values = np.stack([self.value[layer, written] for written in visible])
         scores = np.einsum("hd,nhd->hn", query, keys) / math.sqrt(self.config.head_dim)

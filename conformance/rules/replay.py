@@ -1,114 +1,22 @@
 """A decode replayed from its trace: what the grid held before each pass, and which cells were then decided."""
 
 import math
-from collections.abc import Iterable
 from itertools import pairwise
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from mulo_sd.conformance.rules import oracles
 from mulo_sd.conformance.rules.decode_case import DecodeCase
+from mulo_sd.conformance.rules.moments import Moment, Replay
+from mulo_sd.conformance.rules.speculating import BY_ROWS, Judged, Method, Speculating, TreeJudged, method_of
+from mulo_sd.conformance.rules.speculation_replay import SpeculationReplay, tell_trees
 from mulo_sd.conformance.rules.sweeping import Part, Round, Sweeping, plan_of
 from mulo_sd.reference.decode import Decoded
-from mulo_sd.reference.trace import Cycle, Pass, Sweep
+from mulo_sd.reference.trace import Cycle, Pass
 
-PREFILL = -1  # stands for a prefix token in a pass
-
-
-class Moment(NamedTuple):
-    """One pass of one model, the prefill aside.
-
-    Attributes:
-        made: The pass.
-        grid: {cell: token} just before it, draft tokens and guesses included.
-        cells: The cells whose distributions are taken from it, ascending.
-        decided: Cells that a query of the pass sees, and that no pass has fed since they were decided (KV-3).
-        also: Further cells that KV-4 or SWEEP-3 have it feed.
-    """
-
-    made: Pass
-    grid: dict[int, int]
-    cells: list[int]
-    decided: set[int]
-    also: set[int]
-
-    def token(self, cell: int, width: int) -> int:
-        """Return the token of a cell, or where there is none the rightmost that its row holds (SCHED-3)."""
-        row = cell // width
-        return next(self.grid[u] for u in range(cell, row * width - 1, -1) if u in self.grid)
-
-    def fed(self, prefix_length: int) -> dict[int, int]:
-        """Return {cell: token} of what the pass feeds."""
-        cells = (self.made.positions - prefix_length).tolist()
-        return dict(zip(cells, self.made.tokens.tolist(), strict=True))
-
-
-class Replay:
-    """Moments in the making: a grid, and which of its tokens no pass has fed."""
-
-    def __init__(self, passes: list[Pass]) -> None:
-        """Start after the prefill, passes[0]."""
-        self.prefill, self.left = passes[0], passes[1:]
-        self.grid: dict[int, int] = {}
-        self.decided: set[int] = set()  # decided, and not fed since (KV-3)
-        self.unfed: set[int] = set()  # drafts and guesses that no pass has fed
-        self.moments: list[Moment] = []
-        self.opened = 0  # sweeps of cell 0 alone, which the prefill serves
-
-    def put(self, tokens: dict[int, int]) -> None:
-        """Write drafts or guesses."""
-        self.grid.update(tokens)
-        self.unfed.update(tokens)
-        self.decided.difference_update(tokens)
-
-    def keep(self, cells: Iterable[int]) -> None:
-        """Decide that drafts stay."""
-        kept = self.unfed.intersection(cells)
-        self.decided |= kept
-        self.unfed -= kept
-
-    def decide(self, cell: int, token: int) -> None:
-        """Write a decided token that is still to be fed."""
-        self.grid[cell] = token
-        self.decided.add(cell)
-        self.unfed.discard(cell)
-
-    def source(self, cells: list[int]) -> Pass:
-        """Return the pass that served the last of the cells: the one before, or for cell 0 alone the prefill."""
-        return self.prefill if cells == [0] or not self.moments else self.moments[-1].made
-
-    def step(self, cells: list[int], also: Iterable[int] = ()) -> None:
-        """Take the next pass as the one that serves these cells; cell 0 alone is served by the prefill."""
-        if cells == [0]:
-            return
-        assert self.left, f"expected a pass for cells {cells}, but the trace has no further one"
-        seen, also = {cell for cell in self.decided if cell < cells[-1]}, set(also)
-        self.moments.append(Moment(self.left.pop(0), dict(self.grid), cells, seen, also))
-        fed = seen | also | {cell - 1 for cell in cells if cell}
-        self.decided -= fed
-        self.unfed -= fed
-
-    def told_sweep(self, cells: list[int], with_pass: bool) -> Sweep:
-        """Return the trace's record of a sweep that the next pass serves, or without a pass the one before."""
-        if cells == [0]:
-            made, index = self.prefill, self.opened
-            self.opened += 1
-        else:
-            assert self.left or not with_pass, f"expected a pass for cells {cells}, but the trace has no further one"
-            made, index = (self.left[0] if with_pass else self.moments[-1].made), 0
-            assert len(made.sweeps) == 1, f"expected one sweep of cells {cells}, but its pass tells {len(made.sweeps)}"
-        assert index < len(made.sweeps), f"expected a sweep of cells {cells}, but the trace has no further one"
-        sweep = made.sweeps[index]
-        assert sweep.cells.tolist() == cells, f"expected a sweep of cells {cells}, got {sweep.cells.tolist()}"
-        return sweep
-
-    def finish(self) -> list[Moment]:
-        """Return all moments; nothing of the trace is left."""
-        assert not self.left, f"{len(self.left)} passes too many"
-        assert self.opened == len(self.prefill.sweeps), "the prefill tells a sweep that is none"
-        return self.moments
+# Models that draft on the target's own grid (RNG-2).
+HEAD, BLOCK = 9, 10
 
 
 def passes_of(decoded: Decoded, model: int) -> list[Pass]:
@@ -128,6 +36,8 @@ class Told:
     Attributes:
         rounds: Of each cycle that the model drafts for or resamples in, the steps or sweeps; under None where the
             target alone decodes.
+        speculations: Likewise the passes that judged drafts, with the method, and what each made of its windows.
+        trees: What passes made of trees.
     """
 
     def __init__(self, case: DecodeCase, decoded: Decoded, model: int) -> None:
@@ -136,6 +46,25 @@ class Told:
         self.replay = Replay(passes_of(decoded, model))
         self.before = 0  # first row of the model's previous window
         self.rounds: list[tuple[Cycle | None, list[Round]]] = []
+        self.speculations: list[tuple[Cycle | None, Method, list[list[Judged]]]] = []
+        self.trees: list[TreeJudged] = []
+
+    @property
+    def judging_passes(self) -> int:
+        """How many passes judged drafts; cell 0 alone comes from the prefill."""
+        windows = [passes for _, _, told in self.speculations for passes in told]
+        alone = [[window.window.cells for window in judged] == [[0]] for judged in windows]
+        return alone.count(False) + sum(item.cells[0] != 0 for item in self.trees)
+
+    @property
+    def drafting_models(self) -> set[int]:
+        """The numbers of what drafts on the target's own grid (RNG-2): a head is 9, a block drafter 10."""
+        match self.settings.decoding.draft:
+            case "head" | "tree" | "static-tree":
+                return {HEAD}
+            case "block":
+                return {BLOCK}
+        return set()
 
     def moments(self) -> list[Moment]:
         """Tell all of it."""
@@ -157,10 +86,35 @@ class Told:
         return self.replay.finish()
 
     def _undrafted(self, tokens: dict[int, int]) -> None:
-        if self.settings.named(self.settings.decoding.coarsest.adaptive, False):
+        if self.settings.decoding.has_tree:
+            self.trees = tell_trees(self.replay, sorted(tokens))
+            final = {
+                cell: token
+                for item in self.trees
+                for cell, token in zip(item.cells, item.told.decided.tolist(), strict=True)
+            }
+            assert final == tokens, f"trees decide {final}, but the grid holds {tokens}"
+        elif self.settings.decoding.is_speculative:
+            self._speculate(None, method_of(self.settings), tokens)
+        elif self.settings.named(self.settings.decoding.coarsest.adaptive, False):
             self._sample_adaptively(tokens)
         else:
             self._decide(None, "alone", tokens)
+
+    def _speculate(
+        self, cycle: Cycle | None, method: Method, tokens: dict[int, int], proposal: dict[int, int] | None = None
+    ) -> None:
+        """Tell how cells became their tokens by drafts that are judged pass by pass (METHOD-2 to METHOD-5)."""
+        replayed = SpeculationReplay(self.replay, self.case.prefix_length, self.model == 0, proposal)
+        passes = replayed.run(Speculating(sorted(tokens), self.width, self.settings, method))
+        final = {
+            cell: token
+            for windows in passes
+            for item in windows
+            for cell, token in zip(item.window.cells[: item.count], item.told.tokens.tolist(), strict=False)
+        }
+        assert final == tokens, f"passes decide {final}, but the grid holds {tokens}"
+        self.speculations.append((cycle, method, passes))
 
     def _decide(self, cycle: Cycle | None, part: Part, tokens: dict[int, int], served: bool = False) -> None:
         """Tell how cells became their tokens; `served` by the pass before is the first step or sweep (SCHED-4)."""
@@ -234,8 +188,11 @@ class Told:
     def _draft(self, cycle: Cycle) -> None:
         """Tell DRAFT-1, from the cycle that the rows are drafted for."""
         first = cycle.draft_first_row * self.width
-        if self.case.draft is None:
-            self._decide(cycle, "draft", dict(enumerate(cycle.draft_tokens.flatten().tolist(), start=first)))
+        tokens = dict(enumerate(cycle.draft_tokens.flatten().tolist(), start=first))
+        if self.case.draft is None and self.settings.draft_by == "rows":
+            self._speculate(cycle, BY_ROWS, tokens)
+        elif self.case.draft is None:
+            self._decide(cycle, "draft", tokens)
 
     def _verify(self, cycle: Cycle) -> None:
         window = range(cycle.first_row * self.width, cycle.last_row * self.width)
@@ -243,6 +200,11 @@ class Told:
         self.replay.put(dict(zip(window, cycle.up_sampled.flatten().tolist(), strict=True)))
         if self.settings.decoding.is_exact and self.model == 0:
             self._decide(cycle, "exact", tokens)
+            return
+        if self.settings.decoding.is_speculative and self.model == 0:
+            method, drafted = method_of(self.settings), cycle.up_sampled.flatten().tolist()
+            proposal = None if method.correction == "rounds" else dict(zip(window, drafted, strict=True))
+            self._speculate(cycle, method, tokens, proposal)
             return
         also = range(self.before * self.width, window.start) if self.settings.refresh else range(0)
         self.replay.step(list(window), also)
@@ -252,11 +214,16 @@ class Told:
         self._decide(cycle, "resample", {cell: tokens[cell] for cell in resampled}, served=True)
 
 
-def rounds_of(case: DecodeCase, decoded: Decoded, model: int) -> list[tuple[Cycle | None, list[Round]]]:
-    """Return the steps and sweeps in which a model decided cells: by cycle, or under None for the whole grid."""
+def told_of(case: DecodeCase, decoded: Decoded, model: int) -> Told:
+    """Return all that a model's passes tell."""
     told = Told(case, decoded, model)
     told.moments()
-    return told.rounds
+    return told
+
+
+def rounds_of(case: DecodeCase, decoded: Decoded, model: int) -> list[tuple[Cycle | None, list[Round]]]:
+    """Return the steps and sweeps in which a model decided cells: by cycle, or under None for the whole grid."""
+    return told_of(case, decoded, model).rounds
 
 
 def cycles_together(decoded: Decoded) -> list[list[Cycle]]:

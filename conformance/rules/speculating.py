@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from mulo_sd.conformance.rules.branches import reach
 from mulo_sd.reference.settings import Settings
-from mulo_sd.reference.trace import Pass, Speculation
+from mulo_sd.reference.trace import Pass, Speculation, TreeSpeculation
 
 
 class Method(NamedTuple):
@@ -62,6 +62,11 @@ class Speculating:
         self.rows = [cells[start : start + grid_width] for start in range(0, len(cells), grid_width)]
         self.done = [0] * len(self.rows)
         self.opened, self.made = 1, 0
+
+    @property
+    def undecided(self) -> set[int]:
+        """The cells of rows that are not decided (METHOD-5)."""
+        return {cell for row, done in zip(self.rows, self.done, strict=True) for cell in row[done:]}
 
     def windows(self) -> list[Window]:
         """Return the windows of the next pass; none once all is decided."""
@@ -137,3 +142,17 @@ class Judged(NamedTuple):
     bare: frozenset[int]
     grid: dict[int, int]
     count: int
+
+
+class TreeJudged(NamedTuple):
+    """What a pass made of a tree of drafts.
+
+    Attributes:
+        cells: Those that it decided.
+        told: The trace's record of it.
+        source: The pass, whose own last token stands before the first of the cells.
+    """
+
+    cells: list[int]
+    told: TreeSpeculation
+    source: Pass

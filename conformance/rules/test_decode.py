@@ -11,8 +11,9 @@ from hypothesis import example, given
 from mulo_sd.conformance.rules import cycle_laws, decode_laws, oracles
 from mulo_sd.conformance.rules.branches import must_reach, reach, share_of_examples
 from mulo_sd.conformance.rules.decode_case import FLOAT64
+from mulo_sd.conformance.rules.moments import PREFILL
 from mulo_sd.conformance.rules.oracle_model import DictionaryModel, from_scratch
-from mulo_sd.conformance.rules.replay import PREFILL, passes_of, resampled_cells
+from mulo_sd.conformance.rules.replay import passes_of, resampled_cells
 from mulo_sd.conformance.strategies.decodes import (
     ACCEPTED,
     AHEAD,

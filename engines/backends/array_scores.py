@@ -69,18 +69,9 @@ def log_probs(logits: Floats, distribution: Distribution) -> Floats:
 class ArrayScores(HostLogits, PartedScores):
     """The scores of a pass whose logits are an array, Float32[B, T, V]; numpy samples and judges."""
 
-    def __init__(self, logits: Floats, hidden: Floats | None = None) -> None:
-        """Take logits, and the hidden states that they were made of where the graph gives them."""
-        super().__init__(logits)
-        self.states = hidden
-
-    def hidden(self) -> Floats:
-        """Return the hidden states."""
-        return super().hidden() if self.states is None else self.states
-
     def last(self) -> "ArrayScores":
         """Return the last row's."""
-        return ArrayScores(self.all[:, -1:].copy(), None if self.states is None else self.states[:, -1:].copy())
+        return ArrayScores(self.all[:, -1:].copy(), self.last_hidden())
 
     def part(self, first_row: int, batch: int, fed: int) -> "ArrayScores":
         """Return those of one of the decodes that shared a pass: its rows, and the tokens that it fed."""

@@ -50,7 +50,7 @@ class Traits:
             compute on the host's processors, where decodes would disturb each other: then they take turns.
         pads_passes: It writes padding behind a pass's tokens, so that slots there must be free.
         branches: It runs `target_branched` and `head`, whose inputs say who sees whom beside ranks and positions, and
-            its scores of them have `hidden`.
+            has `feed_with_hidden`; with `scores`, the scores of these graphs have `hidden` instead.
     """
 
     capabilities: frozenset[str] = frozenset(CAPABILITIES)
@@ -82,8 +82,6 @@ class Traits:
             raise BackendError("traits: expected scores beside pools, got scores=False")
         if self.scores_host_logits and not self.scores:
             raise BackendError("traits: expected scores beside scores_host_logits, got scores=False")
-        if self.branches and not self.scores:
-            raise BackendError("traits: expected scores beside branches, got scores=False")
 
 
 class KVCache(Protocol):
@@ -107,6 +105,13 @@ class Draw(NamedTuple):
 
     tokens: Tokens
     log_probs: Floats
+
+
+class Fed(NamedTuple):
+    """What a pass gives of T tokens: logits, Float32[B, T, V], and the hidden states they are made of, [B, T, dim]."""
+
+    logits: Floats
+    hidden: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -223,6 +228,13 @@ class Backend(ABC):
     @abstractmethod
     def keep_slots(self, graph: str, cache: KVCache, slots: Tokens) -> None:
         """Compact: move the given slots, ascending, to the front of the cache."""
+
+    def feed_with_hidden(self, graph: str, cache: KVCache, inputs: Tensors) -> Fed:
+        """Run one pass as `feed` does, of a graph that also gives hidden states (`Traits.branches`)."""
+        if not self.traits.scores:
+            raise NotImplementedError(f"backend {self.name}: feed_with_hidden: declared in its traits, but not written")
+        scores = self.score(graph, cache, inputs)
+        return Fed(scores.logits(), scores.hidden())
 
     def score(self, graph: str, cache: KVCache, inputs: Tensors) -> Scores:
         """Run one pass as `feed` does; return its logits as they lie (`Traits.scores`).

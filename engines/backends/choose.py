@@ -99,9 +99,11 @@ def check_backend(name: str, backend: object) -> None:
         got = type(traits).__name__
         raise BackendError(f"backend {name}: traits: expected engines.Traits, got {got}")
     declared = {"score": traits.scores, "scores_of": traits.scores_host_logits, "new_pool": traits.pools}
+    declared["feed_with_hidden"] = traits.branches
+    by_scores = {"feed_with_hidden"} if traits.scores else set[str]()
     for method, expected in declared.items():
         written = inspect.getattr_static(type(backend), method) is not vars(Backend)[method]
-        if expected and not written:
+        if expected and not written and method not in by_scores:
             raise BackendError(f"backend {name}: {method}: expected the method that its traits declare, got none")
         # Where an object has traits of its own, somebody has thought of it: not every bundle lets decodes share passes.
         if written and not expected and "traits" not in vars(backend):

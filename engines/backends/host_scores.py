@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from mulo_sd.engines.backends.answers import check_tokens, run
 from mulo_sd.engines.backends.base import Backend, Draw, Floats, Judgement, KVCache, Scores, Tensors, Tokens
 from mulo_sd.engines.backends.cell_noise import CellNoise
+from mulo_sd.engines.bundle.contract import GRAPHS_WITH_HIDDEN
 from mulo_sd.engines.distribution import Distribution
 from mulo_sd.engines.rules.anchor import Anchor
 from mulo_sd.engines.rules.noise import NoiseSource
@@ -36,8 +37,9 @@ class HostLogits(Scores):
     A subclass says how some rows of them are drawn and judged.
     """
 
-    def __init__(self, logits: Floats) -> None:
-        self.all = logits
+    def __init__(self, logits: Floats, hidden: Floats | None = None) -> None:
+        """Take logits, and the hidden states that they were made of where the graph gives them."""
+        self.all, self.states = logits, hidden
 
     @abstractmethod
     def _draw(self, logits: Floats, distribution: Distribution, noise: Floats) -> Draw:
@@ -58,6 +60,14 @@ class HostLogits(Scores):
         """Return all of them."""
         return self.all
 
+    def hidden(self) -> Floats:
+        """Return the hidden states."""
+        return super().hidden() if self.states is None else self.states
+
+    def last_hidden(self) -> Floats | None:
+        """Return a copy of the last row's, where there are any."""
+        return None if self.states is None else self.states[:, -1:].copy()
+
     def draw(self, rows: Tokens, distribution: Distribution, noise: Floats) -> Draw:
         """Sample by given noise."""
         return self._draw(self.of(rows), distribution, noise)
@@ -76,13 +86,13 @@ class HostLogits(Scores):
 class HostScores(HostLogits):
     """Scores of such logits by a backend's graphs `sampler` and `acceptance`."""
 
-    def __init__(self, backend: Backend, logits: Floats) -> None:
-        super().__init__(logits)
+    def __init__(self, backend: Backend, logits: Floats, hidden: Floats | None = None) -> None:
+        super().__init__(logits, hidden)
         self.backend = backend
 
     def last(self) -> "HostScores":
         """Return the last row's."""
-        return HostScores(self.backend, self.all[:, -1:].copy())
+        return HostScores(self.backend, self.all[:, -1:].copy(), self.last_hidden())
 
     def _draw(self, logits: Floats, distribution: Distribution, noise: Floats) -> Draw:
         inputs: Tensors = distribution_inputs(logits, distribution) | {"noise": noise}
@@ -109,4 +119,10 @@ def scorer(backend: Backend) -> Callable[[str, KVCache, Tensors], Scores]:
     """Return what runs a pass and returns its scores: the backend's own way, or by logits that it gives to the host."""
     if backend.traits.scores:
         return backend.score
-    return lambda graph, cache, inputs: HostScores(backend, backend.feed(graph, cache, inputs))
+
+    def score(graph: str, cache: KVCache, inputs: Tensors) -> HostScores:
+        if graph in GRAPHS_WITH_HIDDEN:
+            return HostScores(backend, *backend.feed_with_hidden(graph, cache, inputs))
+        return HostScores(backend, backend.feed(graph, cache, inputs))
+
+    return score

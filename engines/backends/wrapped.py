@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
-from mulo_sd.engines.backends.base import Backend, CachePool, Floats, KVCache, Scores, Tensors, Tokens
+from mulo_sd.engines.backends.base import Backend, CachePool, Fed, Floats, KVCache, Scores, Tensors, Tokens
 
 
 class WrappedBackend(Backend):
@@ -49,6 +49,10 @@ class WrappedBackend(Backend):
     def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> Floats:
         """Run a pass; return its logits."""
         return self.backend.feed(graph, cache, inputs)
+
+    def feed_with_hidden(self, graph: str, cache: KVCache, inputs: Tensors) -> Fed:
+        """Run a pass; return its logits and hidden states."""
+        return self.backend.feed_with_hidden(graph, cache, inputs)
 
     def keep_slots(self, graph: str, cache: KVCache, slots: Tokens) -> None:
         """Move slots to the front."""

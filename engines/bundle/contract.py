@@ -33,6 +33,7 @@ TARGET = "target"
 # The target once more, for decodes that need its hidden states or feed tokens on branches (`rules.branches`); what
 # drafts from those hidden states; and what drafts many tokens in one pass. Bundles that were built before have none.
 TARGET_BRANCHED, HEAD, BLOCK = "target_branched", "head", "block"
+GRAPHS_WITH_HIDDEN = (TARGET_BRANCHED, HEAD)
 # The output of the first two that is what `output`, the target's last matrix, makes logits of.
 HIDDEN = "hidden"
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from mulo_sd.engines.bundle.contract import (
     BLOCK,
+    GRAPHS_WITH_HIDDEN,
     HEAD,
     HIDDEN,
     SLOTS_DIMENSION,
@@ -140,7 +141,7 @@ class PassesEntry(_Entry):
     @property
     def is_branched(self) -> bool:
         """Whether its tokens may stand on branches, and its passes give hidden states."""
-        return self.graph in (TARGET_BRANCHED, HEAD)
+        return self.graph in GRAPHS_WITH_HIDDEN
 
 
 class TransformerEntry(PassesEntry):

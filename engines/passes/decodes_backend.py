@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
-from mulo_sd.engines.backends.base import Floats, KVCache, Scores, Tensors, Tokens
+from mulo_sd.engines.backends.base import Fed, Floats, KVCache, Scores, Tensors, Tokens
 from mulo_sd.engines.backends.wrapped import WrappedBackend
 from mulo_sd.engines.passes.shared_passes import PASSES_A_TURN, Place, SharedPasses
 
@@ -40,6 +40,11 @@ class DecodesBackend(WrappedBackend):
     def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> Floats:
         """Run a pass; return its logits."""
         return self.score(graph, cache, inputs).logits()
+
+    def feed_with_hidden(self, graph: str, cache: KVCache, inputs: Tensors) -> Fed:
+        """Run a pass; return its logits and hidden states."""
+        scores = self.score(graph, cache, inputs)
+        return Fed(scores.logits(), scores.hidden())
 
     def score(self, graph: str, cache: KVCache, inputs: Tensors) -> Scores:
         """Run a pass together with others."""

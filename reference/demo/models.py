@@ -17,6 +17,7 @@ from mulo_sd.reference.models import Condition, Models
 from mulo_sd.reference.settings import Settings
 from mulo_sd.reference.weights import (
     WeightsError,
+    load_head,
     load_latent_down_sampler,
     load_latent_up_sampler,
     load_tokenizer,
@@ -30,6 +31,8 @@ MODEL_NAMES = (
     "drafter_2",
     "tokenizer",
     *(f"{direction}_sampler_{ratio}" for direction in ("up", "down") for ratio in LATENT_RATIOS),
+    "head",
+    "block",
 )
 # The settings that docs/study measures best; the bundle's defaults.
 RECOMMENDED = Settings(
@@ -75,14 +78,15 @@ def check_hashes() -> dict[str, str]:
 
 
 def load() -> Models:
-    """Load the shipped target, drafters, tokenizer and latent samplers in float32.
+    """Load the shipped target, drafters, tokenizer, latent samplers, head and block drafter in float32.
 
     Raises:
         WeightsError: the demo is not installed, or a file is missing or differs from its card.
     """
     check_hashes()
+    target = load_transformer(shipped_file("target.safetensors"))
     return Models(
-        target=load_transformer(shipped_file("target.safetensors")),
+        target=target,
         drafters=tuple(load_transformer(shipped_file(f"drafter_{number}.safetensors")) for number in (1, 2)),
         tokenizer=load_tokenizer(shipped_file("tokenizer.safetensors")),
         latent_up_samplers={
@@ -92,6 +96,8 @@ def load() -> Models:
             ratio: load_latent_down_sampler(shipped_file(f"down_sampler_{ratio}.safetensors"))
             for ratio in LATENT_RATIOS
         },
+        head=load_head(shipped_file("head.safetensors"), target),
+        block=load_transformer(shipped_file("block.safetensors")),
     )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mulo_sd.engines.backends.array_scores import ArrayScores
-from mulo_sd.engines.backends.base import Backend, CachePool, Floats, KVCache, Scores, Tensors, Tokens, Traits
+from mulo_sd.engines.backends.base import Backend, CachePool, Fed, Floats, KVCache, Scores, Tensors, Tokens, Traits
 
 # None of them is a default.
 EVERYTHING = Traits(
@@ -16,6 +16,7 @@ EVERYTHING = Traits(
     pools=True,
     max_shared_tokens=3,
     pads_passes=True,
+    branches=True,
 )
 
 
@@ -37,6 +38,10 @@ class NotingBackend(Backend):
     def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> Floats:
         self.called.append("feed")
         return np.zeros((1, 1, 2), dtype=np.float32)
+
+    def feed_with_hidden(self, graph: str, cache: KVCache, inputs: Tensors) -> Fed:
+        self.called.append("feed_with_hidden")
+        return Fed(np.zeros((1, 1, 2), dtype=np.float32), np.zeros((1, 1, 3), dtype=np.float32))
 
     def keep_slots(self, graph: str, cache: KVCache, slots: Tokens) -> None:
         self.called.append("keep_slots")

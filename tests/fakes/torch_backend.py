@@ -8,12 +8,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mulo_sd.engines.backends.base import Backend, KVCache, Tensors
+from mulo_sd.engines.backends.base import Backend, Fed, KVCache, Tensors, Traits
 from mulo_sd.engines.bundle import Bundle, Manifest
-from mulo_sd.engines.bundle.contract import cache_head_dim, is_cache, model_names, slot_count, updated_cache
+from mulo_sd.engines.bundle.contract import (
+    BLOCK,
+    HEAD,
+    TARGET_BRANCHED,
+    is_cache,
+    model_names,
+    updated_cache,
+)
 from mulo_sd.engines.bundle.open import read_null_condition
+from mulo_sd.engines.parts import MAX_NODES
 from mulo_sd.export.graphs.listing import specifications
-from mulo_sd.export.manifest import transformer_entry
+from mulo_sd.export.manifest import branched_entry, passes_entry, transformer_entry
 from mulo_sd.reference.checkpoints.ta_tok import TATokDecoder
 from mulo_sd.reference.codebook import neighbours
 from mulo_sd.reference.models import Models
@@ -30,10 +38,10 @@ class TorchCache:
 class TorchBackend(Backend):
     """Runs the graphs of models in torch."""
 
-    name = "torch"
+    name, traits = "torch", Traits(branches=True)
 
     def __init__(self, models: Models, fields: int, ta_tok: TATokDecoder | None = None) -> None:
-        listed = specifications(models, torch.float32, fields, all_filters=True, ta_tok=ta_tok)
+        listed = specifications(models, torch.float32, fields, all_filters=True, ta_tok=ta_tok, branched=True)
         self.graphs = {item.name: item for item in listed}
         self.models = dict(zip(model_names(len(models.drafters)), (models.target, *models.drafters), strict=True))
 
@@ -44,20 +52,25 @@ class TorchBackend(Backend):
 
     def new_cache(self, graph: str, batch: int) -> TorchCache:
         """Return zeroed keys and values."""
-        config, slots = self.models[graph].config, slot_count(self.models[graph].config)
         names = [name for name in self.graphs[graph].input_names if is_cache(name)]
-        return TorchCache(
-            batch, {name: torch.zeros(batch, config.heads, slots, cache_head_dim(config.head_dim)) for name in names}
-        )
+        shape = self.graphs[graph].example["caches"][0].shape[1:]
+        return TorchCache(batch, {name: torch.zeros(batch, *shape) for name in names})
 
     def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> NDArray[np.float32]:
         """Run one pass."""
+        return self._outputs(graph, cache, inputs)["logits"]
+
+    def feed_with_hidden(self, graph: str, cache: KVCache, inputs: Tensors) -> Fed:
+        """Run one pass of a graph with branches."""
+        outputs = self._outputs(graph, cache, inputs)
+        return Fed(outputs["logits"], outputs["hidden"])
+
+    def _outputs(self, graph: str, cache: KVCache, inputs: Tensors) -> dict[str, NDArray[np.float32]]:
         assert isinstance(cache, TorchCache)
         tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in inputs.items()}
         outputs = self.graphs[graph].run(tensors | cache.tensors)
         cache.tensors = {name: outputs[updated_cache(name)] for name in cache.tensors}
-        logits: NDArray[np.float32] = outputs["logits"].numpy()
-        return logits
+        return {name: outputs[name].numpy() for name in ("logits", "hidden") if name in outputs}
 
     def keep_slots(self, graph: str, cache: KVCache, slots: NDArray[np.int64]) -> None:
         """Move slots to the front."""
@@ -88,7 +101,10 @@ def bundle_in_memory(
     """
     nothing = {"path": "nothing", "sha256": "0" * 64, "size_bytes": 0}
     names = model_names(len(models.drafters))
-    listed = [item.name for item in specifications(models, torch.float32, fields, all_filters=True, ta_tok=ta_tok)]
+    listed = [
+        item.name
+        for item in specifications(models, torch.float32, fields, all_filters=True, ta_tok=ta_tok, branched=True)
+    ]
     graph: dict[str, Any] = {
         "inputs": (),
         "outputs": (),
@@ -98,7 +114,9 @@ def bundle_in_memory(
         "tolerance": 0,
     }
     graph["error_of"] = "nothing"
+    with_caches = (*names, TARGET_BRANCHED, HEAD, BLOCK)
     entries = [transformer_entry(folder, name, models.transformer(number), fields) for number, name in enumerate(names)]
+    block = None if models.block is None else transformer_entry(folder, BLOCK, models.block, fields)
     codebook = torch.nn.functional.normalize(models.tokenizer.codebook.detach(), dim=-1)
     manifest = Manifest.model_validate(
         {
@@ -111,8 +129,11 @@ def bundle_in_memory(
             "settings": {},
             "token_pixels": models.tokenizer.config.factor,
             "models": [entry.model_dump() for entry in entries],
+            "branched": branched_entry(entries[0]).model_dump(),
+            "head": None if models.head is None else passes_entry(HEAD, models.head.config, models.head, MAX_NODES),
+            "block": None if block is None else block.model_dump(),
             "tokenizer_sha256": "0" * 64,
-            "graphs": {name: graph | {"onnx": nothing} for name in listed if name not in names},
+            "graphs": {name: graph | {"onnx": nothing} for name in listed if name not in with_caches},
             "neighbours": nothing,
             "codes": nothing,
             "code_dim": codebook.shape[1],
@@ -122,4 +143,6 @@ def bundle_in_memory(
         }
     )
     nulls = tuple(read_null_condition(folder, entry) for entry in entries)
-    return Bundle(folder, manifest, neighbours(codebook, max_neighbours).numpy(), codebook.numpy(), nulls)
+    block_null = None if block is None else read_null_condition(folder, block)
+    table = neighbours(codebook, max_neighbours).numpy()
+    return Bundle(folder, manifest, table, codebook.numpy(), nulls, block_null)

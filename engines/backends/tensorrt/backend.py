@@ -17,6 +17,7 @@ from mulo_sd.engines.backends.tensorrt.runtime import Runtime
 from mulo_sd.engines.backends.tensorrt.scores import FLOAT_BYTES, Sampling, TensorRTScores
 from mulo_sd.engines.backends.tensorrt.slot_runs import SlotRun, slot_runs
 from mulo_sd.engines.bundle import Bundle
+from mulo_sd.engines.bundle.contract import HIDDEN
 from mulo_sd.engines.bundle.manifest import MANIFEST_NAME
 from mulo_sd.engines.bundle.open import sha256_of_file
 
@@ -118,11 +119,12 @@ class TensorRTBackend(Backend):
             raise BackendError(
                 f"{manifest}: no {name} plan of {', '.join(missing)}; {bundle.rebuild('--backend', name)}"
             )
-        self.vocabulary = {entry.graph: entry.vocabulary for entry in bundle.manifest.models}
+        self.vocabulary = {entry.graph: entry.vocabulary for entry in bundle.manifest.with_caches}
         self.lock = threading.Lock()
         self.plans = Plans(self.runtime, bundle, self.entries)
         self.sampling = Sampling(self.runtime.cuda, self.lock, self.plans.of)
-        self.traits = Traits(scores=True, pools=all(self._shares(graph) for graph in self.vocabulary))
+        shares = all(self._shares(graph) for graph in self.vocabulary)
+        self.traits = Traits(scores=True, pools=shares, branches=True)
         self.notes = self.runtime.notes
 
     def _shares(self, graph: str) -> bool:
@@ -171,8 +173,18 @@ class TensorRTBackend(Backend):
                 cache.logits = self.sampling.leases.take(batch * pitch)
             lease = cache.logits
             placed = {name: Placed(tensor.shape, address) for name, (tensor, address) in cache.tensors.items()}
-            self.plans.of(graph).execute({**inputs, **placed}, {"logits": lease.buffer.address})
-        return TensorRTScores(self.sampling, lease, lease.buffer.address, pitch, batch, fed, self.vocabulary[graph])
+            # Hidden states, of graphs that give them, come to the host: the head's inputs go from there.
+            others = self.plans.of(graph).execute({**inputs, **placed}, {"logits": lease.buffer.address})
+        return TensorRTScores(
+            self.sampling,
+            lease,
+            lease.buffer.address,
+            pitch,
+            batch,
+            fed,
+            self.vocabulary[graph],
+            others.get(HIDDEN),
+        )
 
     def memory(self) -> dict[str, int]:
         """Return the bytes of device memory by what it holds: weights, activations, caches, logits and scratch.

@@ -116,7 +116,15 @@ class TensorRTScores(DeviceScores, PartedScores):
     """Logits of one pass in device memory, sampled and judged by the bundle's plans."""
 
     def __init__(
-        self, sampling: Sampling, lease: Lease, address: int, pitch: int, batch: int, fed: int, vocabulary: int
+        self,
+        sampling: Sampling,
+        lease: Lease,
+        address: int,
+        pitch: int,
+        batch: int,
+        fed: int,
+        vocabulary: int,
+        hidden: Floats | None = None,
     ) -> None:
         """Describe logits that lie on the device.
 
@@ -128,16 +136,23 @@ class TensorRTScores(DeviceScores, PartedScores):
             batch: B.
             fed: T.
             vocabulary: V.
+            hidden: Float32[B, T, dim], of graphs that give hidden states; on the host.
         """
         self.sampling, self.lease = sampling, lease
         self.address, self.pitch = address, pitch
         self.batch, self.fed, self.vocabulary = batch, fed, vocabulary
         self.row_bytes = vocabulary * FLOAT_BYTES
+        self.states = hidden
+
+    def hidden(self) -> Floats:
+        """Return the hidden states."""
+        return super().hidden() if self.states is None else self.states
 
     def part(self, first_row: int, batch: int, fed: int) -> "TensorRTScores":
         """Return those of one of the decodes that shared a pass: its rows, and the tokens that it fed."""
         address = self.address + first_row * self.pitch
-        return TensorRTScores(self.sampling, self.lease, address, self.pitch, batch, fed, self.vocabulary)
+        states = None if self.states is None else self.states[first_row : first_row + batch, :fed]
+        return TensorRTScores(self.sampling, self.lease, address, self.pitch, batch, fed, self.vocabulary, states)
 
     def logits(self) -> Floats:
         """Return all of them on the host."""
@@ -159,7 +174,8 @@ class TensorRTScores(DeviceScores, PartedScores):
             lease = self.sampling.leases.take(self.batch * pitch)
             start = self.address + (self.fed - 1) * self.row_bytes
             cuda.copy_rows(lease.buffer.address, pitch, start, self.pitch, self.row_bytes, self.batch)
-        return TensorRTScores(self.sampling, lease, lease.buffer.address, pitch, self.batch, 1, self.vocabulary)
+        states = None if self.states is None else self.states[:, -1:].copy()
+        return TensorRTScores(self.sampling, lease, lease.buffer.address, pitch, self.batch, 1, self.vocabulary, states)
 
     def _run(
         self,

@@ -20,6 +20,7 @@ from mulo_sd.engines.backends.torch_cuda.stateless import stateless_graphs, tran
 from mulo_sd.engines.backends.torch_cuda.weights import TransformerWeights, pack
 from mulo_sd.engines.backends.torch_cuda.work import DeviceWork, host
 from mulo_sd.engines.bundle.contract import HEAD, TARGET, TARGET_BRANCHED, slot_count
+from mulo_sd.engines.parts import MAX_NODES
 from mulo_sd.reference.checkpoints.ta_tok import TATokDecoder
 from mulo_sd.reference.models import Models
 

@@ -79,6 +79,7 @@ silent_pool = changed(Pooling)
 poolless = changed(Pooling, traits=Traits(scores=True))
 no_score = changed(Whole, traits=Traits(scores=True))
 no_scores_of = changed(Scoring, traits=Traits(scores=True, scores_host_logits=True))
+no_hidden = changed(Whole, traits=Traits(branches=True))
 no_pool = changed(Scoring, traits=Traits(scores=True, pools=True))
 
 
@@ -148,6 +149,7 @@ def test_a_factory_of_ones_own(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatc
         ("test_choose:silent_pool", "silent_pool: new_pool: expected a trait that declares the method, got none"),
         ("test_choose:no_score", "no_score: score: expected the method that its traits declare, got none"),
         ("test_choose:no_scores_of", "no_scores_of: scores_of: expected the method that its traits declare"),
+        ("test_choose:no_hidden", "no_hidden: feed_with_hidden: expected the method that its traits declare, got none"),
         ("test_choose:no_pool", "no_pool: new_pool: expected the method that its traits declare, got none"),
         ("test_choose:pooling_alone", "traits: expected scores beside pools, got scores=False"),
         ("test_choose:sharing_none", "max_shared_tokens: expected a number of tokens, got 'all'"),

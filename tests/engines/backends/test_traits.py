@@ -138,6 +138,9 @@ CALLS: dict[str, Callable[[Backend], object]] = {
     "run": lambda backend: backend.run("g", {"x": np.zeros(1)}),
     "new_cache": lambda backend: backend.new_cache("g", 1),
     "feed": lambda backend: backend.feed("g", None, {"tokens": np.zeros((1, 1))}),  # type: ignore[arg-type]
+    "feed_with_hidden": lambda backend: backend.feed_with_hidden(
+        *("g", None, {"tokens": np.zeros((1, 1))})  # type: ignore[arg-type]
+    ),
     "keep_slots": lambda backend: backend.keep_slots("g", None, np.zeros(1, dtype=np.int64)),  # type: ignore[arg-type]
     "score": lambda backend: backend.score("g", None, {"tokens": np.zeros((1, 1))}),  # type: ignore[arg-type]
     "scores_of": lambda backend: backend.scores_of(np.zeros((1, 1, 2), dtype=np.float32)),
@@ -163,6 +166,19 @@ def test_nothing_looks_for_a_member_of_a_backend_by_name() -> None:
     modules = [module for package in packages for module in package.rglob("*.py")]
     assert len(modules) > 100
     assert [module.name for module in modules if by_name.search(module.read_text(encoding="utf-8"))] == []
+
+
+def test_hidden_states_come_with_the_scores() -> None:
+    """A backend that has scores need not write both; one that has none says what is missing."""
+
+    class Plain(NotingBackend):
+        feed_with_hidden = Backend.feed_with_hidden
+
+    with pytest.raises(NotImplementedError, match=r"^ArrayScores: hidden: of a graph that gives none, or not written$"):
+        CALLS["feed_with_hidden"](Plain())
+    Plain.traits = Traits(branches=True)
+    with pytest.raises(NotImplementedError, match=r"^backend noting: feed_with_hidden: declared in its traits, but"):
+        CALLS["feed_with_hidden"](Plain())
 
 
 @pytest.mark.parametrize("name", ["score", "scores_of", "new_pool"])

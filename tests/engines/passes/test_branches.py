@@ -9,6 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from mulo_sd.conformance.engines.unscored_backend import UnscoredBackend
 from mulo_sd.engines.backends.array_scores import ArrayScores
 from mulo_sd.engines.backends.base import Backend, BackendError, Scores, Traits
 from mulo_sd.engines.backends.ort.cpu import OnnxRuntimeBackend
@@ -38,14 +39,27 @@ def bundle(minimal_bundle: Path) -> Bundle:
     return open_bundle(minimal_bundle)
 
 
-@pytest.fixture(scope="module", params=["ort", "ort-device", "torch"])
+@pytest.fixture(scope="module", params=["ort", "ort-device", "torch", "unscored"])
 def backend(request: pytest.FixtureRequest, bundle: Bundle) -> Backend:
     makers: dict[str, Callable[[], Backend]] = {
         "ort": lambda: OnnxRuntimeBackend(bundle, 1),
         "ort-device": lambda: OnnxRuntimeDeviceBackend(bundle, "cpu"),
         "torch": lambda: TorchBackend(minimal.load()),
+        "unscored": lambda: _Unscored(OnnxRuntimeBackend(bundle, 1)),
     }
     return makers[request.param]()
+
+
+class _Unaware(NotingBackend):
+    """A backend of somebody who has not heard of branches."""
+
+    traits = Traits()
+
+
+class _Unscored(UnscoredBackend):
+    """One whose logits and hidden states come to the host."""
+
+    label = "unscored"
 
 
 class Target:
@@ -255,9 +269,7 @@ def test_refused(bundle: Bundle) -> None:
 def test_a_backend_that_cannot(bundle: Bundle) -> None:
     """One of one's own that has not heard of branches: a line when such a session is made, and not in its middle."""
     with pytest.raises(BackendError, match=r"graph target_branched: expected traits\.branches, got False"):
-        session_of(NotingBackend(), bundle)
-    with pytest.raises(BackendError, match=r"^traits: expected scores beside branches"):
-        Traits(branches=True)
+        session_of(_Unaware(), bundle)
 
 
 def test_scores_without_hidden_states(bundle: Bundle) -> None:

@@ -1,6 +1,7 @@
 """What a head, its trees and a block drafter are fed in a decode, and what becomes of their drafts (METHOD-6)."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -16,12 +17,16 @@ from mulo_sd.reference.settings import Settings
 from mulo_sd.reference.trace import Pass
 
 SETTINGS = replace(minimal.SETTINGS, guidance_scale=1.5)
-HEADED = ({"mode": "eagle"}, {"mode": "eagle-tree"}, {"mode": "lantern-plus", "accept_by": "lossless"})
+HEADED: tuple[dict[str, Any], ...] = (
+    {"mode": "eagle"},
+    {"mode": "eagle-tree"},
+    {"mode": "lantern-plus", "accept_by": "lossless"},
+)
 DRAFTED = (*HEADED, {"mode": "specdec", "accept_by": "lossless"}, {"mode": "specdec", "top_beta": 1, "top_tau": 0.0})
 
 
-def drawn(models: Models, condition: Condition, seed: int = 3, **chosen: object) -> Decoded:
-    return decode(models, condition, replace(SETTINGS, **chosen), seed, record_logits=True)  # type: ignore[arg-type]
+def drawn(models: Models, condition: Condition, seed: int = 3, **chosen: Any) -> Decoded:
+    return decode(models, condition, replace(SETTINGS, **chosen), seed, record_logits=True)
 
 
 def whole_pass(models: Models, condition: Condition, tokens: Tensor) -> tuple[Tensor, Tensor]:
@@ -40,7 +45,7 @@ def passes_of(decoded: Decoded, model: int) -> list[Pass]:
 
 
 @pytest.mark.parametrize("chosen", DRAFTED)
-def test_greedy_drafts_draw_the_greedy_image(chosen: dict[str, object], models: Models, condition: Condition) -> None:
+def test_greedy_drafts_draw_the_greedy_image(chosen: dict[str, Any], models: Models, condition: Condition) -> None:
     """Whatever is drafted: a cache, a mask or a hidden state that is wrong would show in p."""
     greedy = drawn(models, condition, mode="ar", temperature=0.0).tokens
     assert torch.equal(drawn(models, condition, temperature=0.0, **chosen).tokens, greedy)
@@ -48,7 +53,7 @@ def test_greedy_drafts_draw_the_greedy_image(chosen: dict[str, object], models: 
 
 @pytest.mark.parametrize("chosen", HEADED)
 @torch.inference_mode()
-def test_head_reads_all_that_is_decided(chosen: dict[str, object], models: Models, condition: Condition) -> None:
+def test_head_reads_all_that_is_decided(chosen: dict[str, Any], models: Models, condition: Condition) -> None:
     """Each position once from the target's own hidden states, the prefix's but the first included; then its own."""
     decoded = drawn(models, condition, **chosen)
     hidden, _ = whole_pass(models, condition, decoded.tokens)
@@ -72,7 +77,7 @@ def test_head_reads_all_that_is_decided(chosen: dict[str, object], models: Model
 
 @pytest.mark.parametrize("chosen", HEADED[1:])
 @torch.inference_mode()
-def test_tree_is_scored_branch_by_branch(chosen: dict[str, object], models: Models, condition: Condition) -> None:
+def test_tree_is_scored_branch_by_branch(chosen: dict[str, Any], models: Models, condition: Condition) -> None:
     """The logits after each node are those of raster order, fed what is decided and its branch alone."""
     decoded, target = drawn(models, condition, **chosen), models.target
     prefix = target.prefix_embeddings(condition.prefixes(target, 2.0))
@@ -96,7 +101,7 @@ def test_tree_is_scored_branch_by_branch(chosen: dict[str, object], models: Mode
 
 
 @pytest.mark.parametrize("chosen", HEADED[1:])
-def test_trees_are_trees(chosen: dict[str, object], models: Models, condition: Condition) -> None:
+def test_trees_are_trees(chosen: dict[str, Any], models: Models, condition: Condition) -> None:
     """Parents before children, one cell before them; siblings distinct; no cell behind the last; the walk a branch."""
     decoded = drawn(models, condition, **chosen)
     depth, nodes = (5, 57) if chosen["mode"] == "lantern-plus" else (SETTINGS.tree_depth, SETTINGS.tree_nodes)

@@ -11,7 +11,7 @@ def test_paths_of_the_fixed_tree() -> None:
     paths = trees.static_paths()
     assert len(paths) == len(set(paths)) == 57
     assert max(map(len, paths)) == 5
-    known = {()}
+    known: set[trees.Path] = {()}
     for path in paths:
         assert path[:-1] in known
         assert path[-1] == 0 or (*path[:-1], path[-1] - 1) in known
