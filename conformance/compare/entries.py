@@ -174,7 +174,7 @@ def _blocks() -> list[Entry]:
 
 
 def _combined() -> list[Entry]:
-    """Parts of different methods: the coarse draft under other acceptances, blocks that are lossless, rows that draft."""
+    """Parts of several methods: the coarse draft under other acceptances, lossless blocks, rows that draft."""
     few = _without_mode(FEW)
     by_rows = {name: value for name, value in few.items() if name != "draft_sweeps"} | {"draft_by": "rows"}
     return [
