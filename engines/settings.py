@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator, model_validator
 
+from mulo_sd.engines.decoding_mode import DecodingMode
 from mulo_sd.engines.distribution import Distribution
-from mulo_sd.engines.modes import MODES, UNDRAFTED_MODES, DecodingMode, Mode
+from mulo_sd.engines.modes import MODES, UNDRAFTED_MODES, Mode
 from mulo_sd.engines.numbers import SettingsError
 from mulo_sd.engines.parts import MAX_NODES, Acceptance, Carry, Correction, Draft
 from mulo_sd.engines.setting_kinds import MIN_TEMPERATURE, Choice, Drafters, Flag, Kind, Real, Whole, Width, Window

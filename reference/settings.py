@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
-from mulo_sd.reference.modes import MODES, UNDRAFTED_MODES, DecodingMode, Mode
+from mulo_sd.reference.decoding_mode import DecodingMode
+from mulo_sd.reference.modes import MODES, UNDRAFTED_MODES, Mode
 from mulo_sd.reference.numbers import is_boolean, real_number, whole_number
 from mulo_sd.reference.parts import MAX_NODES, Acceptance, Carry, Correction, Draft
 
