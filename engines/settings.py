@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator, model_validator
 
+from mulo_sd.engines.decoding_mode import DecodingMode
 from mulo_sd.engines.distribution import Distribution
-from mulo_sd.engines.modes import MODES, UNDRAFTED_MODES, DecodingMode, Mode
+from mulo_sd.engines.modes import MODES, UNDRAFTED_MODES, Mode
 from mulo_sd.engines.numbers import SettingsError
 from mulo_sd.engines.parts import MAX_NODES, Acceptance, Carry, Correction, Draft
 from mulo_sd.engines.setting_kinds import MIN_TEMPERATURE, Choice, Drafters, Flag, Kind, Real, Whole, Width, Window
@@ -193,6 +194,12 @@ class Settings(BaseModel):
     ] = 5.0
     top_beta: Annotated[int, Setting(Whole(1), "ACCEPT-7", "draft tokens among so many of the target's best pass")] = 5
     top_tau: Annotated[float, Setting(Real(0, 1e3), "ACCEPT-7", "nats that they may lie below the target's best")] = 3.0
+    typical_threshold: Annotated[
+        float, Setting(Real(0, 1), "ACCEPT-8", "p above which a draft token stays in any case")
+    ] = 0.09
+    typical_factor: Annotated[
+        float, Setting(Real(0, 1e6), "ACCEPT-8", "of exp(-entropy): p above which it stays where the target is unsure")
+    ] = 0.3
     tree_nodes: Annotated[int, Setting(Whole(1, MAX_NODES), "METHOD-6", "draft tokens of a tree")] = 58
     tree_depth: Annotated[int, Setting(Whole(1, MAX_NODES), "METHOD-6", "tokens of its longest branch")] = 5
     tree_top: Annotated[int, Setting(Whole(1, MAX_NODES), "METHOD-6", "tokens that each layer may branch into")] = 10

@@ -18,9 +18,7 @@ class SpeculationReplay:
         proposal: {cell: token} of a coarse draft, which takes its place again in every pass; None elsewhere.
     """
 
-    def __init__(
-        self, replay: Replay, prefix_length: int, is_target: bool, proposal: Mapping[int, int] | None
-    ) -> None:
+    def __init__(self, replay: Replay, prefix_length: int, is_target: bool, proposal: Mapping[int, int] | None) -> None:
         self.replay, self.prefix_length, self.is_target, self.proposal = replay, prefix_length, is_target, proposal
         self.scored: Counter[int] = Counter()
         self.told: Counter[int] = Counter()  # windows told of each pass, by its identity

@@ -86,9 +86,9 @@ class Decoder:
         self.done = 0
 
     def _entry(self, number: int) -> TransformerEntry:
-        """Return a model of the bundle; of the target the graph with hidden states, where a head drafts from them."""
+        """Return a model of the bundle; of the target the graph with branches and hidden states, where they count."""
         manifest = self.bundle.manifest
-        if number == 0 and self.settings.decoding.has_head and manifest.branched is not None:
+        if number == 0 and self.settings.decoding.needs_branches and manifest.branched is not None:
             return manifest.branched
         return manifest.models[number]
 

@@ -13,6 +13,7 @@ from mulo_sd.engines.loop.state import ModelState, Tokens
 from mulo_sd.engines.parts import Judging
 from mulo_sd.engines.rules.acceptances import ACCEPTANCES, GREEDY
 from mulo_sd.engines.rules.acceptances.accepted import Codes
+from mulo_sd.engines.rules.branches import RowDrafts
 from mulo_sd.engines.rules.corrections import Prefix, Rounds, Rows, Window
 from mulo_sd.engines.rules.noise import acceptance_stream, gumbel_noise, sample_stream, uniform_noise
 from mulo_sd.engines.rules.trace import Speculation
@@ -114,6 +115,18 @@ def accept_certain(state: ModelState, cells: range, answer: Answer, drafts: Toke
     return judge_window(state, scored, codes, state.settings.decoding.judging).kept
 
 
+def row_drafts(windows: Sequence[Window]) -> RowDrafts | None:
+    """Return which cells of windows stand on which row's branch (METHOD-5); None where they are no rows."""
+    queried, drafted = dict[int, int](), dict[int, int]()
+    for window in windows:
+        if window.branch is not None:
+            queried |= dict.fromkeys(window.cells, window.branch)
+            drafted |= dict.fromkeys(window.cells[:-1], window.branch)
+            if window.after_stand_in:
+                drafted[window.cells[0] - 1] = window.branch
+    return RowDrafts(queried, drafted) if queried else None
+
+
 class Speculator:
     """Decides the cells of a correction (METHOD-2 to METHOD-5).
 
@@ -155,9 +168,9 @@ class Speculator:
         places = np.array(cells)
         attempts = self.swept[places]
         self.swept[places] += 1
-        branches = {cell: window.branch for window in windows for cell in window.cells if window.branch is not None}
         noise = noise_of(state, cells, np.zeros_like(attempts) if self.same_noise else attempts)
-        fresh, log_probs = state.query(cells, fed, branches).draw(state.distribution, noise)
+        side_by_side = row_drafts(windows) if state.number == 0 else None
+        fresh, log_probs = state.query(cells, fed, side_by_side).draw(state.distribution, noise)
         if self.judging.acceptance in GREEDY:
             fresh = log_probs.argmax(axis=1)
         scores = []

@@ -1,6 +1,6 @@
 """One model in the middle of a decode: its grid, its cache, and what the cache does not hold yet."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from mulo_sd.engines.condition import Condition
 from mulo_sd.engines.loop.answer import Answer
 from mulo_sd.engines.passes.transformer import TransformerSession
 from mulo_sd.engines.rules.anchor import Anchor
+from mulo_sd.engines.rules.branches import Branches, RowDrafts
 from mulo_sd.engines.rules.noise import NoiseSource, sample_stream
 from mulo_sd.engines.rules.sweeps import first_guesses
 from mulo_sd.engines.rules.trace import Pass, Trace
@@ -63,7 +64,8 @@ class ModelState:
         self.auto_width: int | AutoWidth = 1
         self.noise = NoiseSource(seed, sample_stream(number), cells, entry.vocabulary)
         places, prefixes = condition.places(), condition.prefixes(null, settings.guidance_scale)
-        self.session = TransformerSession(backend, entry, prefixes, places, condition.passing())
+        sees_zeros = number == 0 and settings.decoding.sees_zeros
+        self.session = TransformerSession(backend, entry, prefixes, places, condition.passing(), sees_zeros)
         scores = self.session.prefill()
         length = entry.sequence_length if number == 0 and settings.decoding.has_head else 0
         self.hidden = np.zeros((len(prefixes), length, entry.dim), dtype=np.float32)
@@ -74,9 +76,9 @@ class ModelState:
         self._check(self.first_scores, "prefill")
         self.first_pass = len(trace.passes) - 1
 
-    def _record(self, positions: Tokens, tokens: Tokens, scores: Scores) -> None:
+    def _record(self, positions: Tokens, tokens: Tokens, scores: Scores, branches: Branches | None = None) -> None:
         logits = scores.logits()[:, : len(positions)] if self.record_logits else None
-        self.trace.passes.append(Pass(self.number, positions, tokens, logits))
+        self.trace.passes.append(Pass(self.number, positions, tokens, logits, branches=branches))
 
     def _keep_hidden(self, positions: Tokens, scores: Scores) -> Floats:
         """Keep hidden states of a pass's ordinary tokens, where they are wanted; return those of nodes behind them."""
@@ -154,6 +156,8 @@ class ModelState:
         rows = source.positions.searchsorted(positions)  # a pass feeds ascending positions
         fed = source.positions.take(rows, mode="clip") == positions
         wrong = changed | ~fed
+        if source.branches is not None and (decided & ~wrong).any():
+            self.session.open(positions[decided & ~wrong])
         for act, chosen in ((self.decide, decided & wrong), (self.propose, ~decided & changed)):
             if chosen.any():
                 act(places[chosen].tolist(), tokens[chosen])
@@ -170,10 +174,8 @@ class ModelState:
             raise ValueError(f"row {cell // self.width}: expected a token to stand in for its last, got none")
         return int(row[held[-1]])
 
-    def query(
-        self, cells: Sequence[int], also_feed: Sequence[int] = (), branches: Mapping[int, int] | None = None
-    ) -> Answer:
-        """Run one pass and return the scores of `cells`, ascending.
+    def query(self, cells: Sequence[int], also_feed: Sequence[int] = (), row_drafts: RowDrafts | None = None) -> Answer:
+        """Run one pass and return the scores of `cells`, ascending; of rows that are drafted side by side.
 
         The pass feeds every cell's predecessor or its stand-in, and as far as a query sees it what is pending and what
         `also_feed` names (KV-1, KV-3, SCHED-3). Cell 0 takes its scores from the prefill; where there is nothing to
@@ -189,10 +191,11 @@ class ModelState:
         if tokens.min() < 0:
             for missing in np.flatnonzero(tokens < 0):
                 tokens[missing] = self._stand_in(int(fed[missing]))
-        scores, name = self.session.feed(fed, tokens), f"pass {len(self.trace.passes)}"
+        branches = None if row_drafts is None else row_drafts.branches(fed)
+        scores, name = self.session.feed(fed, tokens, branches), f"pass {len(self.trace.passes)}"
         self._check(scores, name)
         self._keep_hidden(fed + self.entry.prefix_length, scores)
-        self._record(fed + self.entry.prefix_length, tokens, scores)
+        self._record(fed + self.entry.prefix_length, tokens, scores, branches)
         self.pending.difference_update(wanted)
         self.unfed.difference_update(wanted)
         rows = fed.searchsorted(queried - 1)

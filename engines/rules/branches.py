@@ -9,6 +9,7 @@ tokens, its ancestors and itself. Where nodes come, the branches of ordinary tok
 same pass ask for a bit that no node has.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -32,6 +33,25 @@ class Branches(NamedTuple):
 
     queries: Tokens
     slots: Tokens
+
+
+class RowDrafts(NamedTuple):
+    """Rows that are drafted side by side (METHOD-5), each on a branch of its own; twin of the reference's.
+
+    Attributes:
+        queried: The branch of each cell that is asked for.
+        drafted: The branch of each cell whose token is fed and not decided.
+    """
+
+    queried: Mapping[int, int]
+    drafted: Mapping[int, int]
+
+    def branches(self, fed: Tokens) -> Branches:
+        """Return the bits of a pass that feeds cells, Int64[n]: what follows one is asked for on its branch."""
+        cells = fed.tolist()
+        queries = [1 << self.queried[cell + 1] if cell + 1 in self.queried else NO_BITS for cell in cells]
+        slots = [1 << self.drafted[cell] if cell in self.drafted else ALL_BITS for cell in cells]
+        return Branches(np.array(queries, dtype=np.int64), np.array(slots, dtype=np.int64))
 
 
 class Tree(NamedTuple):

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mulo_sd.engines.rules.branches import Branches
+
 Tokens = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
@@ -77,6 +79,7 @@ class Pass:
         sweeps: The sweeps that sampled from this pass.
         speculated: What it made of drafts (METHOD-2), a window each.
         trees: What it made of a tree of drafts (METHOD-6), one at most; its nodes are not among the tokens.
+        branches: Of its tokens, where rows are drafted side by side (METHOD-5).
     """
 
     model: int
@@ -88,6 +91,7 @@ class Pass:
     sweeps: list[Sweep] = field(default_factory=list)
     speculated: list[Speculation] = field(default_factory=list)
     trees: list[TreeSpeculation] = field(default_factory=list)
+    branches: Branches | None = None
 
 
 @dataclass(frozen=True)
