@@ -194,6 +194,12 @@ class Settings(BaseModel):
     ] = 5.0
     top_beta: Annotated[int, Setting(Whole(1), "ACCEPT-7", "draft tokens among so many of the target's best pass")] = 5
     top_tau: Annotated[float, Setting(Real(0, 1e3), "ACCEPT-7", "nats that they may lie below the target's best")] = 3.0
+    typical_threshold: Annotated[
+        float, Setting(Real(0, 1), "ACCEPT-8", "p above which a draft token stays in any case")
+    ] = 0.09
+    typical_factor: Annotated[
+        float, Setting(Real(0, 1e6), "ACCEPT-8", "of exp(-entropy): p above which it stays where the target is unsure")
+    ] = 0.3
     tree_nodes: Annotated[int, Setting(Whole(1, MAX_NODES), "METHOD-6", "draft tokens of a tree")] = 58
     tree_depth: Annotated[int, Setting(Whole(1, MAX_NODES), "METHOD-6", "tokens of its longest branch")] = 5
     tree_top: Annotated[int, Setting(Whole(1, MAX_NODES), "METHOD-6", "tokens that each layer may branch into")] = 10
