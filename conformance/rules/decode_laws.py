@@ -231,7 +231,7 @@ def passes_are_counted(case: DecodeCase, decoded: Decoded) -> None:
     for number in verifying:
         told = told_of(case, decoded, number)
         all_rounds = [rounds for _, rounds in told.rounds]
-        if number == 0 and settings.decoding.is_speculative:
+        if told.speculations:
             expected = 1 + told.judging_passes
         elif settings.decoding.is_exact and number == 0:
             expected = 1 + sum(item.cells != [0] for rounds in all_rounds for item in rounds)
