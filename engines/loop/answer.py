@@ -88,7 +88,8 @@ class Answer:
         rows = [guided(scores.logits()[:, rows], distribution.guidance_scale) for scores, _, rows in self._parts()]
         logits = np.concatenate(rows)[:, :codes]
         check_made(logits, self.where, "numbers for logits")
-        return logits.argmax(axis=1)
+        best: Tokens = logits.argmax(axis=1)
+        return best
 
     def judge(self, distribution: Distribution, draft_tokens: Tokens, neighbours: Tokens) -> Judgement:
         """As `Scores.judge`, for all cells.
