@@ -129,8 +129,8 @@ def _panels(trace: Trace, tokens: Tokens, decode: Decode) -> list[Panel]:
     if not trace.cycles and trace.sweeps_of(0):
         panels = _sweep_panels(trace, tokens.shape, decode)
     elif not trace.cycles:
-        steps = _step_map(passes_of_cells(trace, tokens.shape))
-        panels = [Panel(steps, "the pass that decided a cell", f"pale first; {trace.nfe(0)} passes")]
+        numbers = _step_map(passes_of_cells(trace, tokens.shape))
+        panels = [Panel(numbers, "the pass that decided a cell", f"pale first; {trace.nfe(0)} passes")]
     chain = sorted({cycle.model for cycle in trace.cycles}, reverse=True)
     for model in chain:
         cycles = trace.cycles_of(model)

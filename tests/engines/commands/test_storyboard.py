@@ -49,7 +49,7 @@ def test_what_the_target_decides_alone(minimal_bundle: Path, mode: engines.Mode)
     pipeline = engines.load(minimal_bundle, threads=1)
     result = pipeline.generate("a red circle", seed=1, mode=mode)
     numbers = passes_of_cells(result.trace, result.tokens.shape)
-    assert numbers.min() == numbers.flat[0] == 1
+    assert numbers.min() == numbers.flat[0] in (1, 2)  # the prefill, or the first pass with drafts
     assert numbers.max() <= result.stats.nfe_target
     picture = draw_storyboard(result.trace, result.tokens, pipeline.image_from_tokens)
     assert picture.width == 2 * (PANEL_PIXELS + GAP) - GAP
