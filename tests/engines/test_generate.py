@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mulo_sd.engines import generate
-from mulo_sd.engines.settings import MODES
+from mulo_sd.engines.settings import MODES, Mode
 from tests.in_process import InProcess
 
 PROMPT = "a red circle left of a blue square"
@@ -74,7 +74,7 @@ HEADED = {"eagle", "eagle-tree", "lantern", "lantern-plus", "cool-sd"}
 
 @pytest.mark.parametrize("mode", MODES)
 def test_every_mode(
-    mode: str, demo_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    mode: Mode, demo_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Options reach the decode, its figures are printed, and the trace holds the events of its mode."""
     monkeypatch.chdir(tmp_path)
@@ -97,7 +97,7 @@ def test_every_mode(
     assert np.array_equal(_pixels(Path("o.png"))[:512], plain) == (not MODES[mode].drafts)
 
 
-def check_trace(mode: str, trace: dict[str, Any]) -> None:
+def check_trace(mode: Mode, trace: dict[str, Any]) -> None:
     """Check a written trace against its own figures and for the events that a mode has."""
     settings, passes, cycles = trace["settings"], trace["passes"], trace["cycles"]
     assert settings["mode"] == mode
