@@ -52,10 +52,11 @@ def steps_of_cells(trace: Trace, model: int, shape: tuple[int, int]) -> NDArray[
 
 def _decided(item: Pass) -> list[int]:
     """Return the cells that a pass decided: of those that sweeps and methods scored not all."""
-    partly = [*item.sweeps, *item.speculated]
-    decided = [cell for scored in partly for cell in scored.cells[scored.decided].tolist()]
-    decided += [cell for tree in item.trees for cell in range(tree.cell, tree.cell + len(tree.decided))]
-    return decided if partly or item.trees else [cell for _, cell, _ in item.sampled]
+    if not (item.sweeps or item.speculated or item.trees):
+        return [cell for _, cell, _ in item.sampled]
+    decided = [cell for sweep in item.sweeps for cell in sweep.cells[sweep.decided].tolist()]
+    decided += [cell for window in item.speculated for cell in window.cells[window.decided].tolist()]
+    return decided + [cell for tree in item.trees for cell in range(tree.cell, tree.cell + len(tree.decided))]
 
 
 def passes_of_cells(trace: Trace, shape: tuple[int, int]) -> NDArray[np.int64]:
