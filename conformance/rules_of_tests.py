@@ -51,6 +51,7 @@ TITLES = {
     "ACCEPT-5": "LANTERN",
     "ACCEPT-6": "LANTERN plus",
     "ACCEPT-7": "Among the best",
+    "ACCEPT-8": "Typical acceptance",
     "MODE-AR": "Autoregressive decoding",
     "MODE-ZIPAR": "ZipAR",
     "MODE-SERIAL": "Serial resampling",

@@ -10,7 +10,16 @@ from typing import Literal, NamedTuple
 # Where drafts come from: a coarser grid, the last sweep, a head on the target's hidden states, or a block of masks.
 Draft = Literal["coarse", "sweep", "head", "tree", "static-tree", "block"]
 Acceptance = Literal[
-    "pooled", "coupled", "lossless", "grouped", "annealed", "lantern", "lantern-plus", "top-beta", "top-beta-sampled"
+    "pooled",
+    "coupled",
+    "lossless",
+    "grouped",
+    "annealed",
+    "lantern",
+    "lantern-plus",
+    "top-beta",
+    "top-beta-sampled",
+    "typical",
 ]
 # What is decided of what is not accepted: up to the first in raster order, around each, in rounds, or row by row.
 Correction = Literal["prefix", "local", "rounds", "rows"]
@@ -87,6 +96,7 @@ ACCEPTANCE_READS: Mapping[Acceptance, frozenset[str]] = {
     "lantern-plus": frozenset({"lantern_plus_neighbours", "lantern_factor"}),
     "top-beta": frozenset({"top_beta", "top_tau"}),
     "top-beta-sampled": frozenset({"top_beta", "top_tau"}),
+    "typical": frozenset({"typical_threshold", "typical_factor"}),
 }
 CORRECTION_READS: Mapping[Correction, frozenset[str]] = {
     "prefix": frozenset(),

@@ -1,7 +1,7 @@
 """The settings of a decode: each is declared once here, and checked once where it comes in."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -12,7 +12,7 @@ from mulo_sd.engines.distribution import Distribution
 from mulo_sd.engines.modes import MODES, UNDRAFTED_MODES, Mode
 from mulo_sd.engines.numbers import SettingsError
 from mulo_sd.engines.parts import MAX_NODES, Acceptance, Carry, Correction, Draft
-from mulo_sd.engines.setting_kinds import MIN_TEMPERATURE, Choice, Drafters, Flag, Kind, Real, Whole, Width, Window
+from mulo_sd.engines.setting_kinds import MIN_TEMPERATURE, Choice, Drafters, Flag, Real, Setting, Whole, Width, Window
 
 __all__ = ["MODES", "SETTINGS", "UNDRAFTED_MODES", "WINDOWS", "DownSampler", "Mode", "Settings", "SettingsError"]
 
@@ -28,23 +28,6 @@ AS_MODE: Literal["mode"] = "mode"
 MAX_RADIUS = 1024
 # Cells of a draft: each holds a distribution over the codebook.
 MAX_DRAFT = 1024
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What a setting is; its name, type and default stand beside it in `Settings`.
-
-    Attributes:
-        kind: The values that it may have.
-        rule: Of docs/semantics.md.
-        purpose: In one line, for help.
-        option: On a command line, where it is another word than the name.
-    """
-
-    kind: Kind
-    rule: str
-    purpose: str
-    option: str | None = None
 
 
 class Settings(BaseModel):
@@ -194,6 +177,12 @@ class Settings(BaseModel):
     ] = 5.0
     top_beta: Annotated[int, Setting(Whole(1), "ACCEPT-7", "draft tokens among so many of the target's best pass")] = 5
     top_tau: Annotated[float, Setting(Real(0, 1e3), "ACCEPT-7", "nats that they may lie below the target's best")] = 3.0
+    typical_threshold: Annotated[
+        float, Setting(Real(0, 1), "ACCEPT-8", "p above which a draft token stays in any case")
+    ] = 0.09
+    typical_factor: Annotated[
+        float, Setting(Real(0, 1e6), "ACCEPT-8", "of exp(-entropy): p above which it stays where the target is unsure")
+    ] = 0.3
     tree_nodes: Annotated[int, Setting(Whole(1, MAX_NODES), "METHOD-6", "draft tokens of a tree")] = 58
     tree_depth: Annotated[int, Setting(Whole(1, MAX_NODES), "METHOD-6", "tokens of its longest branch")] = 5
     tree_top: Annotated[int, Setting(Whole(1, MAX_NODES), "METHOD-6", "tokens that each layer may branch into")] = 10

@@ -15,9 +15,11 @@ from mulo_sd.reference.transformer import Transformer
 
 # Guidance of which two rows are fed.
 GUIDED = 2.0
-# Ordinary tokens before a tree, and the parents of its nodes, layer by layer: siblings, cousins and only children.
+# Ordinary tokens before a tree, and the parents of its nodes, layer by layer: siblings and cousins, and so many that
+# their bits take more than half an int64. Rows that are drafted side by side have the bits from the first of rows on.
 FIRST_TOKENS = 3
-TREE = ((-1, -1, -1), (0, 0, 1), (2, 3, 3, 5))
+TREE = ((-1,) * 12, tuple(number // 2 for number in range(14)), tuple(12 + number // 2 for number in range(14)))
+FIRST_ROW_BIT = 60
 NO_POSITIONS = torch.zeros(0, dtype=torch.long)
 
 
@@ -140,7 +142,7 @@ def branched_passes(
     for layer in layers:
         recorder.feed(layer[0], _draw(len(layer[0]), target, generator), None, layer[1])
     rows = torch.arange(min(2 * width, cells))
-    own = torch.ones_like(rows) << (rows // width)
+    own = torch.ones_like(rows) << (FIRST_ROW_BIT + rows // width)
     decided = rows % width == 0
     branches = Branches(own, torch.where(decided, ALL_BITS, own))
     recorder.feed(rows, _draw(len(rows), target, generator), branches)

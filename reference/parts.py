@@ -9,7 +9,16 @@ from typing import Literal, NamedTuple
 # Where drafts come from: a coarser grid, the last sweep, a head on the target's hidden states, or a block of masks.
 Draft = Literal["coarse", "sweep", "head", "tree", "static-tree", "block"]
 Acceptance = Literal[
-    "pooled", "coupled", "lossless", "grouped", "annealed", "lantern", "lantern-plus", "top-beta", "top-beta-sampled"
+    "pooled",
+    "coupled",
+    "lossless",
+    "grouped",
+    "annealed",
+    "lantern",
+    "lantern-plus",
+    "top-beta",
+    "top-beta-sampled",
+    "typical",
 ]
 # What is decided of what is not accepted: up to the first in raster order, around each, in rounds, or row by row.
 Correction = Literal["prefix", "local", "rounds", "rows"]

@@ -148,6 +148,8 @@ class Settings:
         lantern_factor: ACCEPT-6, the bound of LANTERN++.
         top_beta: ACCEPT-7, how many of the target's best pass.
         top_tau: ACCEPT-7, nats below the best.
+        typical_threshold: ACCEPT-8, the largest p that a draft token may need.
+        typical_factor: ACCEPT-8, of exp(-entropy), what it needs where the target is unsure.
         tree_nodes: METHOD-6, draft tokens of a tree.
         tree_depth: METHOD-6, tokens of its longest branch.
         tree_top: METHOD-6, tokens that it may branch into.
@@ -202,6 +204,8 @@ class Settings:
     lantern_factor: float = _setting(5.0, _real(1, 1e3))
     top_beta: int = _setting(5, _whole(1))
     top_tau: float = _setting(3.0, _real(0, 1e3))
+    typical_threshold: float = _setting(0.09, _real(0, 1))
+    typical_factor: float = _setting(0.3, _real(0, 1e6))
     tree_nodes: int = _setting(58, _whole(1, MAX_NODES))
     tree_depth: int = _setting(5, _whole(1, MAX_NODES))
     tree_top: int = _setting(10, _whole(1, MAX_NODES))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from mulo_sd.conformance.bench.demo_table import Measurements, compare, ratios
 from mulo_sd.conformance.bench.floors import processor_name, usable_processors
@@ -49,7 +49,7 @@ class Cost:
     machine: str
 
 
-_COSTS = TypeAdapter(dict[str, Cost])
+_COSTS = TypeAdapter(dict[str, Cost], config=ConfigDict(allow_inf_nan=False))
 
 
 def read_costs(folder: Path) -> dict[str, Cost]:

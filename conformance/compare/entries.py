@@ -84,6 +84,7 @@ def _ours() -> list[Entry]:
         _found("mulo", "ratio 4, windows 3", **_windows(3), drafters=(2,), up_sampler="latent"),
         _found("mulo-sweeps", "no limit", **_without_mode(OURS)),
         _found("mulo-sweeps", "limits 7 and 6", **_without_mode(FEW)),
+        _found("mulo-sweeps", "limits 7 and 4", **_without_mode({**FEW, "draft_sweeps": 4})),
         _found("mulo-sweeps", "limits 4 and 6", **_without_mode({**FEW, "sweeps": 4})),
         _found("mulo-sweeps", "no limit, width 16", **_without_mode({**OURS, "sweep_width": 16})),
         _found("mulo-exact", "width 64", sweep_width=64, drafters=(1,), draft_by="sweeps"),
@@ -173,7 +174,7 @@ def _blocks() -> list[Entry]:
 
 
 def _combined() -> list[Entry]:
-    """The coarse draft under other acceptances, with resampling of islands by sweeps."""
+    """Parts of several methods: the coarse draft under other acceptances, lossless blocks, rows that draft."""
     few = _without_mode(FEW)
     by_rows = {name: value for name, value in few.items() if name != "draft_sweeps"} | {"draft_by": "rows"}
     return [
@@ -181,6 +182,8 @@ def _combined() -> list[Entry]:
         _found("coarse-annealed", "1.1", **few, anneal=1.1),
         _found("coarse-lantern", "1000 codes, 0.4", **few, lantern_neighbours=1000, lantern_delta=0.4),
         _found("coarse-lossless", "limits 7 and 6", **few),
+        *(_found("block-lossless", f"block {length}", block=length) for length in (25, 50)),
+        _found("draft-alone", "ratio 2, 20 sweeps", **_without_mode({**OURS, "drafters": (1,), "draft_sweeps": 20})),
         _found("mulo-rows", "lead 4, window 8", **by_rows, row_lead=4, jacobi_window=8),
     ]
 

@@ -92,6 +92,26 @@ METHODS: tuple[Method, ...] = (
         )
         for name in ("grouped", "annealed", "lantern", "lossless")
     ),
+    Method(
+        "draft-alone",
+        "a coarse draft, accepted whole",
+        "parallel",
+        "no",
+        _COARSER,
+        "this project",
+        "ours",
+        changes={"tau": 0.0},
+    ),
+    Method(
+        "block-lossless",
+        "a block drafter, lossless",
+        "specdec",
+        "distribution",
+        "a block drafter",
+        "this project",
+        "ours",
+        changes={"draft_from": "block", "accept_by": "lossless"},
+    ),
     Method("mulo-rows", "MuLo-SD, drafted by PJD's rows", "parallel", "no", _COARSER, "this project", "ours"),
 )
 BY_NAME = {method.name: method for method in METHODS}

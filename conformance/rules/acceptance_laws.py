@@ -17,7 +17,7 @@ LAW_TOLERANCE = 1e-9
 
 
 def acceptance_follows(drafts: Drafts, name: str, rule: Rule) -> None:
-    """POOL-1, ACCEPT-1 to ACCEPT-7: the chance of each draft token, and the law of what takes its place."""
+    """POOL-1, ACCEPT-1 to ACCEPT-8: the chance of each draft token, and the law of what takes its place."""
     chances, residuals = rule(drafts)
     count = len(drafts.draft_tokens)
     assert chances.shape == (count,)

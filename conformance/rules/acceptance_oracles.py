@@ -117,6 +117,10 @@ def accepted(
             chance = float(is_among_best(probs, draft, settings))
             best = best_first(probs)[0]
             residual = [float(code == best) for code in range(len(probs))] if rule == "top-beta" else list(probs)
+        case "typical":
+            entropy = -math.fsum(prob * math.log(prob) for prob in probs if prob > 0)
+            least = min(settings.typical_threshold, settings.typical_factor * math.exp(-entropy))
+            chance, residual = float(probs[draft] > least), list(probs)
         case "pooled":
             near_codes = oracles.neighbourhood(codebook, draft, settings.neighbours)
             chance = float(settings.tau <= 1 and oracles.pooled(probs, near_codes) >= settings.tau)

@@ -1,4 +1,4 @@
-"""ACCEPT-2 to ACCEPT-7: rules of acceptance as functions, their limits, and how far each leaves the target's law."""
+"""ACCEPT-2 to ACCEPT-8: rules of acceptance as functions, their limits, and how far each leaves the target's law."""
 
 from dataclasses import replace
 from typing import Any
@@ -204,6 +204,29 @@ class TestAccept7:
             laws.decides_greedily(at(case, **alone), rule_of("top-beta"))
 
 
+class TestAccept8:
+    """ACCEPT-8 Typical acceptance.
+
+    The chance is 1 where p(x) is above the smaller of `typical_threshold` and `typical_factor` * exp(-H), H the entropy
+    of p in nats, and 0 elsewhere; in place of what does not stay is a draw from p. A threshold of 1 with a factor so
+    large that it counts keeps nothing, which is lossless.
+    """
+
+    @must_reach("a draft token stays in any case", "a draft token never stays")
+    @example(SOME)
+    @given(drafts())
+    def test_chances(self, case: Drafts) -> None:
+        """The chance of each draft token, and what replaces it."""
+        laws.acceptance_follows(case, "typical", rule_of("typical"))
+
+    @must_reach("the draft is certain", "the draft is drawn from another distribution")
+    @example(SOME)
+    @given(drafts())
+    def test_a_threshold_of_1_is_lossless(self, case: Drafts) -> None:
+        """Nothing is more likely than 1."""
+        laws.decides_as_the_target(at(case, typical_threshold=1.0, typical_factor=1e6), rule_of("typical"))
+
+
 @must_reach("a draft token stays in any case", "a draft token never stays")
 @example(SOME)
 @given(drafts())
@@ -223,6 +246,7 @@ BIASES: dict[str, tuple[dict[str, Any], float, float]] = {
     "lantern-plus": ({}, 0.207, 0.445),
     "top-beta": ({}, 0.293, 0.634),
     "top-beta-sampled": ({}, 0.227, 0.478),
+    "typical": ({}, 0.234, 0.574),
 }
 
 
@@ -245,7 +269,7 @@ def windows_of(certain: bool) -> list[Drafts]:
 @pytest.mark.parametrize("name", BIASES)
 @pytest.mark.parametrize("certain", [False, True], ids=["drawn", "certain"])
 def test_biases(name: str, certain: bool) -> None:
-    """ACCEPT-2 to ACCEPT-7: how far what is decided leaves p, at published settings."""
+    """ACCEPT-2 to ACCEPT-8: how far what is decided leaves p, at published settings."""
     changes, *expected = BIASES[name]
     distances = []
     for window in windows_of(certain):

@@ -58,6 +58,8 @@ def rules_settings(draw: st.DrawFn) -> Settings:
         lantern_factor=draw(st.sampled_from((5.0, 1.0, 2.0, 20.0))),
         top_beta=draw(st.integers(1, 6)),
         top_tau=draw(st.sampled_from((0.5, 0.0, 1.0, 3.0))),
+        typical_threshold=draw(st.sampled_from((0.09, 0.3, 0.0, 1.0))),
+        typical_factor=draw(st.sampled_from((0.3, 1.0, 0.0, 1e6))),
     )
 
 

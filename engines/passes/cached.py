@@ -34,6 +34,7 @@ class CachedPasses:
                 "rows side by side or hidden states; choose another mode, or --backend ort or torch-cuda"
             )
         self.backend, self.entry, self.batch = backend, entry, batch
+        self.graph, self.is_branched = entry.graph, entry.is_branched
         self.score = scorer(backend)
         self.cache = backend.new_cache(entry.graph, batch)
         self.kind_of_scores: type | None = None
@@ -66,34 +67,55 @@ class CachedPasses:
             BackendError: branches or nodes, of a graph that has none.
             ValueError: both at once.
         """
-        entry, slots, nodes = self.entry, self.slots, len(parents)
-        if (branches is not None or nodes) and not entry.is_branched:
-            raise BackendError(f"graph {entry.graph}: expected tokens on no branch; branches are target_branched's")
-        if branches is not None and nodes:
-            raise ValueError("pass: expected branches or nodes of a tree, got both")
-        own = positions[: len(positions) - nodes]
-        if len(own):
-            slots.drop_nodes()
-        if not slots.has_room(own, nodes):
-            self.backend.keep_slots(entry.graph, self.cache, slots.compact(own))
-        start = slots.place(own, at_end=nodes > 0) if len(own) else slots.used + slots.nodes
-        inputs = {
+        own, nodes, bits = positions, 0, {}
+        if self.is_branched:
+            nodes = len(parents)
+            own = positions[: len(positions) - nodes]
+        elif branches is not None or len(parents):
+            raise BackendError(f"graph {self.graph}: expected tokens on no branch; branches are target_branched's")
+        start = self._place(own, nodes)
+        if self.is_branched:
+            bits = self._bits(own, positions[len(own) :], branches, parents)
+        inputs: Tensors = {
             "tokens": self.each_row(tokens),
             "positions": self.each_row(positions),
-            "slot_ranks": NO_TOKENS,
+            "slot_ranks": self.each_row(self.slots.ranks),
             "write_index": np.full(self.batch, start, dtype=np.int64),
             **embedded,
+            **bits,
         }
-        if entry.is_branched:
-            slots.mark(own, ALL_BITS if branches is None else branches.slots)
-            asked = np.full(len(own), ORDINARY if nodes else NO_BITS, dtype=np.int64)
-            if branches is not None:
-                asked[:] = branches.queries
-            if nodes:
-                asked = np.concatenate([asked, slots.place_nodes(positions[len(own) :], parents)])
-            inputs |= {"branches": self.each_row(asked), "slot_branches": self.each_row(slots.bits)}
-        inputs["slot_ranks"] = self.each_row(slots.ranks)
-        return self._checked(self.score(entry.graph, self.cache, inputs), len(tokens))
+        return self._checked(self.score(self.graph, self.cache, inputs), len(tokens))
+
+    def _place(self, own: Tokens, nodes: int) -> int:
+        """Return the slot that a pass writes from; ordinary tokens have theirs then, and the nodes before are dead."""
+        slots = self.slots
+        if slots.nodes and len(own):
+            slots.drop_nodes()
+        if not slots.has_room(own, nodes):
+            self.backend.keep_slots(self.graph, self.cache, slots.compact(own))
+        return slots.place(own, nodes > 0) if len(own) else slots.used + slots.nodes
+
+    def _bits(self, own: Tokens, nodes: Tokens, branches: Branches | None, parents: Tokens) -> dict[str, Tokens]:
+        """Return who sees whom in a pass; nodes have their slots then.
+
+        Args:
+            own: Int64[n], positions of ordinary tokens.
+            nodes: Int64[m], of nodes.
+            branches: Of the ordinary tokens.
+            parents: Int64[m].
+
+        Raises:
+            ValueError: branches and nodes at once, or more nodes than bits.
+        """
+        if branches is not None and len(nodes):
+            raise ValueError("pass: expected branches or nodes of a tree, got both")
+        self.slots.mark(own, ALL_BITS if branches is None else branches.slots)
+        asked = np.full(len(own), ORDINARY if len(nodes) else NO_BITS, dtype=np.int64)
+        if branches is not None:
+            asked[:] = branches.queries
+        if len(nodes):
+            asked = np.concatenate([asked, self.slots.place_nodes(nodes, parents)])
+        return {"branches": self.each_row(asked), "slot_branches": self.each_row(self.slots.bits)}
 
     def open(self, positions: Tokens) -> None:
         """Let tokens that stood on a branch, Int[n] positions, be seen by all: they are decided."""
@@ -105,7 +127,7 @@ class CachedPasses:
         Raises:
             BackendError: they are none, or of another shape.
         """
-        graph = self.entry.graph
+        graph = self.graph
         if isinstance(scores, HostLogits):
             checked(self.backend, graph, "logits", scores.all, np.float32, (self.batch, fed, self.entry.vocabulary))
         elif type(scores) is not self.kind_of_scores:

@@ -116,7 +116,7 @@ def pass_specification(
     # A runtime may attend over the slots that are filled, and no more.
     ranges: dict[str, Range] = {
         "batch": BATCH,
-        "fed": (1, 1, config.sequence_length),
+        "fed": (1, 1, config.sequence_length + branched_slots),
         SLOTS_DIMENSION: (1, slots, slots),
     }
     return GraphSpecification(
@@ -131,7 +131,7 @@ def pass_specification(
         compared="logits",
         weights=name if weights is None else weights,
         model_number=model_number,
-        profiles=profiles(ranges, config.sequence_length),
+        profiles=profiles(ranges, config.sequence_length + branched_slots),
     )
 
 

@@ -16,6 +16,7 @@ from mulo_sd.reference.acceptances.lantern import lantern, lantern_plus
 from mulo_sd.reference.acceptances.lossless import lossless
 from mulo_sd.reference.acceptances.pooled import pooled
 from mulo_sd.reference.acceptances.top_beta import top_beta, top_beta_sampled
+from mulo_sd.reference.acceptances.typical import typical
 from mulo_sd.reference.codebook import Codes
 from mulo_sd.reference.settings import Settings
 
@@ -33,6 +34,7 @@ ACCEPTANCES: Mapping[str, Acceptor] = {
     "lantern-plus": lantern_plus,
     "top-beta": top_beta,
     "top-beta-sampled": top_beta_sampled,
+    "typical": typical,
 }
 # Those that draw nothing: where no draft is kept stands the target's best code.
 GREEDY = frozenset({"top-beta"})

@@ -28,7 +28,7 @@ from pathlib import Path
 import torch
 from mulo_sd.engines.prompts.prefix import FIELDS
 from mulo_sd.export.build_graph import save_onnx
-from mulo_sd.export.modules import write_other_modules, write_transformer
+from mulo_sd.export.modules import write_head, write_other_modules, write_transformer
 from mulo_sd.export.onnx_from_torch import onnx_from_torch
 from mulo_sd.export.graphs.listing import specifications
 from mulo_sd.reference import minimal
@@ -36,6 +36,7 @@ torch.set_num_threads(1)
 models = minimal.load()
 write_transformer(Path(sys.argv[1]), "target", models.target, torch.float16)
 write_other_modules(Path(sys.argv[1]), models, None, torch.float16)
+write_head(Path(sys.argv[1]), models.head, torch.float16)
 for item in specifications(models, torch.float32, FIELDS):
     if item.name in sys.argv[2:]:
         model = onnx_from_torch(item)

@@ -9,6 +9,7 @@ from mulo_sd.engines.rules.acceptances.lantern import lantern, lantern_plus
 from mulo_sd.engines.rules.acceptances.lossless import lossless
 from mulo_sd.engines.rules.acceptances.pooled import pooled
 from mulo_sd.engines.rules.acceptances.top_beta import top_beta, top_beta_sampled
+from mulo_sd.engines.rules.acceptances.typical import typical
 from mulo_sd.engines.settings import Settings
 
 __all__ = ["ACCEPTANCES", "Accepted", "Acceptor"]
@@ -25,6 +26,7 @@ ACCEPTANCES: Mapping[str, Acceptor] = {
     "lantern-plus": lantern_plus,
     "top-beta": top_beta,
     "top-beta-sampled": top_beta_sampled,
+    "typical": typical,
 }
 # Those that draw nothing: where no draft is kept stands the target's best code.
 GREEDY = frozenset({"top-beta"})

@@ -26,8 +26,8 @@ def run(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int | str | No
         (["--repeat", "many"], "argument --repeat: invalid int value: 'many'"),
         (
             ["--modes", "ar", "fast"],
-            "--modes: expected some of eager, ar, ar-sweeps, zipar, serial, serial-cascade, parallel, cascade, ssd, sweeps, "
-            "exact, got",
+            "--modes: expected some of eager, ar, ar-sweeps, zipar, serial, serial-cascade, parallel, cascade, ssd, "
+            "sweeps, exact, got",
         ),
         (["--acceptance", "0.9"], "--acceptance: expected it beside --shape alone"),
         (["--tokens", "sjd=2"], "--tokens: expected it beside --shape alone"),

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from mulo_sd import engines
+from mulo_sd.conformance.bench.spread import Spread
 from mulo_sd.conformance.compare import __main__ as command
-from mulo_sd.conformance.compare.cost import COSTS_NAME, extra_weights, measure_costs, read_costs, write_costs
+from mulo_sd.conformance.compare.cost import COSTS_NAME, Cost, extra_weights, measure_costs, read_costs, write_costs
 from mulo_sd.conformance.compare.entries import CONTROLS, ENTRIES
 from mulo_sd.conformance.study.rows import ROWS_NAME, Row, RowLog, StudyError, pack_tokens, read_rows
 from mulo_sd.conformance.study.variant import identity
@@ -119,8 +120,12 @@ def test_another_form_of_the_target_is_no_further_weight(minimal_bundle: Path) -
     assert extra_weights({"target", "target_branched", "target_condition"}, {"target"}, manifest) == 0
 
 
-def test_costs_that_are_none(tmp_path: Path) -> None:
+@pytest.mark.parametrize("change", [("1.0", "NaN"), ("1.0", "Infinity"), ("seconds", "minutes"), ("{", "[")])
+def test_costs_that_are_none(tmp_path: Path, change: tuple[str, str]) -> None:
     assert read_costs(tmp_path) == {}
-    (tmp_path / COSTS_NAME).write_text('{"x": {"seconds": 1}}')
+    spread = Spread(1.0, 1.0, 1.0, 1)
+    write_costs(tmp_path, {"x": Cost(spread, spread, 0, 0, "ort", "a processor")})
+    path = tmp_path / COSTS_NAME
+    path.write_text(path.read_text().replace(*change, 1))
     with pytest.raises(StudyError, match="expected costs that --time wrote"):
         read_costs(tmp_path)

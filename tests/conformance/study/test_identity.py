@@ -42,6 +42,20 @@ def test_a_new_drafter_changes_only_what_it_drafts(pipeline: engines.Pipeline) -
     assert named(other, drafters=(1,)) != named(pipeline, drafters=(1,))
 
 
+@pytest.mark.parametrize(("mode", "part"), [("eagle", "head"), ("lantern-plus", "head"), ("specdec", "block")])
+def test_a_new_head_or_block_drafter_changes_only_what_it_drafts(
+    pipeline: engines.Pipeline, mode: str, part: str
+) -> None:
+    """The bundle may hold neither: entries of the target stand for them, of which nothing but the weights is read."""
+    manifest = pipeline.bundle.manifest
+    there = with_manifest(pipeline, branched=manifest.target, head=manifest.target, block=manifest.target)
+    trained = manifest.target.model_copy(update={"weights_sha256": "0" * 64})
+    other = with_manifest(there, **{part: trained})
+    assert named(other, mode=mode) != named(there, mode=mode)
+    for unchanged in ("ar", "sjd", "parallel", "specdec" if part == "head" else "eagle"):
+        assert named(other, mode=unchanged) == named(there, mode=unchanged)
+
+
 def test_a_new_latent_sampler_changes_only_what_it_makes(pipeline: engines.Pipeline) -> None:
     hashes = pipeline.bundle.manifest.latent_sha256
     assert set(hashes) == {f"{way}_sampler_{ratio}_latent" for way in ("up", "down") for ratio in (2, 4)}

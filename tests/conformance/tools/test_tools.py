@@ -14,7 +14,15 @@ from PIL import Image
 from mulo_sd.conformance.bench.shapes import Shape
 from mulo_sd.engines.commands.storyboard import CAPTION_HEIGHT, PANEL_PIXELS
 
-TOOLS = ("make_pictures", "measure_checkpoints", "measure_gpu", "measure_sweeps", "profile_decode", "tune_gpu")
+TOOLS = (
+    "make_pictures",
+    "measure_checkpoints",
+    "measure_gpu",
+    "measure_sweeps",
+    "profile_decode",
+    "tune_gpu",
+    "write_comparison",
+)
 MODES = ("ar", "zipar", "serial", "parallel", "exact")
 
 
@@ -29,6 +37,25 @@ def run(tool: str, *arguments: object, monkeypatch: pytest.MonkeyPatch) -> int:
 def test_every_tool_is_here() -> None:
     folder = Path(importlib.import_module("mulo_sd.conformance.tools").__path__[0])
     assert sorted(path.stem for path in folder.glob("[!_]*.py")) == sorted(TOOLS)
+
+
+def test_a_comparison_comes_into_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report, docs = tmp_path / "compare", tmp_path / "docs"
+    for folder in (report, docs):
+        folder.mkdir()
+    page = docs / "comparison.md"
+    page.write_text("# P\n\n<!-- table: The table / A -->\n<!-- /table -->\n")
+    assert run("write_comparison", "--report", report, "--docs", docs, monkeypatch=monkeypatch) == 2
+    assert capsys.readouterr().err == f"error: {report / 'comparison.md'}: No such file or directory\n"
+    (report / "comparison.md").write_text("## The table: 6 prompts\n\n### A\n\n| x |\n")
+    for name in ("comparison.csv", "comparison.png"):
+        (report / name).write_text(name)
+    assert run("write_comparison", "--report", report, "--docs", docs, monkeypatch=monkeypatch) == 0
+    assert page.read_text() == "# P\n\n<!-- table: The table / A -->\n\n| x |\n\n<!-- /table -->\n"
+    names = ["comparison.csv", "comparison.md", "comparison.png"]
+    assert sorted(path.name for path in (docs / "comparison").iterdir()) == names
 
 
 def test_pictures(minimal_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -167,9 +167,45 @@ def test_paths_stay_inside(copy: Path, field: str, path: str) -> None:
     assert ".path: expected a path inside the bundle" in message
 
 
+SIZE = ("graph", "grid_height", "grid_width", "vocabulary", "prefix_length", "layers", "heads", "head_dim", "dim")
+
+
+def beside(place: str, graph: str, **changes: object) -> Callable[[dict[str, Any]], object]:
+    """Return a change that puts one more transformer beside the models, made like the target."""
+
+    def change(manifest: dict[str, Any]) -> None:
+        target = manifest["models"][0]
+        entry = {"slots": 80} if place != "block" else {"vocabulary": target["vocabulary"] + 1}
+        entry = target | entry | {"graph": graph} | changes
+        if place == "head":
+            entry = {name: entry[name] for name in (*SIZE, "slots", "weights_sha256")}
+        manifest[place] = entry
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
+        (
+            beside("branched", "mine"),
+            "branched: expected graph, rows, columns, prefix and codes target_branched, 2, 4",
+        ),
+        (beside("branched", "target_branched", grid_width=2), "2, 4, 2, 12, got target_branched, 2, 2, 2, 12; "),
+        (beside("branched", "target_branched", dim=4), "branched: expected hidden states of width 8, got 4; "),
+        (beside("branched", "target_branched", slots=71), "branched: expected 72 slots or more, got 71; "),
+        (beside("branched", "target_branched"), "graphs: missing target_branched; "),
+        (beside("branched", "target_branched", condition_width=2), "target_branched: expected a condition of the targ"),
+        (beside("head", "head"), "branched: expected the target's hidden states beside a head, got none; "),
+        (
+            beside("head", "head", prefix_length=1),
+            "head: expected graph, rows, columns, prefix and codes head, 2, 4, ",
+        ),
+        (
+            beside("block", "block", vocabulary=12),
+            "prefix and codes block, 2, 4, 2, 13, got block, 2, 4, 2, 12",
+        ),
+        (beside("block", "block", condition_graph="none"), "graphs: missing block, none; "),
         (lambda manifest: manifest.pop("models"), "models: "),
         (lambda manifest: manifest.update(models=[]), "models: "),
         (lambda manifest: manifest.update(models=9 * manifest["models"][:1] + manifest["models"]), "models: "),

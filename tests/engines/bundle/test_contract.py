@@ -10,10 +10,12 @@ import torch
 from mulo_sd.engines.backends.torch_cuda.stateless import stateless_graphs
 from mulo_sd.engines.bundle import contract, open_bundle
 from mulo_sd.engines.bundle.manifest import MANIFEST_NAME
+from mulo_sd.engines.parts import MAX_NODES
 from mulo_sd.engines.prompts.prefix import FIELDS
 from mulo_sd.export.graphs.listing import specifications
 from mulo_sd.processes import ROOT
 from mulo_sd.reference import minimal
+from mulo_sd.reference.weights import weights_sha256
 
 # Each is the name of one thing in a bundle, and stands in the contract alone.
 NAMES = (
@@ -47,7 +49,29 @@ def test_graphs_are_named_alike() -> None:
     models = minimal.load()
     exported = {item.name for item in specifications(models, torch.float32, FIELDS, all_filters=True)}
     made = stateless_graphs(models, None, torch.float32, torch.device("cpu"))
-    assert exported == {*made, *contract.model_names(len(models.drafters))}
+    beside = (contract.TARGET_BRANCHED, contract.HEAD, contract.BLOCK)
+    assert exported == {*made, *contract.model_names(len(models.drafters)), *beside}
+
+
+def test_what_there_is_beside_the_models(minimal_bundle: Path) -> None:
+    """The target once more with room for nodes, a head with as much, a block drafter with a code for the mask."""
+    manifest, models = open_bundle(minimal_bundle).manifest, minimal.load()
+    branched, head, block = manifest.branched, manifest.head, manifest.block
+    assert branched == manifest.target.model_copy(
+        update={"graph": contract.TARGET_BRANCHED, "slots": manifest.target.slots + MAX_NODES}
+    )
+    assert head is not None
+    assert models.head is not None
+    assert (head.graph, head.slots) == (contract.HEAD, contract.slot_count(models.head.config, MAX_NODES))
+    assert head.weights_sha256 == weights_sha256(models.head)
+    assert block is not None
+    assert (block.graph, block.vocabulary) == (contract.BLOCK, manifest.target.vocabulary + 1)
+    with_hidden = {name for name, graph in manifest.graphs.items() if graph.has_hidden}
+    assert with_hidden == set(contract.GRAPHS_WITH_HIDDEN)
+    for name in with_hidden:
+        inputs = [item.name for item in manifest.graphs[name].inputs]
+        assert {"branches", "slot_branches"} <= set(inputs)
+    assert not {"branches", "slot_branches"} & {item.name for item in manifest.graphs["target"].inputs}
 
 
 def test_a_bundle_follows_the_contract(minimal_bundle: Path) -> None:

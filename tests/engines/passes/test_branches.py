@@ -9,6 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from mulo_sd import engines
 from mulo_sd.conformance.engines.unscored_backend import UnscoredBackend
 from mulo_sd.engines.backends.array_scores import ArrayScores
 from mulo_sd.engines.backends.base import Backend, BackendError, Scores, Traits
@@ -16,6 +17,7 @@ from mulo_sd.engines.backends.ort.cpu import OnnxRuntimeBackend
 from mulo_sd.engines.backends.ort.device import OnnxRuntimeDeviceBackend
 from mulo_sd.engines.backends.torch_cuda.backend import TorchBackend
 from mulo_sd.engines.bundle import Bundle, open_bundle
+from mulo_sd.engines.modes import Mode
 from mulo_sd.engines.parts import MAX_NODES
 from mulo_sd.engines.passes.decodes_backend import DecodesBackend
 from mulo_sd.engines.passes.head import HeadSession
@@ -281,3 +283,21 @@ def test_scores_without_hidden_states(bundle: Bundle) -> None:
     logits = np.zeros((2, 3, CODES), dtype=np.float32)
     with pytest.raises(BackendError, match="graph target_branched: hidden: expected an array of float32"):
         session.hidden_of(ArrayScores(logits, logits))
+
+
+@pytest.mark.parametrize(
+    ("mode", "runs"),
+    [
+        ("ar", {"target"}),
+        ("sjd", {"target"}),
+        ("pjd", {"target_branched"}),
+        ("eagle", {"target_branched", "head"}),
+        ("lantern", {"target_branched", "head"}),
+    ],
+)
+def test_a_decode_loads_what_it_needs(bundle: Bundle, mode: Mode, runs: set[str]) -> None:
+    """The target once more, or the head, only where the mode asks for it; the target itself not then."""
+    backend = OnnxRuntimeBackend(bundle, 1)
+    engines.Pipeline(bundle, backend).generate("a red circle", seed=1, mode=mode)
+    graphs = {entry.graph for entry in bundle.manifest.with_caches}
+    assert graphs & backend.sessions.keys() == runs
