@@ -1,0 +1,313 @@
+"""MODE-UNMASKED, and the modes that are methods of others: what they read, decide and are lossless in."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import example, given
+
+from mulo_sd.conformance.rules import cycle_laws, decode_laws, speculation_laws, tree_laws
+from mulo_sd.conformance.rules.branches import must_reach, share_of_examples
+from mulo_sd.conformance.rules.enumeration import Tiny
+from mulo_sd.conformance.rules.method_enumeration import Enumeration, Guess, Law, raster_law, target_given
+from mulo_sd.conformance.rules.replay import told_of
+from mulo_sd.conformance.rules.test_methods import BLOCK, CHAIN, MAXIMAL, PJD, ROUNDS, SJD, STATIC, TREE, of_mode
+from mulo_sd.conformance.strategies.decodes import PARALLEL, Case, cases
+from mulo_sd.reference.acceptances import ACCEPTANCES, Accepted, Acceptor
+from mulo_sd.reference.acceptances.lossless import lossless
+from mulo_sd.reference.settings import MODES, Mode
+
+TWO_CODES, THREE_CODES = Tiny(2, 2, 2, 7), Tiny(1, 3, 3, 7)
+
+
+def distance(one: Law, other: Law) -> float:
+    """Return the total variation of two laws of images."""
+    return math.fsum(abs(one.get(image, 0.0) - other.get(image, 0.0)) for image in one.keys() | other.keys()) / 2
+
+
+class TestModeUnmasked:
+    """MODE-UNMASKED ZipAR as published.
+
+    MODE-ZIPAR, where each query also sees every position before its own that is not decoded yet, with keys and
+    values of zeros; so the published code has it. There is no adaptive window.
+    """
+
+    @must_reach("a pass feeds a stand-in")
+    @share_of_examples(2)
+    @given(cases(("zipar-published",), max_cells=24))
+    def test_zeros_are_seen(self, case: Case) -> None:
+        """Logits are those of queries that see zeros at every position before theirs that is not decoded yet."""
+        decoded = case.run(record_logits=True)
+        decode_laws.logits_follow_from_passes(case, decoded)
+        decode_laws.samples_follow_from_logits(case, decoded)
+        decode_laws.passes_are_counted(case, decoded)
+        decode_laws.nothing_seen_is_gone(case, decoded)
+
+    def test_it_is_another_law_than_zipar(self) -> None:
+        """Where rows overlap the images differ from MODE-ZIPAR's, and in raster order they do not."""
+        published, masked = (of_mode(mode, window=2).run(record_logits=True) for mode in ("zipar-published", "zipar"))
+        pairs = zip(published.trace.passes, masked.trace.passes, strict=True)
+        assert any(
+            not torch.equal(one.logits, other.logits)
+            for one, other in pairs
+            if one.logits is not None and other.logits is not None
+        )
+        raster = [of_mode(mode, window=None).run().tokens.tolist() for mode in ("zipar-published", "zipar")]
+        assert raster[0] == raster[1]
+
+
+class TestModeSjd:
+    """MODE-SJD Speculative Jacobi decoding.
+
+    Drafts from the last sweep, ACCEPT-2, `"prefix"`. MODE-SJD is lossless in distribution. `sjd` carries fresh
+    noise (SJD, arXiv 2410.01699, window 16); `sjd-gumbel` the same noise, and `sjd-maximal` coupled tokens (SCD,
+    arXiv 2510.24211, windows 16 to 64). Nothing is trained.
+    """
+
+    @pytest.mark.parametrize("window", [1, 2, 3, 4])
+    @pytest.mark.parametrize(
+        ("tiny", "carry"),
+        [
+            (TWO_CODES, "fresh"),
+            (TWO_CODES, "same"),
+            (TWO_CODES, "coupled"),
+            (THREE_CODES, "fresh"),
+            (THREE_CODES, "coupled"),
+        ],
+    )
+    def test_lossless(self, tiny: Tiny, carry: str, window: int) -> None:
+        """METHOD-3, ACCEPT-2: over all choices the law of images is that of raster order, to 1e-9."""
+        given_tokens = target_given(tiny)
+        law = Enumeration(tiny, given_tokens, lossless, carry).by_sweeps(window)
+        assert distance(law, raster_law(tiny, given_tokens)) < 1e-9
+
+    @must_reach("a token is drawn from a residual", "a draft is kept by chance")
+    @example(SJD)
+    @example(MAXIMAL)
+    @share_of_examples(4)
+    @given(cases(("sjd", "sjd-gumbel", "sjd-maximal"), max_cells=16))
+    def test_decodes(self, case: Case) -> None:
+        """The choices of a decode are those that are enumerated."""
+        speculation_laws.drafts_are_judged(case, case.run(record_logits=True))
+
+    def test_parts(self) -> None:
+        """The three carry what their names say."""
+        modes: tuple[Mode, ...] = ("sjd", "sjd-gumbel", "sjd-maximal")
+        assert [MODES[mode].carry for mode in modes] == ["fresh", "same", "coupled"]
+
+
+def undiminished(*arguments: Any) -> Accepted:
+    """Draw what replaces a draft from p."""
+    return Accepted(lossless(*arguments).chances, arguments[0])
+
+
+def indifferent(*arguments: Any) -> Accepted:
+    """Keep a draft with p, whatever it was drawn from."""
+    own = arguments[0].gather(1, arguments[2][:, None])[:, 0]
+    return Accepted(own, lossless(*arguments).residuals)
+
+
+class ForgottenSource(Enumeration):
+    """Takes every draft for certain, whatever it was drawn from."""
+
+    def source(self, guess: Guess) -> tuple[float, ...]:
+        """Return 1 at the draft."""
+        return self.certain(guess[0])
+
+
+@pytest.mark.parametrize("rule", [undiminished, indifferent])
+def test_enumeration_finds_lossy_rules(rule: Acceptor) -> None:
+    """MODE-SJD, MODE-EAGLE: with such a rule images have another law, by sweeps, chains and trees."""
+    given_tokens, drafting = target_given(TWO_CODES), target_given(TWO_CODES._replace(weights_seed=9))
+    right, courses = raster_law(TWO_CODES, given_tokens), Enumeration(TWO_CODES, given_tokens, rule)
+    assert distance(courses.by_sweeps(3), right) > 1e-3
+    assert distance(courses.by_chains(drafting, 2), right) > 1e-3
+    assert distance(courses.by_trees(drafting, (2, 2), certain=False), right) > 1e-3
+
+
+@pytest.mark.parametrize("carry", ["fresh", "same", "coupled"])
+def test_enumeration_finds_a_wrong_q(carry: str) -> None:
+    """METHOD-3: taking drafts of the last pass for certain ones changes the law of images."""
+    given_tokens = target_given(TWO_CODES)
+    law = ForgottenSource(TWO_CODES, given_tokens, lossless, carry).by_sweeps(3)
+    assert distance(law, raster_law(TWO_CODES, given_tokens)) > 1e-3
+
+
+class TestModeGsd:
+    """MODE-GSD Grouped speculative decoding.
+
+    MODE-SJD's `sjd` with ACCEPT-3 (GSD, ICCV 2025). Lossy; nothing is trained.
+    """
+
+    def test_lossy(self) -> None:
+        """A group of several biases images; a group of one does not."""
+        given_tokens = target_given(THREE_CODES)
+        right = raster_law(THREE_CODES, given_tokens)
+        wide = rule_at("grouped", group=3, group_probability=1.0, group_distance=4.0)
+        assert distance(Enumeration(THREE_CODES, given_tokens, wide).by_sweeps(3), right) > 1e-2
+        assert distance(Enumeration(THREE_CODES, given_tokens, rule_at("grouped", group=1)).by_sweeps(3), right) < 1e-9
+
+    def test_fewer_passes(self) -> None:
+        """It decides in fewer passes than MODE-SJD."""
+        grouped = {"group": 11, "group_probability": 1.0, "group_distance": 4.0}
+        passes = [
+            sum(of_mode(mode, **changes)._replace(seed=seed).run().nfe_target for seed in range(8))
+            for mode, changes in (("gsd", grouped), ("sjd", {}))
+        ]
+        assert passes[0] < passes[1]
+
+
+def rule_at(name: str, **changes: Any) -> Acceptor:
+    """Return a rule of acceptance at settings of its own."""
+    settings = of_mode("sjd", **changes).settings
+    return lambda probs, draft_probs, drafts, places, _, codes: ACCEPTANCES[name](
+        probs, draft_probs, drafts, places, settings, codes
+    )
+
+
+class TestModeCoolsd:
+    """MODE-COOLSD Annealed speculative decoding.
+
+    A head's chain, ACCEPT-4, `"prefix"` (COOL-SD, arXiv 2601.09212; its factors' normalisation is second-hand).
+    Lossy; the head is trained.
+    """
+
+    def test_lossy_above_1(self) -> None:
+        """Factors above 1 bias images, and smaller ones do not."""
+        given_tokens, drafting = target_given(THREE_CODES), target_given(THREE_CODES._replace(weights_seed=9))
+        right = raster_law(THREE_CODES, given_tokens)
+        for anneal, is_lossless in ((2.0, False), (1.0, True), (0.5, True)):
+            courses = Enumeration(THREE_CODES, given_tokens, rule_at("annealed", anneal=anneal, anneal_rate=0.0))
+            assert (distance(courses.by_chains(drafting, 2), right) < 1e-9) == is_lossless
+
+    @share_of_examples(8)
+    @given(cases(("cool-sd",), max_cells=16))
+    def test_decodes(self, case: Case) -> None:
+        """Chances of a chain have the factors of their places."""
+        speculation_laws.drafts_are_judged(case, case.run(record_logits=True))
+
+
+class TestModeSpecdec:
+    """MODE-SPECDEC Speculative decoding by blocks.
+
+    Blocks of a block drafter's most likely tokens, ACCEPT-7, `"prefix"` (SpecDec, arXiv 2203.16487, block 25, beta
+    5, tau 3); with `draft_from` `"coarse"` blocks of the up-sampled draft. Lossy; the block drafter is trained.
+    """
+
+    @example(BLOCK)
+    @share_of_examples(8)
+    @given(cases(("specdec",), max_cells=16))
+    def test_decodes(self, case: Case) -> None:
+        """Drafts are the likeliest of the block drafter, and those among the target's best pass."""
+        speculation_laws.drafts_are_judged(case, case.run(record_logits=True))
+
+    def test_greedy_at_the_limit(self) -> None:
+        """With `top_beta` 1 the image is that of greedy decoding, from any draft."""
+        greedy = of_mode("ar", PARALLEL, temperature=0.0).run().tokens
+        for draft in ("block", "coarse", "head"):
+            case = of_mode("specdec", PARALLEL, draft_from=draft, top_beta=1, block=4)
+            assert torch.equal(case.run().tokens, greedy)
+
+
+class TestModePjd:
+    """MODE-PJD Parallel Jacobi decoding.
+
+    Drafts from the last sweep, ACCEPT-2, `"rows"`, and the carry `"kept"` (PJD, arXiv 2606.05703, windows of 8, a
+    lead of 4 to 32). Lossy: kept drafts are no coupling, and rows do not wait for all that is before them. Nothing
+    is trained.
+    """
+
+    @must_reach("rows are open side by side")
+    @example(PJD)
+    @share_of_examples(8)
+    @given(cases(("pjd",), max_cells=24))
+    def test_decodes(self, case: Case) -> None:
+        """Rows are judged side by side, and drafts that are half as likely as before or more stay."""
+        speculation_laws.drafts_are_judged(case, case.run(record_logits=True))
+
+    def test_fewer_passes_than_rows_in_turn(self) -> None:
+        """A short lead takes fewer passes than a long one."""
+        passes = [
+            sum(of_mode("pjd", row_lead=lead)._replace(seed=seed).run().nfe_target for seed in range(6))
+            for lead in (1, 99)
+        ]
+        assert passes[0] < passes[1]
+
+
+class TestModeEagle:
+    """MODE-EAGLE Heads on hidden states.
+
+    `eagle`: a head's chain, ACCEPT-2, `"prefix"` (EAGLE-1, arXiv 2401.15077). `eagle-tree`: EAGLE-2's dynamic tree
+    (arXiv 2406.16858; 59 nodes with the root, depth 5, top 10). MODE-EAGLE is lossless in distribution; the head is
+    trained.
+    """
+
+    @pytest.mark.parametrize("tiny", [TWO_CODES, THREE_CODES], ids=["two codes", "three codes"])
+    def test_lossless(self, tiny: Tiny) -> None:
+        """METHOD-6, ACCEPT-2: whatever a head drafts, chains and trees leave the law of images, to 1e-9."""
+        given_tokens, drafting = target_given(tiny), target_given(tiny._replace(weights_seed=9))
+        right, courses = raster_law(tiny, given_tokens), Enumeration(tiny, given_tokens, lossless)
+        for length in (1, 2, 3):
+            assert distance(courses.by_chains(drafting, length), right) < 1e-9
+        for widths in ((2,), (2, 2), (3, 2, 1)):
+            for certain in (False, True):
+                assert distance(courses.by_trees(drafting, widths, certain), right) < 1e-9
+
+    @example(CHAIN)
+    @example(TREE)
+    @share_of_examples(8)
+    @given(cases(("eagle", "eagle-tree"), max_cells=16))
+    def test_decodes(self, case: Case) -> None:
+        """The choices of a decode are those that are enumerated."""
+        decoded = case.run(record_logits=True)
+        speculation_laws.drafts_are_judged(case, decoded)
+        tree_laws.trees_are_walked(case, decoded)
+
+
+class TestModeLantern:
+    """MODE-LANTERN Relaxed trees.
+
+    `lantern`: EAGLE-2's tree with ACCEPT-5 (arXiv 2410.03355, k 1000, delta 0.1 to 0.4). `lantern-plus`: a static
+    tree with ACCEPT-6 (arXiv 2502.06352). Lossy; the head is trained.
+    """
+
+    def test_limits_are_lossless(self) -> None:
+        """Without lenders trees leave the law of images; with them they do not."""
+        given_tokens, drafting = target_given(THREE_CODES), target_given(THREE_CODES._replace(weights_seed=9))
+        right = raster_law(THREE_CODES, given_tokens)
+        rules = {
+            "nobody lends": (rule_at("lantern", lantern_delta=0.0), rule_at("lantern-plus", lantern_factor=1.0)),
+            "all lend": (rule_at("lantern", lantern_delta=1.0), rule_at("lantern-plus", lantern_factor=20.0)),
+        }
+        for name, both in rules.items():
+            for rule, certain in zip(both, (True, False), strict=True):
+                law = Enumeration(THREE_CODES, given_tokens, rule).by_trees(drafting, (2, 2), certain)
+                assert (distance(law, right) < 1e-9) == (name == "nobody lends")
+
+    @example(STATIC)
+    @share_of_examples(8)
+    @given(cases(("lantern", "lantern-plus"), max_cells=16))
+    def test_decodes(self, case: Case) -> None:
+        """Siblings are judged with what nearby codes lend them."""
+        tree_laws.trees_are_walked(case, case.run(record_logits=True))
+
+
+class TestModeSsd:
+    """MODE-SSD Rounds over a draft.
+
+    The up-sampled coarse draft, ACCEPT-2, `"rounds"`: the correction of SSD (arXiv 2606.20543, second-hand, 0 to 2
+    rounds), with our draft in place of its trained heads. Lossy; nothing but the drafters is trained.
+    """
+
+    @example(ROUNDS)
+    @share_of_examples(4)
+    @given(cases(("ssd",), max_cells=24, own_draft=True))
+    def test_decodes(self, case: Case) -> None:
+        """The whole draft is judged in every round, and the last decides."""
+        decoded = case.run(record_logits=True)
+        speculation_laws.drafts_are_judged(case, decoded)
+        cycle_laws.whole_rows_are_drafted(case, decoded)
+        assert len([judged for _, _, passes in told_of(case, decoded, 0).speculations for judged in passes]) == (
+            case.settings.rounds
+        )
