@@ -183,3 +183,20 @@ class Drafters:
 
 
 Kind = Whole | Real | Window | Width | Flag | Choice | Drafters
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a setting is; its name, type and default stand beside it in `Settings`.
+
+    Attributes:
+        kind: The values that it may have.
+        rule: Of docs/semantics.md.
+        purpose: In one line, for help.
+        option: On a command line, where it is another word than the name.
+    """
+
+    kind: Kind
+    rule: str
+    purpose: str
+    option: str | None = None

@@ -1,7 +1,7 @@
 """The settings of a decode: each is declared once here, and checked once where it comes in."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -12,7 +12,7 @@ from mulo_sd.engines.distribution import Distribution
 from mulo_sd.engines.modes import MODES, UNDRAFTED_MODES, Mode
 from mulo_sd.engines.numbers import SettingsError
 from mulo_sd.engines.parts import MAX_NODES, Acceptance, Carry, Correction, Draft
-from mulo_sd.engines.setting_kinds import MIN_TEMPERATURE, Choice, Drafters, Flag, Kind, Real, Whole, Width, Window
+from mulo_sd.engines.setting_kinds import MIN_TEMPERATURE, Choice, Drafters, Flag, Real, Setting, Whole, Width, Window
 
 __all__ = ["MODES", "SETTINGS", "UNDRAFTED_MODES", "WINDOWS", "DownSampler", "Mode", "Settings", "SettingsError"]
 
@@ -28,23 +28,6 @@ AS_MODE: Literal["mode"] = "mode"
 MAX_RADIUS = 1024
 # Cells of a draft: each holds a distribution over the codebook.
 MAX_DRAFT = 1024
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What a setting is; its name, type and default stand beside it in `Settings`.
-
-    Attributes:
-        kind: The values that it may have.
-        rule: Of docs/semantics.md.
-        purpose: In one line, for help.
-        option: On a command line, where it is another word than the name.
-    """
-
-    kind: Kind
-    rule: str
-    purpose: str
-    option: str | None = None
 
 
 class Settings(BaseModel):
