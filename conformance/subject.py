@@ -59,8 +59,15 @@ class Subject:
     @cached_property
     def capabilities(self) -> frozenset[str]:
         """What the backend supports and the bundle holds models for."""
-        capabilities = set(self.pipeline.backend.traits.capabilities)
-        manifest = self.pipeline.bundle.manifest
+        traits, manifest = self.pipeline.backend.traits, self.pipeline.bundle.manifest
+        capabilities = set(traits.capabilities)
+        has_branches = traits.branches and manifest.branched is not None
+        has_head = manifest.head is not None and self.models.head is not None
+        has_block = manifest.block is not None and self.models.block is not None
+        for name, mode in MODES.items():
+            lacks_head, lacks_block = mode.has_head and not has_head, mode.draft == "block" and not has_block
+            if (mode.needs_branches and not has_branches) or lacks_head or lacks_block:
+                capabilities.discard(name)
         if len(manifest.models) == 1:
             capabilities -= {*(name for name, mode in MODES.items() if mode.drafts), "cascade", "latent"}
         elif len(manifest.models) == 2:

@@ -245,6 +245,8 @@ def main() -> int:
     print(f"  passes (NFE): target {stats.nfe_target}, drafter {stats.nfe_drafter}")
     if settings.decoding.drafts:
         print(f"  draft tokens accepted: {stats.acceptance_rate:.1%}, resampled: {stats.resampled_rate:.1%}")
+    if settings.decoding.is_speculative:
+        print(f"  tokens a pass of the target: {result.tokens.size / stats.nfe_target:.2f}")
     if stats.sweeps:
         print(f"  sweeps of the target: {stats.sweeps}, of at most {stats.widest_sweep} cells")
     print(f"  time: {stats.seconds:.2f} s")

@@ -18,14 +18,18 @@ from mulo_sd.engines.bundle.contract import PUBLISHED_FAMILIES, PublishedFamily
 from mulo_sd.engines.commands.command_line import command, program, purpose
 from mulo_sd.engines.files.paths import first_existing, user_path
 from mulo_sd.engines.files.whole_files import make_folder, write_whole
+from mulo_sd.reference.checkpoints.lantern import published_shapes
 from mulo_sd.reference.checkpoints.ta_tok import TATokConfig, TATokDecoder
 from mulo_sd.reference.checkpoints.vq import VQ_16, VQTokenizer
+from mulo_sd.reference.head import HeadConfig
 from mulo_sd.reference.transformer import Transformer, TransformerConfig
 from mulo_sd.reference.weights import shapes_of
 
 SEED = 20260112
 # Not matrices: their entries are as large as the activations.
 TABLES = ("embeddings.weight", "embedding.weight", "uncond_embedding", "abs_pe")
+# What LANTERN's head of the larger one is called at its hub, where every model's file is pytorch_model.bin.
+HEAD_NAME = "llamagen2_drafter.bin"
 PREFIXES = {"llamagen": 120, "tar": 729}
 
 
@@ -84,7 +88,7 @@ def main() -> int:
         "llamagen": {16: "t2i_XL_stage1_256.pt", 32: "t2i_XL_stage2_512.pt"},
         "tar": {16: "ar_dtok_lp_256px.pth", 64: "ar_dtok_lp_1024px.pth"},
     }[arguments.family]
-    others = ("vq_ds16_t2i.pt", "ta_tok.pth") if arguments.family == "tar" else ("vq_ds16_t2i.pt",)
+    others = ("vq_ds16_t2i.pt", "ta_tok.pth" if arguments.family == "tar" else HEAD_NAME)
     taken = first_existing(out, (*names.values(), *others))
     if taken is not None:  # the real checkpoints are called so
         print(f"error: {taken}: expected no file of this name yet, found one; give another --out", file=sys.stderr)
@@ -94,7 +98,10 @@ def main() -> int:
         for side, name in track(names.items(), description="transformers"):
             _save(_content(arguments.family, _transformer(arguments.family, side), SEED + side), out / name)
         _save({"model": random_tensors(shapes_of(lambda: VQTokenizer(VQ_16)), SEED)}, out / "vq_ds16_t2i.pt")
-        if arguments.family == "tar":
+        if arguments.family == "llamagen":
+            head = HeadConfig.of(_transformer("llamagen", max(names)))
+            _save(random_tensors(published_shapes(head), SEED), out / HEAD_NAME)
+        else:
             shapes = shapes_of(lambda: TATokDecoder(TATokConfig(), PREFIXES["tar"]))
             model_args = {"bottleneck": {"args": {"regularizer": {"args": {"l2_normalized": True}}}}}
             _save({"model": {"args": model_args, "sd": random_tensors(shapes, SEED)}}, out / "ta_tok.pth")

@@ -100,6 +100,8 @@ def first_guesses(
         return opening(cells)
     filled = grid.clone()
     for cell in cells:
-        source = cell - width if kind == "above" and cell >= width else cell - 1
+        # Where rows advance side by side, the token to the left of a row's first cell may be missing (METHOD-5).
+        is_above = cell >= width and (kind == "above" or int(filled[cell - 1]) < 0)
+        source = cell - width if is_above else cell - 1
         filled[cell] = filled[source] if cell > 0 else opening([0])[0]
     return filled[torch.tensor(cells)]

@@ -23,11 +23,14 @@ from mulo_sd.conformance.study.rows import StudyError, check_folder, sole_writer
 from mulo_sd.conformance.study.run import Identities, draw_missing, identities_of, read_results
 from mulo_sd.conformance.study.summary import Results
 from mulo_sd.conformance.study.variant import Variant
+from mulo_sd.engines.bundle import Manifest
+from mulo_sd.engines.bundle.manifest import PassesEntry
 from mulo_sd.engines.commands.command_line import command, program, purpose
 from mulo_sd.engines.commands.demo_bundle import demo_bundle_path
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.engines.files.whole_files import make_folder
 from mulo_sd.engines.prompts.vocabulary import TASKS
+from mulo_sd.engines.rules.noise import BLOCK, HEAD
 
 PER_TASK, CONFIRM_PER_TASK, BEST = 40, 160, 5
 # Of the arguments that are numbers: lowest and highest.
@@ -119,10 +122,20 @@ def _time(arguments: argparse.Namespace, entries: list[Entry], identities: Ident
         write_costs(arguments.out, costs)
 
 
-def _lines(results: Results, folder: Path, per_task: int) -> tuple[list[CompareLine], dict[str, int]]:
+def _layers(manifest: Manifest) -> dict[str, int]:
+    """Return the layers of every model by its number in traces (RNG-2)."""
+    numbered: list[PassesEntry | None] = [*manifest.models]
+    layers = {str(number): entry.layers for number, entry in enumerate(numbered) if entry is not None}
+    beside = {HEAD: manifest.head, BLOCK: manifest.block}
+    return layers | {str(number): entry.layers for number, entry in beside.items() if entry is not None}
+
+
+def _lines(
+    results: Results, folder: Path, per_task: int, layers: dict[str, int]
+) -> tuple[list[CompareLine], dict[str, int]]:
     """Return lines of all that was drawn over so many prompts, and how many the other rows have."""
     groups, short = complete(ENTRIES, results, per_task, len(TASKS))
-    return compare_lines(ENTRIES, groups, results, read_costs(folder)), short
+    return compare_lines(ENTRIES, groups, results, read_costs(folder), layers), short
 
 
 def _run(arguments: argparse.Namespace, console: Console) -> None:
@@ -130,6 +143,7 @@ def _run(arguments: argparse.Namespace, console: Console) -> None:
     entries = _check(arguments)
     pipeline = engines.load(arguments.bundle, threads=1)
     check_weights(pipeline)
+    layers = _layers(pipeline.bundle.manifest)
     everything = [*CONTROLS, *(entry.variant for entry in ENTRIES)]
     identities, missing = identities_of(everything, pipeline)
     if not arguments.report_only:
@@ -139,13 +153,13 @@ def _run(arguments: argparse.Namespace, console: Console) -> None:
     elif not arguments.report_only:
         _draw(arguments, [*CONTROLS, *(entry.variant for entry in entries)], identities, arguments.per_task)
     results = read_results(arguments.out, identities, arguments.resamples)
-    lines, short = _lines(results, arguments.out, arguments.per_task)
+    lines, short = _lines(results, arguments.out, arguments.per_task, layers)
     best = [line.entry for line in cheapest(lines)[:BEST]]
     if arguments.confirm and not arguments.report_only:
         wanted = [CONTROLS[0], *(entry.variant for entry in best)]
         _draw(arguments, wanted, identities, arguments.confirm_per_task)
         results = read_results(arguments.out, identities, arguments.resamples)
-    confirmed, _ = _lines(results, arguments.out, arguments.confirm_per_task)
+    confirmed, _ = _lines(results, arguments.out, arguments.confirm_per_task, layers)
     for path in write_report(lines, confirmed, short, missing, arguments.out):
         console.print(str(path), highlight=False, soft_wrap=True)
     if arguments.row:

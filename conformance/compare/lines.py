@@ -28,6 +28,8 @@ class CompareLine:
         figures: As the study has them, over the prompts that all rows of the table have.
         tokens_a_pass: Of the target: cells of the grid by its passes.
         by_model: Mean passes by the model's number; None where some images were drawn before that was noted.
+        weighed: Passes of all models, each times its layers by the target's; without passes by model that of drafters
+            on coarser grids, which have the target's layers.
         fed_a_pass: Tokens that a pass of the target fed, on average, its prefill included; None likewise.
         cost: None where it was not measured.
     """
@@ -36,6 +38,7 @@ class CompareLine:
     figures: Line
     tokens_a_pass: float
     by_model: dict[str, float] | None
+    weighed: float
     fed_a_pass: float | None
     cost: Cost | None
 
@@ -82,11 +85,16 @@ def _mean_by_model(rows: Sequence[Row]) -> dict[str, float] | None:
     return {model: fmean(count.get(model, 0) for count in counts) for model in models}
 
 
+def _weighed(by_model: Mapping[str, float], layers: Mapping[str, int]) -> float:
+    return sum(count * layers[model] for model, count in by_model.items()) / layers["0"]
+
+
 def compare_lines(
     entries: Sequence[Entry],
     groups: Mapping[str, Group],
     results: Results,
     costs: Mapping[str, Cost],
+    layers: Mapping[str, int],
 ) -> list[CompareLine]:
     """Return the lines of the rows that have all prompts, in the order of the entries.
 
@@ -95,6 +103,7 @@ def compare_lines(
         groups: Of `complete`.
         results: All that was drawn.
         costs: By identity.
+        layers: Of each model by its number.
     """
     listed = [entry for entry in entries if entry.name in groups]
     scenes = common_scenes(list(groups.values()))
@@ -107,38 +116,44 @@ def compare_lines(
         [Variant(entry.name, entry.method) for entry in listed], groups, ar, other_seeds, scenes, results.distances
     )
     return [
-        _compare_line(entry, line, groups[entry.name], results, costs)
+        _compare_line(entry, line, groups[entry.name], results, costs, layers)
         for entry, line in zip(listed, figures, strict=True)
     ]
 
 
 def _compare_line(
-    entry: Entry, figures: Line, group: Group, results: Results, costs: Mapping[str, Cost]
+    entry: Entry,
+    figures: Line,
+    group: Group,
+    results: Results,
+    costs: Mapping[str, Cost],
+    layers: Mapping[str, int],
 ) -> CompareLine:
     rows = list(group.values())
     fed = [row.fed_target for row in rows if row.fed_target is not None]
     whole = len(fed) == len(rows)
     passes = sum(row.nfe_target for row in rows)
-    variant = entry.variant
+    variant, by_model = entry.variant, _mean_by_model(rows)
     return CompareLine(
         entry=entry,
         figures=figures,
         tokens_a_pass=sum(row.height * row.width for row in rows) / passes,
-        by_model=_mean_by_model(rows),
+        by_model=by_model,
+        weighed=figures.nfe if by_model is None else _weighed(by_model, layers),
         fed_a_pass=sum(fed) / passes if whole else None,
         cost=costs.get(results.identities.get((variant.section, variant.name), "")),
     )
 
 
 def cheapest(lines: Sequence[CompareLine]) -> list[CompareLine]:
-    """Return each method's row of the fewest passes that keeps AR's score, fewest first."""
+    """Return each method's row of the fewest passes, by layers, that keeps AR's score; fewest first."""
     keeping = [line for line in lines if line.keeps_score]
     best: dict[str, CompareLine] = {}
     for line in keeping:
         known = best.get(line.entry.method)
-        if known is None or line.figures.nfe < known.figures.nfe:
+        if known is None or line.weighed < known.weighed:
             best[line.entry.method] = line
-    return sorted(best.values(), key=lambda line: line.figures.nfe)
+    return sorted(best.values(), key=lambda line: line.weighed)
 
 
 def fastest(lines: Sequence[CompareLine]) -> list[CompareLine]:
@@ -161,4 +176,4 @@ def lossy_by_more(lines: Sequence[CompareLine]) -> list[CompareLine]:
         known = best.get(line.entry.method)
         if line.entry.method not in keeping and (known is None or line.figures.score.value > known.figures.score.value):
             best[line.entry.method] = line
-    return sorted(best.values(), key=lambda line: line.figures.nfe)
+    return sorted(best.values(), key=lambda line: line.weighed)

@@ -19,7 +19,7 @@ def draw_comparison(lines: Sequence[CompareLine]) -> bytes:
     methods = list(dict.fromkeys(line.entry.method for line in lines))
     colours = pyplot.get_cmap("turbo")
     for number, method in enumerate(methods):
-        mine = sorted((line for line in lines if line.entry.method == method), key=lambda line: line.figures.nfe)
+        mine = sorted((line for line in lines if line.entry.method == method), key=lambda line: line.weighed)
         values = [100 * line.figures.score.value for line in mine]
         if method == AR_METHOD:
             axes.axhline(values[0], color="black", linestyle="--", linewidth=1, label="AR")
@@ -27,7 +27,7 @@ def draw_comparison(lines: Sequence[CompareLine]) -> bytes:
         low = [value - 100 * line.figures.score.low for value, line in zip(values, mine, strict=True)]
         high = [100 * line.figures.score.high - value for value, line in zip(values, mine, strict=True)]
         axes.errorbar(
-            [line.figures.nfe for line in mine],
+            [line.weighed for line in mine],
             values,
             yerr=[low, high],
             fmt=MARKERS[number % len(MARKERS)] + "-",
@@ -42,7 +42,7 @@ def draw_comparison(lines: Sequence[CompareLine]) -> bytes:
         mark_passes(axes)
     axes.set(
         title=f"score against passes: {lines[0].figures.images} prompts, 95% intervals",
-        xlabel="passes of target and drafters (log scale)",
+        xlabel="passes of all models, by layers (log scale)",
         ylabel="prompts that hold, %",
     )
     axes.grid(alpha=0.3)

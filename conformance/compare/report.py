@@ -19,9 +19,11 @@ REPORT_NAMES = (PAGE_NAME, NUMBERS_NAME, PICTURE_NAME, COSTS_NAME, FEATURES_NAME
 INTRO = """# Tables of the comparison
 
 In brackets: 95% intervals, of seconds quartiles. A row's setting is its authors' (published), or one that was tried on
-the demo (found). `distance to AR` is `encoder_frechet` to AR's images of the same prompts and seeds, `other seeds` that
-to AR's images of the same prompts with other seeds, of which AR's own is the floor; neither is an FID. `x AR` is AR's
-seconds by the row's, prompt by prompt of the same run; further weights and memory are what it takes beside AR's.
+the demo (found). `passes by layers` are those of all models, each times its layers by the target's: a head has one,
+drafters on coarser grids have all. `distance to AR` is `encoder_frechet` to AR's images of the same prompts and seeds,
+`other seeds` that to AR's images of the same prompts with other seeds, of which AR's own is the floor; neither is an
+FID. `x AR` is AR's seconds by the row's, prompt by prompt of the same run; further weights and memory are what it takes
+beside AR's.
 """
 
 
@@ -36,6 +38,7 @@ def _fields(line: CompareLine) -> dict[str, object]:
         **{name: value for name, value in line_fields(line.figures).items() if name not in ("section", "variant")},
         "tokens_a_pass": line.tokens_a_pass,
         "fed_a_pass": line.fed_a_pass,
+        "nfe_by_layers": line.weighed,
         **{f"nfe_{name}": model.get(number) for number, name in DRAFTERS.items()},
         "timed_seconds": None if cost is None else cost.seconds.median,
         "timed_over_ar": None if cost is None else cost.over_ar.median,

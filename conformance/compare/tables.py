@@ -15,7 +15,7 @@ READ = {
     "ours": "-",
 }
 NAME = ("row", "setting", "lossless")
-PASSES = ("passes", "of the target", "of drafters", "tokens a target pass")
+PASSES = ("passes by layers", "passes", "of the target", "of drafters", "tokens a target pass")
 SCORE = ("score %", "less AR", "distance to AR", "other seeds", "AR's image %")
 COST = ("s an image", "x AR", "further weights, MB", "further memory, MB")
 
@@ -29,7 +29,13 @@ def _by_model(line: CompareLine) -> str:
 
 def _passes(line: CompareLine) -> tuple[str, ...]:
     figures = line.figures
-    return (f"{figures.nfe:.1f}", f"{figures.nfe_target:.1f}", _by_model(line), f"{line.tokens_a_pass:.2f}")
+    return (
+        f"{line.weighed:.1f}",
+        f"{figures.nfe:.1f}",
+        f"{figures.nfe_target:.1f}",
+        _by_model(line),
+        f"{line.tokens_a_pass:.2f}",
+    )
 
 
 def _score(line: CompareLine) -> tuple[str, ...]:

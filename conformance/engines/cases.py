@@ -133,5 +133,28 @@ SWEPT_SETTINGS = (
         **_SWEPT_LOCAL,
     ),
 )
+_METHODS: dict[str, Any] = {"guidance_scale": 1.2, "temperature": 0.7, "neighbours": 8}
+_TREES: dict[str, Any] = _METHODS | {"tree_depth": 3, "tree_top": 4, "tree_nodes": 14}
+# Every method, at sizes at which a small grid has many windows, and combinations of parts that no mode names.
+METHOD_SETTINGS = (
+    Settings(mode="zipar-published", window=2, **_METHODS),
+    Settings(mode="sjd", jacobi_window=6, **_METHODS),
+    Settings(mode="sjd-gumbel", jacobi_window=16, first_guess="opening", **_METHODS),
+    Settings(mode="sjd-maximal", jacobi_window=5, top_p=0.9, **_METHODS),
+    Settings(mode="gsd", jacobi_window=5, group_distance=2.0, **_METHODS),
+    Settings(mode="pjd", jacobi_window=4, row_lead=2, first_guess="left", **_METHODS),
+    Settings(mode="cool-sd", draft_length=3, anneal=2.0, **_METHODS),
+    Settings(mode="eagle", draft_length=4, **_METHODS),
+    Settings(mode="eagle", draft_length=2, guidance_scale=1.0, temperature=0.5, top_k=9),
+    Settings(mode="eagle-tree", **_TREES),
+    Settings(mode="lantern", lantern_neighbours=6, **_TREES),
+    Settings(mode="lantern-plus", **_METHODS),
+    Settings(mode="specdec", block=6, top_beta=9, top_tau=6.0, **_METHODS),
+    Settings(mode="specdec", draft_from="coarse", accept_by="top-beta-sampled", block=6, top_tau=0.7, **_METHODS),
+    Settings(mode="ssd", rounds=3, draft_by="rows", jacobi_window=2, row_lead=1, **_METHODS),
+    Settings(mode="ssd", drafters=(1, 2), refine_by="rounds", **_METHODS),
+    Settings(mode="parallel", accept_by="lantern", lantern_neighbours=6, radius=0, **_METHODS),
+    Settings(mode="sjd", accept_by="annealed", anneal=1.5, carry="kept", jacobi_window=6, **_METHODS),
+)
 # Those that the laws judge beside what Hypothesis draws, and in which mutants are looked for.
-JUDGED_SETTINGS = (*SMALL_SETTINGS, *UNGUIDED_SETTINGS, *SWEPT_SETTINGS[::2])
+JUDGED_SETTINGS = (*SMALL_SETTINGS, *UNGUIDED_SETTINGS, *SWEPT_SETTINGS[::2], *METHOD_SETTINGS)

@@ -17,7 +17,7 @@ from mulo_sd.engines.service.hooks import Hooks
 from mulo_sd.reference.decode import Decoded
 from mulo_sd.reference.models import Condition, Models
 from mulo_sd.reference.settings import Settings
-from mulo_sd.reference.trace import Cycle, Pass, Reprediction, Sweep, Trace
+from mulo_sd.reference.trace import Cycle, Pass, Reprediction, Speculation, Sweep, Trace, TreeSpeculation
 
 # What float32 makes of the sampler's and the acceptance's arithmetic; both are float32 in every bundle.
 PROBS, NATS = 1e-5, 1e-5
@@ -34,30 +34,34 @@ def reference_trace(trace: engine_trace.Trace) -> Trace:
     """Return an engine's trace as the reference's class."""
     passes = [
         Pass(
-            item.model,
-            tensor(item.positions),
-            tensor(item.tokens),
-            None if item.logits is None else tensor(item.logits),
-            list(item.sampled),
-            [Reprediction(**vars(entry)) for entry in item.repredicted],
-            [Sweep(**{name: tensor(value) for name, value in vars(sweep).items()}) for sweep in item.sweeps],
+            model=item.model,
+            positions=tensor(item.positions),
+            tokens=tensor(item.tokens),
+            logits=None if item.logits is None else tensor(item.logits),
+            sampled=list(item.sampled),
+            repredicted=[Reprediction(**vars(entry)) for entry in item.repredicted],
+            sweeps=[Sweep(**_tensors(entry)) for entry in item.sweeps],
+            speculated=[Speculation(**_tensors(entry)) for entry in item.speculated],
+            trees=[TreeSpeculation(**_tensors(entry)) for entry in item.trees],
         )
         for item in trace.passes
     ]
-    return Trace(passes, [_cycle(item) for item in trace.cycles])
+    return Trace(passes, [Cycle(**_tensors(item)) for item in trace.cycles])
 
 
-def _cycle(item: engine_trace.Cycle) -> Cycle:
-    values: dict[str, Any] = {
-        name: tensor(value) if isinstance(value, np.ndarray) else value for name, value in vars(item).items()
-    }
-    return Cycle(**values)
+def _tensors(item: Any) -> dict[str, Any]:
+    """Return the fields of a record of an engine's trace, arrays as tensors."""
+    return {name: tensor(value) if isinstance(value, np.ndarray) else value for name, value in vars(item).items()}
 
 
 def capabilities_for(item: Settings) -> set[str]:
     """Return the capabilities that a decode with some settings takes (engines.backends.base.CAPABILITIES)."""
     capabilities: set[str] = {item.mode}
     capabilities |= {"guidance"} if item.guidance_scale != 1 else set()
+    # What a mode needs whose parts the settings have put in place of their own's.
+    capabilities |= {"eagle"} if item.decoding.has_head else set()
+    capabilities |= {"specdec"} if item.decoding.draft == "block" else set()
+    capabilities |= {"pjd"} if item.decoding.correction == "rows" else set()
     if item.decoding.drafts:
         capabilities |= {"cascade"} if item.drafters != (1,) else set()
         capabilities |= {"latent"} if "latent" in (item.up_sampler, item.down_sampler) else set()

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 from mulo_sd.conformance.engines import engine_laws, reference_laws
 from mulo_sd.conformance.engines.engine_case import EngineCase, run
-from mulo_sd.conformance.rules import cycle_laws, decode_laws, sweep_laws
+from mulo_sd.conformance.rules import cycle_laws, decode_laws, opening_laws, speculation_laws, sweep_laws, tree_laws
 from mulo_sd.conformance.rules.branches import EXAMPLE, reach
-from mulo_sd.conformance.strategies.decodes import ALL_MODES, DRAFTED_MODES, LOCAL_MODES
+from mulo_sd.conformance.strategies.decodes import ALL_MODES, DRAFTED_MODES, JUDGING_MODES, LOCAL_MODES, TREE_MODES
 from mulo_sd.reference.decode import Decoded
 from mulo_sd.reference.settings import Mode
 
@@ -36,7 +36,7 @@ LAWS = (
     EngineLaw("condition", ("PREFILL", "GRID-2"), decode_laws.prefill_comes_first),
     EngineLaw(
         "logits",
-        ("KV-1", "KV-2", "GRID-2", "CONF-1"),
+        ("KV-1", "KV-2", "GRID-2", "METHOD-5", "METHOD-6", "MODE-UNMASKED", "CONF-1"),
         decode_laws.logits_follow_from_passes,
         share=8,
     ),
@@ -65,7 +65,7 @@ LAWS = (
     EngineLaw(
         "held tokens",
         ("SCHED-5",),
-        decode_laws.repredictions_follow,
+        opening_laws.repredictions_follow,
         ("zipar",),
         ("an opening token is kept", "an opening token is drawn anew"),
     ),
@@ -147,8 +147,43 @@ LAWS = (
         ("a draft token is kept", "a draft token is replaced"),
     ),
     EngineLaw(
+        "drafts",
+        (
+            *("METHOD-1", "METHOD-2", "METHOD-3", "METHOD-4", "METHOD-5", "METHOD-6", "RNG-2", "CONF-2", "SWEEP-5"),
+            *(f"ACCEPT-{number}" for number in (2, 3, 4, 7)),
+            *("MODE-SJD", "MODE-GSD", "MODE-COOLSD", "MODE-SPECDEC", "MODE-PJD", "MODE-EAGLE", "MODE-SSD"),
+        ),
+        speculation_laws.drafts_are_judged,
+        JUDGING_MODES,
+        (
+            "a draft is kept by chance",
+            "a draft is rejected",
+            "a cell is judged again",
+            "a token is drawn from a residual",
+            "a later draft is a fresh sample",
+            "a draft was drawn from the last pass",
+            "a draft stays for the next pass",
+            "rows are open side by side",
+        ),
+    ),
+    EngineLaw(
+        "drafts",
+        ("METHOD-6", "ACCEPT-2", "ACCEPT-5", "ACCEPT-6", "MODE-EAGLE", "MODE-LANTERN", "CONF-2"),
+        tree_laws.trees_are_walked,
+        TREE_MODES,
+        ("a later sibling stays", "no sibling stays", "several cells are decided by a tree"),
+    ),
+    EngineLaw(
+        "drafts",
+        ("METHOD-6", "RNG-2"),
+        tree_laws.trees_are_grown,
+        TREE_MODES,
+        ("a tree is cut", "a tree has several layers", "siblings are drawn"),
+        share=8,
+    ),
+    EngineLaw(
         "passes",
-        ("PREFILL", "MODE-AR", "MODE-ZIPAR", "MODE-SERIAL", "MODE-PARALLEL", "CONF-4"),
+        ("PREFILL", "MODE-AR", "MODE-ZIPAR", "MODE-SERIAL", "MODE-PARALLEL", "METHOD-2", "METHOD-4", "CONF-4"),
         decode_laws.passes_are_counted,
         branches=("a cycle without rejection", "a cycle with rejection"),
     ),

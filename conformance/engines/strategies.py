@@ -4,7 +4,7 @@ import hypothesis.strategies as st
 
 from mulo_sd.conformance.engines.cases import PROMPTS
 from mulo_sd.conformance.engines.engine_case import EngineCase
-from mulo_sd.conformance.strategies.decodes import SEEDS, TAUS, order_of
+from mulo_sd.conformance.strategies.decodes import SEEDS, TAUS, order_of, parts_of
 from mulo_sd.conformance.subject import Subject
 from mulo_sd.engines.bundle.contract import up_sampler_graph
 from mulo_sd.reference.settings import MODES, Mode, Settings, UpSampler
@@ -46,7 +46,7 @@ def engine_settings(draw: st.DrawFn, subject: Subject, mode: Mode) -> Settings:
         anchor=draw(st.sampled_from((0.0, 4.0, 1.0))),
         neighbours=draw(st.integers(1, min(12, manifest.max_neighbours))),
         draft_rows=draw(st.integers(1, rows + 1)),
-        **order_of(draw),
+        **(order_of(draw) | parts_of(draw, mode)),
     )
 
 

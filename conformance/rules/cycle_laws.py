@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mulo_sd.conformance.rules import oracles
+from mulo_sd.conformance.rules import acceptance_oracles, oracles
 from mulo_sd.conformance.rules.branches import NEAR_TIE, reach
 from mulo_sd.conformance.rules.decode_case import DecodeCase
-from mulo_sd.conformance.rules.decode_laws import judged, processed, recorded, shown
+from mulo_sd.conformance.rules.decode_laws import judged, may_be_sampled, near_processed, processed, recorded, shown
+from mulo_sd.conformance.rules.drawing import codebook_of, hangs_on_rounding, may_have_chance
 from mulo_sd.conformance.rules.oracle_model import Array, rescaled_tokens
 from mulo_sd.conformance.rules.replay import cycles_together, passes_of, replaced_rows, resampled_cells, rounds_of
 from mulo_sd.conformance.rules.sweeping import Round
@@ -110,12 +111,22 @@ def drafts_are_sampled(case: DecodeCase, decoded: Decoded) -> None:
     assert not left
 
 
+def cycles_judged_at_once(case: DecodeCase, decoded: Decoded) -> list[Cycle]:
+    """Return the cycles that one pass verifies, with resampling around rejections, and not pass by pass (METHOD-2)."""
+    settings = case.settings
+    return [
+        cycle
+        for cycle in decoded.trace.cycles
+        if (settings.refine_by == "local" if cycle.model else settings.decoding.is_local)
+    ]
+
+
 def verification_judges(case: DecodeCase, decoded: Decoded) -> None:
     """VERIFY-1, POOL-1, ACCEPT-1, DIST-2: one pass scores every position; p pooled over B_k is held against tau."""
     settings = case.settings
     codes = torch.nn.functional.normalize(case.models.tokenizer.codebook, dim=-1).tolist()
     near = [oracles.neighbourhood(codes, code, settings.neighbours) for code in range(case.codes)]
-    for cycle in decoded.trace.cycles:
+    for cycle in cycles_judged_at_once(case, decoded):
         verified, prefill = decoded.trace.passes[cycle.verify_pass], passes_of(decoded, cycle.model)[0]
         assert verified.model == cycle.model
         row_of = {cell: row for row, cell in enumerate((verified.positions - case.prefix_length).tolist())}
@@ -130,6 +141,12 @@ def verification_judges(case: DecodeCase, decoded: Decoded) -> None:
                 f"model {cycle.model}, cell {cell}: pooled {pooled[index]}, expected {sums[0]}"
             )
             reach("what acceptance looks at is not what is sampled from", used[0] != other)
+            if cycle.model == 0 and settings.decoding.acceptance != "pooled":
+                certain_draft_is_judged(
+                    case, cell, token, bool(cycle.kept.flatten()[index]), near_processed(case, logits)
+                )
+        if cycle.model == 0 and settings.decoding.acceptance != "pooled":
+            continue
         # An engine compares in float32.
         tau = oracles.float32(settings.tau) if case.rounding.nats else settings.tau
         expected = [value >= tau and settings.tau <= 1 for value in pooled]
@@ -141,9 +158,32 @@ def verification_judges(case: DecodeCase, decoded: Decoded) -> None:
         reach("some kept, some rejected", len(set(expected)) == 2)
 
 
+def certain_draft_is_judged(case: DecodeCase, cell: int, token: int, kept: bool, likely: list[list[float]]) -> None:
+    """METHOD-1: where corrections are local, any rule of acceptance judges each draft token by itself, as certain."""
+    rule, what = (
+        case.settings.decoding.acceptance or "",
+        f"cell {cell}: draft {token} is {'kept' if kept else 'rejected'}",
+    )
+    if rule == "coupled":
+        noise = [oracles.gumbel(case.seed, 0, cell, code) for code in range(case.codes)]
+        is_own = token == oracles.sampled(likely[0], noise)
+        assert kept == is_own or kept == may_be_sampled(case, likely, noise, token), what
+        return
+    certain = [float(code == token) for code in range(case.codes)]
+    chances = [
+        acceptance_oracles.accepted(rule, probs, certain, token, 0, 1, case.settings, codebook_of(case))[0]
+        for probs in likely
+    ]
+    draw = (oracles.word(case.seed, 1, cell, 0) + 0.5) / oracles.WORD
+    near = any(may_have_chance(draw, chance, case.rounding) for chance in chances)
+    right = kept == (draw < chances[0]) or near or hangs_on_rounding(rule, likely[0], token, case)
+    assert right, f"{what} at U {draw:.6g}, chance {chances[0]:.6g}"
+    reach("a certain draft is judged by another rule")
+
+
 def rejections_grow(case: DecodeCase, decoded: Decoded) -> None:
     """LOCAL-1, LOCAL-3: R_X of each cycle follows from its rejections and their radii."""
-    for cycle in decoded.trace.cycles:
+    for cycle in cycles_judged_at_once(case, decoded):
         width = case.grid(cycle.model)[1]
         window = range(cycle.first_row * width, cycle.last_row * width)
         judged = zip(window, cycle.kept.flatten().tolist(), cycle.radii.flatten().tolist(), strict=True)
@@ -223,7 +263,7 @@ def differs(cycle: Cycle) -> bool:
 def radii_follow(case: DecodeCase, decoded: Decoded) -> None:
     """LOCAL-3: a rejection's radius follows from the entropy of p (as sampled from, DIST-2) around it in the window."""
     settings = case.settings
-    for cycle in decoded.trace.cycles:
+    for cycle in cycles_judged_at_once(case, decoded):
         verified, prefill = decoded.trace.passes[cycle.verify_pass], passes_of(decoded, cycle.model)[0]
         positions, (rows, width) = (verified.positions - case.prefix_length).tolist(), cycle.radii.shape
         entropies: list[list[float]] = [[] for _ in range(rows)]

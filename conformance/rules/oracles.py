@@ -180,8 +180,12 @@ def decided_by_sweep(guesses: Sequence[int], samples: Sequence[int]) -> int:
 
 
 def first_guess(kind: str, tokens: Mapping[int, int], cell: int, width: int) -> int:
-    """SWEEP-5: the first guess of a cell after cell 0 by "above" or "left", from tokens and guesses before it."""
-    return tokens[cell - width] if kind == "above" and cell >= width else tokens[cell - 1]
+    """SWEEP-5: the first guess of a cell after cell 0 by "above" or "left", from tokens and guesses before it.
+
+    METHOD-5: the token above, too, where a row begins before the one above it is finished.
+    """
+    is_above = cell >= width and (kind == "above" or cell - 1 not in tokens)
+    return tokens[cell - width] if is_above else tokens[cell - 1]
 
 
 def cosine(one: Sequence[float], other: Sequence[float]) -> float:

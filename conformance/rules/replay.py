@@ -9,7 +9,7 @@ from torch import Tensor
 from mulo_sd.conformance.rules import oracles
 from mulo_sd.conformance.rules.decode_case import DecodeCase
 from mulo_sd.conformance.rules.moments import Moment, Replay
-from mulo_sd.conformance.rules.speculating import BY_ROWS, Judged, Method, Speculating, TreeJudged, method_of
+from mulo_sd.conformance.rules.speculating import BY_ROWS, IN_ROUNDS, Judged, Method, Speculating, TreeJudged, method_of
 from mulo_sd.conformance.rules.speculation_replay import SpeculationReplay, tell_trees
 from mulo_sd.conformance.rules.sweeping import Part, Round, Sweeping, plan_of
 from mulo_sd.reference.decode import Decoded
@@ -201,8 +201,9 @@ class Told:
         if self.settings.decoding.is_exact and self.model == 0:
             self._decide(cycle, "exact", tokens)
             return
-        if self.settings.decoding.is_speculative and self.model == 0:
-            method, drafted = method_of(self.settings), cycle.up_sampled.flatten().tolist()
+        in_rounds = self.model > 0 and self.settings.refine_by == "rounds"
+        if in_rounds or (self.settings.decoding.is_speculative and self.model == 0):
+            method, drafted = IN_ROUNDS if in_rounds else method_of(self.settings), cycle.up_sampled.flatten().tolist()
             proposal = None if method.correction == "rounds" else dict(zip(window, drafted, strict=True))
             self._speculate(cycle, method, tokens, proposal)
             return

@@ -23,6 +23,8 @@ class Method(NamedTuple):
 
 # Of a coarse draft by rows (SWEEP-1).
 BY_ROWS = Method("sweep", "lossless", "rows", "kept")
+# Of drafters of a cascade above the coarsest one, where `refine_by` is "rounds" (METHOD-4).
+IN_ROUNDS = Method("coarse", "lossless", "rounds", "coupled")
 
 
 def method_of(settings: Settings) -> Method:

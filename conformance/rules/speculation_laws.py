@@ -1,7 +1,7 @@
 """What the rules say about drafts that are judged pass by pass, each checked on a decode's trace.
 
-As in decode_laws.py, a law raises AssertionError where it is broken. p of every cell is recomputed from the logits of its
-pass, and q of a draft from those of the pass that drew it.
+As in decode_laws.py, a law raises AssertionError where it is broken. p of every cell is recomputed from the logits of
+its pass, and q of a draft from those of the pass that drew it.
 """
 
 from collections import Counter

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-from mulo_sd.conformance.rules import cycle_laws
+from mulo_sd.conformance.rules import cycle_laws, opening_laws
 from mulo_sd.conformance.rules import decode_laws as laws
 from mulo_sd.conformance.rules.planting import Planted, around, is_found
 from mulo_sd.conformance.strategies.decodes import (
@@ -103,10 +103,12 @@ PLANTED = {
         around(Openings, "sample", rows_open_at_once), laws.passes_feed_exactly, ADAPTIVE
     ),
     "opening tokens are drawn with the same noise": Planted(
-        around(ModelState, "draw", same_attempt), laws.repredictions_follow, ADAPTIVE
+        around(ModelState, "draw", same_attempt), opening_laws.repredictions_follow, ADAPTIVE
     ),
     "opening tokens are accepted by other noise": Planted(
-        around(executing, "acceptance_stream", lambda right, model: 2 * model), laws.repredictions_follow, ADAPTIVE
+        around(executing, "acceptance_stream", lambda right, model: 2 * model),
+        opening_laws.repredictions_follow,
+        ADAPTIVE,
     ),
     "the anchor repels": Planted(
         around(Anchor, "bonus", lambda right, anchor, cells: -right(anchor, cells)),

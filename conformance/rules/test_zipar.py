@@ -9,7 +9,7 @@ import torch
 from hypothesis import example, given
 from torch import Tensor
 
-from mulo_sd.conformance.rules import decode_laws, resampling_laws
+from mulo_sd.conformance.rules import decode_laws, opening_laws, resampling_laws
 from mulo_sd.conformance.rules.branches import must_reach, reach, share_of_examples
 from mulo_sd.conformance.strategies.codebooks import distributions
 from mulo_sd.conformance.strategies.decodes import ADAPTIVE, ZIPPED, Case, cases
@@ -136,7 +136,7 @@ class TestSched5:
         """
         case = case._replace(settings=replace(case.settings, adaptive_window=True))
         decoded = case.run(record_logits=True)
-        decode_laws.repredictions_follow(case, decoded)
+        opening_laws.repredictions_follow(case, decoded)
         decode_laws.passes_feed_exactly(case, decoded)
 
     @must_reach("never rejected", "sometimes rejected", "always rejected")

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mulo_sd.conformance.rules.decode_case import FLOAT64, Rounding
 from mulo_sd.conformance.strategies.toys import CODES, Toy, World, build, toys
+from mulo_sd.reference.acceptances import ACCEPTANCES
 from mulo_sd.reference.decode import Decoded, decode
 from mulo_sd.reference.models import Condition, Models
 from mulo_sd.reference.settings import MODES, Mode, Settings
@@ -69,6 +70,11 @@ ALL_MODES: tuple[Mode, ...] = tuple(sorted(MODES, key=lambda mode: not MODES[mod
 DRAFTED_MODES: tuple[Mode, ...] = tuple(mode for mode in ALL_MODES if MODES[mode].drafts)
 # Those that pool and resample around rejections.
 LOCAL_MODES: tuple[Mode, ...] = tuple(mode for mode in ALL_MODES if MODES[mode].is_local)
+# Those that judge drafts pass by pass; those whose drafts are a tree.
+TREE_MODES: tuple[Mode, ...] = tuple(mode for mode in ALL_MODES if MODES[mode].has_tree)
+JUDGING_MODES: tuple[Mode, ...] = tuple(
+    mode for mode in ALL_MODES if MODES[mode].is_speculative and mode not in TREE_MODES
+)
 WINDOWS = st.sampled_from((2, 1, 3, None, 4, 9))
 LIMITS = st.none() | st.integers(1, 4)
 # In the middle, about a toy's pooled probabilities: some tokens are kept, some rejected.
@@ -95,6 +101,41 @@ def order_of(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
+def parts_of(draw: st.DrawFn, mode: Mode) -> dict[str, Any]:
+    """Draw what methods read that judge drafts pass by pass, and now and then another part of theirs (METHOD-1)."""
+    decoding = MODES[mode]
+    sizes: dict[str, Any] = {
+        "draft_by": draw(st.sampled_from(("windows", "sweeps", "rows"))) if decoding.drafts else "windows",
+        "refine_by": draw(st.sampled_from(("local", "rounds"))) if decoding.drafts else "local",
+        "jacobi_window": draw(st.sampled_from((4, 1, 2, 7, 50))),
+        "row_lead": draw(st.sampled_from((2, 1, 3, 9))),
+        "rounds": draw(st.integers(1, 4)),
+    }
+    if decoding.draft is None or draw(st.integers(0, 2)) == 0:
+        return sizes
+    if decoding.has_tree:
+        return sizes | {
+            "tree_nodes": draw(st.sampled_from((12, 1, 5, 30))),
+            "tree_depth": draw(st.integers(1, 4)),
+            "tree_top": draw(st.sampled_from((3, 1, 5))),
+            "accept_by": draw(st.sampled_from(("mode", "lossless", "lantern", "lantern-plus"))),
+            "lantern_neighbours": draw(st.sampled_from((3, 1000))),
+            "lantern_delta": draw(st.sampled_from((0.4, 0.1))),
+            "lantern_factor": draw(st.sampled_from((5.0, 2.0))),
+        }
+    return sizes | {
+        "accept_by": draw(st.sampled_from(("mode", *ACCEPTANCES)) if decoding.is_speculative else st.just("mode")),
+        "carry": draw(st.sampled_from(("mode", "fresh", "same", "coupled", "kept"))),
+        "draft_length": draw(st.sampled_from((3, 1, 6))),
+        "block": draw(st.sampled_from((5, 1, 25))),
+        "group": draw(st.sampled_from((10, 3, 1))),
+        "group_distance": draw(st.sampled_from((0.5, 2.0))),
+        "anneal": draw(st.sampled_from((1.1, 2.0, 0.5))),
+        "top_beta": draw(st.sampled_from((5, 1, 2))),
+        "top_tau": draw(st.sampled_from((3.0, 0.5))),
+    }
+
+
 @st.composite
 def settings_of(draw: st.DrawFn, toy: Toy, mode: Mode = "serial") -> Settings:
     """Settings that a toy can be decoded with, in any mix."""
@@ -114,7 +155,7 @@ def settings_of(draw: st.DrawFn, toy: Toy, mode: Mode = "serial") -> Settings:
         anchor=draw(st.sampled_from((0.0, 1.0, 4.0))),
         neighbours=draw(st.integers(1, 5) | st.integers(1, CODES)),
         draft_rows=draw(st.integers(1, toy.height + 1)),
-        **order_of(draw),
+        **(order_of(draw) | parts_of(draw, mode)),
     )
 
 

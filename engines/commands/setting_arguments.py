@@ -10,6 +10,7 @@ from typing import Any
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.engines.files.text_files import TextFileError, read_text, strict_json
 from mulo_sd.engines.modes import MODES
+from mulo_sd.engines.parts import ACCEPTANCE_READS
 from mulo_sd.engines.setting_kinds import AUTO, Choice, Flag, Kind, Width, Window
 from mulo_sd.engines.settings import SETTINGS, Settings, SettingsError
 
@@ -18,12 +19,13 @@ SUFFIXES = (".json", ".toml")
 
 
 def readers(name: str) -> tuple[str, ...]:
-    """Return the modes that read a setting, in words: some read it with a cascade alone."""
-    return tuple(
+    """Return the modes that read a setting, in words: some with a cascade alone, or none but with another part."""
+    modes = tuple(
         mode if name in entry.reads else f"{mode} with a cascade"
         for mode, entry in MODES.items()
         if name in entry.reads | entry.cascade_reads
     )
+    return modes or tuple(f"accept-by {rule}" for rule, reads in ACCEPTANCE_READS.items() if name in reads)
 
 
 def option_of(name: str) -> str:

@@ -51,10 +51,19 @@ def steps_of_cells(trace: Trace, model: int, shape: tuple[int, int]) -> NDArray[
 
 
 def _decided(item: Pass) -> list[int]:
-    """Return the cells that a pass decided: of those that sweeps sampled not all."""
-    if not item.sweeps:
-        return [cell for _, cell, _ in item.sampled]
-    return [cell for sweep in item.sweeps for cell in sweep.cells[sweep.decided].tolist()]
+    """Return the cells that a pass decided: of those that sweeps and methods scored not all."""
+    partly = [*item.sweeps, *item.speculated]
+    decided = [cell for scored in partly for cell in scored.cells[scored.decided].tolist()]
+    decided += [cell for tree in item.trees for cell in range(tree.cell, tree.cell + len(tree.decided))]
+    return decided if partly or item.trees else [cell for _, cell, _ in item.sampled]
+
+
+def passes_of_cells(trace: Trace, shape: tuple[int, int]) -> NDArray[np.int64]:
+    """Return which pass of the target decided each cell, from 1 on; 0 where none did, Int[H, W]."""
+    numbers = np.zeros(shape, dtype=np.int64)
+    for number, item in enumerate((item for item in trace.passes if item.model == 0), start=1):
+        numbers.flat[_decided(item)] = number
+    return numbers
 
 
 def sweeps_of_cells(trace: Trace, shape: tuple[int, int]) -> NDArray[np.int64]:
@@ -116,7 +125,12 @@ def _whole(cycles: list[Cycle], name: str) -> NDArray[Any]:
 
 
 def _panels(trace: Trace, tokens: Tokens, decode: Decode) -> list[Panel]:
-    panels = [] if trace.cycles or not trace.sweeps_of(0) else _sweep_panels(trace, tokens.shape, decode)
+    panels: list[Panel] = []
+    if not trace.cycles and trace.sweeps_of(0):
+        panels = _sweep_panels(trace, tokens.shape, decode)
+    elif not trace.cycles:
+        steps = _step_map(passes_of_cells(trace, tokens.shape))
+        panels = [Panel(steps, "the pass that decided a cell", f"pale first; {trace.nfe(0)} passes")]
     chain = sorted({cycle.model for cycle in trace.cycles}, reverse=True)
     for model in chain:
         cycles = trace.cycles_of(model)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from mulo_sd.engines.backends.array_scores import guided
 from mulo_sd.engines.backends.base import Draw, Floats, Judgement, Scores, Tokens
 from mulo_sd.engines.backends.finite import check_drawn, check_made
 from mulo_sd.engines.distribution import Distribution
@@ -77,6 +78,18 @@ class Answer:
         tokens = samples[0] if len(samples) == 1 else np.concatenate(samples)
         check_drawn(tokens, self.where)
         return tokens
+
+    def best(self, distribution: Distribution, codes: int) -> Tokens:
+        """Return the likeliest of the first codes for each cell, Int[n]; of equal ones the lowest.
+
+        Raises:
+            LogitsError: the logits of a row are no numbers.
+        """
+        rows = [guided(scores.logits()[:, rows], distribution.guidance_scale) for scores, _, rows in self._parts()]
+        logits = np.concatenate(rows)[:, :codes]
+        check_made(logits, self.where, "numbers for logits")
+        best: Tokens = logits.argmax(axis=1)
+        return best
 
     def judge(self, distribution: Distribution, draft_tokens: Tokens, neighbours: Tokens) -> Judgement:
         """As `Scores.judge`, for all cells.

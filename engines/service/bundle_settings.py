@@ -35,7 +35,7 @@ def _check(manifest: Manifest, settings: Settings) -> None:
     if settings.neighbours > limit:
         raise SettingsError(f"neighbours: expected at most {limit}, as the bundle holds, got {settings.neighbours}")
     if last == 0 and settings.decoding.drafts:
-        expected = " or ".join(UNDRAFTED_MODES)
+        expected = "one of " + ", ".join(UNDRAFTED_MODES)
         raise SettingsError(f"mode: expected {expected}, since the bundle holds no drafter, got {settings.mode!r}")
     if settings.model_numbers[-1] > last:
         raise SettingsError(f"drafters: expected models in 1..{last}, got {settings.model_numbers[-1]}")

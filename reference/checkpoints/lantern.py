@@ -12,7 +12,7 @@ from torch import Tensor
 from mulo_sd.reference.checkpoints.files import filled, read_checkpoint, tensors_of
 from mulo_sd.reference.head import Head, HeadConfig
 from mulo_sd.reference.transformer import Transformer
-from mulo_sd.reference.weights import WeightsError
+from mulo_sd.reference.weights import WeightsError, shapes_of
 
 # Ours by theirs; the three projections of attention are one matrix here.
 NAMES = {
@@ -27,6 +27,13 @@ NAMES = {
 }
 PROJECTIONS = tuple(f"layers.0.self_attn.{name}_proj.weight" for name in "qkv")
 NORM_EPS = 1e-6
+
+
+def published_shapes(config: HeadConfig) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a published head's tensors by its names: what its file holds for such a target."""
+    ours = shapes_of(lambda: Head(config))
+    width = ours["layer.attention.wqkv.weight"][1]
+    return {name: ours[own] for name, own in NAMES.items()} | dict.fromkeys(PROJECTIONS, (width, width))
 
 
 def _renamed(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mulo_sd.engines import generate
-from mulo_sd.engines.settings import MODES
+from mulo_sd.engines.settings import MODES, Mode
 from tests.in_process import InProcess
 
 PROMPT = "a red circle left of a blue square"
@@ -57,17 +57,29 @@ MODE_OPTIONS = {
     "serial": ["--drafters", "2", "--radius", "0", "--tau", "0.01"],
     "parallel": ["--drafters", "1,2", "--draft-window", "2", "--radius-nats", "0.5", "--up-sampler", "latent"],
     "exact": ["--drafters", "2", "--sweep-width", "48", "--temperature", "0.3"],
+    "sjd": ["--jacobi-window", "64"],
+    "gsd": ["--jacobi-window", "64", "--group", "50"],
+    "sjd-gumbel": ["--jacobi-window", "64"],
+    "sjd-maximal": ["--jacobi-window", "64", "--first-guess", "left"],
+    "pjd": ["--jacobi-window", "16", "--row-lead", "4"],
+    "zipar-published": ["--window", "2"],
+    "eagle": ["--draft-length", "12"],
+    "cool-sd": ["--draft-length", "12"],
+    "specdec": ["--accept-by", "top-beta-sampled"],
+    "ssd": ["--rounds", "1", "--drafters", "2"],
 }
+# In which no coarser grid is drafted, and what drafts beside the target then.
+HEADED = {"eagle", "eagle-tree", "lantern", "lantern-plus", "cool-sd"}
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_every_mode(
-    mode: str, demo_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    mode: Mode, demo_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Options reach the decode, its figures are printed, and the trace holds the events of its mode."""
     monkeypatch.chdir(tmp_path)
     arguments = [PROMPT, "--out", "a.png", "--trace", "t.json", "--overlay", "o.png", "--threads", "1"]
-    command = ["generate", *arguments, "--mode", mode, "--bundle", str(demo_bundle), *MODE_OPTIONS[mode]]
+    command = ["generate", *arguments, "--mode", mode, "--bundle", str(demo_bundle), *MODE_OPTIONS.get(mode, [])]
     monkeypatch.setattr(sys, "argv", command)
     assert generate.main() == 0
     trace = json.loads(Path("t.json").read_text())
@@ -76,33 +88,38 @@ def test_every_mode(
     assert f"  passes (NFE): target {stats['nfe_target']}, drafter {stats['nfe_drafter']}\n" in printed
     assert re.search(r"^  time: \d+\.\d\d s$", printed, re.MULTILINE)
     accepted = f"  draft tokens accepted: {stats['acceptance_rate']:.1%}, resampled: {stats['resampled_rate']:.1%}\n"
-    assert (accepted in printed) == ("draft tokens" in printed) == (mode not in ("ar", "zipar"))
+    assert (accepted in printed) == ("draft tokens" in printed) == MODES[mode].drafts
     swept = f"  sweeps of the target: {stats['sweeps']}, of at most {stats['widest_sweep']} cells\n"
     assert (swept in printed) == (stats["sweeps"] > 0)
     check_trace(mode, trace)
     # Only drafted cells are tinted.
     plain = _pixels(Path("a.png")).repeat(4, axis=0).repeat(4, axis=1)
-    assert np.array_equal(_pixels(Path("o.png"))[:512], plain) == (mode in ("ar", "zipar"))
+    assert np.array_equal(_pixels(Path("o.png"))[:512], plain) == (not MODES[mode].drafts)
 
 
-def check_trace(mode: str, trace: dict[str, Any]) -> None:
+def check_trace(mode: Mode, trace: dict[str, Any]) -> None:
     """Check a written trace against its own figures and for the events that a mode has."""
     settings, passes, cycles = trace["settings"], trace["passes"], trace["cycles"]
     assert settings["mode"] == mode
-    chain = [] if mode in ("ar", "zipar") else settings["drafters"]
-    assert {item["model"] for item in passes} == {0, *chain}
+    chain = settings["drafters"] if MODES[mode].drafts else []
+    beside = {9} if mode in HEADED else {10} if mode == "specdec" else set()
+    assert {item["model"] for item in passes} == {0, *chain, *beside}
     assert sum(item["model"] == 0 for item in passes) == trace["stats"]["nfe_target"]
     assert sum(item["model"] != 0 for item in passes) == trace["stats"]["nfe_drafter"]
     assert sum(cycle["model"] == 0 for cycle in cycles) == trace["stats"]["cycles"]
     assert {(cycle["model"], cycle["draft_model"]) for cycle in cycles} == set(zip([0, *chain], chain, strict=False))
-    events = {kind: sum(len(item[kind]) for item in passes) for kind in ("sampled", "sweeps", "repredicted")}
-    assert events["sampled"] > 0
-    assert (events["sweeps"] > 0) == (mode not in ("zipar", "parallel"))
+    kinds = ("sampled", "sweeps", "repredicted", "speculated", "trees")
+    events = {kind: sum(len(item[kind]) for item in passes) for kind in kinds}
+    parts = MODES[mode]
+    assert (events["speculated"] > 0) == (parts.is_speculative and not parts.has_tree)
+    assert (events["trees"] > 0) == parts.has_tree
+    assert (events["sampled"] > 0) == (not parts.is_speculative or parts.drafts)
+    assert (events["sweeps"] > 0) == (mode in ("ar", "serial", "exact"))
     swept = [len(sweep["cells"]) for item in passes if item["model"] == 0 for sweep in item["sweeps"]]
     assert (len(swept), max(swept, default=0)) == (trace["stats"]["sweeps"], trace["stats"]["widest_sweep"])
     assert (events["repredicted"] > 0) == (mode == "zipar")
     decided = [row for cycle in cycles if cycle["model"] == 0 for row in cycle["tokens"]]
-    assert decided == ([] if mode in ("ar", "zipar") else trace["tokens"])
+    assert decided == (trace["tokens"] if MODES[mode].drafts else [])
     radii = {radius for cycle in cycles for row in cycle["radii"] for radius in row}
     assert (len(radii) > 1) == (settings["radius_nats"] > 0)
 

@@ -9,7 +9,7 @@ import pytest
 
 from mulo_sd import processes
 from mulo_sd.conformance.strategies.decodes import CASCADE, Case
-from mulo_sd.engines import modes
+from mulo_sd.engines import modes, parts
 from mulo_sd.engines.settings import SETTINGS, Settings
 from mulo_sd.reference import modes as reference
 from mulo_sd.reference import settings as reference_settings
@@ -97,11 +97,13 @@ def test_what_a_mode_does_not_read_changes_nothing(mode: modes.Mode, drafters: t
 
 
 def test_the_settings_that_a_table_names_exist() -> None:
-    """And every setting is read by some mode."""
+    """And every setting is read by some mode or part."""
     read: set[str] = set()
     for mode in modes.MODES.values():
         assert {name for name in vars(mode.coarsest).values() if name} <= mode.reads
         read |= mode.reads | mode.cascade_reads
+    # Or by a part that no mode has of itself.
+    read |= set().union(*parts.ACCEPTANCE_READS.values())
     assert read == set(SETTINGS)
 
 

@@ -10,9 +10,12 @@ from torch import Tensor
 
 from mulo_sd.engines.bundle import Bundle
 from mulo_sd.engines.service.pipeline import Pipeline
+from mulo_sd.export.full_size import random_tensors
 from mulo_sd.export.published import Files, load_published, load_ta_tok_of
+from mulo_sd.reference.checkpoints.lantern import published_shapes
 from mulo_sd.reference.checkpoints.ta_tok import TATokConfig, TATokDecoder
 from mulo_sd.reference.checkpoints.vq import VQConfig, VQTokenizer
+from mulo_sd.reference.head import HeadConfig
 from mulo_sd.reference.models import Models
 from mulo_sd.reference.random_weights import fill
 from tests.fakes.torch_backend import TorchBackend, bundle_in_memory
@@ -70,7 +73,11 @@ def write_files(name: str, folder: Path) -> Files:
     paths = (folder / f"{name}_128.pt", folder / f"{name}_64.pt")
     for path, state in zip(paths, (tensors, other), strict=True):
         published.save(state, path)
-    return Files("llamagen", paths[0], paths[1:], folder / "vq_ds16.pt", heads=HEADS)
+    vocabulary, dim = tensors["tok_embeddings.weight"].shape
+    head = random_tensors(published_shapes(HeadConfig(8, 8, vocabulary, heads=HEADS, dim=dim)), seed=12)
+    torch.save(head, folder / "pytorch_model.bin")
+    files = (paths[0], paths[1:], folder / "vq_ds16.pt")
+    return Files("llamagen", *files, heads=HEADS, head=folder / "pytorch_model.bin")
 
 
 @pytest.fixture(scope="session")

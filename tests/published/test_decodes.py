@@ -25,6 +25,13 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "unguided": {"mode": "parallel", "guidance_scale": 1.0, "tau": 0.02, "neighbours": 8},
 }
 
+# Of families that have a head.
+HEADED: dict[str, dict[str, Any]] = {
+    "eagle": {"mode": "eagle", "guidance_scale": 7.5, "top_k": 100, "draft_length": 3},
+    "eagle-tree": {"mode": "eagle-tree", "guidance_scale": 2.0, "tree_top": 3, "tree_depth": 3},
+    "lantern-plus": {"mode": "lantern-plus", "guidance_scale": 1.0, "lantern_plus_neighbours": 3},
+}
+
 
 def condition(name: str) -> Condition:
     """Return a fixture's condition; a caption's has padding on its left."""
@@ -43,16 +50,22 @@ def padded_on_the_right(left: Condition) -> Condition:
     return Condition(left.cond.roll(count, 0), shown=left.shown.roll(count, 0))
 
 
-@pytest.mark.parametrize("chosen", SETTINGS)
-@pytest.mark.parametrize("name", ["t2i", "t2i right", "c2i", "tar"])
+@pytest.mark.parametrize(
+    ("name", "chosen"),
+    [
+        *((name, chosen) for name in ("t2i", "t2i right", "c2i", "tar") for chosen in SETTINGS),
+        *((name, chosen) for name in ("t2i", "t2i right", "c2i") for chosen in HEADED),
+    ],
+)
 def test_the_references_decode(tiny: Callable[..., Any], name: str, chosen: str) -> None:
     """Tokens, passes and their positions are equal; each model has its own null condition."""
     name, *padding = name.split()
     made, asked = tiny(name), condition(name)
     asked = padded_on_the_right(asked) if padding else asked
-    expected = decode(made.models, asked, Settings(**SETTINGS[chosen]), seed=7)
+    settings = (SETTINGS | HEADED)[chosen]
+    expected = decode(made.models, asked, Settings(**settings), seed=7)
     given = engines.Condition(asked.cond.numpy(), shown=None if asked.shown is None else asked.shown.numpy())
-    found = made.pipeline.generate(given, seed=7, **SETTINGS[chosen])
+    found = made.pipeline.generate(given, seed=7, **settings)
     assert found.tokens.tolist() == expected.tokens.tolist()
     assert len(found.trace.passes) == len(expected.trace.passes)
     for ours, theirs in zip(found.trace.passes, expected.trace.passes, strict=True):
@@ -147,3 +160,15 @@ def test_a_target_alone(tiny: Callable[..., Any]) -> None:
     assert published_settings(tiny("c2i").models).drafters == (1,)
     assert published_settings(tiny("t2i").models).top_k == 1000
     assert published_settings(tiny("tar").models).guidance_scale == 4
+
+
+def test_heads_that_do_not_fit_are_told(tiny: Callable[..., Any]) -> None:
+    """One line each: of another family, of another target, or no head."""
+    files, other = tiny("t2i").files, tiny("tar").files
+    with pytest.raises(WeightsError, match="expected a head of family llamagen alone, got one of tar"):
+        replace(other, head=files.head)
+    with pytest.raises(WeightsError, match="expected a drafting head"):
+        load_published(replace(files, head=files.target))
+    torch.save(torch.load(files.head) | {"fc.bias": torch.zeros(3)}, files.head.with_name("other.bin"))
+    with pytest.raises(WeightsError, match=r"misshapen: fc\.bias"):
+        load_published(replace(files, head=files.head.with_name("other.bin")))

@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from mulo_sd.reference.branches import ALL_BITS, MAX_NODES, Branches
+from mulo_sd.reference.branches import ALL_BITS, Branches
 from mulo_sd.reference.cache import Fed, KVCache, feed, feed_branched
 from mulo_sd.reference.models import Models
+from mulo_sd.reference.parts import MAX_NODES
 from mulo_sd.reference.transformer import Transformer
 
 ATOL = 1e-12

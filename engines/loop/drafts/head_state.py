@@ -6,6 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from mulo_sd.engines.backends.base import Floats, Scores
+from mulo_sd.engines.backends.finite import check_logits
+from mulo_sd.engines.backends.host_scores import HostLogits
 from mulo_sd.engines.bundle.manifest import PassesEntry
 from mulo_sd.engines.loop.answer import Answer
 from mulo_sd.engines.loop.state import ModelState, Tokens
@@ -72,11 +74,15 @@ class HeadState:
 
     def _run(self, positions: Tokens, tokens: Tokens, features: Floats, parents: Tokens = NO_TOKENS) -> Scores:
         scores = self.session.feed(positions, tokens, features, parents)
+        if isinstance(scores, HostLogits):
+            check_logits(scores.all, self._where())
         logits = scores.logits() if self.state.record_logits else None
         self.state.trace.passes.append(Pass(HEAD, positions, tokens, logits))
         return scores
 
+    def _where(self) -> str:
+        return f"graph {self.session.entry.graph}, pass {len(self.state.trace.passes)}"
+
     def _drafted(self, scores: Scores, rows: Tokens) -> Drafted:
-        where = f"graph {self.session.entry.graph}, pass {len(self.state.trace.passes) - 1}"
-        answer = Answer(rows + 1, rows, scores, scores, where)
+        answer = Answer(rows + 1, rows, scores, scores, self._where())
         return Drafted(answer, self.session.hidden_of(scores)[:, rows])

@@ -32,9 +32,9 @@ def rows_of(name: str, holds: list[bool], **changes: Any) -> list[Row]:
             "height": 2,
             "width": 3,
             "tokens": pack_tokens(np.arange(CELLS).reshape(2, 3)),
-            "nfe_by_model": {"0": 2, "1": 1},
             "fed_target": 20,
-        }
+        } | changes
+        fields.setdefault("nfe_by_model", {"0": fields["nfe_target"], "1": fields["nfe_drafter"]})
         row = Row(
             identity=name,
             variant=name,
@@ -43,7 +43,7 @@ def rows_of(name: str, holds: list[bool], **changes: Any) -> list[Row]:
             index=number // len(TASKS),
             seed=number,
             holds=held,
-            **(fields | changes),
+            **fields,
         )
         rows.append(row)
     return rows

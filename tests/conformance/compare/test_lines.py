@@ -18,7 +18,7 @@ from mulo_sd.conformance.study.summary import Results
 
 MakeRows = Callable[..., list[Row]]
 MakeResults = Callable[[list[Row]], Results]
-COUNT = 200
+LAYERS = {"0": 5, "1": 5, "2": 5, "9": 1, "10": 2}
 
 
 def cost(over_ar: float) -> Cost:
@@ -27,7 +27,7 @@ def cost(over_ar: float) -> Cost:
 
 def lines_of_all(results: Results, costs: dict[str, Cost] | None = None, per_task: int = 2) -> list[CompareLine]:
     groups, _ = complete(ENTRIES, results, per_task, 6)
-    return compare_lines(ENTRIES, groups, results, costs or {})
+    return compare_lines(ENTRIES, groups, results, costs or {}, LAYERS)
 
 
 def ar(make_rows: MakeRows, count: int = 12) -> list[Row]:
@@ -41,7 +41,8 @@ def test_a_line_counts_tokens_and_passes(make_rows: MakeRows, make_results: Make
     assert line.tokens_a_pass == 2.0
     assert line.fed_a_pass == 10.0
     assert line.figures.nfe == 3
-    assert line.by_model == {"0": 2.0, "1": 1.0}
+    assert line.by_model == {"0": 3.0, "1": 0.0}
+    assert line.weighed == 3.0
     assert line.figures.images == 12
 
 
@@ -56,7 +57,16 @@ def test_rows_of_earlier_versions_have_no_passes_by_model(make_rows: MakeRows, m
     rows = ar(make_rows) + make_rows("sjd: window 16", [True] * 12)
     rows[-1] = make_rows("sjd: window 16", [True] * 12, nfe_by_model=None, fed_target=None)[-1]
     line = lines_of_all(make_results(rows))[1]
-    assert (line.by_model, line.fed_a_pass) == (None, None)
+    assert (line.by_model, line.fed_a_pass, line.weighed) == (None, None, 3)
+
+
+def test_a_heads_pass_weighs_as_much_as_its_layers(make_rows: MakeRows, make_results: MakeResults) -> None:
+    eagle = make_rows("eagle: 4 tokens", [True] * 12, nfe_target=2, nfe_drafter=8, nfe_by_model={"0": 2, "9": 8})
+    block = make_rows("specdec: block drafter", [True] * 12, nfe_by_model={"0": 2, "10": 1})
+    _, first, second = lines_of_all(make_results(ar(make_rows) + eagle + block))
+    assert first.figures.nfe == 10
+    assert first.weighed == pytest.approx(2 + 8 / 5)
+    assert second.weighed == pytest.approx(2 + 2 / 5)
 
 
 def test_a_row_that_lacks_prompts_stands_in_no_table(make_rows: MakeRows, make_results: MakeResults) -> None:
@@ -99,9 +109,9 @@ def test_the_tables_are_of_rows_within_a_point_of_ar(make_rows: MakeRows, make_r
 def test_tables_in_markdown(make_rows: MakeRows, make_results: MakeResults) -> None:
     lines = several(make_rows, make_results)
     passes, seconds = tables.by_passes(lines), tables.by_seconds(lines)
-    assert passes.index("| zipar: window 3 | found | no | 4.0 | 3.0 | 1.0 | 2.00 |") < passes.index("| ar |")
+    assert passes.index("| zipar: window 3 | found | no | 4.0 | 4.0 | 3.0 | 1.0 | 2.00 |") < passes.index("| ar |")
     assert "No row of these methods keeps the score" in passes
-    assert "| sjd: window 16 | published | AR's distribution | 2.0 | 1.0 |" in passes
+    assert "| sjd: window 16 | published | AR's distribution | 2.0 | 2.0 | 1.0 |" in passes
     assert "CPU, ort." in seconds
     assert seconds.index("| zipar: window 4 | found | no | 1.00 | 4.00 (4.00-4.00) | 2.0 | 3 |") < seconds.index(
         "| ar |"

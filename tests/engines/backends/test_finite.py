@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mulo_sd import engines
 from mulo_sd.conformance.engines.unscored_backend import UnscoredBackend
 from mulo_sd.engines.backends.array_scores import ArrayScores
-from mulo_sd.engines.backends.base import KVCache, Tensors
+from mulo_sd.engines.backends.base import Fed, KVCache, Tensors
 from mulo_sd.engines.backends.finite import LogitsError, check_logits
 from mulo_sd.engines.backends.host_scores import distribution_inputs
 from mulo_sd.engines.backends.ort.cpu import OnnxRuntimeBackend, OnnxRuntimeCache
@@ -52,11 +52,19 @@ class Spoiled(UnscoredBackend):
 
     def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> Floats:
         logits = super().feed(graph, cache, inputs)
-        if graph == self.graph:
+        self._spoil(graph, logits)
+        return logits
+
+    def feed_with_hidden(self, graph: str, cache: KVCache, inputs: Tensors) -> Fed:
+        fed = super().feed_with_hidden(graph, cache, inputs)
+        self._spoil(graph, fed.logits)
+        return fed
+
+    def _spoil(self, graph: str, logits: Floats) -> None:
+        if graph.removesuffix("_branched") == self.graph:
             self.passes_left -= 1
             if self.passes_left < 0:
                 self.spoil(logits)
-        return logits
 
 
 class SpoiledScores(Spoiled):
@@ -65,6 +73,8 @@ class SpoiledScores(Spoiled):
     changed_traits = {**UnscoredBackend.changed_traits, "scores": True}  # noqa: RUF012  # declared in the base
 
     def score(self, graph: str, cache: KVCache, inputs: Tensors) -> ArrayScores:
+        if graph == "head" or graph.endswith("_branched"):
+            return ArrayScores(*self.feed_with_hidden(graph, cache, inputs))
         return ArrayScores(self.feed(graph, cache, inputs))
 
 
@@ -92,10 +102,15 @@ def bundle(minimal_bundle: Path) -> Bundle:
 def test_every_mode(bundle: Bundle, mode: Mode, backend: type[Spoiled], first_pass: int) -> None:
     pipeline = Pipeline(bundle, backend(bundle, setting(np.nan), first_pass))
     where = "prefill" if first_pass == 0 else r"pass \d+"
-    said = (
-        rf"^graph target, {where}, on backend spoiled: expected logits of [^\n]* got 1 NaN and 0 larger ones of \d+, "
-    )
-    with pytest.raises(LogitsError, match=said + r"[^\n]*$"):
+    said = r"on backend spoiled: expected logits of [^\n]* got 1 NaN and 0 larger ones of \d+, [^\n]*$"
+    with pytest.raises(LogitsError, match=rf"^graph target(_branched)?, {where}, {said}"):
+        pipeline.generate(PROMPT, mode=mode)
+
+
+@pytest.mark.parametrize(("graph", "mode"), [("head", "eagle"), ("head", "lantern-plus"), ("block", "specdec")])
+def test_what_drafts_beside_the_target(bundle: Bundle, graph: str, mode: Mode) -> None:
+    pipeline = Pipeline(bundle, SpoiledScores(bundle, setting(np.nan), 1, graph))
+    with pytest.raises(LogitsError, match=rf"^graph {graph}, [^\n]*NaN[^\n]*$"):
         pipeline.generate(PROMPT, mode=mode)
 
 

@@ -12,6 +12,7 @@ from mulo_sd.engines.commands.storyboard import (
     PANEL_PIXELS,
     SHOWN_SHARES,
     draw_storyboard,
+    passes_of_cells,
     steps_of_cells,
     sweeps_of_cells,
 )
@@ -40,6 +41,18 @@ def test_sweeps_of_a_whole_grid(minimal_bundle: Path) -> None:
     assert 1 < result.stats.sweeps < numbers.size
     picture = draw_storyboard(result.trace, result.tokens, pipeline.image_from_tokens)
     assert picture.width == (len(SHOWN_SHARES) + 2) * (PANEL_PIXELS + GAP) - GAP
+
+
+@pytest.mark.parametrize("mode", ["zipar", "sjd", "pjd", "eagle", "eagle-tree", "specdec"])
+def test_what_the_target_decides_alone(minimal_bundle: Path, mode: engines.Mode) -> None:
+    """Every cell was decided by one pass; the picture shows which, beside the result."""
+    pipeline = engines.load(minimal_bundle, threads=1)
+    result = pipeline.generate("a red circle", seed=1, mode=mode)
+    numbers = passes_of_cells(result.trace, result.tokens.shape)
+    assert numbers.min() == numbers.flat[0] == 1
+    assert numbers.max() <= result.stats.nfe_target
+    picture = draw_storyboard(result.trace, result.tokens, pipeline.image_from_tokens)
+    assert picture.width == 2 * (PANEL_PIXELS + GAP) - GAP
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from mulo_sd.reference.cache import KVCache
-from mulo_sd.reference.checkpoints.lantern import NAMES, PROJECTIONS, load_lantern_head
+from mulo_sd.reference.checkpoints.lantern import NAMES, PROJECTIONS, load_lantern_head, published_shapes
 from mulo_sd.reference.head import SHARED, Head, HeadConfig
 from mulo_sd.reference.transformer import Transformer, TransformerConfig
 from mulo_sd.reference.weights import WeightsError
@@ -31,23 +31,6 @@ XL = TransformerConfig(
 TINY = TransformerConfig(4, 4, 24, 1, 2, 16, prefix_length=3, zero_prefix_rotation=True, absolute=False)
 
 
-def published_shapes(dim: int, hidden: int, vocabulary: int) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of a published head's tensors, by its names."""
-    attention = {f"layers.0.self_attn.{name}_proj.weight": (dim, dim) for name in "qkvo"}
-    feed_forward = {
-        "layers.0.mlp.gate_proj.weight": (hidden, dim),
-        "layers.0.mlp.up_proj.weight": (hidden, dim),
-        "layers.0.mlp.down_proj.weight": (dim, hidden),
-    }
-    others = {
-        "embed_tokens.weight": (vocabulary, dim),
-        "layers.0.post_attention_layernorm.weight": (dim,),
-        "fc.weight": (dim, 2 * dim),
-        "fc.bias": (dim,),
-    }
-    return attention | feed_forward | others
-
-
 def drawn(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(7)
     return {name: torch.randn(shape, generator=generator) / shape[-1] ** 0.5 for name, shape in shapes.items()}
@@ -61,7 +44,7 @@ def tiny() -> Transformer:
 
 @pytest.fixture(scope="module")
 def tensors() -> dict[str, Tensor]:
-    return drawn(published_shapes(TINY.dim, TINY.hidden, TINY.vocabulary))
+    return drawn(published_shapes(HeadConfig.of(TINY)))
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
@@ -125,7 +108,17 @@ def published_answer(tensors: Mapping[str, Tensor], tokens: Tensor, features: Te
 
 def test_full_size_fits_what_is_published(tmp_path: Path) -> None:
     """LlamaGen XL's head: width 1,280, and 3,584 in its feed-forward; half precision, as training saves."""
-    shapes = published_shapes(1280, 3584, 16384)
+    matrix, wide = (1280, 1280), (3584, 1280)
+    shapes: dict[str, tuple[int, ...]] = {
+        **{f"layers.0.self_attn.{name}_proj.weight": matrix for name in "qkvo"},
+        **{f"layers.0.mlp.{name}_proj.weight": wide for name in ("gate", "up")},
+        "layers.0.mlp.down_proj.weight": (1280, 3584),
+        "embed_tokens.weight": (16384, 1280),
+        "layers.0.post_attention_layernorm.weight": (1280,),
+        "fc.weight": (1280, 2560),
+        "fc.bias": (1280,),
+    }
+    assert published_shapes(HeadConfig.of(XL)) == shapes
     tensors = {name: torch.zeros(shape, dtype=torch.float16).normal_(0, 0.02) for name, shape in shapes.items()}
     path = tmp_path / "model.safetensors"
     save_file(tensors, path)
