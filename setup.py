@@ -3,9 +3,9 @@
 from setuptools import find_packages, setup
 
 PARTS = ("conformance", "engines", "export", "reference")
-# What no service needs. The demo's distribution holds the training, the study, the comparison and the mutants, which
-# test the suite (reference/demo/pyproject.toml); the tools serve this repository's documentation, and the fuzzing is of
-# what its own commands read.
+# What no service needs. The demo's distribution holds the training, the study, the comparison, the benchmark, the test
+# vectors and the mutants, which test the suite (reference/demo/pyproject.toml); the tools serve this repository's
+# documentation, the fuzzing is of what its own commands read, and planted defects test the suite's laws.
 LEFT_OUT = (
     "reference.demo.train*",
     "reference.demo.weights*",
@@ -14,6 +14,9 @@ LEFT_OUT = (
     "conformance.mutants*",
     "conformance.study*",
     "conformance.compare*",
+    "conformance.bench*",
+    "conformance.vectors*",
+    "conformance.rules.planted*",
 )
 
 setup(

@@ -22,8 +22,10 @@ COMMANDS = {
     "mutants": Command(
         "conformance.mutants.__main__", "list which law finds which planted defect; takes minutes", "test,demo"
     ),
-    "vectors": Command("conformance.vectors.__main__", "write or check test vectors for other implementations", "test"),
-    "bench": Command("conformance.bench.__main__", "measure decodes, pass by pass", "bench"),
+    "vectors": Command(
+        "conformance.vectors.__main__", "write or check test vectors for other implementations", "test,demo"
+    ),
+    "bench": Command("conformance.bench.__main__", "measure decodes, pass by pass", "bench,demo"),
     "study": Command("conformance.study.__main__", "measure what each setting does to speed and quality", "bench,demo"),
     "compare": Command(
         "conformance.compare.__main__", "hold every method against the others: passes, seconds, quality", "bench,demo"

@@ -20,9 +20,11 @@ OPTIONAL = frozenset(
 EXTRA_OF_FOLDER = {"conformance": "test", "export": "export", "reference": "reference"}
 # What the distribution mulo-sd-demo holds.
 DEMO = (
+    "mulo_sd.conformance.bench",
     "mulo_sd.conformance.compare",
     "mulo_sd.conformance.mutants",
     "mulo_sd.conformance.study",
+    "mulo_sd.conformance.vectors",
     "mulo_sd.reference.demo.train",
 )
 

@@ -161,12 +161,16 @@ def test_the_finder_of_commands_reads_what_it_should() -> None:
     assert commands(text) == [("a.b", ["--out", "--n"]), ("c", ["--d"]), *built]
 
 
-def test_tables_list_all_options() -> None:
-    """Of the two pages that list a command's options: no more, no fewer, and the defaults are the parser's."""
+def test_the_suites_page_lists_all_its_options() -> None:
     page = (ROOT / "docs" / "conformance.md").read_text(encoding="utf-8")
     assert {f"--{name}" for name in OPTION_IN_TABLE.findall(page)} == {*options_of_the_suite(), "--hypothesis-profile"}
-    page = (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
-    name = "conformance.study.__main__"
+
+
+@pytest.mark.parametrize(("name", "document"), [("study", "study.md"), ("compare", "comparison.md")])
+def test_tables_list_all_options(name: str, document: str) -> None:
+    """Of the pages that list a command's options: no more, no fewer, and the defaults are the parser's."""
+    page = (ROOT / "docs" / document).read_text(encoding="utf-8")
+    name = f"conformance.{name}.__main__"
     assert {f"--{option}" for option in OPTION_IN_TABLE.findall(page)} == options_of(name) - {"-h", "--help"}
     told = dict(re.findall(r"^\| `--([a-z-]+)` \| (\d+) \|", page, re.MULTILINE))
     for action in parser_of(name)._actions:

@@ -27,16 +27,16 @@ class Declared:
 
 # On the demo: docs/comparison/comparison.csv.
 AS_ON_THE_DEMO: tuple[Declared, ...] = (
-    Declared("sjd", "SJD, window 32", 7.0, 32),
-    Declared("sjd-gumbel", "SCD, shared noise, window 64", 9.5, 64),
-    Declared("sjd-maximal", "SCD, maximal coupling, window 64", 10.5, 64),
-    Declared("gsd", "GSD, window 64", 9.5, 64),
-    Declared("pjd", "PJD, lead 9", 8.0, 32),
-    Declared("eagle", "EAGLE, a chain of 4", 2.2, 5, 4.0, 1),
-    Declared("eagle-tree", "EAGLE-2, 59 nodes", 3.0, 60, 4.0, 10),
-    Declared("lantern", "LANTERN, 59 nodes", 3.2, 60, 4.0, 10),
-    Declared("lantern-plus", "LANTERN++, 57 nodes", 3.2, 58, 5.0, 10),
-    Declared("cool-sd", "COOL-SD, a chain of 4", 2.4, 5, 4.0, 1),
+    Declared("sjd", "SJD, window 32", 8.1, 31),
+    Declared("sjd-gumbel", "SCD, shared noise, window 64", 9.4, 61),
+    Declared("sjd-maximal", "SCD, maximal coupling, window 64", 9.4, 62),
+    Declared("gsd", "GSD, group 10, window 64", 9.8, 61),
+    Declared("pjd", "PJD, lead 9, window 8", 9.4, 20),
+    Declared("eagle", "EAGLE, a chain of 4", 3.2, 5, 4.0, 1),
+    Declared("eagle-tree", "EAGLE-2, 58 nodes", 4.6, 59, 5.0, 10),
+    Declared("lantern", "LANTERN, 58 nodes", 5.0, 59, 5.0, 10),
+    Declared("lantern-plus", "LANTERN++, 57 nodes", 4.7, 58, 5.0, 10),
+    Declared("cool-sd", "COOL-SD, a chain of 4", 2.9, 5, 4.0, 1),
 )
 MODES = tuple(item.mode for item in AS_ON_THE_DEMO)
 

@@ -70,10 +70,14 @@ def _table(lines: Iterable[CompareLine]) -> str:
     return markdown((*NAME, *PASSES, *SCORE, *COST), rows)
 
 
+def _over(lines: Sequence[CompareLine]) -> str:
+    return f"Scores over {lines[0].figures.images} prompts."
+
+
 def by_passes(lines: Sequence[CompareLine]) -> str:
     """Return each method's row of the fewest passes within a point of AR, and the best of methods that have none."""
     kept, lost = cheapest(lines), lossy_by_more(lines)
-    text = f"### By passes, at a score within 1 point of AR\n\n{_table(kept)}\n"
+    text = f"### By passes, at a score within 1 point of AR\n\n{_over(lines)}\n\n{_table(kept)}\n"
     if lost:
         text += (
             f"\nNo row of these methods keeps the score; the row of the highest score stands here.\n\n{_table(lost)}\n"
@@ -87,10 +91,11 @@ def by_seconds(lines: Sequence[CompareLine]) -> str:
     title = "### By seconds, at a score within 1 point of AR"
     if not timed:
         return f"{title}\n\nNothing was timed; `--time` does.\n"
+    over = _over(lines)
     machines = sorted({f"{line.cost.machine}, {line.cost.backend}" for line in timed if line.cost})
     rows = ((*_name(line), *_cost(line), *_passes(line), *_score(line)[:2]) for line in timed)
     table = markdown((*NAME, *COST, *PASSES, *SCORE[:2]), rows)
-    return f"{title}\n\n{'; '.join(machines)}.\n\n{table}\n"
+    return f"{title}\n\nSeconds on {'; '.join(machines)}. {over}\n\n{table}\n"
 
 
 def every_row(lines: Sequence[CompareLine]) -> str:

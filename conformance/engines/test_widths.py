@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mulo_sd.conformance.bench.reference_side import held_out_drawings
 from mulo_sd.conformance.engines.cases import PROMPTS
 from mulo_sd.conformance.engines.conditions import condition_of, engine_condition
 from mulo_sd.conformance.engines.shapes import ALL, FEW, level_of_profile
@@ -16,7 +15,9 @@ from mulo_sd.conformance.engines.swept_images import FirstDifference, Tally, com
 from mulo_sd.conformance.rules.branches import NEAR_TIE, reach
 from mulo_sd.conformance.subject import Subject
 from mulo_sd.engines.loop.decode import Decoded
+from mulo_sd.engines.prompts.vocabulary import TASKS
 from mulo_sd.engines.service.hooks import Hooks
+from mulo_sd.reference.demo import scenes
 
 WIDTHS = (3, 16, None)
 # Whatever sweeps draw in raster order: a whole grid, with and without a draft, and the rows of cycles.
@@ -65,13 +66,15 @@ class TestConf6:
             pytest.skip("not applicable: in half precision minimal images are compared, and the bundle's in nightly")
         pipeline, tally = subject.pipeline, Tally(subject.precision)
         target = pipeline.bundle.manifest.target
-        for drawing in held_out_drawings(200 if level == ALL else 1):
-            condition = engine_condition(condition_of(subject.models, drawing.text, drawing.seed))
+        for seed in range(200 if level == ALL else 1):
+            scene = scenes.scene(seed // len(TASKS), scenes.HELD_OUT_SPLIT, TASKS[seed % len(TASKS)])
+            text = scene.prompt.text
+            condition = engine_condition(condition_of(subject.models, text, seed))
             differences = compare_widths(
-                pipeline, condition, drawing.seed, DEMO_WIDTHS if level > FEW else DEMO_WIDTHS[:1], mode="ar"
+                pipeline, condition, seed, DEMO_WIDTHS if level > FEW else DEMO_WIDTHS[:1], mode="ar"
             )
             for width, difference in differences.items():
-                tally.add(difference, target.grid_height * target.grid_width, f"{drawing.text!r}, width {width}")
+                tally.add(difference, target.grid_height * target.grid_width, f"{text!r}, width {width}")
         reach(NEAR_TIE, count=tally.differences)
         tally.check()
 

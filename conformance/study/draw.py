@@ -21,6 +21,7 @@ from mulo_sd.conformance.study.variant import Variant, identity
 from mulo_sd.conformance.study.variants import AR, OTHER_SEEDS
 from mulo_sd.engines.prompts import null_prefix
 from mulo_sd.engines.prompts.vocabulary import TASKS
+from mulo_sd.engines.rules.trace import Pass
 from mulo_sd.reference import demo
 from mulo_sd.reference.batch import decode_batch
 from mulo_sd.reference.demo import scenes
@@ -53,6 +54,11 @@ def seed_of(where: Scene, item: Variant) -> int:
     return SEEDS_A_TASK * where[0] + where[1] + (OTHER_SEEDS_FIRST if item.other_seeds else 0)
 
 
+def _fed(item: Pass) -> int:
+    """Return the tokens that a pass fed, the nodes of a tree of drafts among them."""
+    return len(item.positions) + sum(len(tree.tokens) for tree in item.trees)
+
+
 def figures_of(result: engines.Result) -> dict[str, Any]:
     """Return what a row keeps of a decode's figures, by the row's names and no others: an engine may tell more."""
     stats, passes = result.stats, result.trace.passes
@@ -64,7 +70,7 @@ def figures_of(result: engines.Result) -> dict[str, Any]:
         "cycles": stats.cycles,
         "seconds": stats.seconds,
         "nfe_by_model": dict(Counter(str(item.model) for item in passes)),
-        "fed_target": sum(len(item.positions) for item in passes if item.model == 0),
+        "fed_target": sum(_fed(item) for item in passes if item.model == 0),
     }
 
 

@@ -94,7 +94,8 @@ def _frechet(
     if len(scenes) < 2 or not set(scenes) <= set(fixed):
         return {}
     intervals = {name: bootstrap_interval(*distances.between(fixed, rows, scenes)) for name, rows in groups.items()}
-    return {name: Estimate(item.value, max(0.0, item.low), item.high) for name, item in intervals.items()}
+    # Of equal images all is 0, and rounding may leave a bound below.
+    return {name: Estimate(item.value, max(0.0, item.low), max(0.0, item.high)) for name, item in intervals.items()}
 
 
 def _line(

@@ -92,13 +92,29 @@ def test_interrupted(stop: signal.Signals, tmp_path: Path) -> None:
 )
 def test_a_bundle_starts_from_the_preset_of_its_runtimes(backends: list[str], preset: str) -> None:
     """Passes cost time on a GPU, cells on a processor; either bundle holds both presets."""
-    arguments = argparse.Namespace(backend=backends, family=None, precision="fp32", all_filters=False)
+    arguments = argparse.Namespace(backend=backends, family=None, precision="fp32", all_filters=False, branched=False)
     loaded = build.KNOWN_MODELS["minimal"]
     request = build.request_for(arguments, "demo", build.Loaded(minimal.load(), loaded.settings, PRESETS, None))
     assert request.presets.keys() == PRESETS.keys()
     assert request.presets[preset] == engines.Settings(**dataclasses.asdict(PRESETS[preset]))
     expected = loaded.settings if preset == "windows" else PRESETS["passes"]
     assert request.settings == engines.Settings(**dataclasses.asdict(expected))
+
+
+@pytest.mark.parametrize(
+    ("family", "asked", "branched"), [(None, False, True), ("tar", False, False), ("tar", True, True)]
+)
+def test_who_gets_the_target_once_more(
+    family: str | None, asked: bool, branched: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bundles of our own do; those of published checkpoints where somebody asks for it, or where there is a head."""
+    monkeypatch.setattr(build, "published_evidence", lambda models, table, ta_tok: demo_evidence(models, table))
+    arguments = argparse.Namespace(backend=["ort"], family=family, precision="fp32", all_filters=False, branched=asked)
+    models = dataclasses.replace(minimal.load(), head=None)
+    loaded = build.Loaded(models, build.KNOWN_MODELS["minimal"].settings, {}, None)
+    request = build.request_for(arguments, "some", loaded)
+    listed = specifications(models, torch.float32, 5, branched=request.branched)
+    assert ("target_branched" in {item.name for item in listed}) == branched
 
 
 def test_the_demos_default_is_a_preset() -> None:

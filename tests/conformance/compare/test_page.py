@@ -42,12 +42,12 @@ def test_it_has_a_paragraph_of_every_method() -> None:
 
 @pytest.mark.parametrize("item", AS_ON_THE_DEMO, ids=lambda item: item.mode)
 def test_the_benchmark_declares_what_was_measured(item: object) -> None:
-    """Tokens a pass within a tenth of those of one of the method's rows that feeds about as many."""
+    """Tokens a pass within a fifth of those of one of the method's rows."""
     assert isinstance(item, type(AS_ON_THE_DEMO[0]))
     with (DOCS / "comparison" / "comparison.csv").open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["method"] == item.mode]
     near = [float(row["tokens_a_pass"]) for row in rows]
-    assert any(measured == pytest.approx(item.tokens, rel=0.1) for measured in near), near
+    assert any(measured == pytest.approx(item.tokens, rel=0.2) for measured in near), near
 
 
 def test_a_part_that_the_report_lacks_is_said_to_be_missing() -> None:

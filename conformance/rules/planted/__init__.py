@@ -1,0 +1,1 @@
+"""Planted defects: each law of the rules finds the one that breaks it."""
