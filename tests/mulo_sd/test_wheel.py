@@ -28,6 +28,7 @@ LEFT_OUT = (
     "conformance/compare",
     "conformance/fuzz",
     "conformance/mutants",
+    "conformance/rules/on_the_reference",
     "conformance/rules/planted",
     "conformance/study",
     "conformance/tools",

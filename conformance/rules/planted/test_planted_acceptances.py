@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from mulo_sd.conformance.rules import acceptance_laws as laws
+from mulo_sd.conformance.rules.on_the_reference.test_acceptances import at, rule_of, windows_of
 from mulo_sd.conformance.rules.oracle_model import Array
-from mulo_sd.conformance.rules.test_acceptances import at, rule_of, windows_of
 from mulo_sd.conformance.strategies.drafts import Drafts
 
 Wrong = Callable[[Drafts, Array, Array], tuple[Array, Array]]

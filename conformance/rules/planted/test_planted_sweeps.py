@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mulo_sd.conformance.rules import cycle_laws, sweep_laws
 from mulo_sd.conformance.rules import decode_laws as laws
-from mulo_sd.conformance.rules.enumeration import Tiny, decide, fixed_points, sampled_from_all
+from mulo_sd.conformance.rules.on_the_reference.enumeration import Tiny, decide, fixed_points, sampled_from_all
 from mulo_sd.conformance.rules.planting import Planted, around, is_found
 from mulo_sd.conformance.strategies.decodes import AUTOREGRESSIVE, EXACT, PARALLEL
 from mulo_sd.reference import decode as decoding

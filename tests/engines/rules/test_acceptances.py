@@ -5,8 +5,8 @@ import pytest
 from hypothesis import example, given
 
 from mulo_sd.conformance.rules import acceptance_laws as laws
+from mulo_sd.conformance.rules.on_the_reference.test_acceptances import SOME
 from mulo_sd.conformance.rules.oracle_model import Array
-from mulo_sd.conformance.rules.test_acceptances import SOME
 from mulo_sd.conformance.strategies.drafts import Drafts, drafts
 from mulo_sd.engines.rules.acceptances import ACCEPTANCES
 from mulo_sd.engines.rules.acceptances.accepted import Codes

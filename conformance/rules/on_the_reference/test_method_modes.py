@@ -9,10 +9,26 @@ from hypothesis import example, given
 
 from mulo_sd.conformance.rules import cycle_laws, decode_laws, speculation_laws, tree_laws
 from mulo_sd.conformance.rules.branches import must_reach, share_of_examples
-from mulo_sd.conformance.rules.enumeration import Tiny
-from mulo_sd.conformance.rules.method_enumeration import Enumeration, Guess, Law, raster_law, target_given
+from mulo_sd.conformance.rules.on_the_reference.enumeration import Tiny
+from mulo_sd.conformance.rules.on_the_reference.method_enumeration import (
+    Enumeration,
+    Guess,
+    Law,
+    raster_law,
+    target_given,
+)
+from mulo_sd.conformance.rules.on_the_reference.test_methods import (
+    BLOCK,
+    CHAIN,
+    MAXIMAL,
+    PJD,
+    ROUNDS,
+    SJD,
+    STATIC,
+    TREE,
+    of_mode,
+)
 from mulo_sd.conformance.rules.replay import told_of
-from mulo_sd.conformance.rules.test_methods import BLOCK, CHAIN, MAXIMAL, PJD, ROUNDS, SJD, STATIC, TREE, of_mode
 from mulo_sd.conformance.strategies.decodes import PARALLEL, Case, cases
 from mulo_sd.reference.acceptances import ACCEPTANCES, Accepted, Acceptor
 from mulo_sd.reference.acceptances.lossless import lossless

@@ -10,7 +10,7 @@ from hypothesis import example, given
 
 from mulo_sd.conformance.rules.branches import must_reach, reach, share_of_examples
 from mulo_sd.conformance.rules.decode_case import FLOAT64
-from mulo_sd.conformance.rules.enumeration import Tiny, decide, fixed_points, sampled_from_all
+from mulo_sd.conformance.rules.on_the_reference.enumeration import Tiny, decide, fixed_points, sampled_from_all
 from mulo_sd.conformance.rules.resampling_laws import decided_cells_are_certain
 from mulo_sd.conformance.strategies.decodes import (
     AHEAD,

@@ -11,7 +11,7 @@ from functools import cache, lru_cache
 import torch
 
 from mulo_sd.conformance.rules import oracles
-from mulo_sd.conformance.rules.enumeration import Tiny
+from mulo_sd.conformance.rules.on_the_reference.enumeration import Tiny
 from mulo_sd.reference.acceptances import Acceptor
 from mulo_sd.reference.codebook import Codes
 from mulo_sd.reference.settings import Settings

@@ -12,7 +12,7 @@ import pytest
 from mulo_sd import conformance
 from mulo_sd.conformance.rules_of_tests import ALL_RULES, TITLES, rule_of_class
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "semantics.md"
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "semantics.md"
 pytestmark = pytest.mark.skipif(not PAGE.is_file(), reason="the page of rules lies in the repository, not in a package")
 STATED_FOR_ENGINES = re.compile(r"CONF-\d")
 
