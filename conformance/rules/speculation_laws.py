@@ -32,13 +32,13 @@ def logits_of(case: DecodeCase, prefill: Pass, source: Pass, cell: int) -> Tenso
 
 
 def drafting_logits(case: DecodeCase, decoded: Decoded, model: int, source: Pass, cell: int) -> Tensor:
-    """Return the logits that a head or a block drafter gave a cell before a pass of the target, Float[B, codes]."""
+    """Return the logits that a head or a block drafter gave a cell before a pass of the target, Float[B, V]."""
     passes = decoded.trace.passes
     before = next(index for index, item in enumerate(passes) if item is source)
     position = case.prefix_length + cell - 1
     for item in reversed(passes[:before]):
         if item.model == model and position in item.positions:
-            return recorded(item)[:, item.positions.tolist().index(position), : case.codes]
+            return recorded(item)[:, item.positions.tolist().index(position)]
     raise AssertionError(f"model {model} never drafted cell {cell}")
 
 
@@ -133,8 +133,9 @@ def drafts_are_drawn(
             before[cell] += 1
             reach("a cell is drafted again", attempt > 0)
         else:
-            noise = [0.0] * case.codes
-            sources = sources | {cell: near_processed(case, drafting_logits(case, decoded, BLOCK, item.source, cell))}
+            noise, logits = [0.0] * case.codes, drafting_logits(case, decoded, BLOCK, item.source, cell)
+            # The last code is the mask, which is never drafted.
+            sources = sources | {cell: [probs[: case.codes] for probs in near_processed(case, logits)]}
         assert may_be_sampled(case, sources[cell], noise, guess), (
             f"cell {cell}: drafts {guess}, expected {oracles.sampled(sources[cell][0], noise)}"
         )

@@ -1,7 +1,7 @@
 """The law of what lossless methods decide, by enumeration of their choices on models of a few images.
 
-All seeds cannot be listed, but all choices can: whether a draft stays, what replaces it, what later cells go on with. Where
-the draws of a cell share their noise from pass to pass, two codes make them one number between 0 and 1.
+All seeds cannot be listed, but all choices can: whether a draft stays, what replaces it, what later cells go on with.
+Where the draws of a cell share their noise from pass to pass, two codes make them one number between 0 and 1.
 """
 
 from collections import defaultdict

@@ -32,10 +32,11 @@ def scores(draw: st.DrawFn) -> tuple[list[list[float]], list[list[float]]]:
 class TestRng2:
     """RNG-2 Streams of noise.
 
-    Stream 2m holds the samples of model m, stream 2m + 1 its acceptance draws (the U of v = 0; accept if U < p). Model
-    0 is the target, model 1 drafts for it, model 2 for model 1. A model keeps its number where a decode leaves others
-    out. The target decides with each (stream, u, attempt) once in a decode. A cell that a sweep leaves undecided draws
-    the same noise in the next one, and so does a low-resolution position that is drafted again.
+    Stream 2m holds the samples of model m, stream 2m + 1 its acceptance draws (the U of v = 0; accept if U < p).
+    Model 0 is the target, model 1 drafts for it, model 2 for model 1. A model keeps its number where a decode
+    leaves others out. A head that drafts on the target's own grid is model 9, a block drafter model 10. The target
+    decides with each (stream, u, attempt) once in a decode. A cell that a sweep leaves undecided draws the same
+    noise in the next one, and so does a low-resolution position that is drafted again.
     """
 
     @given(st.integers(0, 2**16))
@@ -59,12 +60,12 @@ class TestRng2:
 class TestRng1:
     """RNG-1 Gumbel-max and its noise.
 
-    A token is drawn by Gumbel-max: the code v that maximises log p_u(v) + g(seed, stream, u, v), ties to the lower v. g
-    = float32(-log(-log U)), computed in float64, where U = (x + 0.5) / 2^32 and x is a 32-bit integer: word v mod 4 of
-    Philox4x32-10 with counter (v div 4, u, stream, attempt) and key (seed mod 2^32, seed div 2^32). `attempt` is 0
-    except where a rule predicts a token again (SCHED-5). The integers are the same on every machine, and the noise of a
-    position does not depend on the batch, the order of decoding, the schedule or the size of the vocabulary. In an
-    engine, noise is an input of the graph that samples.
+    A token is drawn by Gumbel-max: the code v that maximises log p_u(v) + g(seed, stream, u, v), ties to the lower
+    v. g = float32(-log(-log U)), computed in float64, where U = (x + 0.5) / 2^32 and x is a 32-bit integer: word v
+    mod 4 of Philox4x32-10 with counter (v div 4, u, stream, attempt) and key (seed mod 2^32, seed div 2^32).
+    `attempt` is 0 except where a rule draws for a cell again (SCHED-5, METHOD-2). The integers are the same on
+    every machine, and the noise of a position does not depend on the batch, the order of decoding, the schedule or
+    the size of the vocabulary. In an engine, noise is an input of the graph that samples.
     """
 
     @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """One name for three things: a rule of docs/semantics.md, a class whose docstring it is, and its functions."""
 
 import importlib
+import importlib.util
 import pkgutil
 import re
 from pathlib import Path
@@ -76,7 +77,17 @@ def test_every_rule_has_a_function() -> None:
     for rule in named:
         assert functions[rule], f"{rule}: no function on the page"
         for name in functions[rule]:
-            module, *parts = name.split(".")
-            value: object = importlib.import_module(f"mulo_sd.reference.{module}")
+            module, *parts = f"mulo_sd.reference.{name}".split(".")
+            value: object = importlib.import_module(module)
             for part in parts:
-                value = getattr(value, part)
+                module = f"{module}.{part}"
+                # A module of a package comes before what the package has under the same name.
+                value = importlib.import_module(module) if is_module(module) else getattr(value, part)
+
+
+def is_module(name: str) -> bool:
+    """Return whether there is a module of a name."""
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:  # of what is no package
+        return False
