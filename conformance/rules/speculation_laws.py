@@ -102,7 +102,7 @@ def sources_of(
 
 def next_sources(window: Window) -> dict[int, Likely]:
     """METHOD-3: what the drafts of the next pass are drawn from: this pass's p, or for one that is kept its own q."""
-    later = window.item.window.cells[window.item.count :]
+    later = window.item.window.cells[window.item.decides :]
     return {cell: window.sources[cell] if is_retained(window, cell) else window.likely[cell] for cell in later}
 
 
@@ -187,7 +187,7 @@ def token_follows(window: Window, place: int) -> None:
     """METHOD-2, METHOD-3: what a cell is decided as, or drafted as for the next pass."""
     told, cell = window.item.told, window.item.window.cells[place]
     token, guess, kept = int(told.tokens[place]), int(told.guesses[place]), bool(told.kept[place])
-    is_decided = place < window.item.count
+    is_decided = place < window.item.decides
     what = f"model {window.number}, cell {cell}: {'decides' if is_decided else 'goes on with'} {token}"
     if kept and (is_decided or window.method.carry == "coupled"):
         assert token == guess, f"{what}, expected its draft {guess}"
