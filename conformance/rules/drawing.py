@@ -10,7 +10,6 @@ import torch
 from mulo_sd.conformance.rules import acceptance_oracles, oracles
 from mulo_sd.conformance.rules.branches import NEAR_TIE, reach
 from mulo_sd.conformance.rules.decode_case import DecodeCase, Rounding
-from mulo_sd.reference.models import Models
 from mulo_sd.reference.settings import Settings
 
 EXACT = 1e-9
@@ -19,15 +18,14 @@ ROUNDINGS = 8
 
 
 @lru_cache(maxsize=4)
-def _codebook(models_id: int, codebook: torch.Tensor) -> list[list[float]]:
+def _codebook(codebook: torch.Tensor) -> list[list[float]]:
     rows: list[list[float]] = torch.nn.functional.normalize(codebook, dim=-1).tolist()
     return rows
 
 
 def codebook_of(case: DecodeCase) -> list[list[float]]:
     """Return the codes as the quantiser compares them."""
-    models: Models = case.models
-    return _codebook(id(models), models.tokenizer.codebook)
+    return _codebook(case.models.tokenizer.codebook)
 
 
 def may_have_chance(chance: float, expected: float, rounding: Rounding) -> bool:
