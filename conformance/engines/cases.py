@@ -140,7 +140,7 @@ METHOD_SETTINGS = (
     Settings(mode="zipar-published", window=2, **_METHODS),
     Settings(mode="sjd", jacobi_window=6, **_METHODS),
     Settings(mode="sjd-gumbel", jacobi_window=16, first_guess="opening", **_METHODS),
-    Settings(mode="sjd-maximal", jacobi_window=5, top_p=0.9, **_METHODS),
+    Settings(mode="sjd-maximal", jacobi_window=7, top_p=0.9, **_METHODS),
     Settings(mode="gsd", jacobi_window=5, group_distance=2.0, **_METHODS),
     Settings(mode="pjd", jacobi_window=4, row_lead=2, first_guess="left", **_METHODS),
     Settings(mode="cool-sd", draft_length=3, anneal=2.0, **_METHODS),

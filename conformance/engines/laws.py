@@ -130,7 +130,11 @@ LAWS = (
     ),
     EngineLaw(
         "sweeps",
-        (*(f"SWEEP-{number}" for number in range(1, 7)), "KV-3", "GRID-2", "MODE-EXACT", "RNG-2"),
+        (
+            *(f"SWEEP-{number}" for number in range(1, 7)),
+            *(f"METHOD-{number}" for number in range(1, 7)),
+            *("KV-3", "GRID-2", "MODE-EXACT", "RNG-2", "CONF-3", "CONF-4"),
+        ),
         reference_laws.sweeps_are_the_references,
         branches=(
             "a guess comes true",

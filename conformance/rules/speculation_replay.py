@@ -98,9 +98,9 @@ class SpeculationReplay:
         fed = set((judged.source.positions - self.prefix_length).tolist())
         for place, (cell, token) in enumerate(zip(judged.window.cells, judged.told.tokens.tolist(), strict=True)):
             is_same = self.replay.grid.get(cell) == token
-            if place < judged.decides and not (cell in fed and is_same):
+            if place < judged.decided and not (cell in fed and is_same):
                 self.replay.decide(cell, token)
-            elif place < judged.decides:
+            elif place < judged.decided:
                 self.replay.settled.add(cell)
             elif not is_same:
                 self.replay.put({cell: token})

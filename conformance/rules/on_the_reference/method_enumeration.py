@@ -138,8 +138,8 @@ class Enumeration:
         elif self.carry == "same":
             low, high = self._known(guess[2])
             for code in (0, 1):
-                below, above = (low, min(high, probs[1])) if code else (max(low, probs[1]), high)
-                yield max(0.0, above - below) / (high - low), code, (*guess[2], (before, code))
+                start, end = (low, min(high, probs[1])) if code else (max(low, probs[1]), high)
+                yield max(0.0, end - start) / (high - low), code, (*guess[2], (before, code))
         else:
             for code, prob in enumerate(probs):
                 yield prob, code, ()
