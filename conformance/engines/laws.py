@@ -154,7 +154,7 @@ LAWS = (
         "drafts",
         (
             *("METHOD-1", "METHOD-2", "METHOD-3", "METHOD-4", "METHOD-5", "METHOD-6", "RNG-2", "CONF-2", "SWEEP-5"),
-            *(f"ACCEPT-{number}" for number in (2, 3, 4, 7)),
+            *(f"ACCEPT-{number}" for number in (2, 3, 4, 7, 8)),
             *("MODE-SJD", "MODE-GSD", "MODE-COOLSD", "MODE-SPECDEC", "MODE-PJD", "MODE-EAGLE", "MODE-SSD"),
         ),
         speculation_laws.drafts_are_judged,
