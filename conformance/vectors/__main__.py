@@ -10,9 +10,12 @@ from rich.console import Console
 from mulo_sd.conformance.report import versions
 from mulo_sd.conformance.subject import SubjectError
 from mulo_sd.conformance.targets import describe, open_target, preset_target
+from mulo_sd.conformance.vectors.acceptance_stages import ACCEPTANCE_STAGES
 from mulo_sd.conformance.vectors.case import Stage
+from mulo_sd.conformance.vectors.correction_stages import CORRECTION_STAGES
 from mulo_sd.conformance.vectors.folder import VectorsError, compare, read_arrays, read_cases, write_vectors
 from mulo_sd.conformance.vectors.function_stages import FUNCTION_STAGES
+from mulo_sd.conformance.vectors.method_stages import method_stage
 from mulo_sd.conformance.vectors.model_stages import model_stages
 from mulo_sd.conformance.vectors.sweep_stages import SWEEP_STAGES
 from mulo_sd.engines.commands.command_line import command, program, purpose
@@ -38,14 +41,14 @@ def _arguments() -> argparse.Namespace:
 
 
 def _write(arguments: argparse.Namespace) -> str:
-    stages: tuple[Stage, ...] = (*FUNCTION_STAGES, *SWEEP_STAGES)
+    stages: tuple[Stage, ...] = (*FUNCTION_STAGES, *SWEEP_STAGES, *ACCEPTANCE_STAGES, *CORRECTION_STAGES)
     origin: dict[str, Any] = {"versions": versions()}
     if not arguments.functions_only:
         target = preset_target("minimal", "fp32")
         subject = open_target(target)
         graphs = subject.pipeline.bundle.manifest.graphs
         tolerance = max(graphs[entry.graph].tolerance for entry in subject.pipeline.bundle.manifest.models)
-        stages += model_stages(subject.models, tolerance)
+        stages += (*model_stages(subject.models, tolerance), method_stage(subject.models))
         origin["bundle"] = describe(target)
     with torch.inference_mode():
         count = write_vectors(arguments.out, stages, origin, SEED)

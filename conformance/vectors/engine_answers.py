@@ -3,13 +3,12 @@
 import json
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mulo_sd import engines
 from mulo_sd.conformance.subject import Subject
+from mulo_sd.conformance.vectors.engine_method_answers import METHOD_ANSWERS, Inputs, nearest
 from mulo_sd.conformance.vectors.model_stages import swept
 from mulo_sd.conformance.vectors.sweep_stages import GUESSES
 from mulo_sd.engines.bundle.contract import down_sampler_graph, up_sampler_graph
@@ -20,8 +19,6 @@ from mulo_sd.engines.rules.grid import expand, islands
 from mulo_sd.engines.rules.radius import adaptive_radii
 from mulo_sd.engines.rules.schedule import Schedule
 from mulo_sd.engines.rules.sweeps import Sweeps, certain, first_guesses
-
-Inputs = dict[str, NDArray[Any]]
 
 
 def answer_noise(inputs: Inputs, subject: Subject) -> Inputs:
@@ -55,10 +52,7 @@ def answer_distribution(inputs: Inputs, subject: Subject) -> Inputs:
 
 def answer_pooling(inputs: Inputs, subject: Subject) -> Inputs:
     """Answer in plain numpy."""
-    codes = inputs["codes"].astype(np.float64)
-    distances = ((codes[:, None] - codes[None]) ** 2).sum(axis=2)
-    np.fill_diagonal(distances, -1)
-    near = np.argsort(distances, axis=1, kind="stable")[:, : int(inputs["count"])]
+    near = nearest(inputs["codes"], int(inputs["count"]))
     pooled = np.take_along_axis(inputs["probs"], near[inputs["draft_tokens"]], axis=1).sum(axis=1)
     return {"neighbours": near, "pooled": pooled, "kept": (pooled >= inputs["tau"]) & (inputs["tau"] <= 1)}
 
@@ -177,4 +171,5 @@ ANSWERS: dict[str, Callable[[Inputs, Subject], Inputs]] = {
     "rescaling": answer_rescaling,
     "decode": answer_decode,
     "image": answer_image,
+    **METHOD_ANSWERS,
 }

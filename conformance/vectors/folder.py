@@ -16,7 +16,7 @@ from mulo_sd.conformance.vectors.case import Arrays, Output, Stage
 from mulo_sd.engines.bundle.manifest import stays_inside
 from mulo_sd.engines.files.npz import NpzError, read_npz
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 MANIFEST_NAME = "manifest.json"
 MAX_MANIFEST_BYTES, MAX_ARRAY_BYTES = 2**24, 2**28
 

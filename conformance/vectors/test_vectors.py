@@ -11,8 +11,12 @@ import pytest
 
 from mulo_sd.conformance.subject import Subject
 from mulo_sd.conformance.vectors import __main__ as command
-from mulo_sd.conformance.vectors.engine_answers import ANSWERS, Inputs
+from mulo_sd.conformance.vectors.acceptance_stages import stage_of
+from mulo_sd.conformance.vectors.engine_answers import ANSWERS
+from mulo_sd.conformance.vectors.engine_method_answers import Inputs
 from mulo_sd.conformance.vectors.folder import MANIFEST_NAME, Case, VectorsError, read_arrays, read_cases
+from mulo_sd.conformance.vectors.method_stages import MODES
+from mulo_sd.reference.acceptances import ACCEPTANCES
 
 
 @pytest.fixture(scope="session")
@@ -75,6 +79,59 @@ def test_wrong_answers_are_found(
     assert f"{len(chosen) - 1} of {len(chosen)} cases right" in printed
 
 
+@pytest.mark.parametrize("acceptance", ACCEPTANCES)
+def test_rounding_changes_no_verdict(
+    acceptance: str, folder: Path, minimal_subject: Subject, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Probabilities in float32 give the right answers, too: no case is closer to a bound than rounding reaches."""
+    stage = stage_of(acceptance)
+    for case in (item for item in read_cases(folder) if item.stage == stage):
+        inputs = read_arrays(case.inputs)
+        inputs |= {name: inputs[name].astype(np.float32) for name in ("probs", "draft_probs")}
+        write(tmp_path, case, ANSWERS[stage](inputs, minimal_subject))
+    status = run("check", "--vectors", str(folder), "--answers", str(tmp_path), "--stages", stage)
+    assert status == 0, capsys.readouterr().out
+
+
+@pytest.mark.parametrize("acceptance", ACCEPTANCES)
+def test_cases_of_an_acceptance_meet_both_verdicts(acceptance: str, folder: Path) -> None:
+    """Of every rule there are drafts that stay for certain, drafts that never do, and residuals that are not p."""
+    chances, is_p = [], []
+    for case in (item for item in read_cases(folder) if item.stage == stage_of(acceptance)):
+        inputs, expected = read_arrays(case.inputs), read_arrays(case.answers)
+        chances += expected["chances"].tolist()
+        is_p += np.isclose(expected["redrawn"], inputs["probs"]).all(axis=1).tolist()
+    assert min(chances) == 0
+    assert max(chances) == 1
+    assert any(is_p)
+    draws_from_p = acceptance in ("pooled", "top-beta-sampled", "typical")
+    assert all(is_p) == draws_from_p
+
+
+def test_whole_decodes_meet_what_their_method_is_about(folder: Path) -> None:
+    """Windows and trees of which some drafts stay and some do not, several rows at once, a head and a block drafter."""
+    answers = {}
+    for case in (item for item in read_cases(folder) if item.stage == "decode_method"):
+        mode = json.loads(read_arrays(case.inputs)["settings"].tobytes())["mode"]
+        answers[mode] = read_arrays(case.answers)
+    assert set(answers) == set(MODES)
+    for mode in ("sjd", "sjd-maximal", "pjd", "eagle", "specdec", "ssd"):
+        windows = answers[mode]["windows"]
+        of_target = windows[windows[:, 0] == 0]
+        drafted, kept, decided = of_target[:, 4], of_target[:, 5], of_target[:, 6]
+        assert 0 < kept.sum() < drafted.sum(), mode
+        assert decided.sum() == answers[mode]["tokens"].size, mode
+    for mode in ("eagle-tree", "lantern-plus"):
+        _, nodes, judged, decided = answers[mode]["trees"].T
+        assert decided.max() > 1
+        assert 0 < judged.sum() < nodes.sum()
+        assert decided.sum() == answers[mode]["tokens"].size
+    passes = answers["pjd"]["windows"][:, 1]
+    assert np.bincount(passes).max() > 1
+    assert all((answers[mode]["nfe"][3] > 0) == (mode in ("eagle", "eagle-tree", "lantern-plus")) for mode in MODES)
+    assert all((answers[mode]["nfe"][4] > 0) == (mode == "specdec") for mode in MODES)
+
+
 def test_missing_and_misshapen_answers_are_named(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -94,12 +151,12 @@ def test_missing_and_misshapen_answers_are_named(
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (lambda manifest: manifest | {"format_version": 99}, "expected format version 2, got 99"),
+        (lambda manifest: manifest | {"format_version": 99}, "expected format version 3, got 99"),
         (
             lambda manifest: manifest | {"cases": [manifest["cases"][0] | {"answers": "../../etc/passwd"}]},
             "paths inside the folder",
         ),
-        (lambda manifest: {"format_version": 2}, "expected a manifest of vectors"),
+        (lambda manifest: {"format_version": 3}, "expected a manifest of vectors"),
         (
             lambda manifest: manifest | {"cases": [manifest["cases"][0] | {"stage": "nonsense"}]},
             "expected a manifest of vectors",
