@@ -22,7 +22,7 @@ ANNEALED, GROUPED, LANTERN = (
     import_module(f"mulo_sd.engines.rules.acceptances.{name}") for name in ("annealed", "grouped", "lantern")
 )
 # Drafts that were drawn from the last sweep.
-SWEPT = tuple(item for item in METHOD_SETTINGS if item.mode == "sjd")[:1]
+SWEPT = tuple(item for item in METHOD_SETTINGS if item.decoding.draft == "sweep" and item.decoding.carry == "fresh")[:1]
 # Takes the right rule and what it is asked: probs, draft_probs, drafts, places, settings, codes.
 Wrong = Callable[..., Accepted]
 
