@@ -21,16 +21,14 @@ from mulo_sd.reference.settings import Settings as ReferenceSettings
 ANNEALED, GROUPED, LANTERN = (
     import_module(f"mulo_sd.engines.rules.acceptances.{name}") for name in ("annealed", "grouped", "lantern")
 )
-# Drafts that were drawn from the last sweep.
-SWEPT = tuple(item for item in METHOD_SETTINGS if item.mode == "sjd")[:1]
 # Takes the right rule and what it is asked: probs, draft_probs, drafts, places, settings, codes.
 Wrong = Callable[..., Accepted]
 
 
 def by(acceptance: str) -> tuple[ReferenceSettings, ...]:
-    """Return the last decode in which an acceptance judges drafts pass by pass, or those of a tree."""
+    """Return the first decode in which an acceptance judges drafts pass by pass, or those of a tree."""
     judged = (item for item in METHOD_SETTINGS if item.decoding.is_speculative)
-    return next((item,) for item in reversed(tuple(judged)) if item.decoding.acceptance == acceptance)
+    return next((item,) for item in judged if item.decoding.acceptance == acceptance)
 
 
 def ruled(acceptance: str, wrong: Wrong) -> Make:
@@ -171,8 +169,7 @@ def _pools_itself_twice(
 
 def _of(acceptance: str, rule: str, *mutants: tuple[str, Make]) -> tuple[Mutant, ...]:
     """Return mutants of a rule of acceptance, looked for where it judges."""
-    settings = SWEPT if acceptance == "lossless" else by(acceptance)
-    return tuple(Mutant(name, rule, make, settings) for name, make in mutants)
+    return tuple(Mutant(name, rule, make, by(acceptance)) for name, make in mutants)
 
 
 MUTANTS = (
@@ -192,6 +189,7 @@ MUTANTS = (
         ("a group begins one code off", patched(GROUPED, "group_of", _one_code_off)),
         ("a group takes codes of any p", ruled("grouped", at(group_probability=1.0))),
         ("a group takes codes of any distance", ruled("grouped", at(group_distance=4.0))),
+        ("a group is the draft alone", ruled("grouped", lambda right, *arguments: ACCEPTANCES["lossless"](*arguments))),
         ("the group's p is compared with the draft's own q", ruled("grouped", _p_alone_is_grouped)),
     ),
     *_of(

@@ -69,9 +69,7 @@ def _margins(
             bound = (settings.lantern_factor - 1) * probs[draft] if is_plus else settings.lantern_delta
             near = oracles.neighbourhood(codebook, draft, count + 1)[1:]
             sums = [sum(probs[code] for code in near[: size + 1]) for size in range(len(near))]
-            distances = sorted(
-                acceptance_oracles.squared_distance(codebook, code, draft) for code in range(len(probs))
-            )
+            distances = sorted(acceptance_oracles.squared_distance(codebook, code, draft) for code in range(len(probs)))
             return [*(total - bound for total in sums), *(a - b for a, b in itertools.pairwise(distances))]
         case "top-beta" | "top-beta-sampled":
             order = acceptance_oracles.best_first(probs)
