@@ -1,4 +1,4 @@
-"""A law of heads and block drafters that has the reference decode beside the engine, as long as both decide the same."""
+"""A law of heads and block drafters: the reference decodes beside the engine, as long as both decide the same."""
 
 from functools import lru_cache
 

@@ -40,7 +40,7 @@ def ruled(acceptance: str, wrong: Wrong) -> Make:
 
     @contextmanager
     def make(subject: Subject) -> Iterator[Subject]:
-        with patch.dict(ACCEPTANCES, {acceptance: rule}):  # type: ignore[arg-type]  # a dict, whatever its type says
+        with patch.dict(ACCEPTANCES, {acceptance: rule}):
             yield replace(subject)  # another object: nothing that the right engine drew is taken for its
 
     return make
@@ -49,7 +49,7 @@ def ruled(acceptance: str, wrong: Wrong) -> Make:
 def at(**changes: Any) -> Wrong:
     """Judge by other settings than those of the decode: numbers, or what to make of them."""
 
-    def wrong(right: Acceptor, *arguments: Any) -> Accepted:
+    def wrong(right: Wrong, *arguments: Any) -> Accepted:
         *first, settings, codes = arguments
         return right(*first, other(settings, changes), codes)
 
@@ -69,7 +69,7 @@ def own(rows: Any, drafts: Any) -> Any:
 
 def _the_other_ratio(right: Acceptor, probs: Any, draft_probs: Any, drafts: Any, *rest: Any) -> Accepted:
     """Keep a draft token with q / p."""
-    accepted = right(probs, draft_probs, drafts, *rest)
+    accepted: Accepted = right(probs, draft_probs, drafts, *rest)
     return replace(accepted, chances=np.minimum(own(draft_probs, drafts) / own(probs, drafts), 1))
 
 
@@ -131,7 +131,7 @@ def _factor_is_forgotten_in_the_residual(right: Acceptor, probs: Any, draft_prob
 
 def _lends_to_itself(right: Any, probs: Any, draft_probs: Any, drafts: Any, *rest: Any) -> Accepted:
     """Count the draft token's own p twice where something is lent."""
-    accepted = right(probs, draft_probs, drafts, *rest)
+    accepted: Accepted = right(probs, draft_probs, drafts, *rest)
     mine, q = own(probs, drafts), own(draft_probs, drafts)
     lent = accepted.chances * q - mine > 1e-9
     return replace(accepted, chances=np.where(lent, np.minimum(accepted.chances + mine / q, 1), accepted.chances))
@@ -141,7 +141,8 @@ def _lenders_stay(right: Any, probs: Any, draft_probs: Any, drafts: Any, *rest: 
     """Draw what takes a draft token's place from its lenders, too."""
     left = np.maximum(probs - draft_probs, 0)
     np.put_along_axis(left, drafts[:, None], 0, axis=1)
-    return replace(right(probs, draft_probs, drafts, *rest), residuals=left)
+    accepted: Accepted = right(probs, draft_probs, drafts, *rest)
+    return replace(accepted, residuals=left)
 
 
 def _threshold_by_the_larger(

@@ -1,4 +1,4 @@
-"""Mutants of methods that judge drafts pass by pass: noise, corrections, next guesses, rounds (METHOD-2 to METHOD-4)."""
+"""Mutants of judging drafts pass by pass: noise, corrections, next guesses, rounds (METHOD-2 to METHOD-4)."""
 
 from collections.abc import Callable
 from dataclasses import replace
