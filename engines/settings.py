@@ -223,7 +223,8 @@ class Settings(BaseModel):
         mode = MODES[self.mode]
         if mode.draft is None:
             return mode
-        return replace(mode, **{part: name for part, name in named.items() if name != AS_MODE})
+        chosen = replace(mode, **{part: name for part, name in named.items() if name != AS_MODE})
+        return replace(chosen, by_rows=mode.by_rows and chosen.drafts)
 
     @property
     def model_numbers(self) -> tuple[int, ...]:

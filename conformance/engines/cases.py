@@ -140,7 +140,7 @@ METHOD_SETTINGS = (
     Settings(mode="zipar-published", window=2, **_METHODS),
     Settings(mode="sjd", jacobi_window=6, **_METHODS),
     Settings(mode="sjd-gumbel", jacobi_window=16, first_guess="opening", **_METHODS),
-    Settings(mode="sjd-maximal", jacobi_window=5, top_p=0.9, **_METHODS),
+    Settings(mode="sjd-maximal", jacobi_window=7, top_p=0.9, **_METHODS),
     Settings(mode="gsd", jacobi_window=5, group_distance=2.0, **_METHODS),
     Settings(mode="pjd", jacobi_window=4, row_lead=2, first_guess="left", **_METHODS),
     Settings(mode="cool-sd", draft_length=3, anneal=2.0, **_METHODS),
@@ -155,6 +155,9 @@ METHOD_SETTINGS = (
     Settings(mode="ssd", drafters=(1, 2), refine_by="rounds", **_METHODS),
     Settings(mode="parallel", accept_by="lantern", lantern_neighbours=6, radius=0, **_METHODS),
     Settings(mode="sjd", accept_by="annealed", anneal=1.5, carry="kept", jacobi_window=6, **_METHODS),
+    Settings(mode="sjd", accept_by="typical", typical_threshold=0.05, jacobi_window=6, **_METHODS),
+    Settings(mode="eagle", accept_by="pooled", tau=0.4, draft_length=4, **_METHODS),
+    Settings(mode="eagle", accept_by="coupled", draft_length=4, **_METHODS),
 )
 # Those that the laws judge beside what Hypothesis draws, and in which mutants are looked for.
 JUDGED_SETTINGS = (*SMALL_SETTINGS, *UNGUIDED_SETTINGS, *SWEPT_SETTINGS[::2], *METHOD_SETTINGS)

@@ -24,6 +24,21 @@ def same(one: Decoded, other: Decoded) -> bool:
     ] == [(item.model, item.positions.tolist(), item.tokens.tolist(), item.sampled) for item in other.trace.passes]
 
 
+def judged_tokens(decoded: Decoded) -> dict[int, int]:
+    """Return {cell: token} of what the target decided by windows and trees of drafts (METHOD-2 to METHOD-6)."""
+    windows = [item for made in decoded.trace.passes if made.model == 0 for item in made.speculated]
+    trees = [item for made in decoded.trace.passes for item in made.trees]
+    decided = {
+        cell: token
+        for item in windows
+        for cell, token, is_decided in zip(
+            item.cells.tolist(), item.tokens.tolist(), item.decided.tolist(), strict=True
+        )
+        if is_decided
+    }
+    return decided | {item.cell + place: token for item in trees for place, token in enumerate(item.decided.tolist())}
+
+
 def tokens_are_what_was_decided(case: EngineCase, decoded: Decoded) -> None:
     """GRID-1, MODE-AR, MODE-ZIPAR: the grid is the target's, and each cell holds what was decided for it."""
     assert tuple(decoded.tokens.shape) == case.grid(0)
@@ -33,6 +48,7 @@ def tokens_are_what_was_decided(case: EngineCase, decoded: Decoded) -> None:
     if not case.settings.decoding.drafts:
         drawn = {cell: token for item in decoded.trace.passes for _, cell, token in item.sampled}
         drawn |= {again.cell: again.token for item in decoded.trace.passes for again in item.repredicted}
+        drawn |= judged_tokens(decoded)
         assert drawn == dict(enumerate(tokens))
         assert not decoded.trace.cycles
         return
@@ -42,9 +58,10 @@ def tokens_are_what_was_decided(case: EngineCase, decoded: Decoded) -> None:
 
 def rejecting_everything_is_autoregressive(case: EngineCase, decoded: Decoded) -> None:
     """MODE-SERIAL, MODE-PARALLEL: with tau = 2, raster order, no anchor and no limit, the image is MODE-AR's."""
-    rejecting = replace(case.settings, tau=2.0, anchor=0.0, island_window=None, islands=False, sweeps=None)
+    own = replace(case.settings, accept_by="mode")
+    rejecting = replace(own, tau=2.0, anchor=0.0, island_window=None, islands=False, sweeps=None)
     drafted = run(replace(case, settings=rejecting))
-    alone = run(replace(case, settings=replace(case.settings, mode="ar"), draft=None))
+    alone = run(replace(case, settings=replace(own, mode="ar"), draft=None))
     different = (drafted.tokens != alone.tokens).flatten().nonzero().flatten().tolist()
     # Passes of other shapes round otherwise: in half precision one near-tie parts the images.
     assert not different or case.subject.precision != "fp32", f"the first cell that differs is {different[0]}"

@@ -130,7 +130,11 @@ LAWS = (
     ),
     EngineLaw(
         "sweeps",
-        (*(f"SWEEP-{number}" for number in range(1, 7)), "KV-3", "GRID-2", "MODE-EXACT", "RNG-2"),
+        (
+            *(f"SWEEP-{number}" for number in range(1, 7)),
+            *(f"METHOD-{number}" for number in range(1, 7)),
+            *("KV-3", "GRID-2", "MODE-EXACT", "RNG-2", "CONF-3", "CONF-4"),
+        ),
         reference_laws.sweeps_are_the_references,
         branches=(
             "a guess comes true",
@@ -150,7 +154,7 @@ LAWS = (
         "drafts",
         (
             *("METHOD-1", "METHOD-2", "METHOD-3", "METHOD-4", "METHOD-5", "METHOD-6", "RNG-2", "CONF-2", "SWEEP-5"),
-            *(f"ACCEPT-{number}" for number in (2, 3, 4, 7)),
+            *(f"ACCEPT-{number}" for number in (2, 3, 4, 7, 8)),
             *("MODE-SJD", "MODE-GSD", "MODE-COOLSD", "MODE-SPECDEC", "MODE-PJD", "MODE-EAGLE", "MODE-SSD"),
         ),
         speculation_laws.drafts_are_judged,

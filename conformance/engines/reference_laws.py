@@ -8,6 +8,7 @@ from torch import Tensor
 from mulo_sd.conformance.engines.engine_case import EngineCase
 from mulo_sd.conformance.rules.branches import reach
 from mulo_sd.reference.decode import Decoded, decode
+from mulo_sd.reference.noise import HEAD
 from mulo_sd.reference.parts import Order
 from mulo_sd.reference.settings import Settings
 from mulo_sd.reference.trace import Pass, Sweep
@@ -56,6 +57,32 @@ def _same_sweep(what: str, ours: Sweep, theirs: Sweep) -> bool:
     return True
 
 
+def _same_drafts(what: str, ours: Pass, theirs: Pass) -> bool:
+    """Compare which windows and trees a pass judges; return whether what it makes of them is the same.
+
+    Another draft, another verdict or another token is a matter of near-ties, and CONF-2's business.
+    """
+    counts = (len(ours.speculated), len(ours.trees)), (len(theirs.speculated), len(theirs.trees))
+    assert counts[0] == counts[1], f"{what}: windows and trees of drafts {counts[0]}, the reference's {counts[1]}"
+    for mine, other in zip(ours.speculated, theirs.speculated, strict=True):
+        for name in ("cells", "drafted", "attempts"):
+            _same(f"{what}: {name} of drafts", getattr(mine, name).int(), getattr(other, name).int())
+        if not all(torch.equal(getattr(mine, name), getattr(other, name)) for name in ("guesses", "kept", "tokens")):
+            return False
+        _same(f"{what}: decides", mine.decided.int(), other.decided.int())
+    for tree, right in zip(ours.trees, theirs.trees, strict=True):
+        assert tree.cell == right.cell, f"{what}: a tree of cell {tree.cell}, the reference's of {right.cell}"
+        names = ("tokens", "parents", "judged", "kept", "decided")
+        if not all(torch.equal(getattr(tree, name), getattr(right, name)) for name in names):
+            return False
+    return True
+
+
+def _drafts_otherwise(ours: Pass, theirs: Pass) -> bool:
+    """Return whether a head or a block drafter is fed other drafts of its own, which were a near-tie's."""
+    return ours.model == theirs.model >= HEAD and not torch.equal(ours.tokens, theirs.tokens)
+
+
 def _judged_otherwise(case: EngineCase, decoded: Decoded, expected: Decoded, number: int) -> bool:
     """Return whether what was proposed or judged up to a pass differs: then it may feed something else."""
     for cycle, other in zip(decoded.trace.cycles, expected.trace.cycles, strict=False):
@@ -91,7 +118,11 @@ def sweeps_are_the_references(case: EngineCase, decoded: Decoded) -> None:
     for number, (mine, right) in enumerate(zip(ours, theirs, strict=False)):
         if _judged_otherwise(case, decoded, expected, number):
             return
+        if _drafts_otherwise(mine, right):
+            return
         _same_feeds(number, mine, right)
+        if not _same_drafts(f"pass {number}", mine, right):
+            return
         for sweep in range(max(len(mine.sweeps), len(right.sweeps))):
             counts = len(mine.sweeps), len(right.sweeps)
             assert sweep < min(counts), f"pass {number}: {counts[0]} sweeps, the reference's {counts[1]}"

@@ -20,6 +20,11 @@ def excess(probs: Probs, taken: Probs) -> list[float]:
     return [max(0.0, own - other) for own, other in zip(probs, taken, strict=True)]
 
 
+def ratio(own: float, drawn: float) -> float:
+    """ACCEPT-2: own / drawn; where nothing is drawn, 1 if own is above 0, else 0."""
+    return own / drawn if drawn > 0 else float(own > 0)
+
+
 def best_first(probs: Probs) -> list[int]:
     """Return the codes in the order of p, equal ones by code."""
     return sorted(range(len(probs)), key=lambda code: (-probs[code], code))
@@ -94,24 +99,23 @@ def accepted(
         settings: Of the rule.
         codebook: Its codes.
     """
-    ratio = probs[draft] / draft_probs[draft]
     residual = excess(probs, draft_probs)
     match rule:
         case "lossless":
-            chance = ratio
+            chance = ratio(probs[draft], draft_probs[draft])
         case "grouped":
             codes = group(probs, draft, settings, codebook)
-            chance = sum(probs[code] for code in sorted(codes)) / sum(draft_probs[code] for code in sorted(codes))
+            chance = ratio(*(sum(weights[code] for code in sorted(codes)) for weights in (probs, draft_probs)))
         case "annealed":
             raised = [factor(place, count, settings) * prob for prob in probs]
-            chance = raised[draft] / draft_probs[draft]
+            chance = ratio(raised[draft], draft_probs[draft])
             residual = excess(probs, [min(pair) for pair in zip(raised, draft_probs, strict=True)])
         case "lantern" | "lantern-plus":
             is_plus = rule == "lantern-plus"
             near = settings.lantern_plus_neighbours if is_plus else settings.lantern_neighbours
             bound = (settings.lantern_factor - 1) * probs[draft] if is_plus else settings.lantern_delta
             lent, ruled_out = lenders(probs, draft, near, bound, codebook)
-            chance = (probs[draft] + lent) / draft_probs[draft]
+            chance = ratio(probs[draft] + lent, draft_probs[draft])
             residual = [0.0 if code in ruled_out | {draft} else weight for code, weight in enumerate(residual)]
         case "top-beta" | "top-beta-sampled":
             chance = float(is_among_best(probs, draft, settings))

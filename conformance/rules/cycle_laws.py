@@ -16,7 +16,14 @@ from mulo_sd.conformance.rules.decode_case import DecodeCase
 from mulo_sd.conformance.rules.decode_laws import judged, may_be_sampled, near_processed, processed, recorded, shown
 from mulo_sd.conformance.rules.drawing import codebook_of, hangs_on_rounding, may_have_chance
 from mulo_sd.conformance.rules.oracle_model import Array, rescaled_tokens
-from mulo_sd.conformance.rules.replay import cycles_together, passes_of, replaced_rows, resampled_cells, rounds_of
+from mulo_sd.conformance.rules.replay import (
+    cycles_together,
+    passes_of,
+    replaced_rows,
+    resampled_cells,
+    rounds_of,
+    told_of,
+)
 from mulo_sd.conformance.rules.sweeping import Round
 from mulo_sd.reference.decode import Decoded
 from mulo_sd.reference.trace import Cycle
@@ -98,17 +105,21 @@ def drafts_are_sampled(case: DecodeCase, decoded: Decoded) -> None:
             assert tokens == list(case.draft[start : start + len(tokens)])
         assert not any(item.sampled for item in passes_of(decoded, coarsest))
         return
+    told = told_of(case, decoded, coarsest)
+    by_rows = [cycle for cycle, _, _ in told.speculations]
+    assert all(
+        told_cycle is cycle
+        for told_cycle, cycle in zip(by_rows or [cycle for cycle, _ in told.rounds], drafted, strict=True)
+    )
     prefill, *left = [[(cell, token) for _, cell, token in item.sampled] for item in passes_of(decoded, coarsest)]
-    rounds_of_cycles = rounds_of(case, decoded, coarsest)
-    assert all(told is cycle for (told, _), cycle in zip(rounds_of_cycles, drafted, strict=True))
-    for _, rounds in rounds_of_cycles:
+    for _, rounds in told.rounds:
         for item in rounds:
             sampled = [prefill.pop(0)] if item.cells[0] == 0 else []
             sampled += left.pop(0) if item.cells != [0] else []
             assert sampled == [(cell, item.samples[cell]) for cell in item.cells]
             reach("several cells are drafted in a step", len(item.cells) > 1)
     assert not prefill
-    assert not left
+    assert not any(left)
 
 
 def cycles_judged_at_once(case: DecodeCase, decoded: Decoded) -> list[Cycle]:

@@ -60,25 +60,55 @@ def _margins(
     rule: str, probs: Sequence[float], draft: int, settings: Settings, codebook: Sequence[Sequence[float]]
 ) -> list[float]:
     """Return how far each comparison of a rule is from falling otherwise."""
-    order = acceptance_oracles.best_first(probs)
-    gaps = [probs[one] - probs[other] for one, other in itertools.pairwise(order)]
-    distances = [acceptance_oracles.squared_distance(codebook, code, draft) for code in range(len(probs))]
     match rule:
         case "grouped":
-            differences = [abs(prob - probs[draft]) - settings.group_probability for prob in probs]
-            return [*gaps, *differences, *(distance - settings.group_distance for distance in distances)]
+            return _margins_of_group(probs, draft, settings, codebook)
         case "lantern" | "lantern-plus":
             is_plus = rule == "lantern-plus"
             count = settings.lantern_plus_neighbours if is_plus else settings.lantern_neighbours
             bound = (settings.lantern_factor - 1) * probs[draft] if is_plus else settings.lantern_delta
             near = oracles.neighbourhood(codebook, draft, count + 1)[1:]
             sums = [sum(probs[code] for code in near[: size + 1]) for size in range(len(near))]
-            ordered = sorted(distances)
-            return [*(total - bound for total in sums), *(a - b for a, b in itertools.pairwise(ordered))]
+            distances = sorted(acceptance_oracles.squared_distance(codebook, code, draft) for code in range(len(probs)))
+            return [*(total - bound for total in sums), *(a - b for a, b in itertools.pairwise(distances))]
         case "top-beta" | "top-beta-sampled":
+            order = acceptance_oracles.best_first(probs)
             behind = math.log(max(probs)) - math.log(probs[draft]) if probs[draft] > 0 else math.inf
-            return [behind - settings.top_tau, *gaps]
+            best = [probs[order[0]] - probs[order[1]]] if rule == "top-beta" else []
+            return [behind - settings.top_tau, *best, *_margins_of_rank(probs, draft, settings.top_beta)]
+        case "typical":
+            entropy = -math.fsum(prob * math.log(prob) for prob in probs if prob > 0)
+            return [probs[draft] - min(settings.typical_threshold, settings.typical_factor * math.exp(-entropy))]
         case "pooled":
             near = oracles.neighbourhood(codebook, draft, settings.neighbours)
             return [oracles.pooled(probs, near) - settings.tau]
     return []
+
+
+def _margins_of_rank(probs: Sequence[float], draft: int, count: int) -> list[float]:
+    """Return how far a draft token is from falling out of the best so many, or from falling among them."""
+    order = acceptance_oracles.best_first(probs)
+    rank = order.index(draft)
+    other = count if rank < count else count - 1
+    return [probs[order[other]] - probs[draft]] if other < len(order) else []
+
+
+def _margins_of_group(
+    probs: Sequence[float], draft: int, settings: Settings, codebook: Sequence[Sequence[float]]
+) -> list[float]:
+    """Return how far a group is from having other codes: those of the order of p about it, and of its thresholds."""
+    order = acceptance_oracles.best_first(probs)
+    place = order.index(draft)
+    first = place - settings.group // 2
+    # Between which two codes an order counts: before and behind the draft token, and at either end of the group.
+    edges = {edge for edge in (first, place, place + 1, first + settings.group) if 0 < edge < len(order)}
+    around = order[max(0, first - 1) : max(0, first + settings.group + 1)]
+    return [
+        *(probs[order[edge - 1]] - probs[order[edge]] for edge in edges),
+        *(abs(probs[code] - probs[draft]) - settings.group_probability for code in around),
+        *(
+            acceptance_oracles.squared_distance(codebook, code, draft) - settings.group_distance
+            for code in around
+            if code != draft
+        ),
+    ]

@@ -111,7 +111,7 @@ class Told:
             cell: token
             for windows in passes
             for item in windows
-            for cell, token in zip(item.window.cells[: item.count], item.told.tokens.tolist(), strict=False)
+            for cell, token in zip(item.window.cells[: item.decided], item.told.tokens.tolist(), strict=False)
         }
         assert final == tokens, f"passes decide {final}, but the grid holds {tokens}"
         self.speculations.append((cycle, method, passes))

@@ -134,7 +134,7 @@ class Judged(NamedTuple):
         attempts: How many passes scored each cell before.
         bare: Cells that had no token before they were guessed (SWEEP-5).
         grid: {cell: token} as the pass read it, drafts included.
-        count: How many of its cells are decided, from the left.
+        decided: How many of its cells are decided, from the left.
     """
 
     window: Window
@@ -143,7 +143,7 @@ class Judged(NamedTuple):
     attempts: list[int]
     bare: frozenset[int]
     grid: dict[int, int]
-    count: int
+    decided: int
 
 
 class TreeJudged(NamedTuple):

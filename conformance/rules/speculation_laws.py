@@ -102,7 +102,7 @@ def sources_of(
 
 def next_sources(window: Window) -> dict[int, Likely]:
     """METHOD-3: what the drafts of the next pass are drawn from: this pass's p, or for one that is kept its own q."""
-    later = window.item.window.cells[window.item.count :]
+    later = window.item.window.cells[window.item.decided :]
     return {cell: window.sources[cell] if is_retained(window, cell) else window.likely[cell] for cell in later}
 
 
@@ -112,12 +112,12 @@ def is_retained(window: Window, cell: int) -> bool:
         return False
     place = window.item.window.cells.index(cell)
     guess, token = (int(tokens[place]) for tokens in (window.item.told.guesses, window.item.told.tokens))
-    ratio = window.likely[cell][0][guess] / window.sources[cell][0][guess]
-    if abs(ratio - 0.5) <= 4 * window.case.rounding.nats:
+    now, before = window.likely[cell][0][guess], window.sources[cell][0][guess]
+    if window.case.rounding.nats and abs(now - 0.5 * before) <= 4 * window.case.rounding.nats * before:
         reach(NEAR_TIE)
         return guess == token
-    reach("a draft stays for the next pass", ratio > 0.5)
-    return ratio > 0.5
+    reach("a draft stays for the next pass", now > 0.5 * before)
+    return now > 0.5 * before
 
 
 def drafts_are_drawn(
@@ -187,7 +187,7 @@ def token_follows(window: Window, place: int) -> None:
     """METHOD-2, METHOD-3: what a cell is decided as, or drafted as for the next pass."""
     told, cell = window.item.told, window.item.window.cells[place]
     token, guess, kept = int(told.tokens[place]), int(told.guesses[place]), bool(told.kept[place])
-    is_decided = place < window.item.count
+    is_decided = place < window.item.decided
     what = f"model {window.number}, cell {cell}: {'decides' if is_decided else 'goes on with'} {token}"
     if kept and (is_decided or window.method.carry == "coupled"):
         assert token == guess, f"{what}, expected its draft {guess}"

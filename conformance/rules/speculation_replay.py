@@ -44,17 +44,17 @@ class SpeculationReplay:
         grid = dict(replay.grid)
         replay.step(cells, {cell for window in windows for cell in window.cells[:-1]}, self._rows(windows, speculating))
         counts = speculating.settle(windows, [item.kept.tolist() for item in told])
-        judged = []
+        judged: list[Judged] = []
         for window, item, count in zip(windows, told, counts, strict=True):
             standing = [grid[cell] for cell in window.cells if cell in window.drafted]
-            guesses = [
+            drafts = [
                 guess for guess, drafted in zip(item.guesses.tolist(), item.drafted.tolist(), strict=True) if drafted
             ]
             assert item.drafted.tolist() == [cell in window.drafted for cell in window.cells], (
                 f"cells {window.cells}: the pass tells drafts {item.drafted.tolist()}, expected those of "
                 f"{sorted(window.drafted)}"
             )
-            assert guesses == standing, f"cells {window.cells}: drafts {guesses}, but the grid holds {standing}"
+            assert drafts == standing, f"cells {window.cells}: drafts {drafts}, but the grid holds {standing}"
             decided = [place < count for place in range(len(window.cells))]
             assert item.decided.tolist() == decided, (
                 f"cells {window.cells}: decides {item.decided.tolist()}, expected {count} of {item.kept.tolist()} kept"
@@ -98,9 +98,9 @@ class SpeculationReplay:
         fed = set((judged.source.positions - self.prefix_length).tolist())
         for place, (cell, token) in enumerate(zip(judged.window.cells, judged.told.tokens.tolist(), strict=True)):
             is_same = self.replay.grid.get(cell) == token
-            if place < judged.count and not (cell in fed and is_same):
+            if place < judged.decided and not (cell in fed and is_same):
                 self.replay.decide(cell, token)
-            elif place < judged.count:
+            elif place < judged.decided:
                 self.replay.settled.add(cell)
             elif not is_same:
                 self.replay.put({cell: token})

@@ -106,6 +106,11 @@ class ModelState:
         self.unfed.update(cells)
         self.pending.difference_update(cells)
 
+    def draft(self, cells: Sequence[int], tokens: Tokens) -> None:
+        """Put draft tokens of what drafts beside the target into the grid: guesses, where there was no token."""
+        self.propose(cells, tokens)
+        self.guessed[list(cells)] = True
+
     def keep(self, cells: Iterable[int]) -> None:
         """Decide that draft tokens stay: those that no pass has fed yet are pending now (KV-3)."""
         kept = self.unfed.intersection(cells)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -16,3 +17,8 @@ class Accepted:
 
     chances: Tensor
     residuals: Tensor
+
+
+def at_most_one(own: Tensor, drawn: Tensor) -> Tensor:
+    """Return min(1, own / drawn), Float64[n]; where nothing is drawn, 1 if own is above 0, else 0 (ACCEPT-2)."""
+    return torch.where(drawn > 0, (own / drawn).clamp(max=1), (own > 0).to(own.dtype))

@@ -7,7 +7,7 @@ is `anneal`. Lossy where a factor is above 1. It trains nothing of its own; the 
 import torch
 from torch import Tensor
 
-from mulo_sd.reference.acceptances.accepted import Accepted
+from mulo_sd.reference.acceptances.accepted import Accepted, at_most_one
 from mulo_sd.reference.codebook import Codes
 from mulo_sd.reference.settings import Settings
 
@@ -18,7 +18,7 @@ def annealed(
     """Keep a draft token with f = min(1, w p / q), else draw from the positive part of p - f q."""
     own = drafts[:, None]
     raised = factors(places, settings)[:, None] * probs
-    chances = (raised.gather(1, own) / draft_probs.gather(1, own))[:, 0].clamp(max=1)
+    chances = at_most_one(raised.gather(1, own)[:, 0], draft_probs.gather(1, own)[:, 0])
     return Accepted(chances, (probs - torch.minimum(raised, draft_probs)).clamp(min=0))
 
 

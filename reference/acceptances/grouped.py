@@ -7,7 +7,7 @@ paper's table has 3 to 50, and 10 is our default. Lossy: the residual is that of
 import torch
 from torch import Tensor
 
-from mulo_sd.reference.acceptances.accepted import Accepted
+from mulo_sd.reference.acceptances.accepted import Accepted, at_most_one
 from mulo_sd.reference.codebook import Codes
 from mulo_sd.reference.settings import Settings
 
@@ -17,7 +17,7 @@ def grouped(
 ) -> Accepted:
     """Keep a draft token with min(1, sum p / sum q) over its group, else draw from the positive part of p - q."""
     group = group_of(probs, drafts, settings, codes)
-    chances = ((probs * group).sum(dim=1) / (draft_probs * group).sum(dim=1)).clamp(max=1)
+    chances = at_most_one((probs * group).sum(dim=1), (draft_probs * group).sum(dim=1))
     return Accepted(chances, (probs - draft_probs).clamp(min=0))
 
 

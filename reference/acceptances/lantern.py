@@ -7,7 +7,7 @@ token's own probability. Read in the published code. Lossy. They train nothing; 
 import torch
 from torch import Tensor
 
-from mulo_sd.reference.acceptances.accepted import Accepted
+from mulo_sd.reference.acceptances.accepted import Accepted, at_most_one
 from mulo_sd.reference.codebook import Codes
 from mulo_sd.reference.settings import Settings
 
@@ -46,7 +46,7 @@ def lend(probs: Tensor, draft_probs: Tensor, drafts: Tensor, neighbours: int, bo
     near = distances.argsort(dim=1, stable=True)[:, 1 : 1 + count]
     sums = probs.gather(1, near).cumsum(dim=1)
     lent = torch.where(sums <= bounds[:, None], sums, 0).amax(dim=1) if count else torch.zeros_like(bounds)
-    chances = ((probs.gather(1, own)[:, 0] + lent) / draft_probs.gather(1, own)[:, 0]).clamp(max=1)
+    chances = at_most_one(probs.gather(1, own)[:, 0] + lent, draft_probs.gather(1, own)[:, 0])
     residuals = (probs - draft_probs).clamp(min=0).scatter(1, own, 0.0)
     without = residuals.scatter(1, near, 0.0)
     return Accepted(chances, torch.where((lent > 0)[:, None], without, residuals))

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from mulo_sd.reference.acceptances.accepted import Accepted
+from mulo_sd.reference.acceptances.accepted import Accepted, at_most_one
 from mulo_sd.reference.codebook import Codes
 from mulo_sd.reference.settings import Settings
 
@@ -12,5 +12,5 @@ def lossless(
 ) -> Accepted:
     """Keep a draft token x with min(1, p(x) / q(x)), else draw from what p has more than q: the law is p."""
     own = drafts[:, None]
-    chances = (probs.gather(1, own) / draft_probs.gather(1, own))[:, 0].clamp(max=1)
+    chances = at_most_one(probs.gather(1, own)[:, 0], draft_probs.gather(1, own)[:, 0])
     return Accepted(chances, (probs - draft_probs).clamp(min=0))

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import math
+import re
 from typing import Any, get_args
 
 import hypothesis
@@ -152,6 +153,37 @@ def test_model_numbers(mode: Mode) -> None:
     """CASCADE-1: The target and its drafters; the target alone where nothing is drafted."""
     expected = (0, 1, 3) if mode in ("serial", "parallel", "exact", "ssd") else (0,)
     assert Settings(mode=mode, drafters=(1, 3)).model_numbers == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"mode": "sjd", "correct_by": "local"}, "mode sjd: expected draft_from coarse where correct_by is local: "),
+        ({"mode": "eagle", "correct_by": "rows"}, "mode eagle: expected draft_from sweep where correct_by is rows: "),
+        ({"mode": "pjd", "draft_from": "block"}, "mode pjd: expected draft_from sweep where correct_by is rows: "),
+        ({"mode": "eagle", "correct_by": "rounds"}, "mode eagle: expected draft_from coarse or sweep where "),
+        ({"mode": "lantern", "accept_by": "pooled"}, "mode lantern: expected accept_by lossless or lantern where a "),
+        ({"mode": "eagle-tree", "tree_top": 40}, "tree_top: expected at most 62 of it times tree_depth - 1, got 160"),
+        ({"mode": "sjd", "jacobi_window": 0}, "jacobi_window: expected "),
+        ({"mode": "gsd", "group_distance": float("nan")}, "group_distance: expected "),
+    ],
+)
+def test_parts_that_make_no_sense(changes: dict[str, Any], said: str) -> None:
+    """METHOD-1: one line says what was expected, on both sides."""
+    with pytest.raises(SettingsError, match=f"^{re.escape(said)}") as caught:
+        Settings().changed(**changes)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match=f"^{re.escape(said)}"):
+        reference.Settings(**changes)
+
+
+def test_a_method_is_three_parts() -> None:
+    """METHOD-1: any other part takes a mode's own in its place; a mode that drafts nothing has none."""
+    sjd = Settings(mode="serial", draft_from="sweep", accept_by="lossless", correct_by="prefix").decoding
+    assert (sjd.draft, sjd.acceptance, sjd.correction, sjd.by_rows) == ("sweep", "lossless", "prefix", False)
+    assert Settings(mode="exact", draft_from="sweep").decoding.reads == Settings(mode="ar").decoding.reads
+    assert Settings(mode="zipar", accept_by="lantern").decoding == MODES["zipar"]
+    assert Settings(mode="parallel", accept_by="lantern").unread(["tau", "lantern_delta", "radius"]) == ["tau"]
 
 
 def test_the_references_settings() -> None:

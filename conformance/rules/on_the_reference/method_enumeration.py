@@ -45,7 +45,7 @@ def target_given(tiny: Tiny) -> Given:
 
 def raster_law(tiny: Tiny, given: Given) -> Law:
     """Return the law of images that are drawn token by token."""
-    law = {(): 1.0}
+    law: Law = {(): 1.0}
     for _ in range(tiny.cells):
         law = {
             (*tokens, code): weight * prob for tokens, weight in law.items() for code, prob in enumerate(given(tokens))
@@ -68,10 +68,12 @@ class Enumeration:
         self.codes = Codes(torch.eye(tiny.codes, dtype=torch.float64), torch.arange(tiny.codes)[:, None])
         self.judge = lru_cache(maxsize=None)(self._judge)
 
-    def _judge(self, probs: tuple[float, ...], draft_probs: tuple[float, ...], token: int) -> tuple[float, Tokens]:
+    def _judge(
+        self, probs: tuple[float, ...], draft_probs: tuple[float, ...], token: int
+    ) -> tuple[float, tuple[float, ...]]:
         """Return the chance of a draft token, and the distribution of what replaces it."""
-        rows = (torch.tensor([row], dtype=torch.float64) for row in (probs, draft_probs))
-        accepted = self.rule(*rows, torch.tensor([token]), torch.tensor([0]), Settings(), self.codes)
+        target, source = (torch.tensor([row], dtype=torch.float64) for row in (probs, draft_probs))
+        accepted = self.rule(target, source, torch.tensor([token]), torch.tensor([0]), Settings(), self.codes)
         weights = accepted.residuals[0].tolist()
         total = sum(weights)
         return float(accepted.chances[0]), tuple(weight / total for weight in weights) if total > 0 else probs
@@ -136,8 +138,8 @@ class Enumeration:
         elif self.carry == "same":
             low, high = self._known(guess[2])
             for code in (0, 1):
-                below, above = (low, min(high, probs[1])) if code else (max(low, probs[1]), high)
-                yield max(0.0, above - below) / (high - low), code, (*guess[2], (before, code))
+                start, end = (low, min(high, probs[1])) if code else (max(low, probs[1]), high)
+                yield max(0.0, end - start) / (high - low), code, (*guess[2], (before, code))
         else:
             for code, prob in enumerate(probs):
                 yield prob, code, ()

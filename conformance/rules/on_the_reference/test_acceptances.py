@@ -44,7 +44,8 @@ class TestAccept2:
     """ACCEPT-2 Lossless acceptance.
 
     The chance is min(1, p(x) / q(x)), the residual the positive part of p - q. What is decided has the distribution
-    p.
+    p. Where q(x) is 0, as it may be of a draft that a lossy rule has kept, the chance is 1 if what stands above
+    q(x) is above 0, else 0; so it is in all rules.
     """
 
     @must_reach(

@@ -165,11 +165,8 @@ class TestModeGsd:
 
     def test_fewer_passes(self) -> None:
         """It decides in fewer passes than MODE-SJD."""
-        grouped = {"group": 11, "group_probability": 1.0, "group_distance": 4.0}
-        passes = [
-            sum(of_mode(mode, **changes)._replace(seed=seed).run().nfe_target for seed in range(8))
-            for mode, changes in (("gsd", grouped), ("sjd", {}))
-        ]
+        grouped = of_mode("gsd", group=11, group_probability=1.0, group_distance=4.0)
+        passes = [sum(case._replace(seed=seed).run().nfe_target for seed in range(8)) for case in (grouped, SJD)]
         assert passes[0] < passes[1]
 
 

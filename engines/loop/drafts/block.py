@@ -50,7 +50,7 @@ class BlockDraft:
         self.read_to = cells[0]
         self.own.propose(cells[:-1], np.full(len(cells) - 1, self.mask))
         answer = self.own.query(cells, cells[:-1])
-        self.state.propose(cells, answer.best(self.own.distribution, self.mask))
+        self.state.draft(cells, answer.best(self.own.distribution, self.mask))
         return dict.fromkeys(cells)
 
     def carry(self, carried: DrawnFrom) -> None:

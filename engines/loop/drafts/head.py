@@ -46,7 +46,7 @@ class HeadDraft:
             drawn, log_q = drafted.answer.draw(state.distribution, noise)
             tokens.append(drawn)
             drawn_from[cell] = log_q[0]
-        state.propose(cells, np.concatenate(tokens))
+        state.draft(cells, np.concatenate(tokens))
         return drawn_from
 
     def carry(self, carried: DrawnFrom) -> None:

@@ -33,3 +33,9 @@ class Accepted:
 
     chances: Probs
     residuals: Probs
+
+
+def at_most_one(own: Probs, drawn: Probs) -> Probs:
+    """Return min(1, own / drawn), Float64[n]; where nothing is drawn, 1 if own is above 0, else 0 (ACCEPT-2)."""
+    chances: Probs = np.divide(own, drawn, out=(own > 0).astype(np.float64), where=drawn > 0)
+    return np.minimum(chances, 1)

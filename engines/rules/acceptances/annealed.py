@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mulo_sd.engines.rules.acceptances.accepted import Accepted, Codes, Probs, Tokens
+from mulo_sd.engines.rules.acceptances.accepted import Accepted, Codes, Probs, Tokens, at_most_one
 from mulo_sd.engines.settings import Settings
 
 
@@ -12,7 +12,7 @@ def annealed(
     """Keep a draft token with f = min(1, w p / q), else draw from the positive part of p - f q."""
     rows = np.arange(len(drafts))
     raised = factors(places, settings)[:, None] * probs
-    chances = np.minimum(raised[rows, drafts] / draft_probs[rows, drafts], 1)
+    chances = at_most_one(raised[rows, drafts], draft_probs[rows, drafts])
     return Accepted(chances, np.maximum(probs - np.minimum(raised, draft_probs), 0))
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from mulo_sd.engines.rules.acceptances.accepted import Accepted, Codes, Probs, Tokens
+from mulo_sd.engines.rules.acceptances.accepted import Accepted, Codes, Probs, Tokens, at_most_one
 from mulo_sd.engines.settings import Settings
 
 
@@ -12,7 +12,7 @@ def grouped(
 ) -> Accepted:
     """Keep a draft token with min(1, sum p / sum q) over its group, else draw from the positive part of p - q."""
     group = group_of(probs, drafts, settings, codes)
-    chances = np.minimum((probs * group).sum(axis=1) / (draft_probs * group).sum(axis=1), 1)
+    chances = at_most_one((probs * group).sum(axis=1), (draft_probs * group).sum(axis=1))
     return Accepted(chances, np.maximum(probs - draft_probs, 0))
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mulo_sd.engines.rules.acceptances.accepted import Accepted, Codes, Probs, Tokens
+from mulo_sd.engines.rules.acceptances.accepted import Accepted, Codes, Probs, Tokens, at_most_one
 from mulo_sd.engines.settings import Settings
 
 
@@ -32,7 +32,7 @@ def lend(probs: Probs, draft_probs: Probs, drafts: Tokens, neighbours: int, boun
     near = distances.argsort(axis=1, kind="stable")[:, 1 : 1 + count]
     sums = np.take_along_axis(probs, near, axis=1).cumsum(axis=1)
     lent = np.where(sums <= bounds[:, None], sums, 0).max(axis=1, initial=0)
-    chances = np.minimum((probs[rows, drafts] + lent) / draft_probs[rows, drafts], 1)
+    chances = at_most_one(probs[rows, drafts] + lent, draft_probs[rows, drafts])
     residuals = np.maximum(probs - draft_probs, 0)
     residuals[rows, drafts] = 0
     lending = np.flatnonzero(lent > 0)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mulo_sd.engines.rules.acceptances.accepted import Accepted, Codes, Probs, Tokens
+from mulo_sd.engines.rules.acceptances.accepted import Accepted, Codes, Probs, Tokens, at_most_one
 from mulo_sd.engines.settings import Settings
 
 
@@ -11,6 +11,5 @@ def lossless(
 ) -> Accepted:
     """Keep a draft token x with min(1, p(x) / q(x)), else draw from what p has more than q: the law is p."""
     rows = np.arange(len(drafts))
-    with np.errstate(divide="ignore", invalid="ignore"):  # q is 0 where nothing is drafted
-        chances = np.minimum(probs[rows, drafts] / draft_probs[rows, drafts], 1)
+    chances = at_most_one(probs[rows, drafts], draft_probs[rows, drafts])
     return Accepted(chances, np.maximum(probs - draft_probs, 0))

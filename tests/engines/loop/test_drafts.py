@@ -98,3 +98,19 @@ def test_only_a_head_has_the_target_keep_hidden_states(pipeline: engines.Pipelin
         decoder = Decoder(pipeline.bundle, pipeline.backend, given, settings, 1)
         assert decoder.states[0].entry.graph == graph
         assert decoder.states[0].hidden.shape[1] == (0 if graph == "target" else 76)
+
+
+@pytest.mark.parametrize("mode", ["sjd", "eagle", "specdec"])
+def test_a_draft_is_no_part_of_a_partial_image(mode: engines.Mode, pipeline: engines.Pipeline) -> None:
+    """METHOD-2: what a pass did not decide is a guess, wherever it came from."""
+    decoders: list[Decoder] = []
+    shown: list[bool] = []
+
+    def progress(done: int, total: int) -> None:
+        state = decoders[0].states[0]
+        known = np.flatnonzero((state.grid >= 0) & ~state.guessed)
+        shown.append(known.tolist() == list(range(done)))
+
+    pipeline.generate("a red circle", mode=mode, progress=progress, watch=decoders.append)
+    assert len(shown) > 2
+    assert all(shown)
