@@ -16,7 +16,7 @@ from mulo_sd.reference.codebook import Codes, neighbours
 from mulo_sd.reference.settings import Settings
 
 Changes = Mapping[str, float]
-DRAFTS = 12
+DRAFTS = 64  # of a window: enough to meet each bound exactly where numbers are equal
 SMOOTH_CODES = 40
 SHARES = 32  # of a probability where probabilities are equal: whole numbers of them are exact in any arithmetic
 

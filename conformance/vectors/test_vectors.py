@@ -1,5 +1,6 @@
 """Vectors are right for another implementation, and find one that is wrong."""
 
+import contextlib
 import json
 import sys
 from collections.abc import Callable
@@ -8,13 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from mulo_sd.conformance.subject import Subject
 from mulo_sd.conformance.vectors import __main__ as command
-from mulo_sd.conformance.vectors.acceptance_stages import stage_of
+from mulo_sd.conformance.vectors.acceptance_stages import RULE_CASES, stage_of
 from mulo_sd.conformance.vectors.engine_answers import ANSWERS
 from mulo_sd.conformance.vectors.engine_method_answers import Inputs
-from mulo_sd.conformance.vectors.folder import MANIFEST_NAME, Case, VectorsError, read_arrays, read_cases
+from mulo_sd.conformance.vectors.folder import MANIFEST_NAME, Case, VectorsError, compare, read_arrays, read_cases
 from mulo_sd.conformance.vectors.method_stages import MODES
 from mulo_sd.engines.settings import Settings
 from mulo_sd.reference.acceptances import ACCEPTANCES
@@ -92,6 +94,41 @@ def test_rounding_changes_no_verdict(
         write(tmp_path, case, ANSWERS[stage](inputs, minimal_subject))
     status = run("check", "--vectors", str(folder), "--answers", str(tmp_path), "--stages", stage)
     assert status == 0, capsys.readouterr().out
+
+
+# Of each setting of an acceptance: another value, which differs as < from <= where the rule has a bound.
+MOVES: dict[str, Callable[[float], float]] = {
+    **{
+        name: lambda value: float(np.nextafter(value, np.inf))
+        for name in ("tau", "group_probability", "group_distance")
+    },
+    **{
+        name: lambda value: float(np.nextafter(value, -np.inf))
+        for name in ("lantern_delta", "lantern_factor", "typical_threshold")
+    },
+    **{name: lambda value: value + 1 for name in ("neighbours", "group", "top_beta")},
+    **{name: lambda value: value - 1 for name in ("lantern_neighbours", "lantern_plus_neighbours")},
+    **{name: lambda value: 1.01 * value for name in ("anneal", "anneal_rate")},
+    **{name: lambda value: 0.5 * value for name in ("top_tau", "typical_factor")},
+}
+
+
+@pytest.mark.parametrize(
+    ("acceptance", "setting"),
+    [(acceptance, setting) for acceptance, cases in RULE_CASES.items() for setting in cases.smooth[0]],
+)
+def test_every_setting_of_an_acceptance_counts(
+    acceptance: str, setting: str, folder: Path, minimal_subject: Subject
+) -> None:
+    """A setting that is off by the least that matters gives wrong answers: the cases meet its bound."""
+    found = 0
+    for case in (item for item in read_cases(folder) if item.stage == stage_of(acceptance)):
+        inputs = read_arrays(case.inputs)
+        with contextlib.suppress(ValidationError):  # a value at the end of its range
+            moved = inputs | {setting: np.asarray(MOVES[setting](inputs[setting].item()))}
+            answers = ANSWERS[case.stage](moved, minimal_subject)
+            found += bool(list(compare(case, answers, read_arrays(case.answers))))
+    assert found > 0
 
 
 @pytest.mark.parametrize("acceptance", ACCEPTANCES)
