@@ -112,7 +112,9 @@ class TestCascade1:
         )
         decoded = everything.run()
         assert torch.equal(decoded.tokens, case._replace(settings=replace(case.settings, mode="ar")).run().tokens)
-        assert all(bool(cycle.resampled.all()) for cycle in decoded.trace.cycles)
+        # Rounds judge by another rule than tau (METHOD-4).
+        judging = [cycle for cycle in decoded.trace.cycles if cycle.model == 0 or case.settings.refine_by == "local"]
+        assert all(bool(cycle.resampled.all()) for cycle in judging)
         cycles = decoded.trace.cycles_of(0)
         reach("several cycles", len(cycles) > 1)
         reach("the draft was another", any(not torch.equal(cycle.tokens, cycle.up_sampled) for cycle in cycles))

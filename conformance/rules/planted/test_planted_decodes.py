@@ -94,10 +94,10 @@ def right_to_left(right: Callable[..., None], state: ModelState, schedule: Sched
     right(state, schedule, *rest)
 
 
-def forgets_earlier_passes(right: Callable[..., Any], cache: KVCache, positions: Tensor) -> Any:
+def forgets_earlier_passes(right: Callable[..., Any], cache: KVCache, positions: Tensor, *rest: Any) -> Any:
     """See nothing but what the pass itself feeds."""
     cache.written[:] = False
-    return right(cache, positions)
+    return right(cache, positions, *rest)
 
 
 def forgets_rows(right: Callable[..., Tensor], tokenizer: Any, tokens: Tensor, *rest: Any) -> Tensor:
