@@ -81,12 +81,11 @@ def test_wrong_answers_are_found(
     assert f"{len(chosen) - 1} of {len(chosen)} cases right" in printed
 
 
-@pytest.mark.parametrize("acceptance", ACCEPTANCES)
+@pytest.mark.parametrize("stage", [*map(stage_of, ACCEPTANCES), "next_guesses", "walk_tree"])
 def test_rounding_changes_no_verdict(
-    acceptance: str, folder: Path, minimal_subject: Subject, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    stage: str, folder: Path, minimal_subject: Subject, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Probabilities in float32 give the right answers, too: no case is closer to a bound than rounding reaches."""
-    stage = stage_of(acceptance)
     for case in (item for item in read_cases(folder) if item.stage == stage):
         inputs = read_arrays(case.inputs)
         inputs |= {name: inputs[name].astype(np.float32) for name in ("probs", "draft_probs")}
@@ -143,6 +142,21 @@ def test_cases_of_an_acceptance_meet_both_verdicts(acceptance: str, folder: Path
     assert any(is_p)
     draws_from_p = acceptance in ("pooled", "top-beta-sampled", "typical")
     assert all(is_p) == draws_from_p
+
+
+def test_trees_judge_siblings_by_what_is_left(folder: Path) -> None:
+    """Some sibling behind a rejected one stays with a chance between 0 and 1: p and q without the first one count."""
+    chances: list[float] = []
+    decided = set()
+    for case in (item for item in read_cases(folder) if item.stage == "walk_tree"):
+        inputs, expected = read_arrays(case.inputs), read_arrays(case.answers)
+        parents = inputs["parents"][expected["judged"]]
+        is_later = np.append(False, parents[1:] == parents[:-1])[: len(parents)]
+        is_drawn = inputs["draft_probs"].max(initial=0) < 1
+        chances += expected["chances"][is_later & is_drawn].tolist()
+        decided.add(len(expected["decided"]))
+    assert any(0 < chance < 1 for chance in chances)
+    assert decided >= {1, 2, 3, 4}
 
 
 def test_whole_decodes_meet_what_their_method_is_about(folder: Path) -> None:
