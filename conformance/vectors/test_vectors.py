@@ -58,6 +58,12 @@ def test_engines_answer_every_case(folder: Path, answers: Path, capsys: pytest.C
     assert run("check", "--vectors", str(folder), "--answers", str(answers)) == 0, capsys.readouterr().out
 
 
+def test_the_page_counts_cases(folder: Path) -> None:
+    """docs/conformance.md says how many cases there are."""
+    page = Path(__file__).resolve().parents[2] / "docs" / "conformance.md"
+    assert f"`write` makes {len(read_cases(folder))} cases of {len(ANSWERS)} stages" in page.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("stage", ANSWERS)
 def test_wrong_answers_are_found(
     stage: str, folder: Path, answers: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
