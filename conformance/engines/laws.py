@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from mulo_sd.conformance.engines import engine_laws, reference_laws
+from mulo_sd.conformance.engines import drafter_laws, engine_laws, reference_laws
 from mulo_sd.conformance.engines.engine_case import EngineCase, run
 from mulo_sd.conformance.rules import cycle_laws, decode_laws, opening_laws, speculation_laws, sweep_laws, tree_laws
 from mulo_sd.conformance.rules.branches import EXAMPLE, reach
@@ -179,10 +179,18 @@ LAWS = (
     ),
     EngineLaw(
         "drafts",
-        ("METHOD-6", "RNG-2"),
+        ("METHOD-6", "MODE-EAGLE", "MODE-LANTERN", "RNG-2"),
         tree_laws.trees_are_grown,
         TREE_MODES,
         ("a tree is cut", "a tree has several layers", "siblings are drawn"),
+        share=8,
+    ),
+    EngineLaw(
+        "drafts",
+        ("METHOD-6", "MODE-EAGLE", "MODE-SPECDEC", "MODE-COOLSD", "MODE-LANTERN"),
+        drafter_laws.drafters_logits_are_the_references,
+        ("eagle", "cool-sd", "specdec", *TREE_MODES),
+        ("a drafter's pass is compared",),
         share=8,
     ),
     EngineLaw(

@@ -22,13 +22,15 @@ def _decided_is_not_fed(right: Any, state: ModelState, cells: Any, tokens: Any) 
     state.pending.difference_update(cells)
 
 
-def _positions_off_by_one(right: Any, session: TransformerSession, cells: NDArray[np.int64], tokens: Any) -> Any:
+def _positions_off_by_one(
+    right: Any, session: TransformerSession, cells: NDArray[np.int64], tokens: Any, *others: Any
+) -> Any:
     """After a scattered write, count on from the first position."""
     if len(cells) > 1 and (np.diff(cells) != 1).any():
         cells = np.minimum(
             cells + (np.arange(len(cells)) > 0), session.entry.grid_height * session.entry.grid_width - 1
         )
-    return right(session, cells, tokens)
+    return right(session, cells, tokens, *others)
 
 
 class _SwapsOnRefresh(UnscoredBackend):

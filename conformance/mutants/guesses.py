@@ -106,13 +106,13 @@ def _predecessor_stays(right: Any, model: ModelState, cells: Any, also_feed: Any
     return Answer(np.array(cells), rows, answer.scores, answer.first, answer.where)
 
 
-def _tail_overwrites(right: Any, table: SlotTable, positions: Tokens) -> int:
+def _tail_overwrites(right: Any, table: SlotTable, positions: Tokens, at_end: bool) -> int:
     """Write over the tail of a cache whatever positions have slots elsewhere."""
     if len(positions) and table.reuse:
         first = int(table.slot_of_position[positions[0]])
         if first >= 0 and table.used - first < len(positions):
             return first
-    return int(right(table, positions))
+    return int(right(table, positions, at_end))
 
 
 MUTANTS = swept(

@@ -21,16 +21,14 @@ from mulo_sd.reference.settings import Settings as ReferenceSettings
 ANNEALED, GROUPED, LANTERN = (
     import_module(f"mulo_sd.engines.rules.acceptances.{name}") for name in ("annealed", "grouped", "lantern")
 )
-# Drafts that were drawn from the last sweep.
-SWEPT = tuple(item for item in METHOD_SETTINGS if item.mode == "sjd")[:1]
 # Takes the right rule and what it is asked: probs, draft_probs, drafts, places, settings, codes.
 Wrong = Callable[..., Accepted]
 
 
 def by(acceptance: str) -> tuple[ReferenceSettings, ...]:
-    """Return the last decode in which an acceptance judges drafts pass by pass, or those of a tree."""
+    """Return the first decode in which an acceptance judges drafts pass by pass, or those of a tree."""
     judged = (item for item in METHOD_SETTINGS if item.decoding.is_speculative)
-    return next((item,) for item in reversed(tuple(judged)) if item.decoding.acceptance == acceptance)
+    return next((item,) for item in judged if item.decoding.acceptance == acceptance)
 
 
 def ruled(acceptance: str, wrong: Wrong) -> Make:
@@ -42,7 +40,7 @@ def ruled(acceptance: str, wrong: Wrong) -> Make:
 
     @contextmanager
     def make(subject: Subject) -> Iterator[Subject]:
-        with patch.dict(ACCEPTANCES, {acceptance: rule}):  # type: ignore[arg-type]  # a dict, whatever its type says
+        with patch.dict(ACCEPTANCES, {acceptance: rule}):
             yield replace(subject)  # another object: nothing that the right engine drew is taken for its
 
     return make
@@ -51,7 +49,7 @@ def ruled(acceptance: str, wrong: Wrong) -> Make:
 def at(**changes: Any) -> Wrong:
     """Judge by other settings than those of the decode: numbers, or what to make of them."""
 
-    def wrong(right: Acceptor, *arguments: Any) -> Accepted:
+    def wrong(right: Wrong, *arguments: Any) -> Accepted:
         *first, settings, codes = arguments
         return right(*first, other(settings, changes), codes)
 
@@ -71,7 +69,7 @@ def own(rows: Any, drafts: Any) -> Any:
 
 def _the_other_ratio(right: Acceptor, probs: Any, draft_probs: Any, drafts: Any, *rest: Any) -> Accepted:
     """Keep a draft token with q / p."""
-    accepted = right(probs, draft_probs, drafts, *rest)
+    accepted: Accepted = right(probs, draft_probs, drafts, *rest)
     return replace(accepted, chances=np.minimum(own(draft_probs, drafts) / own(probs, drafts), 1))
 
 
@@ -133,7 +131,7 @@ def _factor_is_forgotten_in_the_residual(right: Acceptor, probs: Any, draft_prob
 
 def _lends_to_itself(right: Any, probs: Any, draft_probs: Any, drafts: Any, *rest: Any) -> Accepted:
     """Count the draft token's own p twice where something is lent."""
-    accepted = right(probs, draft_probs, drafts, *rest)
+    accepted: Accepted = right(probs, draft_probs, drafts, *rest)
     mine, q = own(probs, drafts), own(draft_probs, drafts)
     lent = accepted.chances * q - mine > 1e-9
     return replace(accepted, chances=np.where(lent, np.minimum(accepted.chances + mine / q, 1), accepted.chances))
@@ -143,7 +141,8 @@ def _lenders_stay(right: Any, probs: Any, draft_probs: Any, drafts: Any, *rest: 
     """Draw what takes a draft token's place from its lenders, too."""
     left = np.maximum(probs - draft_probs, 0)
     np.put_along_axis(left, drafts[:, None], 0, axis=1)
-    return replace(right(probs, draft_probs, drafts, *rest), residuals=left)
+    accepted: Accepted = right(probs, draft_probs, drafts, *rest)
+    return replace(accepted, residuals=left)
 
 
 def _threshold_by_the_larger(
@@ -171,8 +170,7 @@ def _pools_itself_twice(
 
 def _of(acceptance: str, rule: str, *mutants: tuple[str, Make]) -> tuple[Mutant, ...]:
     """Return mutants of a rule of acceptance, looked for where it judges."""
-    settings = SWEPT if acceptance == "lossless" else by(acceptance)
-    return tuple(Mutant(name, rule, make, settings) for name, make in mutants)
+    return tuple(Mutant(name, rule, make, by(acceptance)) for name, make in mutants)
 
 
 MUTANTS = (
@@ -192,6 +190,7 @@ MUTANTS = (
         ("a group begins one code off", patched(GROUPED, "group_of", _one_code_off)),
         ("a group takes codes of any p", ruled("grouped", at(group_probability=1.0))),
         ("a group takes codes of any distance", ruled("grouped", at(group_distance=4.0))),
+        ("a group is the draft alone", ruled("grouped", lambda right, *arguments: ACCEPTANCES["lossless"](*arguments))),
         ("the group's p is compared with the draft's own q", ruled("grouped", _p_alone_is_grouped)),
     ),
     *_of(

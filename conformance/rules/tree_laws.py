@@ -161,7 +161,10 @@ def dynamic_tree_follows(case: DecodeCase, item: TreeJudged, made: list[Pass]) -
 
     growing = add(-1, 0, 0.0, log_q(case, made[0], len(made[0].tokens) - 1))
     for level, part in enumerate(made[1:], start=1):
-        assert part.tokens.tolist() == [nodes[node][0] for node in growing] or near_scores(case, nodes)
+        best = [nodes[node][0] for node in growing]
+        assert part.tokens.tolist() == best or near_scores(case, nodes), (
+            f"cell {item.cells[0]}: the head is fed {part.tokens.tolist()} at depth {level}, expected {best}"
+        )
         added = [
             new for row, node in enumerate(growing) for new in add(node, level, nodes[node][3], log_q(case, part, row))
         ]

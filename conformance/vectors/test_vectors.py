@@ -18,6 +18,7 @@ from mulo_sd.conformance.vectors.engine_answers import ANSWERS
 from mulo_sd.conformance.vectors.engine_method_answers import Inputs
 from mulo_sd.conformance.vectors.folder import MANIFEST_NAME, Case, VectorsError, compare, read_arrays, read_cases
 from mulo_sd.conformance.vectors.method_stages import MODES
+from mulo_sd.engines.settings import Settings
 from mulo_sd.reference.acceptances import ACCEPTANCES
 
 
@@ -185,8 +186,13 @@ def test_whole_decodes_meet_what_their_method_is_about(folder: Path) -> None:
         assert decided.sum() == answers[mode]["tokens"].size
     passes = answers["pjd"]["windows"][:, 1]
     assert np.bincount(passes).max() > 1
-    assert all((answers[mode]["nfe"][3] > 0) == (mode in ("eagle", "eagle-tree", "lantern-plus")) for mode in MODES)
-    assert all((answers[mode]["nfe"][4] > 0) == (mode == "specdec") for mode in MODES)
+    assert all(
+        (answers[mode]["nfe"][3] > 0) == Settings.model_validate({"mode": mode}).decoding.has_head for mode in MODES
+    )
+    assert all(
+        (answers[mode]["nfe"][4] > 0) == (Settings.model_validate({"mode": mode}).decoding.draft == "block")
+        for mode in MODES
+    )
 
 
 def test_missing_and_misshapen_answers_are_named(

@@ -126,6 +126,14 @@ class Cycle(Verdict, Proposal):
     down_sampled: Tokens | None
 
 
+# Of methods: as large as logits, and left out where those are.
+_DISTRIBUTIONS = ("draft_log_probs", "logits")
+
+
+def _event(event: object) -> dict[str, Any]:
+    return {name: _plain(value) for name, value in vars(event).items() if name not in _DISTRIBUTIONS}
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return value.astype(np.int64).tolist() if value.dtype == np.bool_ else value.tolist()
@@ -172,7 +180,9 @@ class Trace:
                 "tokens": _plain(item.tokens),
                 "sampled": [list(entry) for entry in item.sampled],
                 "repredicted": [vars(entry) for entry in item.repredicted],
-                "sweeps": [{name: _plain(value) for name, value in vars(sweep).items()} for sweep in item.sweeps],
+                **{
+                    kind: [_event(event) for event in getattr(item, kind)] for kind in ("sweeps", "speculated", "trees")
+                },
             }
             for item in self.passes
         ]

@@ -34,7 +34,13 @@ def test_due_shapes(manifest: Manifest) -> None:
     """Each graph has its shapes, in both batches, and each level takes some of the next one's."""
     few, many, every = (set(due_shapes(manifest, level=level)) for level in (FEW, MANY, ALL))
     assert few <= many <= every
-    assert {shape.graph for shape in few} == set(manifest.graphs)
+    beside = {
+        "target_branched",
+        "head",
+        "block",
+        "block_condition",
+    }  # of methods: passes that tests of branches compare
+    assert {shape.graph for shape in few} == set(manifest.graphs) - beside
     assert {pass_shape("target", 1, 48), pass_shape("target", 2, 33), pass_shape("drafter_1", 2, 12)} <= few
     assert Shape("target", "cache filled to", "64") in every
     assert Shape("decoder", "grids", "4 x 12") in few

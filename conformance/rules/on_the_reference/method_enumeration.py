@@ -4,15 +4,17 @@ All seeds cannot be listed, but all choices can: whether a draft stays, what rep
 Where the draws of a cell share their noise from pass to pass, two codes make them one number between 0 and 1.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from functools import cache, lru_cache
+from typing import Any
 
 import torch
 
 from mulo_sd.conformance.rules import oracles
 from mulo_sd.conformance.rules.on_the_reference.enumeration import Tiny
-from mulo_sd.reference.acceptances import Acceptor
+from mulo_sd.reference.acceptances import ACCEPTANCES, Acceptor
 from mulo_sd.reference.codebook import Codes
 from mulo_sd.reference.settings import Settings
 
@@ -228,3 +230,16 @@ class Enumeration:
                 if chance < 1:
                     for weight, code, stays in self._siblings(replacement, left, count - 1, certain):
                         yield drawn * (1 - chance) * weight, code, stays
+
+
+def distance(one: Law, other: Law) -> float:
+    """Return the total variation of two laws of images."""
+    return math.fsum(abs(one.get(image, 0.0) - other.get(image, 0.0)) for image in one.keys() | other.keys()) / 2
+
+
+def rule_at(name: str, **changes: Any) -> Acceptor:
+    """Return a rule of acceptance at settings of its own."""
+    settings = Settings(mode="sjd", **changes)
+    return lambda probs, draft_probs, drafts, places, _, codes: ACCEPTANCES[name](
+        probs, draft_probs, drafts, places, settings, codes
+    )

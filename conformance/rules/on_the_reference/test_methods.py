@@ -20,7 +20,7 @@ from mulo_sd.conformance.strategies.decodes import (
     cases,
 )
 from mulo_sd.reference.acceptances import ACCEPTANCES
-from mulo_sd.reference.settings import Settings
+from mulo_sd.reference.settings import MODES, Settings
 
 
 def of_mode(mode: Any, base: Case = AUTOREGRESSIVE, **changes: Any) -> Case:
@@ -134,7 +134,7 @@ class TestMethod2:
     @pytest.mark.parametrize("mode", ["eagle", "specdec", "ssd"])
     def test_coupled_drafts_give_the_image_of_ar(self, mode: Any) -> None:
         """With "coupled" any draft gives MODE-AR's image of the seed."""
-        correction = {"correct_by": "prefix"} if mode == "ssd" else {}
+        correction = {"correct_by": "prefix"} if MODES[mode].correction == "rounds" else {}
         for seed in range(4):
             drafted = of_mode(mode, PARALLEL, accept_by="coupled", block=4, **correction)._replace(seed=seed)
             raster = of_mode("ar", PARALLEL, sweep_width=1)._replace(seed=seed)
@@ -195,11 +195,7 @@ class TestMethod4:
         decoded = case.run(record_logits=True)
         speculation_laws.drafts_are_judged(case, decoded)
         decode_laws.passes_are_counted(case, decoded)
-        assert (
-            case.settings.mode != "ssd"
-            or case.settings.correct_by != "mode"
-            or decoded.nfe_target == 1 + case.settings.rounds
-        )
+        assert case.settings.decoding.correction != "rounds" or decoded.nfe_target == 1 + case.settings.rounds
 
 
 class TestMethod5:

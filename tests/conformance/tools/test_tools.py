@@ -13,6 +13,7 @@ from PIL import Image
 
 from mulo_sd.conformance.bench.shapes import Shape
 from mulo_sd.engines.commands.storyboard import CAPTION_HEIGHT, PANEL_PIXELS
+from mulo_sd.engines.modes import MODES as TABLE
 
 TOOLS = (
     "make_pictures",
@@ -23,7 +24,9 @@ TOOLS = (
     "tune_gpu",
     "write_comparison",
 )
-MODES = ("ar", "zipar", "serial", "parallel", "exact")
+MODES = tuple(TABLE)
+# By `measure_gpu`.
+MEASURED = ("ar", "zipar", "serial", "parallel", "exact")
 
 
 def run(tool: str, *arguments: object, monkeypatch: pytest.MonkeyPatch) -> int:
@@ -111,11 +114,12 @@ def test_checkpoints(minimal_bundle: Path, monkeypatch: pytest.MonkeyPatch, caps
     """A line a mode, each with its passes; and the table."""
     assert run("measure_checkpoints", minimal_bundle, "--backend", "ort", monkeypatch=monkeypatch) == 0
     said = capsys.readouterr().out
-    found = re.findall(r"^(\w+) \([\d.e-]+, (\d+), (\d+), ", said, re.MULTILINE)
+    found = re.findall(r"^([\w-]+) \([\d.e-]+, (\d+), (\d+), ", said, re.MULTILINE)
     lines = {mode: (int(target), int(drafter)) for mode, target, drafter in found}
     assert tuple(lines) == MODES
     assert lines["ar"] == (40, 0), "stopped after 40 cells, one a pass"
-    assert all((drafter > 0) == (mode not in ("ar", "zipar")) for mode, (_, drafter) in lines.items())
+    beside = {mode for mode, entry in TABLE.items() if entry.draft in ("coarse", "block") or entry.has_head}
+    assert all((drafter > 0) == (mode in beside) for mode, (_, drafter) in lines.items())
     assert "largest pass" in said
 
 
@@ -179,7 +183,7 @@ def test_a_part_of_the_gpu_s_measurements(
     assert run("measure_gpu", "--out", tmp_path / "out", "--parts", "check", monkeypatch=monkeypatch) == 0
     lines = json.loads((tmp_path / "out" / "check.json").read_text())
     assert {line["family"] for line in lines} == {"llamagen", "tar"}
-    assert {line.get("mode") for line in lines} == {*MODES, None}
+    assert {line.get("mode") for line in lines} == {*MEASURED, None}
     assert all(share == 1 for line in lines for share in line["equal"])
     if not torch.cuda.is_available():
         assert run("measure_gpu", "--out", tmp_path / "out", "--parts", "tensorrt", monkeypatch=monkeypatch) == 1
