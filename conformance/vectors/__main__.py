@@ -18,6 +18,7 @@ from mulo_sd.conformance.vectors.function_stages import FUNCTION_STAGES
 from mulo_sd.conformance.vectors.method_stages import method_stage
 from mulo_sd.conformance.vectors.model_stages import model_stages
 from mulo_sd.conformance.vectors.sweep_stages import SWEEP_STAGES
+from mulo_sd.conformance.vectors.tree_stages import TREE_STAGES
 from mulo_sd.engines.commands.command_line import command, program, purpose
 from mulo_sd.engines.files.paths import user_path
 
@@ -41,7 +42,13 @@ def _arguments() -> argparse.Namespace:
 
 
 def _write(arguments: argparse.Namespace) -> str:
-    stages: tuple[Stage, ...] = (*FUNCTION_STAGES, *SWEEP_STAGES, *ACCEPTANCE_STAGES, *CORRECTION_STAGES)
+    stages: tuple[Stage, ...] = (
+        *FUNCTION_STAGES,
+        *SWEEP_STAGES,
+        *ACCEPTANCE_STAGES,
+        *CORRECTION_STAGES,
+        *TREE_STAGES,
+    )
     origin: dict[str, Any] = {"versions": versions()}
     if not arguments.functions_only:
         target = preset_target("minimal", "fp32")

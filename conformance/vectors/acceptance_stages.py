@@ -164,7 +164,12 @@ def _vectors(acceptance: str, generator: np.random.Generator) -> Iterator[Vector
             inputs = {"probs": probs, "draft_probs": draft_probs, "draft_tokens": drafts}
             inputs |= {"codes": vectors} if cases.sees_codes else {}
             inputs |= {name: number(value) for name, value in changes.items()}
-            note = ", ".join([f"{count} drafts of {kind}", *(f"{name} {value}" for name, value in changes.items())])
+            note = ", ".join(
+                [
+                    f"{count} draft{'s' if count > 1 else ''} of {kind}",
+                    *(f"{name} {value}" for name, value in changes.items()),
+                ]
+            )
             yield Vector(inputs, {"chances": accepted.chances.numpy(), "redrawn": redrawn}, note)
 
 

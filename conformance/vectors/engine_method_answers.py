@@ -13,6 +13,7 @@ from mulo_sd.conformance.subject import Subject
 from mulo_sd.conformance.vectors.acceptance_stages import RULE_CASES, stage_of
 from mulo_sd.conformance.vectors.correction_stages import CARRIES
 from mulo_sd.conformance.vectors.method_stages import MODELS, trees_of, windows_of
+from mulo_sd.engines.rules import noise
 from mulo_sd.engines.rules.acceptances import ACCEPTANCES
 from mulo_sd.engines.rules.acceptances.accepted import Codes
 from mulo_sd.engines.rules.corrections import Prefix, Rounds, Rows
@@ -93,6 +94,45 @@ def answer_next_guesses(inputs: Inputs, subject: Subject) -> Inputs:
     }
 
 
+def answer_tree(inputs: Inputs, subject: Subject) -> Inputs:
+    """Answer in plain numpy, with the engines' acceptance and noise."""
+    seed, first, tokens, parents = (inputs[name] for name in ("seed", "cell", "tokens", "parents"))
+    decided, judged = list[int](), list[tuple[int, float, bool]]()
+    node, codes = -1, Codes(np.zeros((1, 1), dtype=np.float32), np.zeros((1, 1), dtype=np.int64))
+    for depth in range(int(inputs["undecided"])):
+        cell, probs = first[None] + depth, inputs["probs"][node + 1].astype(np.float64)
+        children = np.flatnonzero(parents == node)
+        uniform = noise.uniform_noise(int(seed), 1, cell, max(1, len(children)))[0]
+        node = -1
+        for rank, child in enumerate(children):
+            draft_probs = inputs["draft_probs"][child].astype(np.float64)
+            draft_probs[tokens[children[:rank]]] = 0
+            draft_probs /= draft_probs.sum()
+            draft = tokens[child : child + 1]
+            accepted = ACCEPTANCES["lossless"](
+                probs[None], draft_probs[None], draft, np.array([depth]), Settings(), codes
+            )
+            kept = bool(uniform[rank] < accepted.chances[0])
+            judged.append((int(child), float(accepted.chances[0]), kept))
+            if kept:
+                node = int(child)
+                break
+            residual = accepted.residuals[0]
+            probs = residual / residual.sum() if residual.any() else probs
+        if node < 0:
+            gumbel = noise.gumbel_noise(int(seed), 0, cell, len(probs), attempt=int(len(children) > 0))[0]
+            with np.errstate(divide="ignore"):  # log 0 is -inf: never drawn
+                decided.append(int((np.log(probs).astype(np.float32) + gumbel).argmax()))
+            break
+        decided.append(int(tokens[node]))
+    return {
+        "decided": np.array(decided),
+        "judged": np.array([entry[0] for entry in judged], dtype=np.int64),
+        "chances": np.array([entry[1] for entry in judged], dtype=np.float64),
+        "kept": np.array([entry[2] for entry in judged], dtype=np.bool_),
+    }
+
+
 def answer_method_decode(inputs: Inputs, subject: Subject) -> Inputs:
     """Answer with the engines' loop."""
     pipeline, settings = subject.pipeline, json.loads(inputs["settings"].tobytes())
@@ -112,5 +152,6 @@ METHOD_ANSWERS: dict[str, Callable[[Inputs, Subject], Inputs]] = {
     "correct_rounds": answer_rounds,
     "correct_rows": answer_rows,
     "next_guesses": answer_next_guesses,
+    "walk_tree": answer_tree,
     "decode_method": answer_method_decode,
 }

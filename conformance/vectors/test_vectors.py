@@ -59,6 +59,12 @@ def test_engines_answer_every_case(folder: Path, answers: Path, capsys: pytest.C
     assert run("check", "--vectors", str(folder), "--answers", str(answers)) == 0, capsys.readouterr().out
 
 
+def test_the_page_counts_cases(folder: Path) -> None:
+    """docs/conformance.md says how many cases there are."""
+    page = Path(__file__).resolve().parents[2] / "docs" / "conformance.md"
+    assert f"`write` makes {len(read_cases(folder))} cases of {len(ANSWERS)} stages" in page.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("stage", ANSWERS)
 def test_wrong_answers_are_found(
     stage: str, folder: Path, answers: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -82,12 +88,11 @@ def test_wrong_answers_are_found(
     assert f"{len(chosen) - 1} of {len(chosen)} cases right" in printed
 
 
-@pytest.mark.parametrize("acceptance", ACCEPTANCES)
+@pytest.mark.parametrize("stage", [*map(stage_of, ACCEPTANCES), "next_guesses", "walk_tree"])
 def test_rounding_changes_no_verdict(
-    acceptance: str, folder: Path, minimal_subject: Subject, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    stage: str, folder: Path, minimal_subject: Subject, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Probabilities in float32 give the right answers, too: no case is closer to a bound than rounding reaches."""
-    stage = stage_of(acceptance)
     for case in (item for item in read_cases(folder) if item.stage == stage):
         inputs = read_arrays(case.inputs)
         inputs |= {name: inputs[name].astype(np.float32) for name in ("probs", "draft_probs")}
@@ -144,6 +149,21 @@ def test_cases_of_an_acceptance_meet_both_verdicts(acceptance: str, folder: Path
     assert any(is_p)
     draws_from_p = acceptance in ("pooled", "top-beta-sampled", "typical")
     assert all(is_p) == draws_from_p
+
+
+def test_trees_judge_siblings_by_what_is_left(folder: Path) -> None:
+    """Some sibling behind a rejected one stays with a chance between 0 and 1: p and q without the first one count."""
+    chances: list[float] = []
+    decided = set()
+    for case in (item for item in read_cases(folder) if item.stage == "walk_tree"):
+        inputs, expected = read_arrays(case.inputs), read_arrays(case.answers)
+        parents = inputs["parents"][expected["judged"]]
+        is_later = np.append(False, parents[1:] == parents[:-1])[: len(parents)]
+        is_drawn = inputs["draft_probs"].max(initial=0) < 1
+        chances += expected["chances"][is_later & is_drawn].tolist()
+        decided.add(len(expected["decided"]))
+    assert any(0 < chance < 1 for chance in chances)
+    assert decided >= {1, 2, 3, 4}
 
 
 def test_whole_decodes_meet_what_their_method_is_about(folder: Path) -> None:
