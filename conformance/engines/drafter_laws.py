@@ -11,7 +11,8 @@ from mulo_sd.conformance.rules.replay import BLOCK, HEAD
 from mulo_sd.reference.decode import Decoded, decode
 from mulo_sd.reference.trace import Pass
 
-# A head is fed hidden states that are off, too: the target's, and along a chain or a branch its own, step by step.
+# A head is fed hidden states that are off, too: the target's, and along a chain or a branch its own, step by step. In
+# half precision those grow without a bound, so that the first step alone is compared.
 ALLOWED_A_STEP = 4
 
 
@@ -48,7 +49,7 @@ def drafters_logits_are_the_references(case: EngineCase, decoded: Decoded) -> No
         if not is_same or _decided(ours) != _decided(theirs):
             return
         step = step + 1 if ours.model >= HEAD else 0
-        if step:
+        if step == 1 or (step and case.subject.precision == "fp32"):
             allowed = ALLOWED_A_STEP * step * case.rounding.logits
             off = float((recorded(ours) - recorded(theirs)).abs().max())
             assert off <= allowed, f"{what}: logits are off by {off:.3g}, expected at most {allowed:.3g}"
