@@ -94,7 +94,7 @@ def _fresh_is_decided(scored: Any, right: Judged, judging: Any) -> Judged:
     return replace(right, redrawn=scored.fresh)
 
 
-def _u_of_the_rest(scored: Any, right: Judged, judging: Any) -> Judged:
+def _first_stays(scored: Any, right: Judged, judging: Any) -> Judged:
     """Keep the first cell whatever its chance."""
     return replace(right, kept=right.kept | (np.arange(len(right.kept)) == 0) & scored.drafted)
 
@@ -160,7 +160,7 @@ MUTANTS = (
         _SJD,
     ),
     Mutant("the first rejected cell is a sample of p", "METHOD-2", judged(_fresh_is_decided), _SJD),
-    Mutant("the first draft of a window stays in any case", "METHOD-2", judged(_u_of_the_rest), _SJD),
+    Mutant("the first draft of a window stays in any case", "METHOD-2", judged(_first_stays), _SJD),
     Mutant("a cell behind the first rejection is decided", "METHOD-2", _decides(1), _SJD),
     Mutant("the first rejection is not decided", "METHOD-2", _decides(-1), _SJD),
     Mutant("the token behind a whole chain of drafts is dropped", "METHOD-2", _decides(-1, True), _ONE_DRAFT),
@@ -171,6 +171,7 @@ MUTANTS = (
         _SJD,
     ),
     Mutant("coupled drafts are drawn by the noise of their attempt", "METHOD-2", _noise(False), of("eagle", "coupled")),
+    Mutant("the first of coupled drafts stays in any case", "METHOD-2", judged(_first_stays), of("eagle", "coupled")),
     Mutant("q is that of the sweep before last", "METHOD-3", patched(LastSweep, "carry", _sweep_before_last), _SJD),
     Mutant("every guess of a sweep is certain", "METHOD-3", patched(LastSweep, "carry", _forgets), _SJD),
     Mutant("later guesses share their noise where it is fresh", "METHOD-3", _noise(True), _SJD),
