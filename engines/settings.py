@@ -28,6 +28,8 @@ AS_MODE: Literal["mode"] = "mode"
 MAX_RADIUS = 1024
 # Cells of a draft: each holds a distribution over the codebook.
 MAX_DRAFT = 1024
+# Over a whole grid each.
+MAX_ROUNDS = 64
 
 
 class Settings(BaseModel):
@@ -152,7 +154,9 @@ class Settings(BaseModel):
     ] = 16
     draft_length: Annotated[int, Setting(Whole(1, MAX_DRAFT), "METHOD-2", "tokens that a head drafts in a chain")] = 4
     block: Annotated[int, Setting(Whole(1, MAX_DRAFT), "METHOD-2", "tokens of a block that is verified at once")] = 25
-    rounds: Annotated[int, Setting(Whole(1), "METHOD-4", "passes over the whole draft, the last of which decides")] = 2
+    rounds: Annotated[
+        int, Setting(Whole(1, MAX_ROUNDS), "METHOD-4", "passes over the whole draft, the last of which decides")
+    ] = 2
     refine_by: Annotated[
         RefinedBy,
         Setting(Choice(get_args(RefinedBy)), "METHOD-4", "how the drafters of a cascade correct their own drafts"),
@@ -203,7 +207,7 @@ class Settings(BaseModel):
             )
         grown = self.tree_top * (self.tree_depth - 1)
         if self.decoding.draft == "tree" and grown > MAX_NODES:
-            raise ValueError(f"tree_top: expected at most {MAX_NODES} of it times tree_depth - 1, got {grown}")
+            raise ValueError(f"tree_top: expected tree_top * (tree_depth - 1) of at most {MAX_NODES}, got {grown}")
         return self
 
     @property
@@ -267,6 +271,8 @@ class Settings(BaseModel):
             if order.by is not None and order.limit is not None and order.window is not None:
                 needed |= {order.limit: (order.by, "sweeps"), order.window: (order.by, "windows")}
         unread = self.unread(names)
+        if self.decoding.drafts:
+            needed |= {"jacobi_window": ("draft_by", "rows"), "row_lead": ("draft_by", "rows")}
         idle = {name: (by, value) for name, (by, value) in needed.items() if getattr(self, by) != value}
         return {name: idle[name] for name in names if name in idle and name not in unread}
 

@@ -95,5 +95,5 @@ class DecodingMode:
         if self.correction == "rounds" and self.draft not in ("coarse", "sweep"):
             return "draft_from coarse or sweep where correct_by is rounds: the whole image is drafted once"
         if self.has_tree and self.acceptance not in ("lossless", "lantern", "lantern-plus"):
-            return "accept_by lossless or lantern where a tree drafts: siblings are judged one after the other"
+            return "accept_by lossless, lantern or lantern-plus where a tree drafts: siblings are judged one by one"
         return None

@@ -25,6 +25,8 @@ AS_MODE: Literal["mode"] = "mode"
 MAX_RADIUS = 1024
 # Cells of a draft: each holds a distribution over the codebook.
 MAX_DRAFT = 1024
+# Over a whole grid each.
+MAX_ROUNDS = 64
 MAX_DRAFTERS = 8
 # Smaller ones overflow float32 in the division; published code takes this one instead, and we refuse them.
 MIN_TEMPERATURE = 1e-5
@@ -190,7 +192,7 @@ class Settings:
     jacobi_window: int = _setting(16, _whole(1, MAX_DRAFT))
     draft_length: int = _setting(4, _whole(1, MAX_DRAFT))
     block: int = _setting(25, _whole(1, MAX_DRAFT))
-    rounds: int = _setting(2, _whole(1))
+    rounds: int = _setting(2, _whole(1, MAX_ROUNDS))
     refine_by: RefinedBy = _setting("local", _one_of(get_args(RefinedBy)))  # noqa: RUF009  (a field)
     row_lead: int = _setting(9, _whole(1))
     group: int = _setting(10, _whole(1))
@@ -226,7 +228,7 @@ class Settings:
             )
         grown = self.tree_top * (self.tree_depth - 1)
         if self.decoding.draft == "tree" and grown > MAX_NODES:
-            raise ValueError(f"tree_top: expected at most {MAX_NODES} of it times tree_depth - 1, got {grown}")
+            raise ValueError(f"tree_top: expected tree_top * (tree_depth - 1) of at most {MAX_NODES}, got {grown}")
 
     @property
     def decoding(self) -> DecodingMode:

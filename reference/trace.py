@@ -202,7 +202,13 @@ class Trace:
 
     @property
     def acceptance_rate(self) -> float:
-        """Share of the target's draft tokens kept by ACCEPT-1 (before expansion); 1 where nothing was drafted."""
+        """Share of the target's draft tokens that were kept, before expansion; 1 where nothing was drafted."""
         drafted = sum(cycle.kept.numel() for cycle in self.cycles_of(0))
         kept = sum(int(cycle.kept.sum()) for cycle in self.cycles_of(0))
+        if not drafted:  # by a coarser grid: then drafts of methods count, as often as they are judged
+            windows = [window for item in self.passes for window in item.speculated if item.model == 0]
+            trees = [tree for item in self.passes for tree in item.trees if item.model == 0]
+            drafted = sum(int(window.drafted.sum()) for window in windows) + sum(len(tree.tokens) for tree in trees)
+            kept = sum(int((window.kept & window.decided).sum()) for window in windows)
+            kept += sum(int(tree.kept.sum()) for tree in trees)
         return kept / drafted if drafted else 1.0

@@ -41,15 +41,15 @@ def _check(manifest: Manifest, settings: Settings) -> None:
         raise SettingsError(f"drafters: expected models in 1..{last}, got {settings.model_numbers[-1]}")
     mode = settings.decoding
     needed = {
-        "a graph of the target with branches": mode.needs_branches and manifest.branched is None,
         "a head": mode.has_head and manifest.head is None,
         "a block drafter": mode.draft == "block" and manifest.block is None,
+        "the graph target_branched": mode.needs_branches and manifest.branched is None,
     }
     for what, is_missing in needed.items():
         if is_missing:
             raise SettingsError(
                 f"mode {settings.mode}: expected a bundle with {what}, got {manifest.name}, which has "
-                "none; build it again from models that have one, or choose another mode"
+                "none; build it again, from models that have one, or choose another mode"
             )
     for graph, name in manifest.graphs_of(settings).items():
         if graph not in manifest.graphs:

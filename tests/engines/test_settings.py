@@ -162,8 +162,14 @@ def test_model_numbers(mode: Mode) -> None:
         ({"mode": "eagle", "correct_by": "rows"}, "mode eagle: expected draft_from sweep where correct_by is rows: "),
         ({"mode": "pjd", "draft_from": "block"}, "mode pjd: expected draft_from sweep where correct_by is rows: "),
         ({"mode": "eagle", "correct_by": "rounds"}, "mode eagle: expected draft_from coarse or sweep where "),
-        ({"mode": "lantern", "accept_by": "pooled"}, "mode lantern: expected accept_by lossless or lantern where a "),
-        ({"mode": "eagle-tree", "tree_top": 40}, "tree_top: expected at most 62 of it times tree_depth - 1, got 160"),
+        (
+            {"mode": "lantern", "accept_by": "pooled"},
+            "mode lantern: expected accept_by lossless, lantern or lantern-plus where a ",
+        ),
+        (
+            {"mode": "eagle-tree", "tree_top": 40},
+            "tree_top: expected tree_top * (tree_depth - 1) of at most 62, got 160",
+        ),
         ({"mode": "sjd", "jacobi_window": 0}, "jacobi_window: expected "),
         ({"mode": "gsd", "group_distance": float("nan")}, "group_distance: expected "),
     ],

@@ -100,7 +100,7 @@ def test_commands(name: str, folder: Path, ours: Ours) -> None:
 
 def test_the_conformance_suite(folder: Path, installed: Path) -> None:
     """In the process of pytest and in a worker."""
-    arguments = ["conformance", "-n1", "-q", "rules/test_grid.py", "--report", "report.md"]
+    arguments = ["conformance", "-n1", "-q", "engines/test_margins.py", "--report", "report.md"]
     assert "passed" in run_script(arguments, folder, Ours(installed, str(site_of(installed))))
 
 

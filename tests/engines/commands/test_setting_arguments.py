@@ -241,6 +241,7 @@ def test_settings_that_the_mode_does_not_read(
         ({"sweeps": 2}, "note: sweeps has no effect without --resample-by sweeps\n"),
         ({"draft_sweeps": 2}, "note: draft_sweeps has no effect without --draft-by sweeps\n"),
         ({"draft_window": 2, "draft_by": "sweeps"}, "note: draft_window has no effect without --draft-by windows\n"),
+        ({"jacobi_window": 8}, "note: jacobi_window has no effect without --draft-by rows\n"),
         ({"sweeps": 2, "resample_by": "sweeps", "draft_window": 3}, ""),
     ],
 )

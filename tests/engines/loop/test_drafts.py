@@ -114,3 +114,10 @@ def test_a_draft_is_no_part_of_a_partial_image(mode: engines.Mode, pipeline: eng
     pipeline.generate("a red circle", mode=mode, progress=progress, watch=decoders.append)
     assert len(shown) > 2
     assert all(shown)
+
+
+@pytest.mark.parametrize("mode", ["sjd", "eagle", "eagle-tree", "specdec", "pjd"])
+def test_the_share_of_drafts_that_stay(mode: engines.Mode, pipeline: engines.Pipeline) -> None:
+    """A draft that is judged again counts again; a whole draft's share is that of its verification."""
+    assert 0 < pipeline.generate("a red circle", seed=2, mode=mode).stats.acceptance_rate < 1
+    assert pipeline.generate("a red circle", seed=2, mode="ar").stats.acceptance_rate == 1

@@ -71,6 +71,8 @@ def test_json(trace: Trace) -> None:
         "sampled": [[1, 0, 7]],
         "repredicted": [],
         "sweeps": [],
+        "speculated": [],
+        "trees": [],
     }
     assert content["passes"][4]["positions"] == [2, 5]
     sweep = {"cells": [3, 6], "guesses": [5, 5], "samples": [5, 2], "decided": [1, 0]}

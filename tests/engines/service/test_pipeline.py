@@ -13,7 +13,7 @@ from mulo_sd.engines.backends.ort.cpu import OnnxRuntimeBackend
 from mulo_sd.engines.bundle import BundleError, open_bundle
 from mulo_sd.engines.service.load import load
 from mulo_sd.engines.service.pipeline import Pipeline
-from mulo_sd.engines.settings import Settings, SettingsError
+from mulo_sd.engines.settings import Mode, Settings, SettingsError
 
 PRESETS: dict[str, dict[str, Any]] = {
     "few-passes": {"mode": "parallel", "resample_by": "sweeps", "sweeps": 2, "neighbours": 3},
@@ -112,6 +112,28 @@ def test_target_alone(tiny_bundle: Path, tmp_path: Path) -> None:
         SettingsError, match=r"^mode: expected one of ar, zipar, [^\n]*, since the bundle holds no drafter"
     ):
         pipeline.settings(mode="serial")
+
+
+@pytest.mark.parametrize(
+    ("mode", "entries", "said"),
+    [
+        ("eagle", ("head",), "mode eagle: expected a bundle with a head, got "),
+        ("specdec", ("block",), "mode specdec: expected a bundle with a block drafter, got "),
+        ("pjd", ("head", "branched"), "mode pjd: expected a bundle with the graph target_branched, got "),
+    ],
+)
+def test_what_drafts_is_not_there(
+    mode: Mode, entries: tuple[str, ...], said: str, minimal_bundle: Path, tmp_path: Path
+) -> None:
+    """As in bundles that were built before."""
+
+    def leave_out(manifest: dict[str, Any]) -> None:
+        for name in entries:
+            manifest[name] = None
+
+    pipeline = opened(changed_copy(minimal_bundle, tmp_path, leave_out))
+    with pytest.raises(SettingsError, match=f"^{said}[^\\n]*which has none; build it again"):
+        pipeline.settings(mode=mode)
 
 
 @pytest.mark.parametrize("threads", [0, -1, 1025, 20_000, 1.0, "2", True])
