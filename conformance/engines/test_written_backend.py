@@ -12,6 +12,7 @@ from mulo_sd.engines.commands.demo_bundle import ENVIRONMENT_VARIABLE, bundle_pa
 from mulo_sd.processes import environment
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "write-a-backend.md"
+UNREACHED = {"ACCEPT-5", "ACCEPT-6"}
 MAX_LINES = 150
 
 
@@ -58,7 +59,9 @@ def test_the_page_s_backend_conforms(tmp_path: Path, minimal_target_path: Path) 
         for rule, by_subject in report["rules"].items()
         if "minimal-fp32" in by_subject
     }
-    assert set(verdicts.values()) == {"passed"}
+    # Of trees, which ask for branches and hidden states: it does not declare them.
+    assert {rule for rule, verdict in verdicts.items() if verdict != "passed"} == UNREACHED
+    assert {verdicts[rule] for rule in UNREACHED} == {"not applicable"}
     assert len(verdicts) > 30
 
 
