@@ -91,9 +91,13 @@ def test_what_a_mode_does_not_read_changes_nothing(mode: modes.Mode, drafters: t
     right = decoded(case)
     unread = Settings(mode=mode, drafters=drafters).unread(SETTINGS)
     assert unread
-    for name in unread:
-        changes: dict[str, Any] = {name: other_value(name)}
-        assert decoded(case._replace(settings=replace(settings, **changes))) == right, name
+    changes: dict[str, Any] = {name: other_value(name) for name in unread}
+    if decoded(case._replace(settings=replace(settings, **changes))) != right:
+        alone = [replace(settings, **{name: value}) for name, value in changes.items()]
+        read = [
+            name for name, item in zip(unread, alone, strict=True) if decoded(case._replace(settings=item)) != right
+        ]
+        pytest.fail(f"read, though the table says otherwise: {read}")
 
 
 def test_the_settings_that_a_table_names_exist() -> None:

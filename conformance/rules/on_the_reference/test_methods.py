@@ -73,7 +73,10 @@ class TestMethod1:
             ({"mode": "sjd", "correct_by": "local"}, "draft_from coarse where correct_by is local"),
             ({"mode": "ssd", "correct_by": "rows"}, "draft_from sweep where correct_by is rows"),
             ({"mode": "eagle", "correct_by": "rounds"}, "draft_from coarse or sweep where correct_by is rounds"),
-            ({"mode": "eagle-tree", "accept_by": "grouped"}, "accept_by lossless or lantern where a tree drafts"),
+            (
+                {"mode": "eagle-tree", "accept_by": "grouped"},
+                "accept_by lossless, lantern or lantern-plus where",
+            ),
         ],
     )
     def test_parts_that_do_not_fit(self, parts: dict[str, Any], message: str) -> None:
