@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mulo_sd.reference.codebook import Codes, neighbours
-from mulo_sd.reference.corrections import Rows, correction_of
+from mulo_sd.reference.corrections import correction_of
 from mulo_sd.reference.drafts import LastSweep, draft_source, tree_source
 from mulo_sd.reference.exact import verify_by_speculation, verify_exactly
 from mulo_sd.reference.execute import execute
@@ -102,11 +102,11 @@ class _Decoder:
             speculate_trees(state, cells, tree_source(state, self.models), self.codes)
             return
         if settings.decoding.is_speculative and state is self.states[0]:
-            source = draft_source(state, self.models)
-            speculate(state, correction_of(mask, settings), source, self.codes, settings.decoding.judging)
+            correction = correction_of(mask, settings.decoding.correction, settings)
+            speculate(state, correction, draft_source(state, self.models), self.codes, settings.decoding.judging)
             return
         if settings.named(order.by, None) == "rows":
-            rows = Rows(list(cells), state.width, settings.jacobi_window, settings.row_lead)
+            rows = correction_of(mask, "rows", settings)
             speculate(state, rows, LastSweep(state), self.codes, BY_ROWS)
             return
         execute(

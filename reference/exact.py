@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from mulo_sd.reference.codebook import Codes
-from mulo_sd.reference.corrections import Rounds, correction_of, in_rounds
+from mulo_sd.reference.corrections import Rounds, correction_of
 from mulo_sd.reference.drafts import CoarseDraft
 from mulo_sd.reference.execute import execute
 from mulo_sd.reference.parts import IN_ROUNDS, Order
@@ -37,7 +37,7 @@ def verify_by_speculation(state: ModelState, proposal: Proposal, codes: Codes) -
     """
     first_pass, settings = len(state.trace.passes), state.settings
     cells, judging = _cells(state, proposal), settings.decoding.judging if state.number == 0 else IN_ROUNDS
-    correction = correction_of(cells, settings) if state.number == 0 else in_rounds(cells, settings)
+    correction = correction_of(cells, settings.decoding.correction if state.number == 0 else "rounds", settings)
     source = CoarseDraft(state, state.grid.clone(), isinstance(correction, Rounds))
     speculate(state, correction, source, codes, judging)
     return _verdict(state, proposal, first_pass)

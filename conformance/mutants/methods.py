@@ -200,8 +200,10 @@ MUTANTS = (
         "METHOD-4",
         patched(
             exact,
-            "in_rounds",
-            lambda right, cells, settings: right(cells, settings.model_copy(update={"rounds": settings.rounds + 1})),
+            "correction_of",
+            lambda right, cells, correction, settings: right(
+                cells, correction, settings.model_copy(update={"rounds": settings.rounds + 1})
+            ),
         ),
         _CASCADE,
     ),

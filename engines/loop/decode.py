@@ -21,7 +21,7 @@ from mulo_sd.engines.loop.verify import Accepted, verify_locally
 from mulo_sd.engines.numbers import token_grid
 from mulo_sd.engines.parts import BY_ROWS
 from mulo_sd.engines.rules.acceptances.accepted import Codes
-from mulo_sd.engines.rules.corrections import Rows, correction_of
+from mulo_sd.engines.rules.corrections import correction_of
 from mulo_sd.engines.rules.schedule import schedule_of
 from mulo_sd.engines.rules.trace import Cycle, Proposal, Trace
 from mulo_sd.engines.settings import Settings
@@ -163,13 +163,12 @@ class Decoder:
             speculate_trees(state, cells, tree_source(state, self.bundle), self.codes, self._advance(level))
             return
         if level == 0 and settings.decoding.is_speculative:
-            correction, judging = correction_of(mask, settings), settings.decoding.judging
-            Speculator(state, correction, draft_source(state, self.bundle), self.codes, judging).run(
-                self._advance(level)
-            )
+            correction = correction_of(mask, settings.decoding.correction, settings)
+            source, judging = draft_source(state, self.bundle), settings.decoding.judging
+            Speculator(state, correction, source, self.codes, judging).run(self._advance(level))
             return
         if settings.named(order.by, None) == "rows":
-            rows = Rows(list(cells), state.width, settings.jacobi_window, settings.row_lead)
+            rows = correction_of(mask, "rows", settings)
             Speculator(state, rows, LastSweep(state), self.codes, BY_ROWS).run(self._advance(level))
             return
         schedule = schedule_of(mask, order, settings, state.auto_width)

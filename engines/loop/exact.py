@@ -11,7 +11,7 @@ from mulo_sd.engines.loop.speculate import Speculator
 from mulo_sd.engines.loop.state import ModelState
 from mulo_sd.engines.parts import IN_ROUNDS, Order
 from mulo_sd.engines.rules.acceptances.accepted import Codes
-from mulo_sd.engines.rules.corrections import Rounds, correction_of, in_rounds
+from mulo_sd.engines.rules.corrections import Rounds, correction_of
 from mulo_sd.engines.rules.schedule import schedule_of
 from mulo_sd.engines.rules.trace import Proposal, Verdict
 
@@ -44,7 +44,7 @@ def verify_by_speculation(
     """
     first_pass, settings = len(state.trace.passes), state.settings
     cells, judging = _cells(state, proposal), settings.decoding.judging if state.number == 0 else IN_ROUNDS
-    correction = correction_of(cells, settings) if state.number == 0 else in_rounds(cells, settings)
+    correction = correction_of(cells, settings.decoding.correction if state.number == 0 else "rounds", settings)
     source = CoarseDraft(state, state.grid.copy(), isinstance(correction, Rounds))
     Speculator(state, correction, source, codes, judging).run(progress)
     return _verdict(state, proposal, first_pass)

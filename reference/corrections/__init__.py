@@ -7,9 +7,10 @@ from mulo_sd.reference.corrections.rounds import Rounds
 from mulo_sd.reference.corrections.rows import Rows
 from mulo_sd.reference.corrections.window import Window
 from mulo_sd.reference.grid import raster_positions
+from mulo_sd.reference.parts import Correction
 from mulo_sd.reference.settings import Settings
 
-__all__ = ["Prefix", "Rounds", "Rows", "Window", "correction_of", "in_rounds", "window_length"]
+__all__ = ["Prefix", "Rounds", "Rows", "Window", "correction_of", "window_length"]
 
 
 def window_length(settings: Settings) -> int:
@@ -18,16 +19,11 @@ def window_length(settings: Settings) -> int:
     return lengths.get(settings.decoding.draft or "", settings.block + 1)
 
 
-def correction_of(cells: Tensor, settings: Settings) -> Prefix | Rounds | Rows:
-    """Return how a set of cells, Bool[H, W], is decided by the settings' correction."""
-    positions, correction = raster_positions(cells).tolist(), settings.decoding.correction
+def correction_of(cells: Tensor, correction: Correction | None, settings: Settings) -> Prefix | Rounds | Rows:
+    """Return how a set of cells, Bool[H, W], is decided by a correction, with the settings' lengths."""
+    positions = raster_positions(cells).tolist()
     if correction == "rounds":
         return Rounds(positions, settings.rounds)
     if correction == "rows":
         return Rows(positions, cells.shape[1], settings.jacobi_window, settings.row_lead)
     return Prefix(positions, window_length(settings))
-
-
-def in_rounds(cells: Tensor, settings: Settings) -> Rounds:
-    """Return how a drafter above the coarsest one decides cells, Bool[H, W], in rounds (METHOD-4)."""
-    return Rounds(raster_positions(cells).tolist(), settings.rounds)

@@ -3,13 +3,14 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from mulo_sd.engines.parts import Correction
 from mulo_sd.engines.rules.corrections.prefix import Prefix
 from mulo_sd.engines.rules.corrections.rounds import Rounds
 from mulo_sd.engines.rules.corrections.rows import Rows
 from mulo_sd.engines.rules.corrections.window import Window
 from mulo_sd.engines.settings import Settings
 
-__all__ = ["Prefix", "Rounds", "Rows", "Window", "correction_of", "in_rounds", "window_length"]
+__all__ = ["Prefix", "Rounds", "Rows", "Window", "correction_of", "window_length"]
 
 
 def window_length(settings: Settings) -> int:
@@ -18,17 +19,13 @@ def window_length(settings: Settings) -> int:
     return lengths.get(settings.decoding.draft or "", settings.block + 1)
 
 
-def correction_of(cells: NDArray[np.bool_], settings: Settings) -> Prefix | Rounds | Rows:
-    """Return how a set of cells, Bool[H, W], is decided by the settings' correction."""
+def correction_of(
+    cells: NDArray[np.bool_], correction: Correction | None, settings: Settings
+) -> Prefix | Rounds | Rows:
+    """Return how a set of cells, Bool[H, W], is decided by a correction, with the settings' lengths."""
     positions: list[int] = np.flatnonzero(cells).tolist()
-    correction = settings.decoding.correction
     if correction == "rounds":
         return Rounds(positions, settings.rounds)
     if correction == "rows":
         return Rows(positions, cells.shape[1], settings.jacobi_window, settings.row_lead)
     return Prefix(positions, window_length(settings))
-
-
-def in_rounds(cells: NDArray[np.bool_], settings: Settings) -> Rounds:
-    """Return how a drafter above the coarsest one decides cells, Bool[H, W], in rounds (METHOD-4)."""
-    return Rounds(np.flatnonzero(cells).tolist(), settings.rounds)
