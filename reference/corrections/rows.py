@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from mulo_sd.reference.corrections.window import Window, leading
+from mulo_sd.reference.parts import MAX_NODES
 
-# Rows that may be open at once: each has a bit of an int64 of its own.
-MAX_OPEN = 62
+# Rows that may be open at once: each has a bit of its own, as the nodes of a tree have.
+MAX_OPEN = MAX_NODES
 
 
 class Rows:

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from mulo_sd.engines.parts import MAX_NODES
 from mulo_sd.engines.rules.corrections.window import Window, leading
 
-# Rows that may be open at once: each has a bit of an int64 of its own.
-MAX_OPEN = 62
+# Rows that may be open at once: each has a bit of its own, as the nodes of a tree have.
+MAX_OPEN = MAX_NODES
 
 
 class Rows:
