@@ -1,6 +1,5 @@
 """The command: wrong arguments end it with one line; a row is drawn, reported, and measured on the engine."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,21 +8,16 @@ import pytest
 
 from mulo_sd import engines
 from mulo_sd.conformance.bench.spread import Spread
-from mulo_sd.conformance.compare import __main__ as command
 from mulo_sd.conformance.compare.cost import COSTS_NAME, Cost, extra_weights, measure_costs, read_costs, write_costs
 from mulo_sd.conformance.compare.entries import CONTROLS, ENTRIES
 from mulo_sd.conformance.study.rows import ROWS_NAME, Row, RowLog, StudyError, pack_tokens, read_rows
 from mulo_sd.conformance.study.variant import identity
+from tests.in_process import InProcess
 
 MakeRows = Callable[..., list[Row]]
 
 
-def run(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int | str | None:
-    monkeypatch.setattr(sys, "argv", ["compare", *arguments])
-    try:
-        return command.main()
-    except SystemExit as stop:
-        return stop.code
+COMMAND = "mulo_sd.conformance.compare.__main__"
 
 
 @pytest.mark.parametrize(
@@ -38,37 +32,24 @@ def run(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int | str | No
         (["--bundle", "no-such-bundle"], "no-such-bundle"),
     ],
 )
-def test_bad_arguments(
-    arguments: list[str],
-    expected: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    assert run(["--out", str(tmp_path / "compare"), *arguments], monkeypatch) == 2
-    said = capsys.readouterr()
-    error = said.err[said.err.index("error: ") :]
+def test_bad_arguments(in_process: InProcess, arguments: list[str], expected: str, tmp_path: Path) -> None:
+    done = in_process.run(COMMAND, "--out", str(tmp_path / "compare"), *arguments)
+    assert done.returncode == 2
+    error = done.stderr[done.stderr.index("error: ") :]
     assert expected in error
     assert len(error.splitlines()) == 1
     assert not (tmp_path / "compare").exists()
 
 
-def test_a_folder_of_somebody_else_is_left_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_folder_of_somebody_else_is_left_alone(in_process: InProcess, tmp_path: Path) -> None:
     (tmp_path / "comparison.md").write_text("mine")
-    assert run(["--out", str(tmp_path)], monkeypatch) == 2
-    assert "expected no files but a study's" in capsys.readouterr().err
+    done = in_process.run(COMMAND, "--out", str(tmp_path))
+    assert done.returncode == 2
+    assert "expected no files but a study's" in done.stderr
     assert (tmp_path / "comparison.md").read_text() == "mine"
 
 
-def test_a_row_is_drawn_once(
-    tmp_path: Path,
-    demo_bundle: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    make_rows: MakeRows,
-) -> None:
+def test_a_row_is_drawn_once(in_process: InProcess, tmp_path: Path, demo_bundle: Path, make_rows: MakeRows) -> None:
     """From the command line to the page; AR, the dearest and not looked at here, is there already."""
     name, pipeline = "mulo-sweeps: limits 4 and 6", engines.load(demo_bundle, threads=1)
     grid = pack_tokens(np.zeros((32, 32), dtype=np.int64))
@@ -77,14 +58,15 @@ def test_a_row_is_drawn_once(
             for row in make_rows(identity(item, pipeline), [True] * 6, height=32, width=32, tokens=grid):
                 log.add(row)
     arguments = ["--bundle", str(demo_bundle), "--out", str(tmp_path), "--per-task", "1", "--resamples", "10"]
-    assert run([*arguments, "--workers", "1", "--row", name], monkeypatch) == 0
-    assert f"| {name} | found | no |" in capsys.readouterr().out
+    done = in_process.run(COMMAND, *arguments, "--workers", "1", "--row", name)
+    assert done.returncode == 0
+    assert f"| {name} | found | no |" in done.stdout
     drawn = [row for row in read_rows(tmp_path) if row.variant == name]
     assert len(drawn) == 6
     assert all(row.nfe_by_model and sum(row.nfe_by_model.values()) == row.nfe for row in drawn)
     assert all(row.fed_target and row.fed_target > row.height * row.width for row in drawn)
     content = (tmp_path / ROWS_NAME).read_bytes()
-    assert run([*arguments, "--row", name, "--report-only"], monkeypatch) == 0
+    assert in_process.run(COMMAND, *arguments, "--row", name, "--report-only").returncode == 0
     assert (tmp_path / ROWS_NAME).read_bytes() == content
     assert "- sjd: window 16: 0\n" in (tmp_path / "comparison.md").read_text(encoding="utf-8")
 
