@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -51,6 +52,7 @@ class Decoder:
         progress: Progress = lambda done, total: None,
         record_logits: bool = False,
         accepted: Accepted | None = None,
+        step: Callable[["Decoder", ModelState], None] | None = None,
     ) -> None:
         """Prepare a decode.
 
@@ -63,6 +65,8 @@ class Decoder:
             progress: Told after every step of the target.
             record_logits: Keep the logits of every pass in the trace.
             accepted: Decides which draft tokens are accepted, at every level, for measurements.
+            step: Called with the decoder and the model's state before every pass, prefills aside, and after every
+                verification.
         """
         self.bundle, self.backend, self.accepted = bundle, backend, accepted
         self.settings, self.progress = settings, progress
@@ -82,6 +86,9 @@ class Decoder:
             )
             for number in settings.model_numbers
         ]
+        if step is not None:
+            for state in self.states:
+                state.watch = partial(step, self)
         self.refresh_from = [0] * len(self.states)
         self.done = 0
 

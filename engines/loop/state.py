@@ -1,6 +1,6 @@
 """One model in the middle of a decode: its grid, its cache, and what the cache does not hold yet."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,13 @@ from mulo_sd.engines.settings import Settings
 
 Tokens = NDArray[np.int64]
 
+# What a verification made of a draft token: it stays, it is rejected, or it is resampled beside one that is.
+KEPT, REJECTED, BESIDE = 1, 2, 3
+
+
+def _watch_nothing(state: "ModelState") -> None:
+    """Look at nothing."""
+
 
 class ModelState:
     """The state of model number `number` (0 target, 1 drafts for it, ...) while one image is decoded.
@@ -34,6 +41,10 @@ class ModelState:
         pending: Cells decided whose token no pass has fed; the next pass that sees them does (KV-3).
         unfed: Cells whose draft token or guess no pass has fed.
         guessed: Bool[N], cells that hold a guess, where there was no draft to take as one.
+        decided: Bool[N], cells whose token stays.
+        verdicts: UInt8[N], what the last verification made of a draft token: KEPT, REJECTED, BESIDE or 0, for whoever
+            looks on.
+        watch: Called before every pass and after every verification; `Decoder` sets it.
         auto_width: Cells of a sweep where the settings leave them to the machine (SWEEP-6); `Pipeline` sets it.
         hidden: Float32[B, L, dim], of each position as it was last fed; where a head drafts, else nothing is kept.
     """
@@ -61,6 +72,9 @@ class ModelState:
         self.pending: set[int] = set()
         self.unfed: set[int] = set()
         self.guessed = np.zeros(cells, dtype=np.bool_)
+        self.decided = np.zeros(cells, dtype=np.bool_)
+        self.verdicts = np.zeros(cells, dtype=np.uint8)
+        self.watch: Callable[[ModelState], None] = _watch_nothing
         self.auto_width: int | AutoWidth = 1
         self.noise = NoiseSource(seed, sample_stream(number), cells, entry.vocabulary)
         places, prefixes = condition.places(), condition.prefixes(null, settings.guidance_scale)
@@ -102,7 +116,10 @@ class ModelState:
 
     def propose(self, cells: Sequence[int], tokens: Tokens) -> None:
         """Put draft tokens into the grid; they enter the cache when a pass needs them."""
-        self.grid[list(cells)] = tokens
+        places = list(cells)
+        self.grid[places] = tokens
+        self.decided[places] = False
+        self.verdicts[places] = 0
         self.unfed.update(cells)
         self.pending.difference_update(cells)
 
@@ -111,15 +128,30 @@ class ModelState:
         self.propose(cells, tokens)
         self.guessed[list(cells)] = True
 
-    def keep(self, cells: Iterable[int]) -> None:
+    def note_verdicts(self, first_row: int, kept: NDArray[np.bool_], resampled: NDArray[np.bool_]) -> None:
+        """Note what a verification made of whole rows of draft tokens, and show it.
+
+        Args:
+            first_row: Of the rows.
+            kept: Bool[rows, W], drafts that are accepted.
+            resampled: Bool[rows, W], those that are not and what is near them.
+        """
+        verdicts = np.where(kept, np.where(resampled, BESIDE, KEPT), REJECTED).ravel()
+        self.verdicts[first_row * self.width : first_row * self.width + len(verdicts)] = verdicts
+        self.watch(self)
+
+    def keep(self, cells: Sequence[int]) -> None:
         """Decide that draft tokens stay: those that no pass has fed yet are pending now (KV-3)."""
+        self.decided[list(cells)] = True
         kept = self.unfed.intersection(cells)
         self.pending.update(kept)
         self.unfed.difference_update(kept)
 
     def decide(self, cells: Sequence[int], tokens: Tokens) -> None:
         """Put decided tokens into the grid; whatever the cache held for these cells is stale (KV-3)."""
-        self.grid[list(cells)] = tokens
+        places = list(cells)
+        self.grid[places] = tokens
+        self.decided[places] = True
         self.pending.update(cells)
         self.unfed.difference_update(cells)
 
@@ -155,6 +187,7 @@ class ModelState:
         """
         places = np.asarray(cells)
         self.guessed[places[decided]] = False
+        self.decided[places[decided]] = True
         self.guessed[places[~decided & (self.grid[places] < 0)]] = True
         changed = tokens != self.grid[places]
         positions = places + self.entry.prefix_length
@@ -191,6 +224,7 @@ class ModelState:
         wanted.update(cell for cell in (*self.pending, *also_feed) if cell < cells[-1])
         if not wanted:
             return Answer(queried, np.full(len(queried), -1), None, self.first_scores, self._where("prefill"))
+        self.watch(self)
         fed = np.array(sorted(wanted), dtype=np.int64)
         tokens = self.grid[fed]
         if tokens.min() < 0:
@@ -219,6 +253,7 @@ class ModelState:
         if not wanted:
             answer = Answer(np.array([cell]), np.array([-1]), None, self.first_scores, self._where("prefill"))
             return answer, self.hidden[:, :0]
+        self.watch(self)
         fed = np.array(sorted(wanted), dtype=np.int64)
         positions, tokens, name = fed + self.entry.prefix_length, self.grid[fed], f"pass {len(self.trace.passes)}"
         scores = self.session.feed(fed, tokens, tree=tree.at(cell))

@@ -72,6 +72,7 @@ def verify_locally(
     radii[first_row:last_row] = adaptive_radii(entropies.reshape(-1, width), settings.radius, settings.radius_nats)
     resampled = expand(rejected, radii, first_row, last_row)
     in_window = resampled[first_row:last_row]
+    state.note_verdicts(first_row, kept, in_window)
     state.keep((np.flatnonzero(~in_window) + cells.start).tolist())
     progress(int((~in_window).sum()))
     anchor = Anchor(settings.anchor, codes.vectors, draft, cells.start) if settings.anchor else None

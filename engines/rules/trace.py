@@ -1,5 +1,6 @@
 """The trace of a decode: every pass and every decision, in order; the engines' twin of `reference.trace`."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mulo_sd.engines.rules.branches import Branches
+from mulo_sd.engines.rules.noise import BLOCK, HEAD
 
 Tokens = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -126,6 +128,12 @@ class Cycle(Verdict, Proposal):
     down_sampled: Tokens | None
 
 
+def model_name(number: int) -> str:
+    """Return what a model is called: target, drafter_1 and so on, and what drafts on the target's own grid."""
+    names = {0: "target", HEAD: "head", BLOCK: "block"}
+    return names.get(number, f"drafter_{number}")
+
+
 # Of methods: as large as logits, and left out where those are.
 _DISTRIBUTIONS = ("draft_log_probs", "logits")
 
@@ -150,6 +158,12 @@ class Trace:
     def nfe(self, model: int) -> int:
         """Return the number of passes of a model, its prefill included."""
         return sum(item.model == model for item in self.passes)
+
+    @property
+    def passes_by_model(self) -> dict[str, int]:
+        """The number of passes of every model that made some, prefills included, by its name."""
+        counts = Counter(item.model for item in self.passes)
+        return {model_name(number): counts[number] for number in sorted(counts)}
 
     def sweeps_of(self, model: int) -> list[Sweep]:
         """Return the sweeps of a model."""

@@ -5,8 +5,12 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from mulo_sd.engines.loop.decode import Decoder, Progress
+from mulo_sd.engines.loop.state import ModelState
 from mulo_sd.engines.loop.verify import Accepted
 from mulo_sd.engines.numbers import SettingsError, truth
+
+# Callbacks that may be missing.
+OPTIONAL = ("step", "accepted")
 
 
 def no_progress(done: int, total: int) -> None:
@@ -25,6 +29,8 @@ class Hooks:
         progress: Called after every step of the target with the cells decided and the cells of the image.
         record_logits: Keep the logits of every pass in the trace.
         watch: Called with the decoder before it starts.
+        step: Called with the decoder and the state of the model that makes a pass, before the pass, prefills aside; and
+            after every verification, with the state of the model that verified.
         accepted: Replaces the acceptance rule, for measurements: `conformance.bench` replays acceptances with it.
 
     Raises:
@@ -34,13 +40,15 @@ class Hooks:
     progress: Progress = no_progress
     record_logits: bool = False
     watch: Callable[[Decoder], None] = _watch_nothing
+    step: Callable[[Decoder, ModelState], None] | None = None
     accepted: Accepted | None = None
 
     def __post_init__(self) -> None:
         """Check them, so that a wrong one is refused before anything is drawn."""
         truth("record_logits", self.record_logits)
-        for name, callback in (("progress", self.progress), ("watch", self.watch), ("accepted", self.accepted)):
-            if not callable(callback) and (name != "accepted" or callback is not None):
+        for name in ("progress", "watch", "step", "accepted"):
+            callback: object = getattr(self, name)
+            if not callable(callback) and (name not in OPTIONAL or callback is not None):
                 raise SettingsError(f"{name}: expected a function, got {callback!r:.80}")
 
 

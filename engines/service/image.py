@@ -1,5 +1,7 @@
 """Tokens to an image, by the bundle's decoder."""
 
+from collections.abc import Callable
+
 import numpy as np
 from PIL import Image
 
@@ -8,6 +10,18 @@ from mulo_sd.engines.backends.base import Backend, BackendError
 from mulo_sd.engines.bundle import Bundle
 from mulo_sd.engines.loop.state import Tokens
 from mulo_sd.engines.numbers import token_grid
+
+# Where there is no token yet.
+GREY = 128
+
+
+def partial_image(tokens: Tokens, image_from_tokens: Callable[[Tokens], Image.Image]) -> Image.Image:
+    """Make an RGB image of tokens, Int[H, W], some of which are missing: cells of -1 are grey."""
+    missing = tokens < 0
+    image = np.array(image_from_tokens(np.where(missing, 0, tokens)))
+    pixels = image.shape[0] // len(tokens)
+    image[missing.repeat(pixels, axis=0).repeat(pixels, axis=1)] = GREY
+    return Image.fromarray(image)
 
 
 def image_from_tokens(bundle: Bundle, backend: Backend, tokens: Tokens) -> Image.Image:

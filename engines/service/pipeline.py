@@ -142,8 +142,8 @@ class Pipeline:
             plan: Where the objects of the demo go.
             draft: Int[h, w], tokens to take instead of the coarsest drafter's.
             progress: Called with the cells decided and the cells of the image.
-            options: `record_logits`, `watch` and `accepted`, as `Hooks` explains them; `preset`, as for `settings`;
-                other settings, by name.
+            options: `record_logits`, `watch`, `step` and `accepted`, as `Hooks` explains them; `preset`, as for
+                `settings`; other settings, by name.
 
         Raises:
             PromptError: the prompt is not understood.
@@ -258,7 +258,15 @@ class Pipeline:
         """
         chosen = self.backend if backend is None else backend
         decoder = Decoder(
-            self.bundle, chosen, condition, settings, seed, hooks.progress, hooks.record_logits, hooks.accepted
+            bundle=self.bundle,
+            backend=chosen,
+            condition=condition,
+            settings=settings,
+            seed=seed,
+            progress=hooks.progress,
+            record_logits=hooks.record_logits,
+            accepted=hooks.accepted,
+            step=hooks.step,
         )
         for state in decoder.states:
             state.auto_width = self.auto_widths.of(state.entry, state.session.batch)

@@ -16,13 +16,13 @@ from mulo_sd.engines.loop.state import Tokens
 from mulo_sd.engines.numbers import SettingsError, seconds
 from mulo_sd.engines.prompts import Plan
 from mulo_sd.engines.service.hooks import Hooks
+from mulo_sd.engines.service.image import partial_image
 from mulo_sd.engines.service.result import Prepared, Result
 from mulo_sd.engines.settings import Mode
 
 # It waits (to be described, or for a place); its prompt is described; it is decoded; its image is made; it has ended:
 # with an image or an error, or because it was cancelled.
 State = Literal["queued", "describing", "decoding", "finishing", "done", "cancelled"]
-_GREY = 128
 _SHOWN_CHARACTERS = 40
 
 
@@ -178,13 +178,7 @@ class Request:
         """
         decoder = self._decoder
         tokens = self._last_tokens if decoder is None else _tokens_of(decoder)
-        if tokens is None:
-            return None
-        missing = tokens < 0
-        image = np.array(self._image_from_tokens(np.where(missing, 0, tokens)))
-        pixels = image.shape[0] // len(tokens)
-        image[missing.repeat(pixels, axis=0).repeat(pixels, axis=1)] = _GREY
-        return Image.fromarray(image)
+        return None if tokens is None else partial_image(tokens, self._image_from_tokens)
 
     def __repr__(self) -> str:
         """Show the prompt, the seed, the stage and the progress."""
