@@ -11,6 +11,7 @@ from mulo_sd.engines.files.paths import user_path
 from mulo_sd.engines.files.text_files import TextFileError, read_text, strict_json
 from mulo_sd.engines.modes import MODES
 from mulo_sd.engines.parts import ACCEPTANCE_READS
+from mulo_sd.engines.service.named_settings import settings_by_name
 from mulo_sd.engines.setting_kinds import AUTO, Choice, Flag, Kind, Width, Window
 from mulo_sd.engines.settings import SETTINGS, Settings, SettingsError
 
@@ -122,25 +123,10 @@ def read_settings(path: Path) -> dict[str, Any]:
         raise SettingsError(f"{path}: expected {path.suffix[1:].upper()}: {error}".splitlines()[0]) from None
     if not isinstance(content, dict):
         raise SettingsError(f"{path}: expected settings by name, got {type(content).__name__}")
-    return _checked(content, path)
-
-
-def _checked(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """Return settings of a file as `Settings` takes them, each checked by itself."""
-    made = {}
-    for name, value in content.items():
-        try:
-            if name not in SETTINGS:
-                Settings().changed(**{name: value})  # which says what may have been meant
-            kind = SETTINGS[name].kind
-            word = kind.none if isinstance(kind, Window | Width) else None
-            if value is None and word is None:
-                raise SettingsError(f"{name}: expected a value, got null; leave the name out")
-            made[name] = None if word is not None and value == word else value
-            kind.check(name, made[name])
-        except SettingsError as error:
-            raise SettingsError(f"{path}: {error}") from None
-    return made
+    try:
+        return settings_by_name(content)
+    except SettingsError as error:
+        raise SettingsError(f"{path}: {error}") from None
 
 
 def leave_out_unread(named: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
