@@ -256,5 +256,5 @@ class Backend(ABC):
         raise NotImplementedError(f"backend {self.name}: new_pool: declared in its traits, but not written")
 
     def memory(self) -> dict[str, int]:
-        """Return bytes of device memory by what they hold; empty where a backend does not count them."""
+        """Return bytes by what they hold, keys and values as "caches"; empty where a backend does not count them."""
         return {}

@@ -71,5 +71,5 @@ class WrappedBackend(Backend):
         return self.backend.new_pool(graph, rows)
 
     def memory(self) -> dict[str, int]:
-        """Return bytes of device memory by what they hold."""
+        """Return bytes by what they hold."""
         return self.backend.memory()

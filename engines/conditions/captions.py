@@ -10,6 +10,8 @@ from mulo_sd.engines.prompts import Plan, PlanError
 class CaptionFrontEnd:
     """Makes conditions from captions."""
 
+    example_prompts: tuple[str, ...] = ("a red fox in the snow",)
+
     def __init__(self, bundle: Bundle, text_model: str | None) -> None:
         self.entry = bundle.manifest.target
         self.encoder = CaptionEncoder(text_model) if text_model else None

@@ -25,6 +25,8 @@ def imagenet_names() -> tuple[tuple[str, ...], ...]:
 class ClassFrontEnd:
     """Makes conditions from classes."""
 
+    example_prompts: tuple[str, ...] = ("golden retriever", "goldfish")
+
     def __init__(self, bundle: Bundle) -> None:
         self.null = bundle.null_conditions[0]
 

@@ -14,6 +14,12 @@ from mulo_sd.engines.prompts.prefix import grammar_description
 class DemoFrontEnd:
     """Makes conditions from prompts of the demo's grammar, which a bundle records."""
 
+    example_prompts: tuple[str, ...] = (
+        "a red circle left of a blue square",
+        "two green stars",
+        "a pink diamond above a yellow circle",
+    )
+
     def __init__(self, bundle: Bundle) -> None:
         """Check that the bundle's grammar is this version's.
 

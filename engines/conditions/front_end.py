@@ -19,7 +19,13 @@ class Described(NamedTuple):
 
 
 class FrontEnd(Protocol):
-    """Makes conditions from prompts."""
+    """Makes conditions from prompts.
+
+    Attributes:
+        example_prompts: Some that it understands.
+    """
+
+    example_prompts: tuple[str, ...]
 
     def check(self, prompt: str) -> None:
         """Check a prompt cheaply, so that a run over thousands of prompts finds errors before it draws the first.

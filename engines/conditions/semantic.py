@@ -17,6 +17,8 @@ from mulo_sd.engines.text import check_text
 class SemanticFrontEnd:
     """Makes conditions with Tar's language model."""
 
+    example_prompts: tuple[str, ...] = ("a red fox in the snow",)
+
     def __init__(self, bundle: Bundle, backend: Backend, text_model: str | None) -> None:
         self.bundle, self.backend = bundle, backend
         self.language_model = SemanticLanguageModel(text_model) if text_model else None

@@ -1,6 +1,7 @@
 """ONNX Runtime on the CPU: caches are bound as input and output of the same memory."""
 
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -147,6 +148,7 @@ class OnnxRuntimeBackend(Backend):
             )
         self.bundle, self.threads = bundle, threads
         self.sessions: dict[str, onnxruntime.InferenceSession] = {}
+        self.pools: weakref.WeakSet[Pool] = weakref.WeakSet()
         self.lock = threading.Lock()
         self.widths = {entry.graph: output_widths(bundle.manifest, entry) for entry in bundle.manifest.with_caches}
 
@@ -164,6 +166,10 @@ class OnnxRuntimeBackend(Backend):
                 self.sessions[graph] = make_session(path, self.threads, ("CPUExecutionProvider",))
             return self.sessions[graph]
 
+    def memory(self) -> dict[str, int]:
+        """Return the bytes of keys and values; what ONNX Runtime takes for itself is not counted."""
+        return {"caches": sum(value.nbytes for pool in list(self.pools) for value in list(pool.arrays.values()))}
+
     def run(self, graph: str, inputs: Tensors) -> dict[str, NDArray[Any]]:
         """Run a stateless graph."""
         session = self.session(graph)
@@ -177,7 +183,9 @@ class OnnxRuntimeBackend(Backend):
 
     def new_pool(self, graph: str, rows: int) -> Pool:
         """Return empty keys and values of which decodes take rows."""
-        return Pool(self.session(graph), cache_tensors(self.bundle.manifest.graphs[graph], rows))
+        pool = Pool(self.session(graph), cache_tensors(self.bundle.manifest.graphs[graph], rows))
+        self.pools.add(pool)
+        return pool
 
     def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> NDArray[np.float32]:
         """Run one pass; return its logits."""

@@ -103,6 +103,8 @@ class Gate:
 class FrontEnd:
     """Makes one condition of every prompt, and stops at the gates of some."""
 
+    example_prompts = ("anything",)
+
     def __init__(self, condition: Condition, **gates: Gate) -> None:
         self.condition, self.gates = condition, gates
         self.described: list[str] = []
