@@ -24,9 +24,6 @@ from mulo_sd.engines.settings import Settings
 
 Tokens = NDArray[np.int64]
 
-# What a verification made of a draft token: it stays, it is rejected, or it is resampled beside one that is.
-KEPT, REJECTED, BESIDE = 1, 2, 3
-
 
 def _watch_nothing(state: "ModelState") -> None:
     """Look at nothing."""
@@ -42,8 +39,7 @@ class ModelState:
         unfed: Cells whose draft token or guess no pass has fed.
         guessed: Bool[N], cells that hold a guess, where there was no draft to take as one.
         decided: Bool[N], cells whose token stays.
-        verdicts: UInt8[N], what the last verification made of a draft token: KEPT, REJECTED, BESIDE or 0, for whoever
-            looks on.
+        verdicts: UInt8[N], what the last verification made of a draft token, for whoever looks on (`verify`).
         watch: Called before every pass and after every verification; `Decoder` sets it.
         auto_width: Cells of a sweep where the settings leave them to the machine (SWEEP-6); `Pipeline` sets it.
         hidden: Float32[B, L, dim], of each position as it was last fed; where a head drafts, else nothing is kept.
@@ -127,18 +123,6 @@ class ModelState:
         """Put draft tokens of what drafts beside the target into the grid: guesses, where there was no token."""
         self.propose(cells, tokens)
         self.guessed[list(cells)] = True
-
-    def note_verdicts(self, first_row: int, kept: NDArray[np.bool_], resampled: NDArray[np.bool_]) -> None:
-        """Note what a verification made of whole rows of draft tokens, and show it.
-
-        Args:
-            first_row: Of the rows.
-            kept: Bool[rows, W], drafts that are accepted.
-            resampled: Bool[rows, W], those that are not and what is near them.
-        """
-        verdicts = np.where(kept, np.where(resampled, BESIDE, KEPT), REJECTED).ravel()
-        self.verdicts[first_row * self.width : first_row * self.width + len(verdicts)] = verdicts
-        self.watch(self)
 
     def keep(self, cells: Sequence[int]) -> None:
         """Decide that draft tokens stay: those that no pass has fed yet are pending now (KV-3)."""

@@ -19,6 +19,8 @@ from mulo_sd.engines.rules.radius import adaptive_radii
 from mulo_sd.engines.rules.schedule import schedule_of
 from mulo_sd.engines.rules.trace import Proposal, Verdict
 
+# What becomes of a draft token: it stays, it is rejected, or it is resampled beside one that is.
+KEPT, REJECTED, BESIDE = 1, 2, 3
 # (model, its cells, n of them) -> Bool[n], which draft tokens are accepted, whatever the verification found. Measuring
 # the time of a declared acceptance rate asks for it; a decode that is to mean something leaves it out.
 Accepted = Callable[[int, range], NDArray[np.bool_]]
@@ -72,7 +74,8 @@ def verify_locally(
     radii[first_row:last_row] = adaptive_radii(entropies.reshape(-1, width), settings.radius, settings.radius_nats)
     resampled = expand(rejected, radii, first_row, last_row)
     in_window = resampled[first_row:last_row]
-    state.note_verdicts(first_row, kept, in_window)
+    state.verdicts[cells.start : cells.stop] = np.where(kept, np.where(in_window, BESIDE, KEPT), REJECTED).ravel()
+    state.watch(state)
     state.keep((np.flatnonzero(~in_window) + cells.start).tolist())
     progress(int((~in_window).sum()))
     anchor = Anchor(settings.anchor, codes.vectors, draft, cells.start) if settings.anchor else None

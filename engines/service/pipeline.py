@@ -142,8 +142,7 @@ class Pipeline:
             plan: Where the objects of the demo go.
             draft: Int[h, w], tokens to take instead of the coarsest drafter's.
             progress: Called with the cells decided and the cells of the image.
-            options: `record_logits`, `watch`, `step` and `accepted`, as `Hooks` explains them; `preset`, as for
-                `settings`; other settings, by name.
+            options: `preset`, as for `settings`; the other fields of `Hooks`; other settings, by name.
 
         Raises:
             PromptError: the prompt is not understood.
@@ -156,8 +155,7 @@ class Pipeline:
         hooks, changes = split_options(options | {"progress": progress})
         prepared = self.prepare(prompt, seed, mode, plan, **changes)
         started = time.perf_counter()
-        condition = prepared.described.condition
-        decoded = self.decode(condition, prepared.settings, prepared.seed, draft, hooks=hooks)
+        decoded = self.decode(prepared.described.condition, prepared.settings, prepared.seed, draft, hooks=hooks)
         return self.finish(prepared, decoded, started)
 
     def prepare(
@@ -256,13 +254,12 @@ class Pipeline:
         Raises:
             Exception: as `draw`.
         """
-        chosen = self.backend if backend is None else backend
         decoder = Decoder(
-            bundle=self.bundle,
-            backend=chosen,
-            condition=condition,
-            settings=settings,
-            seed=seed,
+            self.bundle,
+            backend or self.backend,
+            condition,
+            settings,
+            seed,
             progress=hooks.progress,
             record_logits=hooks.record_logits,
             accepted=hooks.accepted,

@@ -80,6 +80,12 @@ class Session:
         """Passes made so far; fewer than the requests' own where some were shared."""
         return self._shared.passes
 
+    @property
+    def places_in_use(self) -> int:
+        """How many images are being decoded just now."""
+        with self._changed:
+            return self._size - len(self._places)
+
     def submit(
         self,
         prompt: str | Condition,

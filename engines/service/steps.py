@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mulo_sd.engines.loop.decode import Decoder
-from mulo_sd.engines.loop.state import BESIDE, KEPT, REJECTED, ModelState, Tokens
+from mulo_sd.engines.loop.state import ModelState, Tokens
+from mulo_sd.engines.loop.verify import BESIDE, KEPT, REJECTED
 
 # A coarse grid is drawn; drafts stand where no verification has judged them; they are judged, and what is rejected is
 # drawn again; without drafts the image is drawn; all cells are decided.

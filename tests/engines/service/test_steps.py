@@ -2,6 +2,7 @@
 
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,8 +33,8 @@ class Looking:
     def progress(self, done: int, total: int) -> None:
         self.counts.append((done, int(self.decoders[0].states[0].decided.sum())))
 
-    def draw(self, pipeline: engines.Pipeline, **settings: object) -> engines.Result:
-        result = pipeline.generate(
+    def draw(self, pipeline: engines.Pipeline, **settings: Any) -> engines.Result:
+        result = pipeline.draw(
             "a red star", seed=1, watch=self.watch, step=self.recorder.step, progress=self.progress, **settings
         )
         self.recorder.end()

@@ -103,7 +103,7 @@ class Gate:
 class FrontEnd:
     """Makes one condition of every prompt, and stops at the gates of some."""
 
-    example_prompts = ("anything",)
+    example_prompts: tuple[str, ...] = ("anything",)
 
     def __init__(self, condition: Condition, **gates: Gate) -> None:
         self.condition, self.gates = condition, gates
