@@ -19,6 +19,7 @@ from mulo_sd.engines.commands.draw_many import Run
 from mulo_sd.engines.commands.generate_arguments import add_arguments
 from mulo_sd.engines.commands.layouts import MAX_LISTED, LayoutError, PromptsError, read_tasks
 from mulo_sd.engines.commands.overlay import draw_overlay
+from mulo_sd.engines.commands.replay import Replay
 from mulo_sd.engines.commands.run_progress import shown_progress
 from mulo_sd.engines.commands.setting_arguments import (
     leave_out_unread,
@@ -46,6 +47,7 @@ SINGLE_IMAGE_ARGUMENTS = (
     "save_plan",
     "overlay",
     "storyboard",
+    "viewer",
     "trace",
 )
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
@@ -86,7 +88,7 @@ def _check_outputs_are_apart(arguments: argparse.Namespace) -> None:
     ]
     bundle = (arguments.bundle or demo_bundle_path()).resolve()
     taken: dict[Path, str] = {}
-    for name in ("out", "overlay", "storyboard", "trace", "save_plan", "save_condition"):
+    for name in ("out", "overlay", "storyboard", "viewer", "trace", "save_plan", "save_condition"):
         path: Path | None = getattr(arguments, name)
         if path is None:
             continue
@@ -117,10 +119,11 @@ def _open(arguments: argparse.Namespace, console: Console) -> Pipeline:
     return load(path, arguments.backend, arguments.threads, arguments.text_model)
 
 
-def _generate(arguments: argparse.Namespace, console: Console) -> tuple[Pipeline, Described, Result]:
+def _generate(arguments: argparse.Namespace, console: Console, replay: Replay) -> tuple[Pipeline, Described, Result]:
     _check_output(arguments.out, IMAGE_SUFFIXES)
     _check_output(arguments.overlay, (".png",))
     _check_output(arguments.storyboard, (".png",))
+    _check_output(arguments.viewer, (".html",))
     _check_output(arguments.trace, (".json",))
     _check_output(arguments.save_plan, (".json",))
     thread_count(arguments.threads)
@@ -149,8 +152,10 @@ def _generate(arguments: argparse.Namespace, console: Console) -> tuple[Pipeline
             seed=arguments.seed,
             progress=lambda done, total: progress.update(bar, completed=done, total=total),
             preset=arguments.preset,
+            **replay.hooks,
             **named,
         )
+    replay.end()
     return pipeline, described, result
 
 
@@ -185,7 +190,9 @@ def _generate_many(arguments: argparse.Namespace, console: Console) -> int:
     return IMAGES_MISSING if run.failures else 0
 
 
-def _save(arguments: argparse.Namespace, pipeline: Pipeline, described: Described, result: Result) -> None:
+def _save(
+    arguments: argparse.Namespace, pipeline: Pipeline, described: Described, result: Result, replay: Replay
+) -> None:
     _write(arguments.out, result.image.save)
     if arguments.save_condition:
         _write(arguments.save_condition, partial(save_condition, described.condition))
@@ -194,6 +201,8 @@ def _save(arguments: argparse.Namespace, pipeline: Pipeline, described: Describe
     if arguments.storyboard:
         storyboard = draw_storyboard(result.trace, result.tokens, pipeline.image_from_tokens)
         _write(arguments.storyboard, storyboard.save)
+    if arguments.viewer:
+        _write(arguments.viewer, partial(replay.save, pipeline, arguments.prompt, arguments.seed, result))
     if arguments.trace:
         content = {
             "prompt": arguments.prompt,
@@ -225,8 +234,9 @@ def main() -> int:
         for name in ("layout", "samples", "batch"):
             if getattr(arguments, name) is not None:
                 raise LayoutError(f"--{name}: expected --prompts beside it, got none; give a file of prompts")
-        pipeline, described, result = _generate(arguments, console)
-        _save(arguments, pipeline, described, result)
+        replay = Replay(arguments.viewer is not None)
+        pipeline, described, result = _generate(arguments, console, replay)
+        _save(arguments, pipeline, described, result, replay)
     except PromptsError as error:
         for line in error.lines():
             print(f"error: {line}", file=sys.stderr)

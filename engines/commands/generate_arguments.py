@@ -89,4 +89,5 @@ def _add_other_outputs(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--storyboard", type=user_path, help="PNG of the decode step by step, from the draft to the result"
     )
+    group.add_argument("--viewer", type=user_path, help="HTML page, in one file, that replays the decode step by step")
     group.add_argument("--trace", type=user_path, help="JSON of every pass and every decision")

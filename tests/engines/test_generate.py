@@ -130,6 +130,7 @@ def check_trace(mode: Mode, trace: dict[str, Any]) -> None:
         (["a dog", "--out", "a.png"], "unknown word 'dog'"),
         (["two red", "--out", "a.png"], "expected a plural shape"),
         ([PROMPT, "--out", "a.gif"], "expected a file name that ends in"),
+        ([PROMPT, "--out", "a.png", "--viewer", "a.htm"], "expected a file name that ends in .html, got '.htm'"),
         ([PROMPT, "--out", "no/such/a.png"], "a folder that exists"),
         ([PROMPT, "--out", "a.png", "--seed", "-1"], "seed: expected"),
         ([PROMPT, "--out", "a.png", "--plan", "none.json"], "none.json"),

@@ -34,7 +34,7 @@ def test_every_output_through_links(draw: object, tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "far").mkdir()
     names = {"out": "a.png", "overlay": "o.png", "storyboard": "s.png", "trace": "t.json", "save-plan": "p.json"}
-    names["save-condition"] = "c.npz"
+    names |= {"save-condition": "c.npz", "viewer": "v.html"}
     arguments = []
     for option, name in names.items():
         (tmp_path / name).symlink_to(tmp_path / "far" / name)
@@ -45,9 +45,12 @@ def test_every_output_through_links(draw: object, tmp_path: Path, monkeypatch: p
     with Image.open(tmp_path / "far" / "a.png") as image:
         image.load()
     assert json.loads((tmp_path / "t.json").read_text())["prompt"] == PROMPT
+    assert (tmp_path / "v.html").read_text().startswith("<!doctype html>")
 
 
-@pytest.mark.parametrize("option", ["--out", "--overlay", "--storyboard", "--trace", "--save-plan", "--save-condition"])
+@pytest.mark.parametrize(
+    "option", ["--out", "--overlay", "--storyboard", "--viewer", "--trace", "--save-plan", "--save-condition"]
+)
 def test_what_cannot_be_written_is_told_before_the_decode(
     option: str, draw: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -57,7 +60,8 @@ def test_what_cannot_be_written_is_told_before_the_decode(
         raise AssertionError("nothing is decoded")
 
     monkeypatch.setattr(Pipeline, "decode", decode)
-    suffix = {"--trace": ".json", "--save-plan": ".json", "--save-condition": ".npz"}.get(option, ".png")
+    suffixes = {"--trace": ".json", "--save-plan": ".json", "--save-condition": ".npz", "--viewer": ".html"}
+    suffix = suffixes.get(option, ".png")
     path = tmp_path / f"a{suffix}"
     path.symlink_to("/dev/full")
     others = [] if option == "--out" else ["--out", "b.png"]
@@ -115,6 +119,7 @@ def test_standard_output_that_takes_nothing(minimal_bundle: Path, tmp_path: Path
             "expected another file for each output, got one for --out",
         ),
         (["--out", "a.png", "--storyboard", "link.png"], "got one for --out and --storyboard"),
+        (["--out", "a.png", "--viewer", "{bundle}/v.html"], "for --viewer, got one that is in the bundle"),
         (["--out", "a.png", "--trace", "{bundle}/manifest.json"], "for --trace, got one that is in the bundle"),
         (["--out", "{bundle}/new.png"], "for --out, got one that is in the bundle"),
         (["--out", "a.png", "--plan", "p.json", "--trace", "p.json"], "for --trace, got one that is an input"),
