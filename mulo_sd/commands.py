@@ -13,6 +13,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "generate": Command("engines.generate", "draw a prompt, or a file of prompts, with a bundle"),
+    "serve": Command("engines.serve", "draw over HTTP, for OpenAI's clients, and show decodes on a page", "serve"),
     "check-layout": Command("engines.check_layout", "check a folder of images before a scorer reads it"),
     "build": Command("export.build", "compile models to ONNX graphs and TensorRT plans: a bundle", "export"),
     "full-size": Command(

@@ -5,15 +5,20 @@ from mulo_sd.commands import COMMANDS
 # What the extras of the commands bring, by the names that Python imports.
 OPTIONAL = frozenset(
     {
+        "fastapi",
         "filelock",
+        "h11",
         "hypothesis",
         "matplotlib",
         "onnx",
         "onnxscript",
         "polygraphy",
+        "prometheus_client",
         "pytest",
         "safetensors",
+        "starlette",
         "torch",
+        "uvicorn",
     }
 )
 # For modules that are no command of `mulo-sd`.

@@ -1,6 +1,7 @@
 """What several test folders share: the demo bundle, built once if it is not there, and untrained models."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from mulo_sd.reference.models import Models
 from mulo_sd.reference.tokenizer import Tokenizer, TokenizerConfig
 from mulo_sd.reference.transformer import Transformer, TransformerConfig
 from tests.in_process import InProcess
+from tests.served import Served, bundle_argument
 
 # Processes that tests start find the packages of this tree in any folder, installed or not.
 os.environ["PYTHONPATH"] = environment()["PYTHONPATH"]
@@ -54,6 +56,13 @@ def minimal_bundle() -> Path:
     if not path.exists():
         build_demo_bundle(path, "fp32", models="minimal")
     return path.resolve()
+
+
+@pytest.fixture(scope="session")
+def service(minimal_bundle: Path) -> Iterator[Served]:
+    """A service that draws with the minimal bundle, as model minimal."""
+    with Served(*bundle_argument("minimal", minimal_bundle), "--size", "2", "--threads", "1") as served:
+        yield served
 
 
 @pytest.fixture(scope="session")

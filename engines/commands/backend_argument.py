@@ -10,6 +10,8 @@ BACKEND_HELP = (
     "package (docs/write-a-backend.md)"
 )
 
+DEFAULT = "ort"
+
 
 def backend_name(text: str) -> str:
     """Check the form of a backend's name, for argparse's `type`; making the backend may still fail.
@@ -24,8 +26,8 @@ def backend_name(text: str) -> str:
     return text
 
 
-def add_backend_argument(parser: argparse.ArgumentParser) -> None:
-    """Add the option --backend."""
+def add_backend_argument(parser: argparse.ArgumentParser, default: str = DEFAULT) -> None:
+    """Add the option --backend; `argparse.SUPPRESS` for its default leaves no trace where it is not given."""
     parser.add_argument(
-        "--backend", type=backend_name, default="ort", metavar="NAME", help=f"{BACKEND_HELP}; default: %(default)s"
+        "--backend", type=backend_name, default=default, metavar="NAME", help=f"{BACKEND_HELP}; default: {DEFAULT}"
     )

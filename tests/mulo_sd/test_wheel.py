@@ -20,6 +20,7 @@ DATA = {
     "py.typed",
     "conformance/isolated.ini",
     "engines/conditions/imagenet_classes.txt",
+    *(f"engines/viewer/assets/{path.name}" for path in (ROOT / "engines/viewer/assets").iterdir()),
 }
 PARTS = ("conformance", "engines", "export", "reference")
 # Folders that the wheel leaves out: for this repository, or of the demo's distribution.

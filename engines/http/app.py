@@ -1,0 +1,153 @@
+"""The application: which path has which handler."""
+
+from contextlib import AsyncExitStack
+
+from fastapi import FastAPI, Request
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+from mulo_sd.engines.http import schemas
+from mulo_sd.engines.http.answers import Asked
+from mulo_sd.engines.http.cards import model_list, model_object
+from mulo_sd.engines.http.connection import EventStream, read_body, while_there
+from mulo_sd.engines.http.docs_page import docs_html
+from mulo_sd.engines.http.errors import ApiError, of_defect, of_status
+from mulo_sd.engines.http.gate import CLIENT_GONE, GENERATIONS, ClientGoneError, Gate
+from mulo_sd.engines.http.image_request import read_request
+from mulo_sd.engines.http.orders import make_job
+from mulo_sd.engines.http.service import Service
+from mulo_sd.engines.http.streams import events
+from mulo_sd.engines.viewer.page import app_html
+from mulo_sd.engines.viewer.policy import content_security_policy
+
+PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def make_app(service: Service) -> Gate:
+    """Return the application of a service, as ASGI."""
+    app = FastAPI(
+        title="mulo-sd",
+        description="Images by multi-scale local speculative decoding, over OpenAI's images API.",
+        version=schemas.VERSION,
+        docs_url=None,  # FastAPI's pages load scripts from elsewhere
+        redoc_url=None,
+    )
+    _add_images(app, service)
+    _add_models(app, service)
+    _add_state(app, service)
+    _add_pages(app)
+    app.exception_handler(ApiError)(_api_error)
+    app.exception_handler(HTTPException)(_http_error)
+    app.exception_handler(ClientGoneError)(_gone)
+    app.exception_handler(Exception)(_failed)
+    return Gate(app, service)
+
+
+async def _api_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)
+    return error.response()
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return of_status(error.status_code, error.headers).response()
+
+
+async def _gone(request: Request, error: Exception) -> Response:
+    return Response(status_code=CLIENT_GONE)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    return of_defect(request.state.request_id).response()
+
+
+def _add_images(app: FastAPI, service: Service) -> None:
+    @app.post(GENERATIONS, **schemas.GENERATIONS)
+    async def generations(request: Request) -> Response:
+        """Draw images from a prompt."""
+        service.check_ready()
+        service.begin()
+        stack = AsyncExitStack()
+        stack.callback(service.end)
+        async with stack:
+            asked = await _asked(request, service)
+            if not asked.job.streamed:
+                return JSONResponse(await while_there(request.receive, asked.answer()))
+            drawings = await stack.enter_async_context(service.drawings.joined(asked.job.orders))
+            return EventStream(events(asked, drawings[0]), service.limits.body_seconds, stack.pop_all().aclose)
+
+    @app.get("/v1/images/{name}/content", **schemas.CONTENT)
+    async def content(name: str) -> Response:
+        """Return an image that an answer gave the URL of."""
+        image = service.images.get(name)
+        if image is None:
+            message = "image: expected one that is kept, got another; images are kept for a while, then draw it again"
+            raise ApiError(404, message, code="image_not_found")
+        return Response(image.content, media_type=image.media_type, headers={"cache-control": "private"})
+
+
+async def _asked(request: Request, service: Service) -> Asked:
+    state = request.state
+    read = read_request(await read_body(request, service.limits))
+    job = make_job(read, service.engines, service.limits, state.request_id)
+    state.log = {"model": job.engine.card.name, "images": len(job.orders), "mode": job.orders[0].settings.mode}
+    base_url = service.public_url or str(request.base_url).rstrip("/")
+    return Asked(service, job, state.request_id, base_url, state.span)
+
+
+def _add_models(app: FastAPI, service: Service) -> None:
+    @app.get("/v1/models", **schemas.MODELS)
+    async def models() -> Response:
+        """List the models."""
+        return JSONResponse(model_list(service))
+
+    @app.get("/v1/models/{name}", **schemas.MODEL)
+    async def model(name: str) -> Response:
+        """Return a model."""
+        engine = service.engines.get(name)
+        if engine is None:
+            message = f"model: expected one of {', '.join(service.engines)}, got {name!r:.80}"
+            raise ApiError(404, message, code="model_not_found", param="model")
+        return JSONResponse(model_object(service, engine))
+
+
+def _add_state(app: FastAPI, service: Service) -> None:
+    @app.get("/health", **schemas.HEALTH)
+    async def health() -> Response:
+        """Say that the process is alive."""
+        return JSONResponse({"status": "alive"})
+
+    @app.get("/ready", **schemas.READY)
+    async def ready() -> Response:
+        """Say whether images can be asked for."""
+        body = {"status": service.state, "models": list(service.engines)}
+        return JSONResponse(body, 200) if service.state == "ready" else _not_ready(service)
+
+    @app.get("/metrics", **schemas.METRICS)
+    async def metrics() -> Response:
+        """Return figures for Prometheus."""
+        return Response(service.metrics.text(), media_type=PROMETHEUS)
+
+
+def _not_ready(service: Service) -> Response:
+    try:
+        service.check_ready()
+    except ApiError as error:
+        return error.response()
+    raise AssertionError
+
+
+def _add_pages(app: FastAPI) -> None:
+    html = app_html()
+    headers = {"content-security-policy": content_security_policy(html), "referrer-policy": "no-referrer"}
+
+    @app.get("/", include_in_schema=False)
+    async def page() -> Response:
+        """Show the page that draws."""
+        return HTMLResponse(html, headers=headers)
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        """Show what /openapi.json says."""
+        text = docs_html(app.openapi())
+        return HTMLResponse(text, headers={"content-security-policy": content_security_policy(text)})

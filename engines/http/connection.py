@@ -1,0 +1,140 @@
+"""One client's connection: its body, in bounds; whether it is still there; a stream of events to it."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
+from typing import Any, TypeVar
+
+from fastapi import Request, Response
+from starlette.requests import ClientDisconnect
+
+from mulo_sd.engines.http.errors import ApiError
+from mulo_sd.engines.http.gate import ClientGoneError, Receive, Scope, Send
+from mulo_sd.engines.http.limits import Limits
+
+Value = TypeVar("Value")
+# Of a body that is too large: a client that has not sent all may not read the answer.
+MAX_DISCARDED_BYTES = 2**23
+KEEP_ALIVE_SECONDS = 10.0
+KEEP_ALIVE = b": keep-alive\n\n"
+EVENT_HEADERS = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),  # proxies would keep events back
+)
+
+
+async def read_body(request: Request, limits: Limits) -> bytes:
+    """Read a JSON body.
+
+    Raises:
+        ApiError: 415, 413 or 408, where it is no JSON, is too large or comes too slowly.
+        ClientGoneError: nobody waits for the answer.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        # A web page of another site may send other types without asking the browser.
+        message = f"content-type: expected application/json, got {kind or 'none'!r:.80}"
+        raise ApiError(415, message, code="unsupported_media_type")
+    content, received = bytearray(), 0
+    try:
+        async with asyncio.timeout(limits.body_seconds):
+            async for chunk in request.stream():
+                received += len(chunk)
+                if received <= limits.body_bytes:
+                    content += chunk
+                elif received > limits.body_bytes + MAX_DISCARDED_BYTES:
+                    break
+    except TimeoutError:
+        message = f"body: expected it within {limits.body_seconds:g} s, got a part of it"
+        raise ApiError(408, message, code="body_too_slow", headers={"connection": "close"}) from None
+    except ClientDisconnect:
+        raise ClientGoneError from None
+    if received > limits.body_bytes:
+        message = f"body: expected at most {limits.body_bytes} bytes, got more"
+        raise ApiError(413, message, code="body_too_large", headers={"connection": "close"})
+    return bytes(content)
+
+
+async def _gone(receive: Receive) -> None:
+    """Wait until the client has closed its connection."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def while_there(receive: Receive, work: Coroutine[Any, Any, Value]) -> Value:
+    """Do work for a client, and stop where it goes away.
+
+    Raises:
+        ClientGoneError: it did.
+        Exception: as the work.
+    """
+    tasks = asyncio.ensure_future(work), asyncio.ensure_future(_gone(receive))
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await _end(tasks)
+    if tasks[0].cancelled():
+        raise ClientGoneError
+    return tasks[0].result()
+
+
+async def _end(tasks: Iterable["asyncio.Future[Any]"]) -> None:
+    """Cancel what goes on, and wait for its end."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class EventStream(Response):
+    """A response of server-sent events; a line now and then while there is none, so that proxies keep it open."""
+
+    def __init__(
+        self, events: AsyncGenerator[bytes], send_seconds: float, at_end: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Prepare.
+
+        Args:
+            events: As they are sent.
+            send_seconds: In which the client has to take each.
+            at_end: Awaited at the end, whatever becomes of the client.
+        """
+        super().__init__()
+        self.events, self.send_seconds, self.at_end = events, send_seconds, at_end
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send all events."""
+        try:
+            await while_there(receive, self._send_all(send))
+        except ClientGoneError:  # its answer has begun: there is no other to give
+            scope["state"]["gone"] = True
+        finally:
+            await self.events.aclose()
+            await self.at_end()
+
+    async def _send_all(self, send: Send) -> None:
+        parts: asyncio.Queue[bytes | None] = asyncio.Queue(1)
+        making = asyncio.ensure_future(self._make(parts))
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": list(EVENT_HEADERS)})
+            while (part := await _next(parts)) is not None:
+                async with asyncio.timeout(self.send_seconds):
+                    await send({"type": "http.response.body", "body": part, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        except TimeoutError:
+            raise ClientGoneError from None
+        finally:
+            await _end([making])
+
+    async def _make(self, parts: "asyncio.Queue[bytes | None]") -> None:
+        async for part in self.events:
+            await parts.put(part)
+        await parts.put(None)
+
+
+async def _next(parts: "asyncio.Queue[bytes | None]") -> bytes | None:
+    """Return what is sent next."""
+    try:
+        async with asyncio.timeout(KEEP_ALIVE_SECONDS):
+            return await parts.get()
+    except TimeoutError:
+        return KEEP_ALIVE

@@ -1,0 +1,146 @@
+"""The process: it listens, loads, answers, and ends in order when it is told to."""
+
+import asyncio
+import json
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import h11
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from mulo_sd.engines.http.app import make_app
+from mulo_sd.engines.http.errors import ApiError
+from mulo_sd.engines.http.logs import log
+from mulo_sd.engines.http.service import Service
+
+# For answers that are being sent when nothing else is left to do.
+LAST_SECONDS = 5
+BACKLOG = 2048
+KEEP_ALIVE_SECONDS = 75
+
+
+class _Protocol(H11Protocol):
+    """HTTP/1.1; what is no HTTP gets the error object, too."""
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what cannot be read as a request."""
+        error = ApiError(400, "request: expected HTTP/1.1, got something else", code="invalid_http")
+        body = json.dumps(error.body()).encode()
+        headers = [
+            ("content-type", "application/json"),
+            ("content-length", str(len(body))),
+            ("connection", "close"),
+        ]
+        with suppress(h11.LocalProtocolError):  # an answer has begun
+            events = (h11.Response(status_code=400, headers=headers), h11.Data(data=body), h11.EndOfMessage())
+            for part in events:
+                self.transport.write(self.conn.send(part))
+        self.transport.close()
+
+
+class Server(uvicorn.Server):
+    """Takes signals its own way: the first one drains, the second one ends at once."""
+
+    def __init__(self, service: Service, grace: float) -> None:
+        """Prepare.
+
+        Args:
+            service: Answers.
+            grace: Seconds for requests to end after the first signal.
+        """
+        config = uvicorn.Config(
+            make_app(service),
+            http=_Protocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=LAST_SECONDS,
+        )
+        super().__init__(config)
+        self.service, self.grace = service, grace
+        self._ending: asyncio.Task[None] | None = None
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Take SIGTERM and SIGINT while it runs."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.end)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+    def end(self) -> None:
+        """Drain and stop; called again, stop at once."""
+        if self._ending is None:
+            self._ending = asyncio.get_running_loop().create_task(self._drain())
+        else:
+            log("stopping at once")
+            self.service.drawings.stop()
+            self.force_exit = self.should_exit = True
+
+    async def _drain(self) -> None:
+        log("draining", answering=self.service.answering, grace=self.grace)
+        await self.service.drain(self.grace)
+        self.should_exit = True
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens.
+
+    Raises:
+        OSError: it cannot.
+    """
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def url_of(listener: socket.socket) -> str:
+    """Return the URL of a socket that listens."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+async def serve(service: Service, listener: socket.socket, grace: float, load: Callable[[], Any]) -> None:
+    """Answer until a signal ends it.
+
+    Args:
+        service: Without engines yet.
+        listener: Where clients come.
+        grace: Seconds for requests to end after a signal.
+        load: Fills the service's engines; called in a thread of its own while the service already says that it loads.
+
+    Raises:
+        Exception: what loading raised.
+    """
+    server = Server(service, grace)
+    serving = asyncio.ensure_future(server.serve(sockets=[listener]))
+    loading = asyncio.ensure_future(asyncio.to_thread(load))
+    try:
+        await asyncio.wait((serving, loading), return_when=asyncio.FIRST_COMPLETED)
+        if loading.done() and loading.exception() is None and service.state == "loading":
+            service.state = "ready"
+            log("ready", url=url_of(listener), models=list(service.engines))
+        elif loading.done():
+            server.should_exit = True
+        await serving
+        await loading
+    finally:
+        await asyncio.to_thread(service.close)

@@ -1,0 +1,98 @@
+"""What all handlers of the service share: its engines, its limits, its state, and what it keeps for a while."""
+
+import asyncio
+from typing import Literal
+
+from mulo_sd.engines.http.access import Access
+from mulo_sd.engines.http.bounded_store import BoundedStore
+from mulo_sd.engines.http.drawings import Drawing, Drawings
+from mulo_sd.engines.http.engine import Engine, Load, Order
+from mulo_sd.engines.http.errors import not_ready
+from mulo_sd.engines.http.limits import Limits
+from mulo_sd.engines.http.metrics import Metrics
+from mulo_sd.engines.http.qualities import QualityPasses
+from mulo_sd.engines.http.tracing import Tracing
+
+State = Literal["loading", "ready", "draining"]
+
+
+class StoredImage:
+    """An image that can be fetched by its URL for a while."""
+
+    def __init__(self, content: bytes, media_type: str) -> None:
+        """Keep a file's bytes and their type."""
+        self.content, self.media_type = content, media_type
+
+
+class Service:
+    """The state of a service; used in its event loop alone."""
+
+    def __init__(
+        self, engines: dict[str, Engine], limits: Limits, access: Access, tracing: Tracing, public_url: str | None
+    ) -> None:
+        """Begin to load.
+
+        Args:
+            engines: By name, the default first; may be filled until the service is ready.
+            limits: Of requests.
+            access: Who may ask.
+            tracing: Told of requests.
+            public_url: What URLs of images begin with; None is what the client asked.
+        """
+        self.engines, self.limits, self.access, self.tracing, self.public_url = (
+            engines,
+            limits,
+            access,
+            tracing,
+            public_url,
+        )
+        self.metrics, self.quality_passes = Metrics(), QualityPasses()
+        half = limits.kept_bytes // 2
+        self.images: BoundedStore[str, StoredImage] = BoundedStore(half, limits.kept_seconds)
+        finished: BoundedStore[Order, Drawing] = BoundedStore(half, limits.kept_seconds)
+        self.drawings = Drawings(engines, limits.places, limits.queue, finished, self.metrics)
+        self.metrics.watch(self._loads)
+        self.state: State = "loading"
+        self.answering = 0  # requests for images
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def check_ready(self) -> None:
+        """Check that images can be asked for.
+
+        Raises:
+            ApiError: 503.
+        """
+        if self.state != "ready":
+            raise not_ready(self.state)
+
+    def begin(self) -> None:
+        """Count a request for images."""
+        self.answering += 1
+        self._idle.clear()
+
+    def end(self) -> None:
+        """Count one less."""
+        self.answering -= 1
+        if not self.answering:
+            self._idle.set()
+
+    async def drain(self, grace: float) -> None:
+        """Take no more requests, and wait for those that are answered; after `grace` seconds they are refused, too."""
+        self.state = "draining"
+        try:
+            async with asyncio.timeout(grace):
+                await self._idle.wait()
+        except TimeoutError:
+            self.drawings.stop()
+            await self._idle.wait()
+
+    def close(self) -> None:
+        """Give everything back; it waits for the pass that runs just then."""
+        self.drawings.stop()
+        for engine in self.engines.values():
+            engine.close()
+
+    def _loads(self) -> dict[str, tuple[int, Load]]:
+        orders = [order.model for order in list(self.drawings.going)]
+        return {name: (orders.count(name), engine.load()) for name, engine in list(self.engines.items())}

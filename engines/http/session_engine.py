@@ -1,0 +1,98 @@
+"""An engine of this process: a session over one bundle."""
+
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+from PIL import Image
+
+from mulo_sd.engines.http.engine import Card, Drawn, Load, Order
+from mulo_sd.engines.loop.decode import Decoder
+from mulo_sd.engines.loop.state import Tokens
+from mulo_sd.engines.service.pipeline import Pipeline
+from mulo_sd.engines.service.session import MAX_WAITING
+from mulo_sd.engines.service.steps import Step, StepRecorder
+from mulo_sd.engines.settings import Settings
+
+
+class SessionEngine:
+    """Draws in a session, which it owns."""
+
+    def __init__(self, name: str, pipeline: Pipeline, size: int) -> None:
+        """Open the session.
+
+        Args:
+            name: What requests call the model.
+            pipeline: Over its bundle.
+            size: Images that are drawn at once, 1..256.
+
+        Raises:
+            SettingsError: the size is out of its range.
+        """
+        self.pipeline, self.size = pipeline, size
+        # The ingress bounds what waits: it knows which requests are the same.
+        self.session = pipeline.session(size, queue=MAX_WAITING)
+        self.card = card_of(name, pipeline)
+
+    def settings(self, preset: str | None, changes: Mapping[str, object]) -> Settings:
+        """Return settings, held against the bundle."""
+        return self.pipeline.settings(preset, **changes)
+
+    def check_prompt(self, prompt: str) -> None:
+        """Check a prompt as far as that is cheap."""
+        self.pipeline.check_prompt(prompt)
+
+    async def draw(self, order: Order, changed: Callable[[tuple[Step, ...]], None]) -> Drawn:
+        """Draw an image in the session."""
+        recorder = StepRecorder(changed=lambda: changed(tuple(recorder.steps)))
+        asked, begun = time.monotonic(), [0.0]
+
+        def watch(decoder: Decoder) -> None:
+            begun[0] = time.monotonic()
+            recorder.watch(decoder)
+
+        request = self.session.submit(
+            order.prompt, order.seed, watch=watch, step=recorder.step, **order.settings.model_dump()
+        )
+        result = await request
+        recorder.end()
+        passes = result.trace.passes_by_model
+        waited = begun[0] - asked
+        return Drawn(result.image, result.stats, passes, result.tokens, waited, tuple(recorder.steps))
+
+    def image_of(self, tokens: Tokens) -> Image.Image:
+        """Make an image of tokens."""
+        return self.pipeline.image_from_tokens(tokens)
+
+    def load(self) -> Load:
+        """Return how busy the session is."""
+        return Load(self.session.places_in_use, self.pipeline.backend.memory().get("caches"))
+
+    def close(self) -> None:
+        """End the session and all that it draws."""
+        self.session.close(cancel=True)
+
+
+def card_of(name: str, pipeline: Pipeline) -> Card:
+    """Return what a pipeline's bundle draws."""
+    manifest = pipeline.bundle.manifest
+    target = manifest.target
+    return Card(
+        name=name,
+        width=target.grid_width * manifest.token_pixels,
+        height=target.grid_height * manifest.token_pixels,
+        rows=target.grid_height,
+        columns=target.grid_width,
+        prefix_tokens=target.prefix_length,
+        created=_seconds(manifest.created),
+        presets=tuple(manifest.presets),
+        example_prompts=pipeline.front_end.example_prompts,
+    )
+
+
+def _seconds(created: str) -> int:
+    """Return a manifest's date in seconds since 1970; 0 where it is none."""
+    try:
+        return int(datetime.fromisoformat(created).timestamp())
+    except (ValueError, OverflowError, OSError):
+        return 0

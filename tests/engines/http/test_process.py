@@ -1,0 +1,227 @@
+"""The service as a process: it starts, says how it is, drains on SIGTERM, and says why where it cannot begin."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import openai
+import pytest
+
+from tests.engines.http.raw import Answer, events, generate
+from tests.served import Served, bundle_argument
+
+# Takes a second or two: one token a pass, in a mode that shares nothing.
+SLOW = {"prompt": "a red star", "mode": "eagle", "draft_length": 1, "n": 10}
+
+
+@pytest.fixture
+def bundle(minimal_bundle: Path) -> tuple[str, str]:
+    return bundle_argument("minimal", minimal_bundle)
+
+
+class Asking(threading.Thread):
+    """A request in a thread of its own."""
+
+    def __init__(self, url: str, content: object) -> None:
+        super().__init__()
+        self.url, self.content = url, content
+        self.answer: Answer | None = None
+        self.start()
+
+    def run(self) -> None:
+        self.answer = generate(self.url, self.content)
+
+    def get(self) -> Answer:
+        self.join(60)
+        assert self.answer is not None
+        return self.answer
+
+
+def until(served: Served, text: bytes) -> None:
+    """Wait until the metrics say something."""
+    ends_at = time.monotonic() + 30
+    while text not in served.get("/metrics")[1]:
+        assert time.monotonic() < ends_at
+        time.sleep(0.005)
+
+
+def test_sigterm_lets_requests_end(bundle: tuple[str, str]) -> None:
+    with Served(*bundle, "--size", "1") as served:
+        asking = Asking(served.url, SLOW)
+        until(served, b'mulo_sd_places_in_use{model="minimal"} 1.0')
+        served.process.send_signal(signal.SIGTERM)
+        while served.get("/ready")[0] == 200:
+            time.sleep(0.005)
+        status, body = served.get("/ready")
+        assert (status, json.loads(body)["error"]["code"]) == (503, "service_draining")
+        assert served.get("/health")[0] == 200
+        refused = generate(served.url, {"prompt": "a red star"})
+        assert (refused.status, refused.error["code"]) == (503, "service_draining")
+        assert refused.headers["retry-after"] == "2"
+        assert len(json.loads(asking.get().body)["data"]) == 10
+        assert served.process.wait(30) == 0
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_after_the_grace_requests_are_refused(bundle: tuple[str, str], stream: bool) -> None:
+    with Served(*bundle, "--size", "1", "--grace", "0.05") as served:
+        wanted = SLOW | {"n": 1, "seed": 3, "mode": "ar", "sweep_width": 1} if stream else SLOW
+        asking = [Asking(served.url, wanted | {"stream": stream, "seed": 100 * number}) for number in range(6)]
+        until(served, b'mulo_sd_places_in_use{model="minimal"} 1.0')
+        assert served.end() == 0
+        for one in asking:
+            answer = one.get()
+            if answer.status == 200:
+                ended = events(answer)[-1] if stream else ("", {})
+                assert (
+                    not stream
+                    or ended[0] == "image_generation.completed"
+                    or ended[1]["error"]["code"] == "service_draining"
+                )
+            else:
+                assert (answer.status, answer.error["code"]) == (503, "service_draining")
+
+
+def test_a_second_signal_ends_it_at_once(bundle: tuple[str, str]) -> None:
+    with Served(*bundle, "--size", "1", "--grace", "300") as served:
+        Asking(served.url, SLOW | {"mode": "eagle-tree"})
+        until(served, b'mulo_sd_places_in_use{model="minimal"} 1.0')
+        served.process.send_signal(signal.SIGINT)
+        time.sleep(0.1)
+        started = time.monotonic()
+        assert served.end(signal.SIGINT) == 0
+        assert time.monotonic() - started < 5
+
+
+def test_it_says_that_it_loads(minimal_bundle: Path, tmp_path: Path) -> None:
+    """A backend of one's own that takes its time, as large models do."""
+    (tmp_path / "slow.py").write_text(
+        "import time\nfrom mulo_sd.engines.backends.choose import make_backend\n"
+        "def make(bundle, threads=None):\n    time.sleep(1.5)\n    return make_backend('ort', bundle, threads)\n"
+    )
+    old = Path.cwd()
+    os.chdir(tmp_path)
+    try:
+        served = Served(*bundle_argument("a", minimal_bundle), "--backend", "slow:make", wait=False)
+    finally:
+        os.chdir(old)
+    with served:
+        status, body = served.get("/ready")
+        assert (status, json.loads(body)["error"]["code"]) == (503, "service_loading")
+        assert served.get("/health")[0] == 200
+        refused = generate(served.url, {"prompt": "a red star"})
+        assert (refused.status, refused.error["code"]) == (503, "service_loading")
+        # OpenAI's client tries again by itself until it is there.
+        client = openai.OpenAI(base_url=f"{served.url}/v1", api_key="any", max_retries=5)
+        assert client.images.generate(prompt="a red star").size == "16x16"
+
+
+def run(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a service that cannot begin."""
+    command = [sys.executable, "-m", "mulo_sd.engines.serve", "--port", "0", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=folder, check=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--bundle", "demo"], "bundle: expected NAME=DIR, such as demo=bundles/demo-fp32, got 'demo'"),
+        (["--bundle", "a=/nowhere"], "/nowhere: expected a bundle"),
+        (["--size", "0"], "size: expected greater than or equal to 1, got 0"),
+        (["--config", "none.toml"], "none.toml: expected a file of options, found none"),
+        (["--api-key-file", "none"], "api-key-file: none: expected a file of keys, found none"),
+        (["--host", "nowhere.invalid"], "nowhere.invalid:0: cannot listen there"),
+        (["--traces", "collector"], "traces: expected a URL such as"),
+        (["--backend", "none:such"], "none"),
+    ],
+)
+def test_it_cannot_begin(tmp_path: Path, arguments: list[str], message: str, minimal_bundle: Path) -> None:
+    if "--backend" in arguments:
+        arguments = [*arguments, *bundle_argument("a", minimal_bundle)]
+    done = run(*arguments, folder=tmp_path)
+    assert done.returncode == 2
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    assert message in lines[0]
+    assert "Traceback" not in done.stderr
+
+
+def test_a_port_that_is_taken(bundle: tuple[str, str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = run(*bundle, "--port", port)
+    assert done.returncode == 2
+    expected = f"error: 127.0.0.1:{port}: cannot listen there: Address already in use; give another --port\n"
+    assert done.stderr == expected
+
+
+def test_keys_open_what_costs(bundle: tuple[str, str], tmp_path: Path) -> None:
+    key = "a-key-of-our-tests-0"
+    (tmp_path / "keys").write_text(key + "\n")
+    with Served(*bundle, "--api-key-file", str(tmp_path / "keys")) as served:
+        assert generate(served.url, {"prompt": "a red star"}).status == 401
+        assert generate(served.url, {"prompt": "a red star"}, authorization=f"Bearer {key}").status == 200
+        for path, status in (("/v1/models", 401), ("/health", 200), ("/ready", 200), ("/metrics", 200), ("/", 200)):
+            assert served.get(path)[0] == status
+        wrong = openai.OpenAI(base_url=f"{served.url}/v1", api_key="another-key-of-16-letters")
+        with pytest.raises(openai.AuthenticationError):
+            wrong.images.generate(prompt="a red star")
+        right = openai.OpenAI(base_url=f"{served.url}/v1", api_key=key)
+        url = right.images.generate(prompt="a red star", response_format="url").data[0].url  # type: ignore[index]
+        assert url is not None
+        assert served.get(url.removeprefix(served.url))[0] == 200  # its name is a secret
+        output = served.output
+        assert key not in output
+        assert "another-key" not in output
+
+
+def test_several_models_from_a_file(minimal_bundle: Path, tmp_path: Path) -> None:
+    path = tmp_path / "serve.toml"
+    path.write_text(
+        f'size = 1\nport = 1\nlog-format = "text"\n[bundles]\na = "{minimal_bundle}"\nb = "{minimal_bundle}"\n'
+    )
+    with Served("--config", str(path)) as served:  # whose --port comes first
+        client = openai.OpenAI(base_url=f"{served.url}/v1", api_key="any")
+        assert [model.id for model in client.models.list()] == ["a", "b"]
+        answers = [client.images.generate(prompt="a red star", model=model) for model in ("a", "b", None)]
+        assert [(answer.model_extra or {})["mulo_sd"]["model"] for answer in answers] == ["a", "b", "a"]
+        assert "info ready" in served.output
+
+
+def test_a_full_queue_is_a_429_that_clients_wait_out(bundle: tuple[str, str]) -> None:
+    async def draw(url: str) -> list[int]:
+        async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="any", max_retries=20) as client:
+
+            async def one(seed: int) -> int:
+                answer = await client.images.with_raw_response.generate(
+                    prompt="a red star", extra_body={"seed": seed, "mode": "eagle"}
+                )
+                return answer.retries_taken
+
+            return await asyncio.gather(*(one(seed) for seed in range(6)))
+
+    with Served(*bundle, "--size", "1", "--queue", "1") as served:
+        retries = asyncio.run(draw(served.url))
+        assert max(retries) > 0
+        metrics = served.get("/metrics")[1].decode()
+        assert 'mulo_sd_images_total{model="minimal"} 6.0' in metrics
+        assert 'mulo_sd_requests_total{path="/v1/images/generations",status="429"}' in metrics
+
+
+def test_the_log_is_json_without_prompts(service: Served) -> None:
+    generate(service.url, {"prompt": "two red circles", "seed": 4}, x_request_id="of-the-log")
+    ends_at = time.monotonic() + 5
+    while "of-the-log" not in service.output:
+        assert time.monotonic() < ends_at
+        time.sleep(0.01)
+    lines = [json.loads(line) for line in service.output.splitlines() if line.startswith("{")]
+    mine = next(line for line in lines if line.get("request_id") == "of-the-log")
+    assert (mine["status"], mine["path"], mine["model"]) == (200, "/v1/images/generations", "minimal")
+    assert "circles" not in service.output
