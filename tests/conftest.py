@@ -13,7 +13,7 @@ from mulo_sd.reference.models import Models
 from mulo_sd.reference.tokenizer import Tokenizer, TokenizerConfig
 from mulo_sd.reference.transformer import Transformer, TransformerConfig
 from tests.in_process import InProcess
-from tests.served import Served, bundle_argument
+from mulo_sd.conformance.tools.served import Served, bundle_argument
 
 # Processes that tests start find the packages of this tree in any folder, installed or not.
 os.environ["PYTHONPATH"] = environment()["PYTHONPATH"]

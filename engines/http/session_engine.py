@@ -1,13 +1,11 @@
 """An engine of this process: a session over one bundle."""
 
-import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from PIL import Image
 
 from mulo_sd.engines.http.engine import Card, Drawn, Load, Order
-from mulo_sd.engines.loop.decode import Decoder
 from mulo_sd.engines.loop.state import Tokens
 from mulo_sd.engines.service.pipeline import Pipeline
 from mulo_sd.engines.service.session import MAX_WAITING
@@ -45,19 +43,12 @@ class SessionEngine:
     async def draw(self, order: Order, changed: Callable[[tuple[Step, ...]], None]) -> Drawn:
         """Draw an image in the session."""
         recorder = StepRecorder(changed=lambda: changed(tuple(recorder.steps)))
-        asked, begun = time.monotonic(), [0.0]
-
-        def watch(decoder: Decoder) -> None:
-            begun[0] = time.monotonic()
-            recorder.watch(decoder)
-
-        request = self.session.submit(
-            order.prompt, order.seed, watch=watch, step=recorder.step, **order.settings.model_dump()
-        )
+        hooks = {"watch": recorder.watch, "step": recorder.step}
+        request = self.session.submit(order.prompt, order.seed, **hooks, **order.settings.model_dump())
         result = await request
         recorder.end()
         passes = result.trace.passes_by_model
-        waited = begun[0] - asked
+        waited = request.waited_seconds or 0.0
         return Drawn(result.image, result.stats, passes, result.tokens, waited, tuple(recorder.steps))
 
     def image_of(self, tokens: Tokens) -> Image.Image:

@@ -31,7 +31,7 @@ def error_event(error: ApiError) -> bytes:
 
 def share_shown(step: Step) -> float:
     """Return how far an image is, 0..1: a draft token counts half."""
-    shown = int((step.cells > Cell.GUESS).sum())
+    shown = step.cells.size - step.counts[Cell.EMPTY] - step.counts[Cell.GUESS]
     return (shown + step.decided) / (2 * step.cells.size)
 
 

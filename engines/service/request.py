@@ -1,5 +1,6 @@
 """A request of a session: what its caller holds while the image is on its way."""
 
+import math
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping
@@ -77,7 +78,8 @@ class Request:
         self.number = number
         self._order, self._deadline = order, deadline
         self._drop, self._image_from_tokens = drop, image_from_tokens
-        self._ends_at = None if deadline is None else time.monotonic() + deadline
+        self._asked_at, self._begun_at = time.monotonic(), math.nan
+        self._ends_at = None if deadline is None else self._asked_at + deadline
         self._cancelled = threading.Event()
         self._state: State = "queued"
         self._prepared: Prepared | None = None
@@ -167,6 +169,12 @@ class Request:
         """The cells decided, and the cells of the image; 0 of 0 where its decode has not begun."""
         decoder = self._decoder
         return self._last_progress if decoder is None else (decoder.done, len(decoder.states[0].grid))
+
+    @property
+    def waited_seconds(self) -> float | None:
+        """How long it waited for its prompt to be described and for a place; None where its decode has not begun."""
+        waited = self._begun_at - self._asked_at
+        return None if math.isnan(waited) else waited
 
     def partial_image(self) -> Image.Image | None:
         """Return the image as its tokens stand: decided ones and drafts; grey where there are none.

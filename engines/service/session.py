@@ -191,6 +191,7 @@ class Session:
             try:
                 request._check()
                 prepared = request._prepared or self._prepared(request)
+                request._begun_at = time.monotonic()
                 decoded = self._decode(request, prepared, place)
             finally:
                 with self._changed:

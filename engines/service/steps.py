@@ -1,8 +1,10 @@
 """A decode step by step: what stands in the grid of the model at work, and what has become of each cell."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 from mulo_sd.engines.loop.decode import Decoder
 from mulo_sd.engines.loop.state import ModelState, Tokens
 from mulo_sd.engines.loop.verify import BESIDE, KEPT, REJECTED
+from mulo_sd.engines.rules.trace import model_name
 
 # A coarse grid is drawn; drafts stand where no verification has judged them; they are judged, and what is rejected is
 # drawn again; without drafts the image is drawn; all cells are decided.
@@ -52,22 +55,26 @@ class Step:
     tokens: Tokens
     cells: NDArray[np.uint8]
 
-    @property
-    def kind(self) -> Kind:
-        """What the model is at."""
-        undecided = self.cells[(self.cells != Cell.KEPT) & (self.cells != Cell.SAMPLED)]
-        if self.is_draft:
-            return "draft"
-        if not len(undecided):
-            return "decided"
-        if np.isin(undecided, (Cell.REJECTED, Cell.BESIDE)).any():
-            return "verified"
-        return "proposal" if (undecided == Cell.DRAFT).any() else "drawing"
+    @cached_property
+    def counts(self) -> tuple[int, ...]:
+        """How many cells there are of each kind."""
+        return tuple(np.bincount(self.cells.ravel(), minlength=len(Cell)).tolist())
 
     @property
     def decided(self) -> int:
         """How many cells are decided."""
-        return int(((self.cells == Cell.KEPT) | (self.cells == Cell.SAMPLED)).sum())
+        return self.counts[Cell.KEPT] + self.counts[Cell.SAMPLED]
+
+    @property
+    def kind(self) -> Kind:
+        """What the model is at."""
+        if self.is_draft:
+            return "draft"
+        if self.decided == self.cells.size:
+            return "decided"
+        if self.counts[Cell.REJECTED] or self.counts[Cell.BESIDE]:
+            return "verified"
+        return "proposal" if self.counts[Cell.DRAFT] else "drawing"
 
     @property
     def shown(self) -> Tokens:
@@ -75,18 +82,27 @@ class Step:
         return np.where(self.cells > Cell.GUESS, self.tokens, -1)
 
 
-def step_of(number: int, decoder: Decoder, state: ModelState) -> Step:
-    """Return a model's grid as it stands, as the decode's step of a number."""
-    cells = np.full(len(state.grid), Cell.DRAFT, dtype=np.uint8)
+def step_of(number: int, passes: Mapping[str, int], decoder: Decoder, state: ModelState) -> Step:
+    """Return a model's grid as it stands.
+
+    Args:
+        number: Of the step.
+        passes: Made until now, by the model's name.
+        decoder: Decodes.
+        state: Of the model.
+    """
+    cells = OF_VERDICTS[state.verdicts]
     cells[state.grid < 0] = Cell.EMPTY
     cells[state.guessed] = Cell.GUESS
-    for verdict, cell in ((KEPT, Cell.KEPT), (REJECTED, Cell.REJECTED), (BESIDE, Cell.BESIDE)):
-        cells[state.verdicts == verdict] = cell
     cells[state.decided & (state.verdicts != KEPT)] = Cell.SAMPLED
     shape = (state.height, state.width)
-    passes = decoder.trace.passes_by_model
     is_draft = state.number != 0 and state is decoder.states[-1]
     return Step(number, passes, state.number, is_draft, state.grid.reshape(shape).copy(), cells.reshape(shape))
+
+
+# What a cell with a token is by the verdict on it; 0 is none.
+OF_VERDICTS = np.full(max(KEPT, REJECTED, BESIDE) + 1, Cell.DRAFT, dtype=np.uint8)
+OF_VERDICTS[[KEPT, REJECTED, BESIDE]] = Cell.KEPT, Cell.REJECTED, Cell.BESIDE
 
 
 def _begins(before: Step | None, step: Step) -> bool:
@@ -109,6 +125,7 @@ class StepRecorder:
         self.steps: list[Step] = []
         self._decoder: Decoder | None = None
         self._every, self._left_out, self._number = 1, 0, 0
+        self._passes = Counter[str]()
 
     def watch(self, decoder: Decoder) -> None:
         """Begin."""
@@ -117,8 +134,7 @@ class StepRecorder:
     def step(self, decoder: Decoder, state: ModelState) -> None:
         """Keep a step, unless it is one of those that are left out."""
         self._left_out += 1
-        self._number += 1
-        step = step_of(self._number, decoder, state)
+        step = self._step(decoder, state)
         if self._left_out >= self._every or _begins(self.steps[-1] if self.steps else None, step):
             self._left_out = 0
             self._add(step)
@@ -126,8 +142,14 @@ class StepRecorder:
     def end(self) -> None:
         """Keep the result as the last step, whatever was left out, and nothing that the decode needed."""
         if self._decoder is not None:
-            self._add(step_of(self._number + 1, self._decoder, self._decoder.states[0]))
+            self._add(self._step(self._decoder, self._decoder.states[0]))
             self._decoder = None
+
+    def _step(self, decoder: Decoder, state: ModelState) -> Step:
+        self._number += 1
+        new = decoder.trace.passes[self._passes.total() :]
+        self._passes.update(model_name(item.model) for item in new)
+        return step_of(self._number, dict(self._passes), decoder, state)
 
     def _add(self, step: Step) -> None:
         steps = [*self.steps, step]

@@ -12,7 +12,7 @@ from PIL import Image
 
 from mulo_sd import engines
 from mulo_sd.engines import Mode
-from tests.served import Served
+from mulo_sd.conformance.tools.served import Served
 
 PROMPT = "a red star"
 

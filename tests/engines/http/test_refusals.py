@@ -7,7 +7,7 @@ import time
 import pytest
 
 from tests.engines.http.raw import GENERATIONS, connect, events, generate, generation, head, read_answer, send
-from tests.served import Served
+from mulo_sd.conformance.tools.served import Served
 
 GOOD = {"prompt": "a red star"}
 

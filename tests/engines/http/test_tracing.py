@@ -11,7 +11,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from mulo_sd.engines.http.tracing import OtelTracing
 from mulo_sd.engines.numbers import SettingsError
 from tests.engines.http.raw import generate
-from tests.served import Served, bundle_argument
+from mulo_sd.conformance.tools.served import Served, bundle_argument
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 

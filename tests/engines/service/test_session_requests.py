@@ -46,6 +46,25 @@ def test_the_queue_is_bounded(one: Pipeline, condition: Condition) -> None:
             same(request, one, condition, seed)
 
 
+def test_who_looks_on_sees_the_places_and_the_wait(one: Pipeline, condition: Condition) -> None:
+    gate = Gate()
+    with one.session(1) as session:
+        assert session.places_in_use == 0
+        first = session.submit(condition, 0, "ar", progress=gate.progress)
+        second = session.submit(condition, 1, "ar")
+        assert gate.reached.wait(LIMIT)
+        assert session.places_in_use == 1
+        assert second.waited_seconds is None
+        gate.opened.set()
+        first.result(LIMIT)
+        second.result(LIMIT)
+        assert first.waited_seconds is not None
+        assert second.waited_seconds is not None
+        assert 0 <= first.waited_seconds < second.waited_seconds
+        assert second.waited_seconds >= first.result().stats.seconds - 0.001
+    assert session.places_in_use == 0
+
+
 def test_a_queue_of_none_takes_as_many_as_there_are_places(one: Pipeline, condition: Condition) -> None:
     gate = Gate()
     with one.session(2, queue=0) as session:

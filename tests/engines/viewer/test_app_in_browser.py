@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from mulo_sd.conformance.tools.served import Served, bundle_argument
 from mulo_sd.engines.service.pipeline import Pipeline
-from tests.served import Served, bundle_argument
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Route

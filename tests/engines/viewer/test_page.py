@@ -1,4 +1,4 @@
-"""The pages: nothing that is drawn gets out of its place in them, they need nothing else, and only their own code runs."""
+"""The pages: what is drawn stays data in them, they need nothing else, and only their own code runs."""
 
 import base64
 import hashlib

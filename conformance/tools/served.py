@@ -1,4 +1,4 @@
-"""A service in a process of its own, as an operator starts it, for tests that are its clients."""
+"""A service in a process of its own, as an operator starts it, for its clients: measurements, soak and tests."""
 
 import os
 import re
