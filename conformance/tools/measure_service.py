@@ -137,7 +137,7 @@ def _parts(seconds: Sequence[float]) -> dict[str, float]:
 def main() -> int:
     """Measure and print JSON."""
     parser = argparse.ArgumentParser(prog="python -m conformance.tools.measure_service", description=__doc__)
-    parser.add_argument("--bundle", type=Path, required=True)
+    parser.add_argument("--bundle", type=Path, required=True, help="that is served")
     parser.add_argument("--images", type=int, default=60, help="of each figure; default: %(default)s")
     parser.add_argument("--size", type=int, default=4, help="images at once; default: %(default)s")
     parser.add_argument("--threads", type=int, help="of a pass; default: the runtime's choice")

@@ -227,7 +227,7 @@ def main() -> int:
     parser.add_argument("--bundle", type=Path, required=True, help="the minimal preset")
     parser.add_argument("--requests", type=int, default=5000, help="default: %(default)s")
     parser.add_argument("--kills", type=int, default=4, help="of the service; default: %(default)s")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of what is asked when; default: %(default)s")
     arguments = parser.parse_args()
     started = time.monotonic()
     counts = Soak(arguments.bundle, arguments.requests, arguments.kills, arguments.seed).run()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from typing import Any
 
 from PIL import Image
 
@@ -43,7 +44,7 @@ class SessionEngine:
     async def draw(self, order: Order, changed: Callable[[tuple[Step, ...]], None]) -> Drawn:
         """Draw an image in the session."""
         recorder = StepRecorder(changed=lambda: changed(tuple(recorder.steps)))
-        hooks = {"watch": recorder.watch, "step": recorder.step}
+        hooks: dict[str, Any] = {"watch": recorder.watch, "step": recorder.step}
         request = self.session.submit(order.prompt, order.seed, **hooks, **order.settings.model_dump())
         result = await request
         recorder.end()
