@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from mulo_sd.conformance.tools.served import Served, bundle_argument
 from mulo_sd.engines.commands.demo_bundle import build_demo_bundle, bundle_path, demo_bundle_path
 from mulo_sd.processes import environment
 from mulo_sd.reference.models import Models
 from mulo_sd.reference.tokenizer import Tokenizer, TokenizerConfig
 from mulo_sd.reference.transformer import Transformer, TransformerConfig
 from tests.in_process import InProcess
-from mulo_sd.conformance.tools.served import Served, bundle_argument
 
 # Processes that tests start find the packages of this tree in any folder, installed or not.
 os.environ["PYTHONPATH"] = environment()["PYTHONPATH"]

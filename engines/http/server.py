@@ -15,6 +15,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from mulo_sd.engines.http.app import make_app
 from mulo_sd.engines.http.errors import ApiError
 from mulo_sd.engines.http.logs import log
+from mulo_sd.engines.http.notify import notify
 from mulo_sd.engines.http.service import Service
 
 # For answers that are being sent when nothing else is left to do.
@@ -89,6 +90,7 @@ class Server(uvicorn.Server):
             self.force_exit = self.should_exit = True
 
     async def _drain(self) -> None:
+        notify("STOPPING=1")
         log("draining", answering=self.service.answering, grace=self.grace)
         await self.service.drain(self.grace)
         self.should_exit = True
@@ -138,6 +140,7 @@ async def serve(service: Service, listener: socket.socket, grace: float, load: C
         if loading.done() and loading.exception() is None and service.state == "loading":
             service.state = "ready"
             log("ready", url=url_of(listener), models=list(service.engines))
+            notify("READY=1")
         elif loading.done():
             server.should_exit = True
         await serving

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from mulo_sd import engines
-from mulo_sd.engines import Mode
 from mulo_sd.conformance.tools.served import Served
+from mulo_sd.engines import Mode
 
 PROMPT = "a red star"
 

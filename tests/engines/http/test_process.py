@@ -14,8 +14,8 @@ from pathlib import Path
 import openai
 import pytest
 
-from tests.engines.http.raw import Answer, events, generate
 from mulo_sd.conformance.tools.served import Served, bundle_argument
+from tests.engines.http.raw import Answer, events, generate
 
 # Takes a second or two: one token a pass, in a mode that shares nothing.
 SLOW = {"prompt": "a red star", "mode": "eagle", "draft_length": 1, "n": 10}

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from tests.engines.http.raw import GENERATIONS, connect, events, generate, generation, head, read_answer, send
 from mulo_sd.conformance.tools.served import Served
+from tests.engines.http.raw import GENERATIONS, connect, events, generate, generation, head, read_answer, send
 
 GOOD = {"prompt": "a red star"}
 

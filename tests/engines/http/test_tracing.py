@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from mulo_sd.conformance.tools.served import Served, bundle_argument
 from mulo_sd.engines.http.tracing import OtelTracing
 from mulo_sd.engines.numbers import SettingsError
 from tests.engines.http.raw import generate
-from mulo_sd.conformance.tools.served import Served, bundle_argument
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 

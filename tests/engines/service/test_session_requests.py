@@ -59,7 +59,8 @@ def test_who_looks_on_sees_the_places_and_the_wait(one: Pipeline, condition: Con
         second = session.submit(condition, 1, "ar")
         assert gate.reached.wait(LIMIT)
         assert places_in_use(session) == 1
-        assert second.waited_seconds is None
+        waited = second.waited_seconds
+        assert waited is None
         gate.opened.set()
         first.result(LIMIT)
         second.result(LIMIT)
