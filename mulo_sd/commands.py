@@ -19,7 +19,9 @@ COMMANDS = {
     "full-size": Command(
         "export.full_size", "write random checkpoints of the published sizes, for trials of a build", "export"
     ),
-    "conformance": Command("conformance.__main__", "test an engine against the reference, rule by rule", "test"),
+    "conformance": Command(
+        "conformance.__main__", "test an engine against the reference, rule by rule", "test,conformance"
+    ),
     "mutants": Command(
         "conformance.mutants.__main__", "list which law finds which planted defect; takes minutes", "test,demo"
     ),
@@ -31,7 +33,7 @@ COMMANDS = {
     "compare": Command(
         "conformance.compare.__main__", "hold every method against the others: passes, seconds, quality", "bench,demo"
     ),
-    "calibrate": Command("conformance.calibrate.__main__", "search settings for a bundle and prompts", "reference"),
+    "calibrate": Command("conformance.calibrate.__main__", "search settings for a bundle and prompts", "conformance"),
     "draw": Command("reference.demo.draw", "draw with the eager specification", "demo"),
     "train": Command("reference.demo.train.__main__", "train the demo's models", "demo"),
 }

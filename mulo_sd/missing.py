@@ -23,6 +23,8 @@ OPTIONAL = frozenset(
 )
 # For modules that are no command of `mulo-sd`.
 EXTRA_OF_FOLDER = {"conformance": "test", "export": "export", "reference": "reference"}
+# What the distribution mulo-sd-conformance holds.
+SUITE = "mulo_sd.conformance"
 # What the distribution mulo-sd-demo holds.
 DEMO = (
     "mulo_sd.conformance.bench",
@@ -44,11 +46,14 @@ def missing_package(error: BaseException, module: str) -> str | None:
     name = error.name if isinstance(error, ModuleNotFoundError) else None
     if name is None:
         return None
-    if name.startswith(DEMO):
-        return 'the demo is not installed; install it with `pip install "mulo-sd[demo]"`'
-    if name.partition(".")[0] not in OPTIONAL:
-        return None
     path = module.removeprefix("mulo_sd.").removesuffix(".__main__")
+    is_suite = name.removesuffix(".__main__") == SUITE
+    # Most of the demo's commands lie in the suite's folder, which is missing first.
+    if name.startswith(DEMO) or (is_suite and f"mulo_sd.{path}".startswith(DEMO)):
+        return 'the demo is not installed; install it with `pip install "mulo-sd[demo]"`'
+    if not is_suite and name.partition(".")[0] not in OPTIONAL:
+        return None
     extras = next((entry.extras for entry in COMMANDS.values() if entry.module.removesuffix(".__main__") == path), "")
     extras = extras or EXTRA_OF_FOLDER.get(path.partition(".")[0], "export")
-    return f'{name.partition(".")[0]} is not installed; install it with `pip install "mulo-sd[{extras}]"`'
+    missing = "the conformance suite" if is_suite else name.partition(".")[0]
+    return f'{missing} is not installed; install it with `pip install "mulo-sd[{extras}]"`'

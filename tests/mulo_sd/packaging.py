@@ -46,8 +46,8 @@ def build_files(folder: Path, out: Path) -> None:
     subprocess.run(command, cwd=folder, timeout=300, check=True)
 
 
-def make_environment(folder: Path, wheel: Path) -> Path:
-    """Install a wheel into a new virtual environment that borrows this one's dependencies; return its interpreter.
+def make_environment(folder: Path, *wheels: Path) -> Path:
+    """Install wheels into a new virtual environment that borrows this one's dependencies; return its interpreter.
 
     Nothing of this environment's own `mulo_sd` is seen there: files that name paths count in an environment's own
     folder alone.
@@ -56,7 +56,7 @@ def make_environment(folder: Path, wheel: Path) -> Path:
     scripts = folder / ("Scripts" if sys.platform == "win32" else "bin")
     python = scripts / Path(sys.executable).name
     command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", "--no-index"]
-    command += ["--no-compile", "--ignore-installed", "--disable-pip-version-check", str(wheel)]
+    command += ["--no-compile", "--ignore-installed", "--disable-pip-version-check", *map(str, wheels)]
     # In a checkout lies what an editable install writes there: found on a path, it would count as installed.
     variables = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     subprocess.run(command, cwd=folder, env=variables, timeout=300, check=True)

@@ -98,10 +98,10 @@ def test_commands(name: str, folder: Path, ours: Ours) -> None:
     assert run_script([name, "--help"], folder, ours).startswith(f"usage: mulo-sd {name} ")
 
 
-def test_the_conformance_suite(folder: Path, installed: Path) -> None:
-    """In the process of pytest and in a worker."""
+def test_the_conformance_suite(folder: Path, installed_suite: Path) -> None:
+    """Its installed files, in the process of pytest and in a worker."""
     arguments = ["conformance", "-n1", "-q", "engines/test_margins.py", "--report", "report.md"]
-    assert "passed" in run_script(arguments, folder, Ours(installed, str(site_of(installed))))
+    assert "passed" in run_script(arguments, folder, Ours(installed_suite, str(site_of(installed_suite))))
 
 
 @pytest.mark.parametrize("module", ["engines.generate", "export.build"])

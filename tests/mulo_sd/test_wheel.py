@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tomllib
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,27 +20,17 @@ from tests.mulo_sd.packaging import ROOT, build, build_files, make_environment, 
 MAX_BYTES = 2_000_000
 DATA = {
     "py.typed",
-    "conformance/isolated.ini",
     "engines/conditions/imagenet_classes.txt",
     *(f"engines/viewer/assets/{path.name}" for path in (ROOT / "engines/viewer/assets").iterdir()),
 }
-PARTS = ("conformance", "engines", "export", "reference")
-# Folders that the wheel leaves out: for this repository, or of the demo's distribution.
-LEFT_OUT = (
-    "conformance/bench",
-    "conformance/compare",
-    "conformance/fuzz",
-    "conformance/mutants",
-    "conformance/rules/on_the_reference",
-    "conformance/rules/planted",
-    "conformance/study",
-    "conformance/tools",
-    "conformance/vectors",
-    "reference/demo/train",
-    "reference/demo/weights",
-)
-# Of the conformance suite, what the demo's distribution holds.
+PARTS = ("engines", "export", "reference")
+# Of the conformance suite: what the demo's distribution holds, and what none does, for this repository alone.
 DEMO_PARTS = ("bench", "compare", "mutants", "study", "vectors")
+NO_PARTS = ("fuzz", "rules/on_the_reference", "rules/planted", "tools")
+DEMO_DATA = {"conformance/bench/expected.json"}
+SUITE_DATA = {"conformance/isolated.ini"}
+# What the demo's distribution holds beside them.
+DEMO_FOLDERS = ("reference/demo/train/", "reference/demo/weights/")
 # Runs commands in one process, which imports torch once: prints the status of each and what it printed.
 TRY = """
 import contextlib, io, json, sys
@@ -55,7 +47,9 @@ for arguments in json.loads(sys.argv[1]):
     ends.append([int(status or 0), out.getvalue(), err.getvalue()])
 print(json.dumps(ends))
 """
+PROJECTS = ("pyproject.toml", "conformance/pyproject.toml", "reference/demo/pyproject.toml")
 DEMO_MISSING = 'not installed; install {} with `pip install "mulo-sd[demo]"`\n'
+SUITE_MISSING = 'the conformance suite is not installed; install it with `pip install "mulo-sd[{}]"`\n'
 NO_TORCH = "raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')\n"
 
 
@@ -65,32 +59,53 @@ def files_of(wheel: Path) -> dict[str, int]:
         return {item.filename: item.file_size for item in archive.infolist()}
 
 
-def run(python: Path, folder: Path, *arguments: str, path: str = "") -> subprocess.CompletedProcess[str]:
+def modules_of(*folders: str) -> set[str]:
+    """Return the modules in folders of the repository, by their paths in it."""
+    paths = [path.relative_to(ROOT) for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    return {path.as_posix() for path in paths if "build" not in path.parts}
+
+
+def held_by(wheel: Path) -> set[str]:
+    """Return what a wheel adds to the package, by paths in it, and check that it adds to nothing else."""
+    held = {name for name in files_of(wheel) if ".dist-info/" not in name}
+    assert all(name.startswith("mulo_sd/") for name in held)
+    return {name.removeprefix("mulo_sd/") for name in held}
+
+
+def projects() -> list[dict[str, Any]]:
+    """Return what the pyproject.toml of each distribution says of it: mulo-sd's, the suite's, the demo's."""
+    return [tomllib.loads((ROOT / path).read_text(encoding="utf-8"))["project"] for path in PROJECTS]
+
+
+def run(
+    python: Path, folder: Path, *arguments: str, path: str = "", bundles: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run an environment's interpreter in a folder, apart from this process's own paths."""
     variables = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "MULO_SD"))}
     command = [str(python), *arguments]
     variables |= {"PYTHONPATH": path} if path else {}
+    variables |= {} if bundles is None else {"MULO_SD_BUNDLES": str(bundles)}
     return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=300, check=False)
 
 
-def try_commands(python: Path, folder: Path, *commands: list[str]) -> list[tuple[int, str, str]]:
+def try_commands(python: Path, folder: Path, *commands: list[str], path: str = "") -> list[tuple[int, str, str]]:
     """Run commands of `mulo-sd` in one process of an environment: status, standard output and error of each."""
-    done = run(python, folder, "-c", TRY, json.dumps(commands))
+    done = run(python, folder, "-c", TRY, json.dumps(commands), path=path)
     assert done.returncode == 0, done.stderr
     return [tuple(end) for end in json.loads(done.stdout)]
 
 
 def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
-    inside = {
-        path.relative_to(ROOT).as_posix()
-        for part in PARTS
-        for path in (ROOT / part).rglob("*.py")
-        if "build" not in path.parts
-    }
-    inside = {name for name in inside if not name.startswith(LEFT_OUT)}
+    inside = {name for name in modules_of(*PARTS) if not name.startswith(DEMO_FOLDERS)}
     own = {path.name for path in (ROOT / "mulo_sd").glob("*.py")}
-    held = {name for name in files_of(wheel) if ".dist-info/" not in name}
-    assert held == {f"mulo_sd/{name}" for name in inside | own | DATA}
+    assert held_by(wheel) == inside | own | DATA
+
+
+def test_the_suite_is_a_distribution_of_its_own(suite_wheel: Path) -> None:
+    others = tuple(f"conformance/{part}/" for part in (*DEMO_PARTS, *NO_PARTS))
+    suite = {name for name in modules_of("conformance") if not name.startswith(others)}
+    assert "conformance/calibrate/__main__.py" in suite
+    assert held_by(suite_wheel) == suite | SUITE_DATA
 
 
 def test_the_wheel_is_small(wheel: Path) -> None:
@@ -100,39 +115,54 @@ def test_the_wheel_is_small(wheel: Path) -> None:
     assert sum(sizes.values()) < MAX_BYTES
 
 
-def test_the_demo_is_a_distribution_of_its_own(wheel: Path, sources: Path, installed: Path, tmp_path: Path) -> None:
-    """Installed beside the other it adds what that leaves out, and its commands run."""
+def test_the_demo_is_a_distribution_of_its_own(
+    wheel: Path, suite_wheel: Path, sources: Path, installed_suite: Path, tmp_path: Path
+) -> None:
+    """Installed beside the others it adds what they leave out, and its commands run."""
     site = tmp_path / "site"
     build_files(sources / "reference" / "demo", site)
-    demo = {path.relative_to(site).as_posix() for path in site.rglob("*") if path.is_file()}
-    assert not {*files_of(wheel)} & demo
+    demo = {path.relative_to(site / "mulo_sd").as_posix() for path in site.rglob("*") if path.is_file()}
+    assert not demo & (held_by(wheel) | held_by(suite_wheel))
     reference = [path for path in (ROOT / "reference").rglob("*") if path.suffix in (".py", ".json", ".safetensors")]
-    expected = {f"mulo_sd/{path.relative_to(ROOT).as_posix()}" for path in reference}
-    assert {name for name in {*files_of(wheel)} | demo if name.startswith("mulo_sd/reference/")} == expected
-    parts = [path for part in DEMO_PARTS for path in (ROOT / "conformance" / part).rglob("*.py")]
-    expected = {f"mulo_sd/{path.relative_to(ROOT).as_posix()}" for path in parts}
-    expected.add("mulo_sd/conformance/bench/expected.json")
-    assert {name for name in demo if name.startswith("mulo_sd/conformance/")} == expected
-    shutil.copytree(site_of(installed) / "mulo_sd", site / "mulo_sd", dirs_exist_ok=True)
-    program = (
-        "import sys; from mulo_sd.reference.demo import models; print(len(models.check_hashes()), flush=True); "
-        "from mulo_sd.__main__ import main; sys.argv = ['mulo-sd', 'train', 'drafter_1', '--help']; main()"
-    )
-    done = run(installed, tmp_path, "-c", program, path=str(site))
-    assert done.stdout.startswith("10\nusage: mulo-sd train [-h]"), done.stderr
+    expected = {name for path in reference if (name := path.relative_to(ROOT).as_posix()).startswith(DEMO_FOLDERS)}
+    assert demo == expected | modules_of(*(f"conformance/{part}" for part in DEMO_PARTS)) | DEMO_DATA
+    shutil.copytree(site_of(installed_suite) / "mulo_sd", site / "mulo_sd", dirs_exist_ok=True)
+    program = "from mulo_sd.reference.demo import models; print(len(models.check_hashes()))"
+    done = run(installed_suite, tmp_path, "-c", program, path=str(site))
+    assert done.stdout == "10\n", done.stderr
+    asked = (*DEMO_PARTS, "draw", "train")
+    ends = try_commands(installed_suite, tmp_path, *([name, "--help"] for name in asked), path=str(site))
+    for name, (status, printed, error) in zip(asked, ends, strict=True):
+        assert (status, error) == (0, "")
+        assert printed.startswith(f"usage: mulo-sd {name} ")
 
 
-def test_both_distributions_have_one_version() -> None:
-    project, demo = (
-        tomllib.loads((ROOT / path).read_text(encoding="utf-8"))["project"]
-        for path in ("pyproject.toml", "reference/demo/pyproject.toml")
-    )
+def test_the_wheels_share_no_file(wheel: Path, suite_wheel: Path) -> None:
+    assert not {*files_of(wheel)} & {*files_of(suite_wheel)}
+
+
+def test_the_distributions_have_one_version() -> None:
+    project, suite, demo = projects()
     version = project["version"]
-    assert demo["version"] == version
-    assert demo["dependencies"] == [f"mulo-sd[reference]=={version}"]
-    assert project["optional-dependencies"]["demo"] == [f"{demo['name']}=={version}"]
-    for name in ("license", "requires-python"):
-        assert demo[name] == project[name]
+    assert suite["dependencies"] == [f"mulo-sd[reference]=={version}"]
+    assert demo["dependencies"] == [f"mulo-sd[reference]=={version}", f"{suite['name']}=={version}"]
+    for other in (suite, demo):
+        for name in ("version", "license", "requires-python"):
+            assert other[name] == project[name]
+
+
+def test_one_extra_each_asks_for_a_distribution_of_ours() -> None:
+    """A checkout has their files: whatever else it installs fetches none of them."""
+    project, suite, demo = projects()
+    extras = project["optional-dependencies"]
+    asked = {"conformance": [f"{suite['name']}=={suite['version']}"], "demo": [f"{demo['name']}=={demo['version']}"]}
+    for name, needs in extras.items():
+        ours = [need for need in needs if need.startswith("mulo-sd-")]
+        assert ours == asked.get(name, [])
+        included = ",".join(re.findall(r"^mulo-sd\[(.*)\]$", "\n".join(needs), re.MULTILINE)).split(",")
+        assert not {*asked} & {*included}
+    named = {extra for command in COMMANDS.values() for extra in command.extras.split(",") if extra}
+    assert {*asked} < named <= {*extras}
 
 
 def test_the_installed_script(installed: Path, tmp_path: Path) -> None:
@@ -151,8 +181,8 @@ def test_the_installed_script(installed: Path, tmp_path: Path) -> None:
 
 
 def test_every_command_has_its_own_help(installed: Path, tmp_path: Path) -> None:
-    """And what needs the demo says so in a line where it is not installed."""
-    names = [name for name in COMMANDS if name not in (*DEMO_PARTS, "train")]
+    """And what needs another distribution says so in a line where it is not installed."""
+    names = [name for name in COMMANDS if name not in (*DEMO_PARTS, "train", "conformance", "calibrate")]
     ends = try_commands(
         installed,
         tmp_path,
@@ -166,12 +196,14 @@ def test_every_command_has_its_own_help(installed: Path, tmp_path: Path) -> None
         ["draw", "a red star", "--out", "star.png"],
         ["build", "--out", "bundle"],
         ["generate", "a red star", "--out", "star.png"],
+        ["conformance", "--help"],
+        ["calibrate", "--help"],
     )
     for name, (status, printed, error) in zip(names, ends, strict=False):
         assert (status, error) == (0, "")
         assert printed.startswith(f"usage: mulo-sd {name} ")
         assert "python -m" not in printed.partition("options:")[0]
-    *without, draw, build_, generate = ends[-9:]
+    *without, draw, build_, generate, suite, calibrate = ends[len(names) :]
     for name, end in zip(("train", "study", "compare", "mutants", "bench", "vectors"), without, strict=True):
         assert end == (2, "", f"mulo-sd {name}: error: the demo is {DEMO_MISSING.format('it')}")
     for end in (draw, build_):
@@ -179,7 +211,25 @@ def test_every_command_has_its_own_help(installed: Path, tmp_path: Path) -> None
     assert generate[:2] == (2, "")
     assert 'nothing to build it with; install what builds it with `pip install "mulo-sd[demo]"`' in generate[2]
     assert generate[2].count("\n") == 1
+    assert suite == (2, "", f"mulo-sd conformance: error: {SUITE_MISSING.format('test,conformance')}")
+    assert calibrate == (2, "", f"mulo-sd calibrate: error: {SUITE_MISSING.format('conformance')}")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_suite_runs_from_its_installed_files(installed_suite: Path, minimal_bundle: Path, tmp_path: Path) -> None:
+    """Without the demo, whose commands still say so: a law on an engine, and the search for settings."""
+    calibrate, bench = try_commands(installed_suite, tmp_path, ["calibrate", "--help"], ["bench", "--help"])
+    assert (calibrate[0], calibrate[2]) == (0, "")
+    assert calibrate[1].startswith("usage: mulo-sd calibrate ")
+    assert bench == (2, "", f"mulo-sd bench: error: the demo is {DEMO_MISSING.format('it')}")
+    suite = run(installed_suite, tmp_path, "-m", "mulo_sd", "conformance", "--help")
+    assert suite.returncode == 0
+    assert suite.stdout.startswith("usage: mulo-sd conformance ")
+    law = "engines/test_laws.py::test_law[minimal-fp32-passes_are_counted]"
+    arguments = ("-m", "mulo_sd", "conformance", "-n0", "-q", law)
+    held = run(installed_suite, tmp_path, *arguments, bundles=minimal_bundle.parent)
+    assert held.returncode == 0, held.stdout + held.stderr
+    assert "\n1 passed" in held.stdout
 
 
 @pytest.mark.parametrize(
@@ -188,13 +238,16 @@ def test_every_command_has_its_own_help(installed: Path, tmp_path: Path) -> None
         (["-m", "mulo_sd", "build"], 'mulo-sd build: error: torch is {} "mulo-sd[export]"`'),
         (["-m", "mulo_sd.export.build"], 'error: torch is {} "mulo-sd[export]"`'),
         (["-m", "mulo_sd", "draw", "a red star"], 'mulo-sd draw: error: torch is {} "mulo-sd[demo]"`'),
+        (["-m", "mulo_sd", "calibrate"], 'mulo-sd calibrate: error: torch is {} "mulo-sd[conformance]"`'),
         (["-m", "mulo_sd.reference.demo.accuracy"], 'error: torch is {} "mulo-sd[reference]"`'),
     ],
 )
-def test_a_missing_extra_is_named_in_a_line(arguments: list[str], line: str, installed: Path, tmp_path: Path) -> None:
+def test_a_missing_extra_is_named_in_a_line(
+    arguments: list[str], line: str, installed_suite: Path, tmp_path: Path
+) -> None:
     (tmp_path / "hidden").mkdir()
     (tmp_path / "hidden" / "torch.py").write_text(NO_TORCH)
-    done = run(installed, tmp_path, *arguments, path=str(tmp_path / "hidden"))
+    done = run(installed_suite, tmp_path, *arguments, path=str(tmp_path / "hidden"))
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == line.format("not installed; install it with `pip install") + "\n"
 
@@ -208,7 +261,7 @@ def test_the_old_name_of_the_benchmark_says_where_it_went(checkout: bool, instal
 
 
 def test_an_editable_install_needs_no_symbolic_links(sources: Path, tmp_path: Path) -> None:
-    """As on Windows: the finder of setuptools maps the four folders, those that a wheel leaves out included."""
+    """As on Windows: the finder of setuptools maps the four folders, what no wheel of theirs holds included."""
     copy = shutil.copytree(sources, tmp_path / "copy", ignore=shutil.ignore_patterns("*.safetensors", "build"))
     assert not (copy / "mulo_sd" / "engines").exists()
     python = make_environment(tmp_path / "venv", build(copy, tmp_path / "wheel", "build_editable"))
