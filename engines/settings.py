@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
+from functools import cached_property
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator, model_validator
@@ -215,7 +216,7 @@ class Settings(BaseModel):
         """What tokens are drawn from (DIST-1)."""
         return Distribution(self.guidance_scale, self.temperature, self.top_k, self.top_p)
 
-    @property
+    @cached_property
     def decoding(self) -> DecodingMode:
         """What the mode means, with the parts that the settings choose otherwise (METHOD-1)."""
         named: dict[str, Any] = {

@@ -101,6 +101,17 @@ def session_alone(pipeline: engines.Pipeline, count: int, size: int, orders: Ord
     return count / (time.perf_counter() - started)
 
 
+def session_beside(pipeline: engines.Pipeline, count: int, orders: Orders) -> list[float]:
+    """Draw one after the other in a session; return the seconds of each beside its decode: describing, waiting."""
+    beside = []
+    with pipeline.session(1) as session:
+        for _ in range(count):
+            started = time.perf_counter()
+            result = session.submit(**orders.next()).result()
+            beside.append(time.perf_counter() - started - result.stats.seconds)
+    return beside
+
+
 def measure(bundle: Path, count: int, size: int, threads: int | None, rounds: int) -> dict[str, Any]:
     """Measure a bundle; return figures by name, seconds in milliseconds."""
     pipeline, orders = engines.load(bundle, threads=threads), Orders()
@@ -120,7 +131,10 @@ def measure(bundle: Path, count: int, size: int, threads: int | None, rounds: in
         figures |= {"images_a_second": service, "session_alone": alone, "throughput": share(ratios, 0.5)}
         single = asyncio.run(one_by_one(served.url, count, orders))
         beside = [answer.seconds - answer.content["mulo_sd"]["seconds"] for answer in single]
-        figures["overhead_ms"] = _parts(beside)
+        figures["beside_decode_ms"] = _parts(beside)
+        figures["session_beside_decode_ms"] = _parts(session_beside(pipeline, count, orders))
+        medians = (figures[name]["p50"] for name in ("beside_decode_ms", "session_beside_decode_ms"))
+        figures["overhead_ms"] = round(next(medians) - next(medians), 2)
         figures["one_at_a_time_ms"] = _parts([answer.seconds for answer in single])
         half = asyncio.run(arrivals(served.url, count, share(service, 0.5) / 2, orders))
         figures["half_load_ms"], figures["full_load_ms"] = _parts(half), _parts(closed)

@@ -204,6 +204,8 @@ class Soak:
         served.process.kill()
         served.process.wait()
         lost = [order for order, answer in zip(orders, await _ended(asking), strict=True) if answer is None]
+        for connection in connections:
+            connection.close()
         with Served(*self.arguments) as other:
             for order in lost:
                 connection = Connection(other.url)

@@ -132,10 +132,9 @@ def _settings(
     try:
         settings = engine.settings(preset, {**changes, **named})
         unread = settings.unread(named)
-        # What is not read must not tell two requests apart.
-        settings = engine.settings(
-            preset, {**changes, **{name: value for name, value in named.items() if name not in unread}}
-        )
+        if unread:  # it must not tell two requests apart
+            read = {name: value for name, value in named.items() if name not in unread}
+            settings = engine.settings(preset, {**changes, **read})
     except SettingsError as error:
         raise of_engine(error, request_id) from None
     chosen = fields.quality or "auto"
