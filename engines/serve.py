@@ -18,7 +18,7 @@ from mulo_sd.engines.http.access import Access, read_keys
 from mulo_sd.engines.http.engine import Engine
 from mulo_sd.engines.http.logs import set_up
 from mulo_sd.engines.http.options import ServeOptions, make_options, read_options
-from mulo_sd.engines.http.server import listen, serve, url_of
+from mulo_sd.engines.http.server import listen, serve
 from mulo_sd.engines.http.service import Service
 from mulo_sd.engines.http.session_engine import SessionEngine
 from mulo_sd.engines.http.tracing import NoTracing, OtelTracing
@@ -108,8 +108,7 @@ def main() -> int:
         set_up(options.log_format)
         if options.host not in LOOPBACK and not access.needs_key:
             _say(f"warning: whoever reaches {options.host} may draw; give --api-key-file to ask for a key")
-        _say(f"mulo-sd: {url_of(listener)}/ draws, {url_of(listener)}/v1 is for OpenAI's clients; Ctrl-C ends it")
-        asyncio.run(serve(service, listener, options.grace, lambda: _load(service, options)))
+        asyncio.run(serve(service, listener, options.grace, lambda: _load(service, options), _say))
     except (SettingsError, BundleError, BackendError, ConditionError) as error:
         _say(f"error: {error}")
         return UNUSABLE

@@ -65,7 +65,6 @@ def _add_images(app: FastAPI, service: Service) -> None:
     @app.post(GENERATIONS, **schemas.GENERATIONS)
     async def generations(request: Request) -> Response:
         """Draw images from a prompt."""
-        service.check_ready()
         service.begin()
         stack = AsyncExitStack()
         stack.callback(service.end)

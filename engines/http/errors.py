@@ -102,6 +102,12 @@ def not_ready(state: str) -> ApiError:
     return ApiError(503, message, code=f"service_{state}", kind=SERVER_ERROR, headers={"retry-after": "2"})
 
 
+def too_many_requests(count: int) -> ApiError:
+    """Return the error of a service that has as many clients as it takes."""
+    message = f"service: expected fewer open requests, got {count}; try again in 2 s"
+    return ApiError(429, message, code="too_many_requests", kind="rate_limit_error", headers={"retry-after": "2"})
+
+
 def queue_full(name: str, waiting: int, seconds: int) -> ApiError:
     """Return the error of a model that takes no further request now."""
     message = (

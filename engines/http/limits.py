@@ -10,6 +10,7 @@ class Limits:
     Attributes:
         places: Images that are drawn at once, of each model.
         queue: Images that may wait beyond those, of each model.
+        open_requests: For images, those that join the same one included.
         deadline: Seconds in which a request has its answer.
         body_bytes: Of a request's body.
         body_seconds: In which it has to come.
@@ -20,6 +21,7 @@ class Limits:
 
     places: int = 4
     queue: int = 64
+    open_requests: int = 1000
     deadline: float = 120.0
     body_bytes: int = 2**18
     body_seconds: float = 30.0

@@ -4,6 +4,7 @@ import asyncio
 import json
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -70,15 +71,8 @@ class Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Take SIGTERM and SIGINT while it runs."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.end)
-        try:
-            yield
-        finally:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.remove_signal_handler(number)
+        """Leave signals to `serve`, which takes them before it says where it listens."""
+        yield
 
     def end(self) -> None:
         """Drain and stop; called again, stop at once."""
@@ -120,7 +114,9 @@ def url_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-async def serve(service: Service, listener: socket.socket, grace: float, load: Callable[[], Any]) -> None:
+async def serve(
+    service: Service, listener: socket.socket, grace: float, load: Callable[[], Any], say: Callable[[str], Any]
+) -> None:
     """Answer until a signal ends it.
 
     Args:
@@ -128,22 +124,51 @@ async def serve(service: Service, listener: socket.socket, grace: float, load: C
         listener: Where clients come.
         grace: Seconds for requests to end after a signal.
         load: Fills the service's engines; called in a thread of its own while the service already says that it loads.
+        say: Called with a line for who started it, when signals are taken.
 
     Raises:
         Exception: what loading raised.
     """
-    server = Server(service, grace)
+    server, url = Server(service, grace), url_of(listener)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, server.end)
+    say(f"mulo-sd: {url}/ draws, {url}/v1 is for OpenAI's clients; Ctrl-C ends it")
     serving = asyncio.ensure_future(server.serve(sockets=[listener]))
-    loading = asyncio.ensure_future(asyncio.to_thread(load))
+    loading = _in_a_thread(load)
     try:
         await asyncio.wait((serving, loading), return_when=asyncio.FIRST_COMPLETED)
         if loading.done() and loading.exception() is None and service.state == "loading":
             service.state = "ready"
-            log("ready", url=url_of(listener), models=list(service.engines))
+            log("ready", url=url, models=list(service.engines))
             notify("READY=1")
         elif loading.done():
             server.should_exit = True
         await serving
-        await loading
+        if loading.done():
+            loading.result()
     finally:
-        await asyncio.to_thread(service.close)
+        await service.close()
+
+
+def _in_a_thread(load: Callable[[], Any]) -> "asyncio.Future[None]":
+    """Call a function in a thread that keeps no process alive: loading may take minutes, and a signal ends it."""
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[None] = loop.create_future()
+
+    def tell(error: BaseException | None) -> None:
+        if error is None:
+            ended.set_result(None)
+        else:
+            ended.set_exception(error)
+
+    def run() -> None:
+        error: BaseException | None = None
+        try:
+            load()
+        except BaseException as caught:  # it is the event loop's to raise
+            error = caught
+        with suppress(RuntimeError):  # the loop is closed: nobody waits
+            loop.call_soon_threadsafe(tell, error)
+
+    threading.Thread(target=run, name="mulo-sd-load", daemon=True).start()
+    return ended

@@ -1,18 +1,21 @@
 """What all handlers of the service share: its engines, its limits, its state, and what it keeps for a while."""
 
 import asyncio
+from contextlib import suppress
 from typing import Literal
 
 from mulo_sd.engines.http.access import Access
 from mulo_sd.engines.http.bounded_store import BoundedStore
 from mulo_sd.engines.http.drawings import Drawing, Drawings
 from mulo_sd.engines.http.engine import Engine, Load, Order
-from mulo_sd.engines.http.errors import not_ready
+from mulo_sd.engines.http.errors import not_ready, too_many_requests
 from mulo_sd.engines.http.limits import Limits
 from mulo_sd.engines.http.metrics import Metrics
 from mulo_sd.engines.http.qualities import QualityPasses
 from mulo_sd.engines.http.tracing import Tracing
 
+# For clients to read what refuses them.
+LAST_SECONDS = 5.0
 State = Literal["loading", "ready", "draining"]
 
 
@@ -67,7 +70,14 @@ class Service:
             raise not_ready(self.state)
 
     def begin(self) -> None:
-        """Count a request for images."""
+        """Count a request for images.
+
+        Raises:
+            ApiError: 503 or 429, where the service takes none, or no more.
+        """
+        self.check_ready()
+        if self.answering >= self.limits.open_requests:
+            raise too_many_requests(self.answering)
         self.answering += 1
         self._idle.clear()
 
@@ -80,18 +90,22 @@ class Service:
     async def drain(self, grace: float) -> None:
         """Take no more requests, and wait for those that are answered; after `grace` seconds they are refused, too."""
         self.state = "draining"
-        try:
-            async with asyncio.timeout(grace):
-                await self._idle.wait()
-        except TimeoutError:
+        if not await self._is_idle_in(grace):
             self.drawings.stop()
-            await self._idle.wait()
+            await self._is_idle_in(LAST_SECONDS)
 
-    def close(self) -> None:
+    async def _is_idle_in(self, seconds: float) -> bool:
+        """Wait until nothing is answered; return whether that was so in time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+        return self._idle.is_set()
+
+    async def close(self) -> None:
         """Give everything back; it waits for the pass that runs just then."""
         self.drawings.stop()
         for engine in self.engines.values():
-            engine.close()
+            await asyncio.to_thread(engine.close)
 
     def _loads(self) -> dict[str, tuple[int, Load]]:
         orders = [order.model for order in list(self.drawings.going)]

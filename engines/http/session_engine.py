@@ -18,7 +18,7 @@ class SessionEngine:
     """Draws in a session, which it owns."""
 
     def __init__(self, name: str, pipeline: Pipeline, size: int) -> None:
-        """Open the session.
+        """Open the session, and measure what passes take while nothing else runs (SWEEP-6).
 
         Args:
             name: What requests call the model.
@@ -27,8 +27,10 @@ class SessionEngine:
 
         Raises:
             SettingsError: the size is out of its range.
+            BackendError: no pass can be run.
         """
         self.pipeline, self.size = pipeline, size
+        pipeline.auto_widths.measure_again()
         # The ingress bounds what waits: it knows which requests are the same.
         self.session = pipeline.session(size, queue=MAX_WAITING)
         self.card = card_of(name, pipeline)

@@ -15,7 +15,7 @@ import openai
 import pytest
 
 from mulo_sd.conformance.tools.served import Served, bundle_argument
-from tests.engines.http.raw import Answer, events, generate
+from tests.engines.http.raw import Answer, connect, events, generate, generation
 
 # Takes a second or two: one token a pass, in a mode that shares nothing.
 SLOW = {"prompt": "a red star", "mode": "eagle", "draft_length": 1, "n": 10}
@@ -106,13 +106,7 @@ def test_it_says_that_it_loads(minimal_bundle: Path, tmp_path: Path) -> None:
         "import time\nfrom mulo_sd.engines.backends.choose import make_backend\n"
         "def make(bundle, threads=None):\n    time.sleep(1.5)\n    return make_backend('ort', bundle, threads)\n"
     )
-    old = Path.cwd()
-    os.chdir(tmp_path)
-    try:
-        served = Served(*bundle_argument("a", minimal_bundle), "--backend", "slow:make", wait=False)
-    finally:
-        os.chdir(old)
-    with served:
+    with started_in(tmp_path, *bundle_argument("a", minimal_bundle), "--backend", "slow:make", wait=False) as served:
         status, body = served.get("/ready")
         assert (status, json.loads(body)["error"]["code"]) == (503, "service_loading")
         assert served.get("/health")[0] == 200
@@ -121,6 +115,96 @@ def test_it_says_that_it_loads(minimal_bundle: Path, tmp_path: Path) -> None:
         # OpenAI's client tries again by itself until it is there.
         client = openai.OpenAI(base_url=f"{served.url}/v1", api_key="any", max_retries=5)
         assert client.images.generate(prompt="a red star").size == "16x16"
+
+
+def started_in(folder: Path, *arguments: str, wait: bool = True) -> Served:
+    """Start a service in a folder, whose modules it finds."""
+    old = Path.cwd()
+    os.chdir(folder)
+    try:
+        return Served(*arguments, wait=wait)
+    finally:
+        os.chdir(old)
+
+
+def test_an_engine_that_fails_tells_clients_nothing_of_the_server(minimal_bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "failing.py").write_text(
+        "from mulo_sd.engines import BackendError, WrappedBackend\n"
+        "from mulo_sd.engines.backends.choose import make_backend\n"
+        "class Failing(WrappedBackend):\n"
+        "    def run(self, graph, inputs):\n"
+        "        if graph == 'decoder':\n"
+        "            raise BackendError('/secret/decoder.onnx: it cannot be run')\n"
+        "        return super().run(graph, inputs)\n"
+        "def make(bundle, threads=None):\n    return Failing(make_backend('ort', bundle, threads))\n"
+    )
+    with started_in(tmp_path, *bundle_argument("a", minimal_bundle), "--backend", "failing:make") as served:
+        for stream in (False, True):
+            answer = generate(served.url, {"prompt": "a red star", "stream": stream}, x_request_id=f"failing-{stream}")
+            error = events(answer)[-1][1]["error"] if stream else answer.error
+            assert error["code"] == "engine_failed"
+            assert error["message"].endswith(f"under request failing-{stream}")
+            assert b"secret" not in answer.body
+            if not stream:
+                assert (answer.status, answer.headers["x-should-retry"]) == (500, "false")
+        assert served.output.count("/secret/decoder.onnx: it cannot be run") >= 2
+        assert served.get("/ready")[0] == 200
+
+
+def test_the_loop_answers_while_images_are_drawn(bundle: tuple[str, str]) -> None:
+    with Served(*bundle, "--size", "4") as served:
+        asking = [Asking(served.url, SLOW | {"seed": 1000 * number}) for number in range(4)]
+        until(served, b'mulo_sd_places_in_use{model="minimal"} 4.0')
+        seconds = list[float]()
+        while len(seconds) < 20:
+            started = time.monotonic()
+            assert served.get("/health")[0] == 200
+            seconds.append(time.monotonic() - started)
+        assert sorted(seconds)[10] < 0.5
+        assert [one.get().status for one in asking] == [200] * 4
+
+
+def test_who_hangs_up_frees_the_place_within_a_step(bundle: tuple[str, str]) -> None:
+    """Of ten images that take a second together, none is begun after that; a pass takes milliseconds."""
+    with Served(*bundle, "--size", "1") as served:
+        with connect(served.url) as connection:
+            connection.sendall(generation(SLOW))
+            until(served, b'mulo_sd_places_in_use{model="minimal"} 1.0')
+        started = time.monotonic()
+        until(served, b'mulo_sd_places_in_use{model="minimal"} 0.0')
+        assert time.monotonic() - started < 0.5
+        metrics = served.get("/metrics")[1].decode()
+        assert f'mulo_sd_orders_total{{model="minimal",outcome="drawn"}} {SLOW["n"]}.0' in metrics
+        assert 'mulo_sd_images_total{model="minimal"} 10.0' not in metrics
+        assert 'mulo_sd_queue{model="minimal"} 0.0' in metrics
+        assert 'status="499"' in metrics
+
+
+def test_metrics_say_what_was_drawn(bundle: tuple[str, str]) -> None:
+    with Served(*bundle) as served:
+        content = {"prompt": "a red star", "seed": 3}
+        figures = json.loads(generate(served.url, content).body)["mulo_sd"]
+        again = json.loads(generate(served.url, content).body)["mulo_sd"]
+        assert {**again, "request_id": ""} == {**figures, "request_id": ""}
+        text = served.get("/metrics")[1].decode()
+    lines = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    for name, count in figures["passes"].items():
+        assert float(lines[f'mulo_sd_passes_total{{model="minimal",pass_of="{name}"}}']) == count
+    for name in ("waited_seconds", "image_seconds", "tokens_a_pass", "acceptance_rate"):
+        assert float(lines[f'mulo_sd_{name}_count{{model="minimal"}}']) == 1
+    assert float(lines['mulo_sd_image_seconds_sum{model="minimal"}']) == figures["seconds"]
+    assert float(lines['mulo_sd_tokens_a_pass_sum{model="minimal"}']) == figures["images"][0]["tokens_a_pass"]
+    assert float(lines['mulo_sd_orders_total{model="minimal",outcome="joined"}']) == 1
+    assert float(lines['mulo_sd_kv_bytes{model="minimal"}']) > 0
+    assert float(lines['mulo_sd_requests_total{path="/v1/images/generations",status="200"}']) == 2
+
+
+def test_a_signal_ends_it_while_it_loads(minimal_bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text("import time\ndef make(bundle, threads=None):\n    time.sleep(600)\n")
+    with started_in(tmp_path, *bundle_argument("a", minimal_bundle), "--backend", "slow:make", wait=False) as served:
+        started = time.monotonic()
+        assert served.end() == 0
+        assert time.monotonic() - started < 10
 
 
 def run(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -17,6 +17,14 @@ def test_a_short_soak(minimal_bundle: Path) -> None:
 def test_the_measurements(minimal_bundle: Path) -> None:
     figures = measure(minimal_bundle, count=8, size=2, threads=1, rounds=1)
     assert 0 < figures["throughput"] < 3
-    for name in ("beside_decode_ms", "session_beside_decode_ms", "one_at_a_time_ms", "half_load_ms", "full_load_ms", "first_partial_ms", "streamed_ms"):
+    for name in (
+        "beside_decode_ms",
+        "session_beside_decode_ms",
+        "one_at_a_time_ms",
+        "half_load_ms",
+        "full_load_ms",
+        "first_partial_ms",
+        "streamed_ms",
+    ):
         assert 0 < figures[name]["p50"] <= figures[name]["p95"] <= figures[name]["p99"]
     assert figures["first_partial_ms"]["p50"] < figures["streamed_ms"]["p99"]

@@ -10,10 +10,10 @@ import pytest
 from mulo_sd.engines.backends.base import BackendError, KVCache, Tensors
 from mulo_sd.engines.backends.ort.cpu import OnnxRuntimeBackend
 from mulo_sd.engines.bundle import TransformerEntry, open_bundle
-from mulo_sd.engines.files.kept_seconds import NAME
+from mulo_sd.engines.files.kept_seconds import NAME, KeptSeconds
 from mulo_sd.engines.numbers import SettingsError
 from mulo_sd.engines.passes import auto_widths, pass_seconds
-from mulo_sd.engines.passes.auto_widths import HALF_PRECISION_WIDTH, VARIABLE, AutoWidths, fixed_width
+from mulo_sd.engines.passes.auto_widths import HALF_PRECISION_WIDTH, VARIABLE, AutoWidths, fixed_width, smaller
 from mulo_sd.engines.passes.pass_seconds import measured_seconds
 from mulo_sd.engines.service.pipeline import Pipeline
 
@@ -92,6 +92,32 @@ def test_measured_once(backend: Counting, cache: Path) -> None:
     widths.seconds(entry, 1)
     assert len(backend.fed) > fed
     assert len(json.loads((cache / NAME).read_text())["measurements"]) == 2
+
+
+def test_measured_again_the_smaller_seconds_stay(backend: Counting, cache: Path) -> None:
+    """What a busy machine measured is too long; what a quiet one measured is not forgotten."""
+    widths, entry = AutoWidths(backend.bundle, backend), backend.bundle.manifest.target
+    quiet = widths.seconds(entry, 2)
+    busy = {width: 1000 * taken if width > 1 else taken / 1000 for width, taken in quiet.items()}
+    file = KeptSeconds(cache)
+    assert file.write(widths._key(entry, 2), busy)
+    again = AutoWidths(backend.bundle, backend)
+    again.measure_again()
+    seconds = again.seconds(entry, 2)
+    assert seconds[1] == busy[1]
+    assert all(seconds[width] < busy[width] for width in busy if width > 1)
+    assert file.read(widths._key(entry, 2)) == seconds
+    assert {graph for graph, _ in again._seconds} == {model.graph for model in backend.bundle.manifest.models}
+
+
+def test_the_smaller_of_two_measurements() -> None:
+    assert smaller({1: 2.0, 2: 4.0, 8: 5.0}, {1: 3.0, 2: 3.0, 4: 6.0}) == {1: 2.0, 2: 3.0, 4: 5.0, 8: 5.0}
+
+
+def test_a_fixed_width_is_not_measured_again(backend: Counting, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "8")
+    AutoWidths(backend.bundle, backend).measure_again()
+    assert backend.fed == []
 
 
 def test_what_a_measurement_depends_on(backend: Counting, monkeypatch: pytest.MonkeyPatch) -> None:
