@@ -99,7 +99,7 @@ class Soak:
     def run(self) -> Counts:
         """Make all requests."""
         lives = self.kills + 1
-        each = self.requests // lives
+        each = -(-self.requests // lives)
         for life in range(lives):
             with Served(*self.arguments) as served:
                 asyncio.run(self._life(served, each, killed=life < self.kills))
@@ -108,8 +108,8 @@ class Soak:
     async def _life(self, served: Served, requests: int, killed: bool) -> None:
         self.completed = set()
         resident: list[int] = []
-        for _ in range(max(1, requests // BATCH)):
-            await self._batch(served, min(BATCH, requests))
+        for begun in range(0, requests, BATCH):
+            await self._batch(served, min(BATCH, requests - begun))
             resident.append(resident_bytes(served.process.pid))
             print(f"{sum(self.counts.outcomes.values())} requests, {resident[-1] / 2**20:.1f} MiB", file=sys.stderr)
         self._count(served)
