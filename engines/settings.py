@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cache
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator, model_validator
@@ -216,20 +216,10 @@ class Settings(BaseModel):
         """What tokens are drawn from (DIST-1)."""
         return Distribution(self.guidance_scale, self.temperature, self.top_k, self.top_p)
 
-    @cached_property
+    @property
     def decoding(self) -> DecodingMode:
         """What the mode means, with the parts that the settings choose otherwise (METHOD-1)."""
-        named: dict[str, Any] = {
-            "draft": self.draft_from,
-            "acceptance": self.accept_by,
-            "correction": self.correct_by,
-            "carry": self.carry,
-        }
-        mode = MODES[self.mode]
-        if mode.draft is None:
-            return mode
-        chosen = replace(mode, **{part: name for part, name in named.items() if name != AS_MODE})
-        return replace(chosen, by_rows=mode.by_rows and chosen.drafts)
+        return _decoding(self.mode, self.draft_from, self.accept_by, self.correct_by, self.carry)
 
     @property
     def model_numbers(self) -> tuple[int, ...]:
@@ -276,6 +266,17 @@ class Settings(BaseModel):
             needed |= {"jacobi_window": ("draft_by", "rows"), "row_lead": ("draft_by", "rows")}
         idle = {name: (by, value) for name, (by, value) in needed.items() if getattr(self, by) != value}
         return {name: idle[name] for name in names if name in idle and name not in unread}
+
+
+@cache
+def _decoding(name: Mode, draft: str, acceptance: str, correction: str, carry: str) -> DecodingMode:
+    """Return what a mode means with other parts, each by its name or AS_MODE; asked for at every step of a decode."""
+    mode = MODES[name]
+    if mode.draft is None:
+        return mode
+    named: dict[str, Any] = {"draft": draft, "acceptance": acceptance, "correction": correction, "carry": carry}
+    chosen = replace(mode, **{part: other for part, other in named.items() if other != AS_MODE})
+    return replace(chosen, by_rows=mode.by_rows and chosen.drafts)
 
 
 SETTINGS: Mapping[str, Setting] = {

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mulo_sd.conformance.tools.served import Served, bundle_argument
+from mulo_sd.conformance.tools.serving.served import Served, bundle_argument
 from mulo_sd.engines.commands.demo_bundle import build_demo_bundle, bundle_path, demo_bundle_path
 from mulo_sd.processes import environment
 from mulo_sd.reference.models import Models

@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 import pytest
 
-from mulo_sd.conformance.tools.served import Served
+from mulo_sd.conformance.tools.serving.served import Served
 from mulo_sd.engines.http import errors, orders
 from mulo_sd.engines.http.image_request import RequestFields
 from mulo_sd.engines.http.options import ServeOptions, make_options

@@ -15,8 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from mulo_sd import engines
-from mulo_sd.conformance.tools.served import Served, bundle_argument
-from mulo_sd.conformance.tools.service_client import Answer, Connection
+from mulo_sd.conformance.tools.serving.client import Answer, Connection
+from mulo_sd.conformance.tools.serving.served import Served, bundle_argument
+from mulo_sd.engines.commands.command_line import command, program, purpose
+from mulo_sd.engines.files.paths import user_path
+from mulo_sd.engines.numbers import whole_number
 
 PROMPTS = ("a red circle left of a blue square", "two green stars", "a pink diamond above a yellow circle", "a star")
 MODEL = "measured"
@@ -148,16 +151,23 @@ def _parts(seconds: Sequence[float]) -> dict[str, float]:
     return {name: round(1000 * share(seconds, part), 2) for name, part in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))}
 
 
+@command
 def main() -> int:
     """Measure and print JSON."""
-    parser = argparse.ArgumentParser(prog="python -m conformance.tools.measure_service", description=__doc__)
-    parser.add_argument("--bundle", type=Path, required=True, help="that is served")
+    parser = argparse.ArgumentParser(prog=program("conformance.tools.measure_service"), description=purpose(__doc__))
+    parser.add_argument("--bundle", type=user_path, required=True, help="that is served")
     parser.add_argument("--images", type=int, default=60, help="of each figure; default: %(default)s")
     parser.add_argument("--size", type=int, default=4, help="images at once; default: %(default)s")
     parser.add_argument("--threads", type=int, help="of a pass; default: the runtime's choice")
     parser.add_argument("--rounds", type=int, default=3, help="of throughput, in turns; default: %(default)s")
     arguments = parser.parse_args()
-    figures = measure(arguments.bundle, arguments.images, arguments.size, arguments.threads, arguments.rounds)
+    try:
+        images, rounds = (
+            whole_number(f"--{name}", getattr(arguments, name), 1, 10_000) for name in ("images", "rounds")
+        )
+        figures = measure(arguments.bundle, images, arguments.size, arguments.threads, rounds)
+    except (engines.BundleError, engines.SettingsError) as error:
+        parser.error(str(error))
     print(json.dumps(figures, indent=1))
     return 0
 

@@ -24,8 +24,11 @@ import numpy as np
 from PIL import Image
 
 from mulo_sd import engines
-from mulo_sd.conformance.tools.served import Served, bundle_argument
-from mulo_sd.conformance.tools.service_client import Answer, Connection
+from mulo_sd.conformance.tools.serving.client import Answer, Connection
+from mulo_sd.conformance.tools.serving.served import Served, bundle_argument
+from mulo_sd.engines.commands.command_line import command, program, purpose
+from mulo_sd.engines.files.paths import user_path
+from mulo_sd.engines.numbers import whole_number
 
 PROMPTS = ("a red star", "two green circles", "a blue cross left of a pink square")
 MODES = ("parallel", "ar", "zipar", "exact")
@@ -232,20 +235,26 @@ def resident_bytes(process: int) -> int:
     return 1024 * int(next(line for line in lines if line.startswith("VmRSS")).split()[1])
 
 
+@command
 def main() -> int:
     """Soak; print the counts as JSON.
 
     Returns:
         0; 1 where an answer was wrong, an image was drawn twice or lost, or memory grew by 1% or more.
     """
-    parser = argparse.ArgumentParser(prog="python -m conformance.tools.soak_service", description=__doc__)
-    parser.add_argument("--bundle", type=Path, required=True, help="the minimal preset")
+    parser = argparse.ArgumentParser(prog=program("conformance.tools.soak_service"), description=purpose(__doc__))
+    parser.add_argument("--bundle", type=user_path, required=True, help="the minimal preset")
     parser.add_argument("--requests", type=int, default=5000, help="default: %(default)s")
     parser.add_argument("--kills", type=int, default=2, help="of the service; default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="of what is asked when; default: %(default)s")
     arguments = parser.parse_args()
     started = time.monotonic()
-    counts = Soak(arguments.bundle, arguments.requests, arguments.kills, arguments.seed).run()
+    try:
+        requests = whole_number("--requests", arguments.requests, 1, 10**6)
+        kills = whole_number("--kills", arguments.kills, 0, 100)
+        counts = Soak(arguments.bundle, requests, kills, arguments.seed).run()
+    except (engines.BundleError, engines.SettingsError) as error:
+        parser.error(str(error))
     report = {
         "requests": dict(counts.outcomes),
         "images_drawn": counts.drawn,

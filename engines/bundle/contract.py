@@ -93,7 +93,12 @@ def model_names(drafters: int) -> list[str]:
     Args:
         drafters: How many there are, from the finest grid to the coarsest.
     """
-    return [TARGET, *(f"drafter_{number}" for number in range(1, 1 + drafters))]
+    return [model_name(number) for number in range(1 + drafters)]
+
+
+def model_name(number: int) -> str:
+    """Return what a model is called: 0 is the target."""
+    return f"drafter_{number}" if number else TARGET
 
 
 def condition_graph(model_name: str) -> str:

@@ -117,6 +117,8 @@ class Asked:
             "mulo_sd": {
                 "request_id": self.request_id,
                 "model": self.job.engine.card.name,
+                "bundle": self.job.engine.card.bundle,
+                "mode": settings.mode,
                 "seed": orders[0].seed,
                 "passes": passes,
                 "seconds": sum(drawn.stats.seconds for drawn in images),

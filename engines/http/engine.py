@@ -66,6 +66,7 @@ class Card:
 
     Attributes:
         name: Of the model, as requests call it.
+        bundle: What the bundle calls itself.
         width: Of its images, in pixels.
         height: Of its images, in pixels.
         rows: Of the target's grid.
@@ -77,6 +78,7 @@ class Card:
     """
 
     name: str
+    bundle: str
     width: int
     height: int
     rows: int

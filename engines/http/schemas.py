@@ -77,6 +77,8 @@ class Figures(_Body):
 
     request_id: str
     model: str
+    bundle: str
+    mode: str
     seed: int
     passes: dict[str, int]
     seconds: float

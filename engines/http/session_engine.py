@@ -73,6 +73,7 @@ def card_of(name: str, pipeline: Pipeline) -> Card:
     target = manifest.target
     return Card(
         name=name,
+        bundle=manifest.name,
         width=target.grid_width * manifest.token_pixels,
         height=target.grid_height * manifest.token_pixels,
         rows=target.grid_height,

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mulo_sd.engines.bundle import contract
+from mulo_sd.engines.rules import noise
 from mulo_sd.engines.rules.branches import Branches
-from mulo_sd.engines.rules.noise import BLOCK, HEAD
 
 Tokens = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -128,10 +129,9 @@ class Cycle(Verdict, Proposal):
     down_sampled: Tokens | None
 
 
-def model_name(number: int) -> str:
-    """Return what a model is called: target, drafter_1 and so on, and what drafts on the target's own grid."""
-    names = {0: "target", HEAD: "head", BLOCK: "block"}
-    return names.get(number, f"drafter_{number}")
+def maker_of_passes(number: int) -> str:
+    """Return what makes passes under a number: a model, or what drafts on the target's own grid, by its name."""
+    return {noise.HEAD: contract.HEAD, noise.BLOCK: contract.BLOCK}.get(number, contract.model_name(number))
 
 
 # Of methods: as large as logits, and left out where those are.
@@ -163,7 +163,7 @@ class Trace:
     def passes_by_model(self) -> dict[str, int]:
         """The number of passes of every model that made some, prefills included, by its name."""
         counts = Counter(item.model for item in self.passes)
-        return {model_name(number): counts[number] for number in sorted(counts)}
+        return {maker_of_passes(number): counts[number] for number in sorted(counts)}
 
     def sweeps_of(self, model: int) -> list[Sweep]:
         """Return the sweeps of a model."""

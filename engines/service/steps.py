@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mulo_sd.engines.loop.decode import Decoder
 from mulo_sd.engines.loop.state import ModelState, Tokens
 from mulo_sd.engines.loop.verify import BESIDE, KEPT, REJECTED
-from mulo_sd.engines.rules.trace import model_name
+from mulo_sd.engines.rules.trace import maker_of_passes
 
 # A coarse grid is drawn; drafts stand where no verification has judged them; they are judged, and what is rejected is
 # drawn again; without drafts the image is drawn; all cells are decided.
@@ -148,7 +148,7 @@ class StepRecorder:
     def _step(self, decoder: Decoder, state: ModelState) -> Step:
         self._number += 1
         new = decoder.trace.passes[self._passes.total() :]
-        self._passes.update(model_name(item.model) for item in new)
+        self._passes.update(maker_of_passes(item.model) for item in new)
         return step_of(self._number, dict(self._passes), decoder, state)
 
     def _add(self, step: Step) -> None:

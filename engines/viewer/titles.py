@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mulo_sd.engines.rules.trace import model_name
+from mulo_sd.engines.rules.trace import maker_of_passes
 from mulo_sd.engines.service.steps import Cell, Step
 
 
@@ -51,7 +51,7 @@ def _tokens(count: int) -> str:
 
 
 def _name(model: int) -> str:
-    return _words(model_name(model))
+    return _words(maker_of_passes(model))
 
 
 def _verified(step: Step, before: Step | None) -> str:

@@ -19,8 +19,10 @@ TOOLS = (
     "make_pictures",
     "measure_checkpoints",
     "measure_gpu",
+    "measure_service",
     "measure_sweeps",
     "profile_decode",
+    "soak_service",
     "tune_gpu",
     "write_comparison",
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mulo_sd.conformance.tools.served import Served, bundle_argument
+from mulo_sd.conformance.tools.serving.served import Served, bundle_argument
 from mulo_sd.engines.http.notify import notify
 
 

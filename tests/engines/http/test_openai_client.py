@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from mulo_sd import engines
-from mulo_sd.conformance.tools.served import Served
+from mulo_sd.conformance.tools.serving.served import Served
 from mulo_sd.engines import Mode
 
 PROMPT = "a red star"

@@ -14,7 +14,7 @@ from pathlib import Path
 import openai
 import pytest
 
-from mulo_sd.conformance.tools.served import Served, bundle_argument
+from mulo_sd.conformance.tools.serving.served import Served, bundle_argument
 from tests.engines.http.raw import Answer, connect, events, generate, generation
 
 # Takes a second or two: one token a pass, in a mode that shares nothing.

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from mulo_sd.conformance.tools.served import Served
+from mulo_sd.conformance.tools.serving.served import Served
 from tests.engines.http.raw import GENERATIONS, connect, events, generate, generation, head, read_answer, send
 
 GOOD = {"prompt": "a red star"}

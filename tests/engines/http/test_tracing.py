@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from mulo_sd.conformance.tools.served import Served, bundle_argument
+from mulo_sd.conformance.tools.serving.served import Served, bundle_argument
 from mulo_sd.engines.http.tracing import OtelTracing
 from mulo_sd.engines.numbers import SettingsError
 from tests.engines.http.raw import generate

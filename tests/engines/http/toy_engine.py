@@ -15,6 +15,7 @@ from mulo_sd.engines.settings import Settings
 
 CARD = Card(
     name="toy",
+    bundle="a toy",
     width=8,
     height=8,
     rows=4,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mulo_sd.conformance.tools.served import Served, bundle_argument
+from mulo_sd.conformance.tools.serving.served import Served, bundle_argument
 from mulo_sd.engines.service.pipeline import Pipeline
 
 if TYPE_CHECKING:
