@@ -35,9 +35,12 @@ MODES = ("parallel", "ar", "zipar", "exact")
 AT_ONCE = 8
 # What is kept has to fill up before memory can be compared: little of it, soon full.
 ARGUMENTS = ("--size", "4", "--queue", "64", "--threads", "1", "--keep-mb", "1", "--keep-seconds", "30")
-# Memory is read after each batch; a process is warm when it has answered so many.
+# Memory is read after each batch. It grows while threads, pools and the allocator's heaps fill, for thousands of
+# requests, so that the last batches are compared with those before the last fifteen.
 BATCH = 100
-WARM_BATCHES = 10
+LAST_BATCHES = 15
+# Of a service that is killed; the last one lives for all that is left.
+SHORT_LIFE = 200
 
 BAD = (
     (b"{", 400),
@@ -58,7 +61,7 @@ class Counts:
         drawn: Images that the services drew, as they counted themselves.
         distinct: Images that were asked for, each once for every life of the service that drew it.
         wrong: Answers that are not what they should be, one line each.
-        growth: Of memory, from when a service was warm to its end, one for each that lived long enough.
+        growth: Of memory over the last 1,500 requests; none where no service lived for twice as many.
     """
 
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -97,15 +100,15 @@ class Soak:
         self.requests, self.kills = requests, kills
         self.arguments = (*bundle_argument("minimal", bundle), *bundle_argument("hung-up", bundle), *ARGUMENTS)
         self.chance, self.counts, self.expected = random.Random(seed), Counts(), Expected(bundle)
-        self.seed, self.completed = 0, set[int]()
+        self.seed, self.completed, self.lives = 0, set[int](), 0
 
     def run(self) -> Counts:
         """Make all requests."""
-        lives = self.kills + 1
-        each = -(-self.requests // lives)
-        for life in range(lives):
+        short = min(SHORT_LIFE, self.requests // (self.kills + 1))
+        for requests in [short] * self.kills + [self.requests - short * self.kills]:
+            self.lives += 1
             with Served(*self.arguments) as served:
-                asyncio.run(self._life(served, each, killed=life < self.kills))
+                asyncio.run(self._life(served, requests, killed=self.lives <= self.kills))
         return self.counts
 
     async def _life(self, served: Served, requests: int, killed: bool) -> None:
@@ -116,8 +119,9 @@ class Soak:
             resident.append(resident_bytes(served.process.pid))
             print(f"{sum(self.counts.outcomes.values())} requests, {resident[-1] / 2**20:.1f} MiB", file=sys.stderr)
         self._count(served)
-        if len(resident) > WARM_BATCHES + 3:
-            self.counts.growth.append(median(resident[-3:]) / median(resident[WARM_BATCHES : WARM_BATCHES + 3]) - 1)
+        if len(resident) >= 2 * LAST_BATCHES:
+            before = resident[-LAST_BATCHES - 3 : -LAST_BATCHES]
+            self.counts.growth.append(median(resident[-3:]) / median(before) - 1)
         if killed:
             await self._kill(served)
 
@@ -245,7 +249,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog=program("conformance.tools.soak_service"), description=purpose(__doc__))
     parser.add_argument("--bundle", type=user_path, required=True, help="the minimal preset")
     parser.add_argument("--requests", type=int, default=5000, help="default: %(default)s")
-    parser.add_argument("--kills", type=int, default=2, help="of the service; default: %(default)s")
+    parser.add_argument("--kills", type=int, default=4, help="of the service; default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="of what is asked when; default: %(default)s")
     arguments = parser.parse_args()
     started = time.monotonic()
