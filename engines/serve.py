@@ -2,6 +2,8 @@
 
 import argparse
 import asyncio
+import os
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,9 +18,9 @@ from mulo_sd.engines.condition import ConditionError
 from mulo_sd.engines.files.paths import expanded, user_path
 from mulo_sd.engines.http.access import Access, read_keys
 from mulo_sd.engines.http.engine import Engine
-from mulo_sd.engines.http.logs import set_up
-from mulo_sd.engines.http.options import ServeOptions, make_options, read_options
-from mulo_sd.engines.http.server import listen, serve
+from mulo_sd.engines.http.logs import flush, set_up
+from mulo_sd.engines.http.options import MODEL_NAME, ServeOptions, make_options, read_options
+from mulo_sd.engines.http.server import allow_connections, listen, serve
 from mulo_sd.engines.http.service import Service
 from mulo_sd.engines.http.session_engine import SessionEngine
 from mulo_sd.engines.http.tracing import NoTracing, OtelTracing
@@ -61,13 +63,16 @@ def _options(arguments: argparse.Namespace) -> ServeOptions:
     named: dict[str, Any] = vars(arguments)
     config: Path | None = named.pop("config")
     if "bundles" in named:
-        named["bundles"] = dict(_named_folder(text) for text in named["bundles"])
+        pairs = [_named_folder(text) for text in named["bundles"]]
+        named["bundles"] = dict(pairs)
+        if len(named["bundles"]) < len(pairs):
+            raise SettingsError(f"bundle: expected a name of its own for each, got {', '.join(dict(pairs))} twice")
     return make_options((read_options(config) if config else {}) | named)
 
 
 def _named_folder(text: str) -> tuple[str, str]:
     name, equals, folder = text.partition("=")
-    if not equals or not folder:
+    if not equals or not folder or not re.fullmatch(MODEL_NAME, name):
         raise SettingsError(f"bundle: expected NAME=DIR, such as demo=bundles/demo-fp32, got {text!r:.80}")
     return name, folder
 
@@ -108,11 +113,18 @@ def main() -> int:
         set_up(options.log_format)
         if options.host not in LOOPBACK and not access.needs_key:
             _say(f"warning: whoever reaches {options.host} may draw; give --api-key-file to ask for a key")
-        asyncio.run(serve(service, listener, options.grace, lambda: _load(service, options), _say))
+        allow_connections()
+        loaded = asyncio.run(serve(service, listener, options.grace, lambda: _load(service, options), _say))
     except (SettingsError, BundleError, BackendError, ConditionError) as error:
         _say(f"error: {error}")
         return UNUSABLE
     tracing.close()
+    flush()
+    if not loaded:
+        # A runtime's threads that still load a model abort a process that ends in order.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
     return 0
 
 

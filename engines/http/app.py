@@ -9,10 +9,10 @@ from starlette.exceptions import HTTPException
 from mulo_sd.engines.http import schemas
 from mulo_sd.engines.http.answers import Asked
 from mulo_sd.engines.http.cards import model_list, model_object
-from mulo_sd.engines.http.connection import EventStream, read_body, while_there
+from mulo_sd.engines.http.connection import EventStream, while_there
 from mulo_sd.engines.http.docs_page import docs_html
-from mulo_sd.engines.http.errors import ApiError, of_defect, of_status
-from mulo_sd.engines.http.gate import CLIENT_GONE, GENERATIONS, ClientGoneError, Gate
+from mulo_sd.engines.http.errors import ApiError, ClientGoneError, of_defect, of_status
+from mulo_sd.engines.http.gate import CLIENT_GONE, GENERATIONS, Gate
 from mulo_sd.engines.http.image_request import read_request
 from mulo_sd.engines.http.orders import make_job
 from mulo_sd.engines.http.service import Service
@@ -29,6 +29,7 @@ def make_app(service: Service) -> Gate:
         title="mulo-sd",
         description="Images by multi-scale local speculative decoding, over OpenAI's images API.",
         version=schemas.VERSION,
+        redirect_slashes=False,
         docs_url=None,  # FastAPI's pages load scripts from elsewhere
         redoc_url=None,
     )
@@ -65,11 +66,13 @@ def _add_images(app: FastAPI, service: Service) -> None:
     @app.post(GENERATIONS, **schemas.GENERATIONS)
     async def generations(request: Request) -> Response:
         """Draw images from a prompt."""
+        service.check_ready()
+        body = await service.read_body(request)
         service.begin()
         stack = AsyncExitStack()
         stack.callback(service.end)
         async with stack:
-            asked = await _asked(request, service)
+            asked = _asked(request, service, body)
             if not asked.job.streamed:
                 return JSONResponse(await while_there(request.receive, asked.answer()))
             drawings = await stack.enter_async_context(service.drawings.joined(asked.job.orders))
@@ -85,10 +88,9 @@ def _add_images(app: FastAPI, service: Service) -> None:
         return Response(image.content, media_type=image.media_type, headers={"cache-control": "private"})
 
 
-async def _asked(request: Request, service: Service) -> Asked:
+def _asked(request: Request, service: Service, body: bytes) -> Asked:
     state = request.state
-    read = read_request(await read_body(request, service.limits))
-    job = make_job(read, service.engines, service.limits, state.request_id)
+    job = make_job(read_request(body), service.engines, service.limits, state.request_id)
     state.log = {"model": job.engine.card.name, "images": len(job.orders), "mode": job.orders[0].settings.mode}
     base_url = service.public_url or str(request.base_url).rstrip("/")
     return Asked(service, job, state.request_id, base_url, state.span)
@@ -97,7 +99,8 @@ async def _asked(request: Request, service: Service) -> Asked:
 def _add_models(app: FastAPI, service: Service) -> None:
     @app.get("/v1/models", **schemas.MODELS)
     async def models() -> Response:
-        """List the models."""
+        """List the models, when they are loaded."""
+        service.check_loaded()
         return JSONResponse(model_list(service))
 
     @app.get("/v1/models/{name}", **schemas.MODEL)

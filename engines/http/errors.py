@@ -15,6 +15,10 @@ SERVER_ERROR = "server_error"
 NO_RETRY = {"x-should-retry": "false"}
 
 
+class ClientGoneError(Exception):
+    """The client has closed its connection: there is nobody to answer."""
+
+
 class ApiError(Exception):
     """An answer that is no success."""
 
@@ -110,7 +114,5 @@ def too_many_requests(count: int) -> ApiError:
 
 def queue_full(name: str, waiting: int, seconds: int) -> ApiError:
     """Return the error of a model that takes no further request now."""
-    message = (
-        f"queue: expected room for the request, got {waiting} images of {name} that wait; try again in {seconds} s"
-    )
+    message = f"queue: expected room, got none: {name} is drawing, and {waiting} images wait; try again in {seconds} s"
     return ApiError(429, message, code="queue_full", kind="rate_limit_error", headers={"retry-after": str(seconds)})

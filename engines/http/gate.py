@@ -25,10 +25,6 @@ MODEL_PATH = re.compile(r"/v1/models/[^/]+")
 REQUEST_ID = re.compile(r"[\w.-]{1,128}", re.ASCII)
 
 
-class ClientGoneError(Exception):
-    """The client has closed its connection: there is nobody to answer."""
-
-
 def template(path: str) -> str:
     """Return a path as metrics name it, so that no client makes a name of its own."""
     if path in PATHS:
@@ -83,7 +79,9 @@ class Gate:
         try:
             if scope["path"].startswith("/v1/") and not IMAGE_PATH.fullmatch(scope["path"]):
                 self.service.access.check(headers.get("authorization"))
-            await self.app(scope, receive, answer.send)
+            # As a load balancer's probe may ask; the server sends no body.
+            is_probe = scope["method"] == "HEAD" and scope["path"] in (*PROBES, "/")
+            await self.app({**scope, "method": "GET"} if is_probe else scope, receive, answer.send)
         except ApiError as error:
             await error.response()(scope, receive, answer.send)
         except Exception as error:  # the application has answered it

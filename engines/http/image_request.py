@@ -54,7 +54,10 @@ class RequestFields(BaseModel):
     style: Annotated[Literal["vivid", "natural"] | None, Field(description="Not read.")] = None
     user: Annotated[Text | None, Field(description="Not read.")] = None
     safety_identifier: Annotated[Text | None, Field(description="Not read.")] = None
-    seed: Annotated[int, Field(ge=0, le=MAX_SEED, description="Of the noise: the same request, the same image.")] = 0
+    seed: Annotated[
+        int | None,
+        Field(ge=0, le=MAX_SEED, description="Of the noise, 0 by default: the same request, the same image."),
+    ] = None
     preset: Annotated[str | None, Field(max_length=64, description="A preset of the bundle, instead of a quality.")] = (
         None
     )

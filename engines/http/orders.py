@@ -65,10 +65,11 @@ def make_job(request: ImageRequest, engines: Mapping[str, Engine], limits: Limit
     except Exception as error:  # whatever a front end raises is an answer
         raise of_engine(error, request_id) from error
     count = fields.n or 1
-    if fields.seed + count - 1 > MAX_SEED:
-        raise _refused("seed", f"at most {MAX_SEED} for the last image", str(fields.seed + count - 1))
+    seed = fields.seed or 0
+    if seed + count - 1 > MAX_SEED:
+        raise _refused("seed", f"at most {MAX_SEED} for the last image", str(seed + count - 1))
     name = engine.card.name
-    orders = tuple(Order(name, fields.prompt, fields.seed + number, settings) for number in range(count))
+    orders = tuple(Order(name, fields.prompt, seed + number, settings) for number in range(count))
     return Job(
         engine=engine,
         orders=orders,
@@ -102,7 +103,8 @@ def _check_fields(fields: RequestFields, engine: Engine, limits: Limits) -> None
     if fields.size not in (None, "auto", size):
         raise _refused("size", f"{size} or auto, since {engine.card.name} draws no other", repr(fields.size))
     if count > limits.places + limits.queue:
-        raise _refused("n", f"at most {limits.places + limits.queue}, which is all that the queue holds", str(count))
+        most = limits.places + limits.queue
+        raise _refused("n", f"at most {most}, as many as are drawn and wait at once", str(count))
     if len(fields.prompt) > limits.prompt_characters:
         raise _refused("prompt", f"at most {limits.prompt_characters} characters", str(len(fields.prompt)))
     if (fields.output_format or FORMATS[0]) == "png" and fields.output_compression not in (None, 100):

@@ -14,7 +14,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from mulo_sd.engines.http.app import make_app
-from mulo_sd.engines.http.errors import ApiError
+from mulo_sd.engines.http.errors import ApiError, too_many_requests
 from mulo_sd.engines.http.logs import log
 from mulo_sd.engines.http.notify import notify
 from mulo_sd.engines.http.service import Service
@@ -23,23 +23,66 @@ from mulo_sd.engines.http.service import Service
 LAST_SECONDS = 5
 BACKLOG = 2048
 KEEP_ALIVE_SECONDS = 75
+HEAD_SECONDS = 30.0
+# Beside them, descriptors are needed for bundles, the log and the listener.
+MAX_CONNECTIONS = 1000
+FREE_DESCRIPTORS = 256
 
 
 class _Protocol(H11Protocol):
-    """HTTP/1.1; what is no HTTP gets the error object, too."""
+    """HTTP/1.1 within bounds; what is none, comes too slowly or is too much gets the error object, too."""
+
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's own
+        """Take a connection, and give it some seconds for a request's head."""
+        super().connection_made(transport)
+        self._await_head()
+        if len(self.connections) > MAX_CONNECTIONS:
+            self._refuse(too_many_requests(len(self.connections)))
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; those of a head have to come together in time."""
+        super().data_received(data)
+        if self.conn.their_state is not h11.IDLE:
+            self._end_wait()
+        elif self._late is None:
+            self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget a connection."""
+        self._end_wait()
+        super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what cannot be read as a request."""
-        error = ApiError(400, "request: expected HTTP/1.1, got something else", code="invalid_http")
+        self._refuse(ApiError(400, "request: expected HTTP/1.1 with a head of at most 64 kB", code="invalid_http"))
+
+    def _await_head(self) -> None:
+        self._late = self.loop.call_later(HEAD_SECONDS, self._refuse_late)
+
+    def _end_wait(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def _refuse_late(self) -> None:
+        message = f"request: expected its head within {HEAD_SECONDS:g} s, got a part of it"
+        self._refuse(ApiError(408, message, code="request_too_slow"))
+
+    def _refuse(self, error: ApiError) -> None:
+        """Answer with an error, where no answer has begun, and close."""
+        self._end_wait()
         body = json.dumps(error.body()).encode()
         headers = [
             ("content-type", "application/json"),
             ("content-length", str(len(body))),
             ("connection", "close"),
+            *error.headers.items(),
         ]
-        with suppress(h11.LocalProtocolError):  # an answer has begun
-            events = (h11.Response(status_code=400, headers=headers), h11.Data(data=body), h11.EndOfMessage())
-            for part in events:
+        with suppress(h11.LocalProtocolError):
+            response = h11.Response(status_code=error.status, headers=headers)
+            for part in (response, h11.Data(data=body), h11.EndOfMessage()):
                 self.transport.write(self.conn.send(part))
         self.transport.close()
 
@@ -90,6 +133,17 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
+def allow_connections() -> None:
+    """Let the process open as many files as its connections need, as far as the system lets it."""
+    with suppress(ImportError, OSError, ValueError):  # no Unix, or not allowed
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = MAX_CONNECTIONS + FREE_DESCRIPTORS
+        if 0 <= soft < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted if hard < 0 else min(wanted, hard), hard))
+
+
 def listen(host: str, port: int) -> socket.socket:
     """Return a socket that listens.
 
@@ -116,8 +170,8 @@ def url_of(listener: socket.socket) -> str:
 
 async def serve(
     service: Service, listener: socket.socket, grace: float, load: Callable[[], Any], say: Callable[[str], Any]
-) -> None:
-    """Answer until a signal ends it.
+) -> bool:
+    """Answer until a signal ends it; return whether all was loaded until then.
 
     Args:
         service: Without engines yet.
@@ -146,6 +200,7 @@ async def serve(
         await serving
         if loading.done():
             loading.result()
+        return loading.done()
     finally:
         await service.close()
 

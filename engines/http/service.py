@@ -4,7 +4,10 @@ import asyncio
 from contextlib import suppress
 from typing import Literal
 
+from fastapi import Request
+
 from mulo_sd.engines.http.access import Access
+from mulo_sd.engines.http.bodies import read_body
 from mulo_sd.engines.http.bounded_store import BoundedStore
 from mulo_sd.engines.http.drawings import Drawing, Drawings
 from mulo_sd.engines.http.engine import Engine, Load, Order
@@ -57,6 +60,7 @@ class Service:
         self.metrics.watch(self._loads)
         self.state: State = "loading"
         self.answering = 0  # requests for images
+        self._reading: set[asyncio.Timeout] = set()  # of bodies that are on their way
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -68,6 +72,31 @@ class Service:
         """
         if self.state != "ready":
             raise not_ready(self.state)
+
+    def check_loaded(self) -> None:
+        """Check that the models are there, though the service may be shutting down.
+
+        Raises:
+            ApiError: 503.
+        """
+        if self.state == "loading":
+            raise not_ready(self.state)
+
+    async def read_body(self, request: Request) -> bytes:
+        """Read the body of a request for images.
+
+        Raises:
+            ApiError: as `connection.read_body`; 503, at once, where the service begins to drain meanwhile.
+        """
+        try:
+            async with asyncio.timeout(None) as reading:
+                self._reading.add(reading)
+                try:
+                    return await read_body(request, self.limits)
+                finally:
+                    self._reading.discard(reading)
+        except TimeoutError:
+            raise not_ready(self.state) from None
 
     def begin(self) -> None:
         """Count a request for images.
@@ -90,6 +119,8 @@ class Service:
     async def drain(self, grace: float) -> None:
         """Take no more requests, and wait for those that are answered; after `grace` seconds they are refused, too."""
         self.state = "draining"
+        for reading in list(self._reading):
+            reading.reschedule(asyncio.get_running_loop().time())
         if not await self._is_idle_in(grace):
             self.drawings.stop()
             await self._is_idle_in(LAST_SECONDS)

@@ -11,6 +11,7 @@ from mulo_sd.engines.http.drawings import Drawing
 from mulo_sd.engines.http.errors import ApiError, of_engine
 from mulo_sd.engines.http.formats import base64_text, encoded
 from mulo_sd.engines.http.logs import log_failure
+from mulo_sd.engines.loop.state import Tokens
 from mulo_sd.engines.service.image import partial_image
 from mulo_sd.engines.service.steps import Cell, Step
 from mulo_sd.engines.viewer.frames import FrameMaker
@@ -36,19 +37,23 @@ def share_shown(step: Step) -> float:
 
 
 class PartialImages:
-    """Chooses the steps that are sent as partial images: at even shares of the image, each once."""
+    """Chooses the steps that are sent as partial images: at even shares of the image, no image twice."""
 
     def __init__(self, count: int) -> None:
         """Choose so many of them at most."""
         self.count, self.sent, self.threshold = count, 0, 1
+        self.shown: Tokens | None = None
 
     def wants(self, step: Step) -> bool:
         """Whether a step is the next one."""
         share = share_shown(step) * (self.count + 1)
         if step.model != 0 or self.sent >= self.count or share < self.threshold or step.kind == "decided":
             return False
-        self.sent += 1
         self.threshold = int(share) + 1
+        shown = step.shown
+        if self.shown is not None and (shown == self.shown).all():
+            return False
+        self.sent, self.shown = self.sent + 1, shown
         return True
 
 

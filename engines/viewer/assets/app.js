@@ -1,6 +1,7 @@
 // The service's page: a form, the decode while it runs, and those before it.
 
 const KEY_STORE = "mulo-sd.key", RIGHT_KEY = "The service asks for a key: enter it and press Use.";
+const LOADING_MS = 1000; // until the service is asked again whether it has loaded its models
 
 class App {
   constructor() {
@@ -77,6 +78,7 @@ class App {
 
   _fail(error) {
     if (error.name === "AbortError") return this.say("Stopped.");
+    if (error.status === 503 && !this.models.length) return this.say("The service is loading its models. One moment…");
     if (error.status !== 401) return this.say(error.message, true);
     const asked = !this.parts["key-part"].hidden;
     this.parts["key-part"].hidden = false;
@@ -90,8 +92,12 @@ class App {
       this.models = (answer.data || []).filter((model) => model.mulo_sd);
     } catch (error) {
       this._fail(error instanceof ServiceError ? error : new ServiceError("The service sent no list of models."));
+      this.waits = error.status === 503;
+      if (this.waits) setTimeout(() => this.loadModels(), LOADING_MS);
       return;
     }
+    if (this.waits) this.say("");
+    this.waits = false;
     this.parts.model.replaceChildren(...this.models.map(({ id }) => make("option", { value: id }, id)));
     this._modelChanged();
   }

@@ -15,7 +15,7 @@ import openai
 import pytest
 
 from mulo_sd.conformance.tools.serving.served import Served, bundle_argument
-from tests.engines.http.raw import Answer, connect, events, generate, generation
+from tests.engines.http.raw import Answer, connect, events, generate, generation, head, read_answer, send
 
 # Takes a second or two: one token a pass, in a mode that shares nothing.
 SLOW = {"prompt": "a red star", "mode": "eagle", "draft_length": 1, "n": 10}
@@ -110,8 +110,8 @@ def test_it_says_that_it_loads(minimal_bundle: Path, tmp_path: Path) -> None:
         status, body = served.get("/ready")
         assert (status, json.loads(body)["error"]["code"]) == (503, "service_loading")
         assert served.get("/health")[0] == 200
-        refused = generate(served.url, {"prompt": "a red star"})
-        assert (refused.status, refused.error["code"]) == (503, "service_loading")
+        for refused in (generate(served.url, {"prompt": "a red star"}), send(served.url, head("GET", "/v1/models"))):
+            assert (refused.status, refused.error["code"]) == (503, "service_loading")
         # OpenAI's client tries again by itself until it is there.
         client = openai.OpenAI(base_url=f"{served.url}/v1", api_key="any", max_retries=5)
         assert client.images.generate(prompt="a red star").size == "16x16"
@@ -207,6 +207,49 @@ def test_a_signal_ends_it_while_it_loads(minimal_bundle: Path, tmp_path: Path) -
         assert time.monotonic() - started < 10
 
 
+def test_a_signal_ends_it_while_a_runtime_loads(demo_bundle: Path) -> None:
+    """Its threads must not make an end in order an abort."""
+    bundles = [word for number in range(4) for word in bundle_argument(f"d{number}", demo_bundle)]
+    with Served(*bundles, wait=False) as served:
+        time.sleep(0.15)
+        assert served.end() == 0
+
+
+def test_half_a_body_holds_up_nobody(bundle: tuple[str, str]) -> None:
+    with Served(*bundle) as served, connect(served.url) as connection:
+        connection.sendall(generation({"prompt": "a red star"})[:-5])
+        time.sleep(0.2)
+        started = time.monotonic()
+        served.process.send_signal(signal.SIGTERM)
+        answer = read_answer(connection)
+        assert (answer.status, answer.error["code"]) == (503, "service_draining")
+        assert served.process.wait(30) == 0
+        assert time.monotonic() - started < 5
+
+
+def test_a_stalled_reader_of_the_log_stalls_nothing(bundle: tuple[str, str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "mulo_sd.engines.serve", "--port", str(port), *bundle]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE)  # a pipe of 64 kB
+    try:
+        url, ends_at = f"http://127.0.0.1:{port}", time.monotonic() + 60
+        while True:
+            try:
+                if send(url, head("GET", "/ready")).status == 200:
+                    break
+            except OSError:
+                assert time.monotonic() < ends_at
+            time.sleep(0.05)
+        for _ in range(500):
+            assert send(url, head("GET", "/v1/models")).status == 200
+        process.terminate()
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.communicate()
+
+
 def run(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run a service that cannot begin."""
     command = [sys.executable, "-m", "mulo_sd.engines.serve", "--port", "0", *arguments]
@@ -217,6 +260,8 @@ def run(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProc
     ("arguments", "message"),
     [
         (["--bundle", "demo"], "bundle: expected NAME=DIR, such as demo=bundles/demo-fp32, got 'demo'"),
+        (["--bundle", "a b=x"], "bundle: expected NAME=DIR"),
+        (["--bundle", "a=x", "--bundle", "a=y"], "bundle: expected a name of its own for each, got a twice"),
         (["--bundle", "a=/nowhere"], "/nowhere: expected a bundle"),
         (["--size", "0"], "size: expected greater than or equal to 1, got 0"),
         (["--config", "none.toml"], "none.toml: expected a file of options, found none"),

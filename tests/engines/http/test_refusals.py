@@ -33,7 +33,7 @@ REFUSED = [
     (GOOD | {"seed": -1}, "invalid_value", "seed"),
     (GOOD | {"seed": 2**64}, "invalid_value", "seed"),
     (GOOD | {"seed": 2**64 - 1, "n": 2}, "invalid_value", "seed"),
-    (GOOD | {"seed": None}, "invalid_value", "seed"),
+    (GOOD | {"seed": 1.5}, "invalid_value", "seed"),
     (GOOD | {"quality": "ultra"}, "invalid_value", "quality"),
     (GOOD | {"quality": "fast", "preset": "passes"}, "invalid_value", "preset"),
     (GOOD | {"preset": "none such"}, "invalid_value", "preset"),
@@ -75,6 +75,7 @@ def test_a_bad_body(service: Served, content: object, code: str, param: str | No
         (head("GET", "/v1/models/other"), 404),
         (head("GET", "/v1/images/none/content"), 404),
         (head("GET", "/v1/images/../../etc/passwd"), 404),
+        (head("GET", "/v1/models/"), 404),
         (head("GET", GENERATIONS), 405),
         (head("DELETE", "/health"), 405),
         (head("OPTIONS", GENERATIONS, origin="http://elsewhere"), 405),
@@ -95,6 +96,12 @@ def test_a_request_that_is_none(service: Served, request_bytes: bytes, status: i
     assert answer.error["code"]
     assert "/work" not in answer.error["message"]
     assert "site-packages" not in answer.error["message"]
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/ready"])
+def test_probes_may_ask_for_the_head_alone(service: Served, path: str) -> None:
+    answer = send(service.url, head("HEAD", path))
+    assert (answer.status, answer.body) == (200, b"")
 
 
 def test_a_page_of_another_site_may_not_ask(service: Served) -> None:

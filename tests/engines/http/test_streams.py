@@ -4,6 +4,7 @@ import pytest
 
 from mulo_sd.engines.http.errors import not_ready
 from mulo_sd.engines.http.streams import PartialImages, error_event, share_shown, worth_showing
+from mulo_sd.engines.service.steps import Cell
 from tests.engines.http.toy_engine import step_at
 
 
@@ -24,6 +25,17 @@ def test_a_share_that_is_jumped_over_is_left_out() -> None:
     partial = PartialImages(3)
     steps = [step_at(1, 0, 16), step_at(2, 0, 16), step_at(3, 13, 16), step_at(4, 15, 16), step_at(5, 16)]
     assert [step.number for step in steps if partial.wants(step)] == [1, 3]
+
+
+def test_no_image_is_sent_twice() -> None:
+    """A share may be reached by cells that are judged, and look as they did."""
+    partial = PartialImages(3)
+    proposal = step_at(1, 0, 16)
+    judged = step_at(2, 0, 16)
+    judged.cells[:2] = Cell.KEPT
+    assert share_shown(judged) == 0.75
+    assert [partial.wants(step) for step in (proposal, judged)] == [True, False]
+    assert partial.sent == 1
 
 
 def test_grids_of_drafters_are_no_partial_images() -> None:

@@ -47,7 +47,7 @@ def step_at(number: int, decided: int, shown: int = 0, model: int = 0) -> Step:
     cells = np.full(16, Cell.EMPTY, dtype=np.uint8)
     cells[:shown] = Cell.DRAFT
     cells[:decided] = Cell.SAMPLED
-    tokens = np.where(cells > Cell.GUESS, 1, -1).reshape(4, 4)
+    tokens = np.select([cells == Cell.SAMPLED, cells == Cell.DRAFT], [2, 1], -1).reshape(4, 4)
     return Step(number, {"target": number}, model, False, tokens, cells.reshape(4, 4))
 
 
