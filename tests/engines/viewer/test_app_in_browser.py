@@ -88,6 +88,23 @@ def test_an_error_is_the_services_own_line(page: "Page") -> None:
     assert page.locator("#draw").is_enabled()
 
 
+def test_the_page_waits_for_a_service_that_loads(page: "Page", service: Served) -> None:
+    """Opened too early it says so, and asks again until the models are there."""
+    body = (
+        '{"error": {"message": "service: loading", "type": "server_error", "param": null, "code": "service_loading"}}'
+    )
+    loading = [True, True]
+    refused = {"status": 503, "content_type": "application/json", "body": body}
+    page.route(
+        "**/v1/models", lambda route: route.fulfill(**refused) if loading and loading.pop() else route.continue_()
+    )
+    page.goto(service.url)
+    page.locator("#status", has_text="loading its models").wait_for()
+    page.locator("#model option").first.wait_for(state="attached")
+    assert page.inner_text("#status") == ""
+    assert loading == []
+
+
 @pytest.mark.parametrize(
     ("seed", "said"), [("", "whole"), ("-1", "whole"), ("1.5", "whole"), (str(2**64), "18446744073709551615")]
 )
