@@ -84,7 +84,7 @@ def of_engine(error: BaseException, request_id: str) -> ApiError:
 def of_defect(request_id: str) -> ApiError:
     """Return the error of a defect of ours: the client learns that there is one, the log which."""
     message = f"the service failed; its log says why, under request {request_id}"
-    return ApiError(500, message, code="internal_error", kind=SERVER_ERROR)
+    return ApiError(500, message, code="internal_error", kind=SERVER_ERROR, headers=NO_RETRY)
 
 
 def one_line(error: BaseException) -> str:
