@@ -92,7 +92,7 @@ def _asked(request: Request, service: Service, body: bytes) -> Asked:
     state = request.state
     job = make_job(read_request(body), service.engines, service.limits, state.request_id)
     state.log = {"model": job.engine.card.name, "images": len(job.orders), "mode": job.orders[0].settings.mode}
-    base_url = service.public_url or str(request.base_url).rstrip("/")
+    base_url = (service.public_url or str(request.base_url)).rstrip("/")
     return Asked(service, job, state.request_id, base_url, state.span)
 
 

@@ -103,7 +103,7 @@ def read_request(body: bytes) -> ImageRequest:
     try:
         settings = settings_by_name({name: value for name, value in content.items() if name not in declared})
     except SettingsError as error:
-        name = str(error).partition(":")[0]
+        name = str(error).partition(":")[0].partition(".")[0]  # of drafters.0, say
         code = "invalid_value" if name in SETTINGS else "unknown_parameter"
         raise ApiError(400, one_line(error), code=code, param=name[:80]) from None
     return ImageRequest(fields, settings)

@@ -14,10 +14,11 @@ from mulo_sd.engines.http.logs import log_failure
 from mulo_sd.engines.loop.state import Tokens
 from mulo_sd.engines.service.image import partial_image
 from mulo_sd.engines.service.steps import Cell, Step
-from mulo_sd.engines.viewer.frames import FrameMaker
+from mulo_sd.engines.viewer.frames import FrameMaker, chosen_steps
 
 PARTIAL, COMPLETED = "image_generation.partial_image", "image_generation.completed"
 DECODE_STEP = "mulo_sd.decode_step"
+MAX_SHOWN = 128
 
 
 def event(kind: str, content: dict[str, Any]) -> bytes:
@@ -98,7 +99,9 @@ async def _steps(asked: Asked, drawing: Drawing) -> AsyncIterator[bytes]:
                 body = await asyncio.to_thread(_partial_image, asked, step)
                 yield event(PARTIAL, body | {"partial_image_index": partial.sent - 1} | asked.about())
         if job.decode_steps:
-            for step in worth_showing(steps, last):
+            # Where the decode has ended there is nothing to keep up with.
+            shown = chosen_steps(steps, MAX_SHOWN) if drawing.is_complete else worth_showing(steps, last)
+            for step in shown:
                 yield event(DECODE_STEP, {"frame": await asyncio.to_thread(frames.frame, step)})
             last = steps[-1]
 

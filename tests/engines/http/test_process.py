@@ -311,6 +311,20 @@ def test_keys_open_what_costs(bundle: tuple[str, str], tmp_path: Path) -> None:
         assert "another-key" not in output
 
 
+def test_urls_behind_a_proxy(bundle: tuple[str, str]) -> None:
+    with Served(*bundle, "--public-url", "https://images.example.org/") as served:
+        data = json.loads(generate(served.url, {"prompt": "a red star", "response_format": "url"}).body)["data"]
+        assert data[0]["url"].startswith("https://images.example.org/v1/images/")
+        assert served.get(data[0]["url"].removeprefix("https://images.example.org"))[0] == 200
+
+
+def test_where_nothing_is_kept_no_url_is_promised(bundle: tuple[str, str]) -> None:
+    with Served(*bundle, "--keep-mb", "0") as served:
+        answer = generate(served.url, {"prompt": "a red star", "response_format": "url"})
+        assert (answer.status, answer.error["param"]) == (400, "response_format")
+        assert b"mulo_sd_images_total{" not in served.get("/metrics")[1]
+
+
 def test_several_models_from_a_file(minimal_bundle: Path, tmp_path: Path) -> None:
     path = tmp_path / "serve.toml"
     path.write_text(

@@ -54,6 +54,7 @@ REFUSED = [
     (GOOD | {"radius": 1.5}, "invalid_value", "radius"),
     (GOOD | {"mode": "magic"}, "invalid_value", "mode"),
     (GOOD | {"drafters": [5]}, "invalid_value", "drafters"),
+    (GOOD | {"drafters": ["a"]}, "invalid_value", "drafters"),
     (GOOD | {"neighbours": 10**6}, "invalid_value", "neighbours"),
     (GOOD | {"frame_count": 2}, "unknown_parameter", "frame_count"),
     (GOOD | {"a name\nin lines": 2}, "unknown_parameter", "'a name\\nin lines'"),
@@ -137,6 +138,15 @@ def test_a_stream_has_steps_and_no_error(service: Served) -> None:
     frames = [content["frame"] for name, content in found if name == "mulo_sd.decode_step"]
     assert {frame["kind"] for frame in frames} >= {"draft", "proposal", "decided"}
     assert frames[-1]["decided"] == 64
+
+
+def test_who_joins_a_finished_decode_sees_all_its_steps(service: Served) -> None:
+    content = GOOD | {"stream": True, "decode_steps": True, "seed": 6, "mode": "ar", "sweep_width": 1}
+    first, again = (events(generate(service.url, content)) for _ in range(2))
+    titles = [content["frame"]["title"] for name, content in again if name == "mulo_sd.decode_step"]
+    assert len(titles) == 64  # one cell at a time; the first one needs no pass
+    shown = [content["frame"]["title"] for name, content in first if name == "mulo_sd.decode_step"]
+    assert set(shown) <= set(titles)
 
 
 def test_a_client_that_goes_away_frees_its_place(service: Served) -> None:
