@@ -227,10 +227,12 @@ def test_decodes_share_their_passes(bundle: Bundle) -> None:
     """Two decodes with trees of other sizes are padded to one pass, and each gets its own scores."""
     shared = SharedPasses(OnnxRuntimeBackend(bundle, 1), places=2)
     errors: list[BaseException] = []
+    both = threading.Barrier(2)  # on a busy machine one might be at its end before the other begins
 
     def decode(number: int) -> None:
         try:
             generator, target = np.random.default_rng(number), Target()
+            both.wait(60)
             with shared.joined():
                 session = session_of(DecodesBackend(shared, number, lambda: None), bundle)
                 session.prefill()
