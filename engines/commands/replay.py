@@ -9,7 +9,7 @@ from mulo_sd.engines.service.steps import StepRecorder
 from mulo_sd.engines.viewer import chosen_steps, frames_of, viewer_html
 
 MAX_FRAMES = 200
-# Recorded steps are thinned blindly, frames are not: so there are more of them, at 9 bytes a cell.
+# More than frames, which are thinned evenly; at 9 bytes a cell.
 MAX_STEPS = 2048
 
 

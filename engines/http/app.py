@@ -14,7 +14,7 @@ from mulo_sd.engines.http.docs_page import docs_html
 from mulo_sd.engines.http.errors import ApiError, ClientGoneError, of_defect, of_status
 from mulo_sd.engines.http.gate import CLIENT_GONE, GENERATIONS, Gate
 from mulo_sd.engines.http.image_request import read_request
-from mulo_sd.engines.http.orders import make_job
+from mulo_sd.engines.http.orders import engine_of, make_job
 from mulo_sd.engines.http.service import Service
 from mulo_sd.engines.http.streams import events
 from mulo_sd.engines.viewer.page import app_html
@@ -106,11 +106,7 @@ def _add_models(app: FastAPI, service: Service) -> None:
     @app.get("/v1/models/{name}", **schemas.MODEL)
     async def model(name: str) -> Response:
         """Return a model."""
-        engine = service.engines.get(name)
-        if engine is None:
-            message = f"model: expected one of {', '.join(service.engines)}, got {name!r:.80}"
-            raise ApiError(404, message, code="model_not_found", param="model")
-        return JSONResponse(model_object(service, engine))
+        return JSONResponse(model_object(service, engine_of(name, service.engines)))
 
 
 def _add_state(app: FastAPI, service: Service) -> None:
@@ -122,21 +118,13 @@ def _add_state(app: FastAPI, service: Service) -> None:
     @app.get("/ready", **schemas.READY)
     async def ready() -> Response:
         """Say whether images can be asked for."""
-        body = {"status": service.state, "models": list(service.engines)}
-        return JSONResponse(body, 200) if service.state == "ready" else _not_ready(service)
+        service.check_ready()
+        return JSONResponse({"status": service.state, "models": list(service.engines)})
 
     @app.get("/metrics", **schemas.METRICS)
     async def metrics() -> Response:
         """Return figures for Prometheus."""
         return Response(service.metrics.text(), media_type=PROMETHEUS)
-
-
-def _not_ready(service: Service) -> Response:
-    try:
-        service.check_ready()
-    except ApiError as error:
-        return error.response()
-    raise AssertionError
 
 
 def _add_pages(app: FastAPI) -> None:

@@ -57,7 +57,7 @@ def make_job(request: ImageRequest, engines: Mapping[str, Engine], limits: Limit
         ApiError: 400 or 404, whatever does not fit.
     """
     fields = request.fields
-    engine = _engine(fields, engines)
+    engine = engine_of(next(iter(engines)) if fields.model is None else fields.model, engines)
     _check_fields(fields, engine, limits)
     quality, settings, unread = _settings(request, engine, request_id)
     try:
@@ -89,8 +89,12 @@ def _refused(param: str, expected: str, got: str) -> ApiError:
     return ApiError(400, f"{param}: expected {expected}, got {got}", code="invalid_value", param=param)
 
 
-def _engine(fields: RequestFields, engines: Mapping[str, Engine]) -> Engine:
-    name = next(iter(engines)) if fields.model is None else fields.model
+def engine_of(name: str, engines: Mapping[str, Engine]) -> Engine:
+    """Return the engine of a model's name.
+
+    Raises:
+        ApiError: 404, where there is none.
+    """
     if name not in engines:
         message = f"model: expected one of {', '.join(engines)}, got {name!r:.80}"
         raise ApiError(404, message, code="model_not_found", param="model")

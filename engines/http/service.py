@@ -86,7 +86,7 @@ class Service:
         """Read the body of a request for images.
 
         Raises:
-            ApiError: as `connection.read_body`; 503, at once, where the service begins to drain meanwhile.
+            ApiError: as `bodies.read_body`; 503, at once, where the service begins to drain meanwhile.
         """
         try:
             async with asyncio.timeout(None) as reading:

@@ -13,7 +13,7 @@ from mulo_sd.engines.http.formats import base64_text, encoded
 from mulo_sd.engines.http.logs import log_failure
 from mulo_sd.engines.loop.state import Tokens
 from mulo_sd.engines.service.image import partial_image
-from mulo_sd.engines.service.steps import Cell, Step
+from mulo_sd.engines.service.steps import Cell, Step, begins
 from mulo_sd.engines.viewer.frames import FrameMaker, chosen_steps
 
 PARTIAL, COMPLETED = "image_generation.partial_image", "image_generation.completed"
@@ -63,8 +63,7 @@ def worth_showing(steps: Iterable[Step], last: Step | None) -> list[Step]:
     chosen: list[Step] = []
     steps = list(steps)
     for step in steps:
-        before = chosen[-1] if chosen else last
-        if before is None or (before.model, before.kind) != (step.model, step.kind) or step is steps[-1]:
+        if begins(chosen[-1] if chosen else last, step) or step is steps[-1]:
             chosen.append(step)
     return chosen
 

@@ -105,7 +105,7 @@ OF_VERDICTS = np.full(max(KEPT, REJECTED, BESIDE) + 1, Cell.DRAFT, dtype=np.uint
 OF_VERDICTS[[KEPT, REJECTED, BESIDE]] = Cell.KEPT, Cell.REJECTED, Cell.BESIDE
 
 
-def _begins(before: Step | None, step: Step) -> bool:
+def begins(before: Step | None, step: Step) -> bool:
     """Whether another model is at work than in the step before, or the model is at something else."""
     return before is None or (before.model, before.kind) != (step.model, step.kind)
 
@@ -135,7 +135,7 @@ class StepRecorder:
         """Keep a step, unless it is one of those that are left out."""
         self._left_out += 1
         step = self._step(decoder, state)
-        if self._left_out >= self._every or _begins(self.steps[-1] if self.steps else None, step):
+        if self._left_out >= self._every or begins(self.steps[-1] if self.steps else None, step):
             self._left_out = 0
             self._add(step)
 
@@ -154,7 +154,7 @@ class StepRecorder:
     def _add(self, step: Step) -> None:
         steps = [*self.steps, step]
         if len(steps) > self.most:
-            first = list(map(_begins, [None, *steps], steps))
+            first = list(map(begins, [None, *steps], steps))
             thinned = [item for at, item in enumerate(steps[:-1]) if first[at] or at % 2 == 0]
             steps = [*(thinned if len(thinned) < self.most else steps[:-1:2]), step]
             self._every *= 2

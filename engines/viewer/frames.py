@@ -10,7 +10,7 @@ from PIL import Image
 
 from mulo_sd.engines.loop.state import Tokens
 from mulo_sd.engines.service.image import partial_image
-from mulo_sd.engines.service.steps import Kind, Step
+from mulo_sd.engines.service.steps import Kind, Step, begins
 from mulo_sd.engines.viewer.titles import Titles, detail_of
 
 Decode = Callable[[Tokens], Image.Image]
@@ -95,8 +95,8 @@ def chosen_steps(steps: Sequence[Step], most: int) -> list[Step]:
     """
     if len(steps) <= most:
         return list(steps)
-    kinds = [(step.model, step.kind) for step in steps]
-    kept = {number for number, kind in enumerate(kinds) if number == 0 or kind != kinds[number - 1]} | {len(steps) - 1}
+    first = map(begins, [None, *steps], steps)
+    kept = {number for number, is_first in enumerate(first) if is_first} | {len(steps) - 1}
     others = [number for number in range(len(steps)) if number not in kept]
     # The middles of equal parts, so that as many are left out before the first of them as behind the last.
     places = (np.arange(max(0, most - len(kept))) + 0.5) * len(others) / max(1, most - len(kept))

@@ -56,7 +56,7 @@ def _name(model: int) -> str:
 
 def _verified(step: Step, before: Step | None) -> str:
     """Return the title of a verification; how many tokens it judged is known where the proposal was seen."""
-    rejected, beside = (int((step.cells == cell).sum()) for cell in (Cell.REJECTED, Cell.BESIDE))
+    rejected, beside = step.counts[Cell.REJECTED], step.counts[Cell.BESIDE]
     judged = "" if before is None else f" of {int(((before.cells == Cell.DRAFT) & (step.cells >= Cell.KEPT)).sum()):,}"
     more = f", and {beside:,} beside them drawn again" if beside else ""
     by = "" if step.model == 0 else f" by {_name(step.model)}"
@@ -78,12 +78,12 @@ def _decided(step: Step) -> str:
 
 
 def _drafts(step: Step) -> int:
-    return int((step.cells == Cell.DRAFT).sum())
+    return step.counts[Cell.DRAFT]
 
 
 def _left(step: Step) -> int:
     """Return how many drafts are not decided."""
-    return int(np.isin(step.cells, (Cell.DRAFT, Cell.REJECTED, Cell.BESIDE)).sum())
+    return sum(step.counts[cell] for cell in (Cell.DRAFT, Cell.REJECTED, Cell.BESIDE))
 
 
 def _size(step: Step) -> str:
