@@ -15,6 +15,7 @@ OPTIONAL = frozenset(
         "polygraphy",
         "prometheus_client",
         "pytest",
+        "ray",
         "safetensors",
         "starlette",
         "torch",
