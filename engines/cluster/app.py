@@ -10,7 +10,7 @@ from mulo_sd.engines.cluster.options import ClusterOptions
 from mulo_sd.engines.cluster.replica import replica_class
 from mulo_sd.engines.files.paths import expanded
 from mulo_sd.engines.http.access import read_keys
-from mulo_sd.engines.http.options import make_options
+from mulo_sd.engines.http.arguments import options_from_texts
 from mulo_sd.engines.numbers import SettingsError
 
 # Requests for images have limits of their own, whose answers are errors as the API has them; the rest are probes.
@@ -24,13 +24,13 @@ def build(args: dict[str, Any]) -> serve.Application:
     """Return the application.
 
     Args:
-        args: Options of `ClusterOptions` by name.
+        args: Options of `ClusterOptions` by name, numbers or texts.
 
     Raises:
         SettingsError: an option is unknown, or none that it can be.
         BundleError: a bundle cannot be opened on this machine.
     """
-    return build_from(make_options(args, ClusterOptions))
+    return build_from(options_from_texts(args, ClusterOptions))
 
 
 def build_from(options: ClusterOptions) -> serve.Application:

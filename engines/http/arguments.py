@@ -2,7 +2,7 @@
 
 import argparse
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +57,50 @@ def options_from_arguments(named: dict[str, Any], kind: type[Options]) -> Option
     """
     config: Path | None = named.pop("config")
     if BUNDLES in named:
-        pairs = [_named_folder(text) for text in named[BUNDLES]]
-        named[BUNDLES] = dict(pairs)
-        if len(named[BUNDLES]) < len(pairs):
-            raise SettingsError(f"bundle: expected a name of its own for each, got {', '.join(dict(pairs))} twice")
+        named[BUNDLES] = named_folders(named[BUNDLES])
     return make_options((read_options(config) if config else {}) | named, kind)
+
+
+def options_from_texts(content: Mapping[str, Any], kind: type[Options]) -> Options:
+    """Return options of which each may also be a text: NAME=VALUE on a command line that is not ours.
+
+    Args:
+        content: By name; bundles as text are NAME=DIR, with commas between them.
+        kind: Which options there are.
+
+    Raises:
+        SettingsError: one is unknown, or none that it can be.
+    """
+    named: dict[str, Any] = {}
+    for name, value in content.items():
+        field = kind.model_fields.get(name.replace("-", "_"))
+        number = NUMBERS.get(field.annotation) if field else None
+        if isinstance(value, str) and name == BUNDLES:
+            named[name] = named_folders(value.split(","))
+        elif isinstance(value, str) and number is not None:
+            try:
+                named[name] = number(value)
+            except ValueError:
+                raise SettingsError(f"{name}: expected a number, got {value!r:.80}") from None
+        else:
+            named[name] = value
+    return make_options(named, kind)
+
+
+def named_folders(texts: Sequence[str]) -> dict[str, str]:
+    """Return folders by name.
+
+    Args:
+        texts: Each NAME=DIR.
+
+    Raises:
+        SettingsError: one is not, or a name comes twice.
+    """
+    pairs = [_named_folder(text) for text in texts]
+    folders = dict(pairs)
+    if len(folders) < len(pairs):
+        raise SettingsError(f"bundle: expected a name of its own for each, got {', '.join(folders)} twice")
+    return folders
 
 
 def _named_folder(text: str) -> tuple[str, str]:
