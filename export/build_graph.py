@@ -12,7 +12,7 @@ import onnx_ir
 import torch
 from torch import nn
 
-from mulo_sd.engines.bundle.manifest import GraphEntry, PlanEntry, TensorEntry
+from mulo_sd.engines.bundle.entries import GraphEntry, PlanEntry, TensorEntry
 from mulo_sd.export.compare import ERROR_OF, Comparison, check_error, tolerance_of
 from mulo_sd.export.external_weights import ExternalWeights
 from mulo_sd.export.finite_weights import check_weights

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from mulo_sd.engines.bundle.contract import ACCEPTANCE, DECODER, ID_CONDITIONS, SAMPLER
+from mulo_sd.engines.bundle.entries import FileEntry
 from mulo_sd.engines.bundle.manifest import (
     MANIFEST_NAME,
     MAX_MANIFEST_BYTES,
     SCHEMA_VERSION,
     BundleError,
-    FileEntry,
     Manifest,
     TransformerEntry,
 )

@@ -12,7 +12,7 @@ from mulo_sd.engines.backends.base import BackendError, one_line
 from mulo_sd.engines.backends.tensorrt.cuda import Cuda
 from mulo_sd.engines.backends.tensorrt.kernel_file import KernelFile
 from mulo_sd.engines.bundle.contract import PLAN_PACKAGES
-from mulo_sd.engines.bundle.manifest import PlanEntry
+from mulo_sd.engines.bundle.entries import PlanEntry
 from mulo_sd.engines.files.cache_folder import cache_folder
 
 # Kernels come with new shapes, many at the start and few later: they are saved after a pause, and at the end.
