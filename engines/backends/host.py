@@ -1,0 +1,67 @@
+"""A machine on which a bundle is to run, as a plain record: filled by hand, or with what this machine is."""
+
+import importlib.util
+import platform
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+
+from mulo_sd.engines.backends.nvidia_driver import Gpu, driver_version, gpus
+
+SYSTEMS = {"win32": "windows", "darwin": "macos"}
+MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+# Packages that backends need, by the name that Python imports, and the distributions that bring them.
+DISTRIBUTIONS = {
+    "onnxruntime": ("onnxruntime-gpu", "onnxruntime"),
+    "tensorrt_rtx": ("tensorrt-rtx",),
+    "tensorrt": ("tensorrt", "tensorrt-cu13", "tensorrt-cu12"),
+    "cuda": ("cuda-bindings",),
+    "torch": ("torch",),
+    "triton": ("triton",),
+}
+
+
+@dataclass(frozen=True)
+class Host:
+    """A machine.
+
+    Attributes:
+        platform: System and processor, such as linux-x86_64.
+        packages: Versions of the packages that it has, by the name that Python imports; an empty one is not known.
+        gpus: The first is the one that draws. None: nobody knows, as of a container that runs elsewhere.
+        driver: NVIDIA's; None where there is none or nobody knows.
+    """
+
+    platform: str
+    packages: Mapping[str, str] = field(default_factory=dict)
+    gpus: tuple[Gpu, ...] | None = None
+    driver: str | None = None
+
+    @classmethod
+    def of_this_machine(cls) -> "Host":
+        """Return this machine; no runtime is loaded and no GPU is taken."""
+        packages = {name: package_version(name) for name in DISTRIBUTIONS}
+        there = {name: found for name, found in packages.items() if found is not None}
+        return cls(platform_name(), there, gpus(), driver_version())
+
+
+def platform_name() -> str:
+    """Return system and processor, such as linux-x86_64, windows-x86_64 or linux-aarch64."""
+    machine = platform.machine().lower()
+    return f"{SYSTEMS.get(sys.platform, sys.platform)}-{MACHINES.get(machine, machine)}"
+
+
+def package_version(name: str) -> str | None:
+    """Return the version of an installed package, "" where it does not tell, None where it is not installed."""
+    try:
+        if importlib.util.find_spec(name) is None:
+            return None
+    except (ImportError, ValueError):
+        return None
+    for distribution in DISTRIBUTIONS[name]:
+        try:
+            return version(distribution)
+        except PackageNotFoundError:
+            continue
+    return ""
