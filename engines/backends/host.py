@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 
 from mulo_sd.engines.backends.nvidia_driver import Gpu, driver_version, gpus
+from mulo_sd.engines.bundle.contract import PLAN_PACKAGES
 
 SYSTEMS = {"win32": "windows", "darwin": "macos"}
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 # Packages that backends need, by the name that Python imports, and the distributions that bring them.
 DISTRIBUTIONS = {
     "onnxruntime": ("onnxruntime-gpu", "onnxruntime"),
-    "tensorrt_rtx": ("tensorrt-rtx",),
-    "tensorrt": ("tensorrt", "tensorrt-cu13", "tensorrt-cu12"),
+    PLAN_PACKAGES["trt-rtx"]: ("tensorrt-rtx",),
+    PLAN_PACKAGES["trt"]: ("tensorrt", "tensorrt-cu13", "tensorrt-cu12"),
     "cuda": ("cuda-bindings",),
     "torch": ("torch",),
     "triton": ("triton",),
