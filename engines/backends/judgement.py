@@ -65,7 +65,7 @@ def judge_plan(plan: PlanEntry, host: Host) -> Verdict:
     """
     product, package = PLAN_PRODUCTS[plan.backend], PLAN_PACKAGES[plan.backend]
     name, told = PRODUCT_NAMES[product], plan.compatibility
-    rebuild = ("--backend", plan.backend)
+    rebuild = _same_again(plan)
     if told is not None and told.product != product:
         other = PRODUCT_NAMES[told.product]
         return Verdict(Outcome.REBUILD, f"it is a plan of {other}, which {name} does not read", rebuild)
@@ -94,6 +94,14 @@ def judge_plan(plan: PlanEntry, host: Host) -> Verdict:
     if host.gpus is None:
         return Verdict(Outcome.UNKNOWN, f"it runs on GPUs of {_gpus(told)}, and that of this machine is not known")
     return Verdict(Outcome.RUNS, f"{name} {installed}, {host.gpus[0].name}")
+
+
+def _same_again(plan: PlanEntry) -> tuple[str, ...]:
+    """Return the options that build a plan again for the GPUs that it was built for."""
+    told = plan.compatibility
+    chosen = () if told is None or told.product != "tensorrt-rtx" or told.or_later else told.compute_capabilities
+    targets = () if chosen == ANY or plan.backend != "trt-rtx" else chosen
+    return ("--backend", plan.backend, *(word for target in targets for word in ("--compute-capability", target)))
 
 
 def _may_be(version: str, installed: str) -> bool:

@@ -72,7 +72,7 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def asked(folder: Path, *failing: str) -> list[Any]:
-    """Return the GPUs and the driver's version that a process finds with the libraries of a folder, for each failure."""
+    """Return the GPUs and the driver's version that a process finds, for each function that fails."""
     others = os.environ | {"LD_LIBRARY_PATH": str(folder)}
     command = [sys.executable, "-c", ASK, *failing]
     done = subprocess.run(command, env=others, capture_output=True, text=True, timeout=60, check=True)
