@@ -45,7 +45,7 @@ def judge_backend(name: str, bundle: Bundle, host: Host, second_opinion: SecondO
         name: One of the backends' names, or of the form module:factory.
         bundle: Opened, so that its files are whole.
         host: The machine.
-        second_opinion: Asked of each plan that the manifest's fields do not refuse.
+        second_opinion: Asked of each plan that need not be built again by the manifest's fields; what it says counts.
     """
     if name in PLAN_PACKAGES:
         return _judge_plans(name, bundle, host, second_opinion)
@@ -111,7 +111,7 @@ def _judge_plans(name: str, bundle: Bundle, host: Host, second_opinion: SecondOp
     judged = []
     for graph, plan in plans.items():
         verdict = judge_plan(plan, host)
-        if second_opinion is not None and not verdict.refuses:
+        if second_opinion is not None and verdict.outcome not in (Outcome.REBUILD, Outcome.INSTALL):
             verdict = second_opinion(bundle, plan) or verdict
         judged.append(PlanVerdict(graph, plan.version, verdict))
     missing = sorted(graphs.keys() - plans.keys())

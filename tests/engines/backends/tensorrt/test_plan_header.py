@@ -2,9 +2,11 @@
 
 import dataclasses
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import onnx
 import pytest
 
 from mulo_sd.engines.backends.host import Host
@@ -13,6 +15,7 @@ from mulo_sd.engines.backends.nvidia_driver import Gpu, gpus
 from mulo_sd.engines.backends.readiness import judge_backend
 from mulo_sd.engines.backends.tensorrt.plan_header import REASONS, HeaderCheck
 from mulo_sd.engines.bundle import Bundle
+from mulo_sd.export.plans import build_plan
 
 # As in TensorRT for RTX 1.7; compared with the installed one below.
 BITS = {
@@ -25,6 +28,7 @@ BITS = {
     "CUDA_ERROR": 64,
 }
 VALID, SUBOPTIMAL, INVALID = 0, 1, 2
+GRAPH = '<ir_version: 10, opset_import: ["" : 24]> g (float[4, 4] x) => (float[4, 4] y) { y = Exp(x) }'
 
 
 def answering(monkeypatch: pytest.MonkeyPatch, answer: object) -> list[bytes]:
@@ -65,12 +69,21 @@ def test_reasons_are_those_of_the_installed_module() -> None:
     assert int(trt.EngineValidity.INVALID) == INVALID
 
 
-def test_the_installed_module_without_a_driver(bundle: Bundle) -> None:
-    """It calls the header invalid and gives no reason: no answer."""
+def test_the_installed_module_without_a_driver(bundle: Bundle, tmp_path: Path) -> None:
+    """It knows what is no plan; a plan's header it calls invalid and gives no reason, which is no answer."""
     pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
     if gpus():
         pytest.skip("an NVIDIA GPU is at hand")
-    assert verdict_of(bundle) is None
+    no_plan = verdict_of(bundle)  # an ONNX file
+    assert no_plan is not None
+    assert no_plan.reason == "TensorRT for RTX says that it is not what it takes for a plan"
+    graph = tmp_path / "graph.onnx"
+    onnx.save(onnx.parser.parse_model(GRAPH), graph)
+    other = dataclasses.replace(bundle, path=tmp_path)
+    path = other.file(bundle.manifest.graphs["target"].plans[0].file)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(build_plan("trt-rtx", graph, {"x": (4, 4)}, ({},), False).content)
+    assert verdict_of(other) is None
 
 
 @pytest.mark.parametrize("answer", [(VALID, 0), (SUBOPTIMAL, 0), (INVALID, 0)])
