@@ -1,0 +1,177 @@
+"""Does a bundle run here on a backend? All plans and packages judged before anything is loaded, and what would help."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from mulo_sd.engines.backends.base import BackendError
+from mulo_sd.engines.backends.host import CUDA_LIBRARIES, Host
+from mulo_sd.engines.backends.judgement import WORDS, Outcome, Verdict, judge_plan
+from mulo_sd.engines.bundle import Bundle
+from mulo_sd.engines.bundle.contract import PLAN_PACKAGES
+from mulo_sd.engines.bundle.entries import PlanEntry
+
+# The first of a backend's verdicts is the whole's.
+GRAVEST = (Outcome.CANNOT, Outcome.INSTALL, Outcome.REBUILD, Outcome.UNKNOWN, Outcome.RUNS)
+INSTALL_ORT = "pip install onnxruntime"
+INSTALL_ORT_CUDA = "pip uninstall -y onnxruntime && pip install --force-reinstall --no-deps onnxruntime-gpu"
+MAX_NAMED = 4
+
+# One more judgement of a plan that may run, by the plan's own file.
+SecondOpinion = Callable[[Bundle, PlanEntry], Verdict | None]
+
+
+@dataclass(frozen=True)
+class PlanVerdict:
+    """The verdict on one graph's plan."""
+
+    graph: str
+    version: str
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """The verdict on a backend, and on each plan that it would load."""
+
+    backend: str
+    verdict: Verdict
+    plans: tuple[PlanVerdict, ...] = ()
+
+
+def judge_backend(name: str, bundle: Bundle, host: Host, second_opinion: SecondOpinion | None = None) -> Readiness:
+    """Judge whether a bundle runs on a backend.
+
+    Args:
+        name: One of the backends' names, or of the form module:factory.
+        bundle: Opened, so that its files are whole.
+        host: The machine.
+        second_opinion: Asked of each plan that need not be built again by the manifest's fields; what it says counts.
+    """
+    if name in PLAN_PACKAGES:
+        return _judge_plans(name, bundle, host, second_opinion)
+    judges = {"ort": _judge_ort, "ort-cuda": _judge_ort_cuda, "torch-cuda": _judge_torch}
+    if name not in judges:
+        return Readiness(name, Verdict(Outcome.UNKNOWN, "a backend of your own: only loading it tells"))
+    return Readiness(name, judges[name](bundle, host))
+
+
+def unsuited_precision(name: str, precision: str) -> str | None:
+    """Return why ONNX Runtime does not run a bundle of some precision, or None where it does."""
+    if precision != "bf16":
+        return None
+    whose = ", which ONNX Runtime's CPU provider cannot run" if name == "ort" else ""
+    return f"expected a bundle in fp32 or fp16, got bf16{whose}; use --backend trt-rtx, or build another precision"
+
+
+def _judge_ort(bundle: Bundle, host: Host) -> Verdict:
+    installed = host.packages.get("onnxruntime")
+    if installed is None:
+        return Verdict(Outcome.INSTALL, "the package onnxruntime is not installed", install=INSTALL_ORT)
+    unsuited = unsuited_precision("ort", bundle.manifest.precision)
+    if unsuited is not None:
+        return Verdict(Outcome.CANNOT, unsuited)
+    return Verdict(Outcome.RUNS, f"ONNX Runtime {installed}")
+
+
+def _judge_ort_cuda(bundle: Bundle, host: Host) -> Verdict:
+    installed = host.packages.get("onnxruntime")
+    if installed is None or host.packages.get(CUDA_LIBRARIES["onnxruntime"]) is None:
+        reason = "the ONNX Runtime that is installed has no CUDA provider"
+        return Verdict(Outcome.INSTALL, reason, install=INSTALL_ORT_CUDA)
+    unsuited = unsuited_precision("ort-cuda", bundle.manifest.precision)
+    if unsuited is not None:
+        return Verdict(Outcome.CANNOT, unsuited)
+    return _needing_a_gpu(host, f"ONNX Runtime {installed}")
+
+
+def _judge_torch(bundle: Bundle, host: Host) -> Verdict:
+    if not bundle.manifest.modules:
+        return Verdict(Outcome.REBUILD, "it holds no weights for torch-cuda", ("--backend", "torch-cuda"))
+    installed = host.packages.get("torch")
+    if installed is None:
+        install = "pip install 'mulo-sd[reference]'"
+        return Verdict(Outcome.INSTALL, "the package torch is not installed", install=install)
+    if host.packages.get(CUDA_LIBRARIES["torch"]) is None:
+        install = f"pip install --force-reinstall torch=={installed.partition('+')[0]}"
+        return Verdict(Outcome.INSTALL, f"torch {installed} was not built for CUDA", install=install)
+    return _needing_a_gpu(host, f"torch {installed}")
+
+
+def _needing_a_gpu(host: Host, runtime: str) -> Verdict:
+    if host.gpus is None:
+        return Verdict(Outcome.UNKNOWN, f"{runtime}, and the GPU is not known")
+    if not host.gpus:
+        return Verdict(Outcome.CANNOT, "no NVIDIA GPU is at hand")
+    return Verdict(Outcome.RUNS, f"{runtime}, {host.gpus[0].name}")
+
+
+def _judge_plans(name: str, bundle: Bundle, host: Host, second_opinion: SecondOpinion | None) -> Readiness:
+    graphs = bundle.manifest.graphs
+    plans = {graph: plan for graph, entry in graphs.items() for plan in entry.plans if plan.backend == name}
+    judged = []
+    for graph, plan in plans.items():
+        verdict = judge_plan(plan, host)
+        if second_opinion is not None and verdict.outcome not in (Outcome.REBUILD, Outcome.INSTALL):
+            verdict = second_opinion(bundle, plan) or verdict
+        judged.append(PlanVerdict(graph, plan.version, verdict))
+    missing = sorted(graphs.keys() - plans.keys())
+    if missing:
+        verdict = Verdict(Outcome.REBUILD, f"it holds no {name} plan of {_few(missing)}", ("--backend", name))
+    elif host.packages.get("cuda") is None and host.packages.get(PLAN_PACKAGES[name]) is not None:
+        install = f"pip install 'mulo-sd[{name}]'"
+        verdict = Verdict(Outcome.INSTALL, "the package cuda-bindings is not installed", install=install)
+    else:
+        verdict = min((one.verdict for one in judged), key=lambda one: GRAVEST.index(one.outcome))
+    return Readiness(name, verdict, tuple(judged))
+
+
+def check_plans(plans: Mapping[str, PlanEntry], bundle: Bundle, host: Host) -> None:
+    """Check that no plan is sure not to run, before the first is loaded.
+
+    Args:
+        plans: By graph.
+        bundle: Theirs.
+        host: The machine.
+
+    Raises:
+        BackendError: one is; the line is that of the command that checks bundles.
+    """
+    for plan in plans.values():
+        verdict = judge_plan(plan, host)
+        if verdict.refuses:
+            raise BackendError(f"{bundle.file(plan.file)}: {told(verdict, bundle, host)}")
+
+
+def _few(names: list[str]) -> str:
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return ", ".join(names[:MAX_NAMED]) + more
+
+
+def command_of(verdict: Verdict, bundle: Bundle, host: Host) -> str:
+    """Return the command that would help, or "" where there is none."""
+    if not verdict.build_options:
+        return verdict.install
+    return bundle.rebuild_command(*_options(verdict, bundle, host))
+
+
+def _options(verdict: Verdict, bundle: Bundle, host: Host) -> tuple[str, ...]:
+    """Return a build's options: what the bundle holds for other backends is kept, where it can be built here."""
+    held = dict.fromkeys(plan.backend for entry in bundle.manifest.graphs.values() for plan in entry.plans)
+    others = [name for name in held if PLAN_PACKAGES[name] in host.packages]
+    kept = [*others, "torch-cuda"] if bundle.manifest.modules else others
+    beside = [word for name in kept if name not in verdict.build_options for word in ("--backend", name)]
+    return (*verdict.build_options, *beside)
+
+
+def told(verdict: Verdict, bundle: Bundle, host: Host) -> str:
+    """Return a verdict in words: what it comes to, why, and what to do."""
+    line = f"{WORDS[verdict.outcome]}: {verdict.reason}"
+    if verdict.outcome is Outcome.RUNS:
+        return line
+    if verdict.outcome is Outcome.CANNOT:
+        return line if "; use " in line else f"{line}; use --backend ort"
+    if verdict.install:
+        return f"{line}; install it with `{verdict.install}`"
+    if verdict.build_options:
+        return f"{line}; {bundle.rebuild(*_options(verdict, bundle, host))}"
+    return f"{line}; only loading it tells"
