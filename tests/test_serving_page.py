@@ -12,10 +12,11 @@ from typing import Any, get_args
 import pytest
 
 from mulo_sd.conformance.tools.serving.served import Served
-from mulo_sd.engines.http import errors, orders
-from mulo_sd.engines.http.image_request import RequestFields
+from mulo_sd.engines.http import server
 from mulo_sd.engines.http.options import ServeOptions, make_options
-from mulo_sd.engines.http.qualities import OTHER_NAMES, QUALITIES, Quality
+from mulo_sd.engines.ingress import errors, orders
+from mulo_sd.engines.ingress.image_request import RequestFields
+from mulo_sd.engines.ingress.qualities import OTHER_NAMES, QUALITIES, Quality
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
@@ -104,7 +105,8 @@ def test_the_page_names_every_option_with_its_default() -> None:
 
 def test_the_page_names_every_code() -> None:
     """Those that stand in the sources; a status that the framework chose has its phrase for a code."""
-    sources = "".join(path.read_text(encoding="utf-8") for path in Path(errors.__file__).parent.glob("*.py"))
+    folders = (Path(errors.__file__).parent, Path(server.__file__).parent)
+    sources = "".join(path.read_text(encoding="utf-8") for folder in folders for path in folder.glob("*.py"))
     codes = set(re.findall(r'code="(\w+)"', sources))
     codes |= {
         "invalid_value",

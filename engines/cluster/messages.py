@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mulo_sd.engines.bundle import Manifest
-from mulo_sd.engines.http.engine import Card, Drawn
+from mulo_sd.engines.ingress.engine import Card, Drawn
 from mulo_sd.engines.service.steps import Step
 
 

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from mulo_sd.engines.http.limits import Limits
 from mulo_sd.engines.http.options import ServeOptions
+from mulo_sd.engines.ingress.limits import Limits
 
 MAX_REPLICAS = 4096
 APP_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$"

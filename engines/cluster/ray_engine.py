@@ -18,9 +18,9 @@ from ray.serve.exceptions import RequestCancelledError
 
 from mulo_sd.engines.backends import BackendError
 from mulo_sd.engines.cluster.messages import Ended, Offer, OtherModelsError, Progress
-from mulo_sd.engines.http.engine import Drawn, Load, Order
-from mulo_sd.engines.http.errors import not_ready
 from mulo_sd.engines.http.logs import log
+from mulo_sd.engines.ingress.engine import Drawn, Load, Order
+from mulo_sd.engines.ingress.errors import not_ready
 from mulo_sd.engines.loop.state import Tokens
 from mulo_sd.engines.service.bundle_settings import settings_of
 from mulo_sd.engines.service.steps import Step

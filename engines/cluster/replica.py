@@ -14,8 +14,8 @@ from mulo_sd.engines.cluster.options import ClusterOptions
 from mulo_sd.engines.commands.image_record import models_hash
 from mulo_sd.engines.conditions import FrontEnd
 from mulo_sd.engines.files.paths import expanded
-from mulo_sd.engines.http.engine import Order
-from mulo_sd.engines.http.session_engine import SessionEngine
+from mulo_sd.engines.ingress.engine import Order
+from mulo_sd.engines.ingress.session_engine import SessionEngine
 from mulo_sd.engines.loop.state import Tokens
 from mulo_sd.engines.service.load import load
 from mulo_sd.engines.service.steps import Step

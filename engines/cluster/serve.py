@@ -14,8 +14,8 @@ from ray.serve.schema import LoggingConfig
 from mulo_sd.engines.backends import BackendError
 from mulo_sd.engines.cluster.app import build_from
 from mulo_sd.engines.cluster.options import ClusterOptions
-from mulo_sd.engines.http.errors import one_line
 from mulo_sd.engines.http.server import listen, url_of
+from mulo_sd.engines.ingress.errors import one_line
 from mulo_sd.engines.numbers import SettingsError
 
 LOOPBACK = "127.0.0.1"

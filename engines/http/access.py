@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mulo_sd.engines.files.text_files import TextFileError, lines_of, read_text
-from mulo_sd.engines.http.errors import ApiError
+from mulo_sd.engines.ingress.errors import ApiError
 from mulo_sd.engines.numbers import SettingsError
 
 MAX_FILE_BYTES = 2**16

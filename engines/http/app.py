@@ -11,12 +11,13 @@ from mulo_sd.engines.http.answers import Asked
 from mulo_sd.engines.http.cards import model_list, model_object
 from mulo_sd.engines.http.connection import EventStream, while_there
 from mulo_sd.engines.http.docs_page import docs_html
-from mulo_sd.engines.http.errors import ApiError, ClientGoneError, of_defect, of_status
 from mulo_sd.engines.http.gate import CLIENT_GONE, GENERATIONS, Gate
-from mulo_sd.engines.http.image_request import read_request
-from mulo_sd.engines.http.orders import engine_of, make_job
+from mulo_sd.engines.http.responses import error_response
 from mulo_sd.engines.http.service import Service
 from mulo_sd.engines.http.streams import events
+from mulo_sd.engines.ingress.errors import ApiError, ClientGoneError, of_defect, of_status
+from mulo_sd.engines.ingress.image_request import read_request
+from mulo_sd.engines.ingress.orders import engine_of, make_job
 from mulo_sd.engines.viewer.page import app_html
 from mulo_sd.engines.viewer.policy import content_security_policy
 
@@ -46,12 +47,12 @@ def make_app(service: Service) -> Gate:
 
 async def _api_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ApiError)
-    return error.response()
+    return error_response(error)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return of_status(error.status_code, error.headers).response()
+    return error_response(of_status(error.status_code, error.headers))
 
 
 async def _gone(request: Request, error: Exception) -> Response:
@@ -59,7 +60,7 @@ async def _gone(request: Request, error: Exception) -> Response:
 
 
 async def _failed(request: Request, error: Exception) -> Response:
-    return of_defect(request.state.request_id).response()
+    return error_response(of_defect(request.state.request_id))
 
 
 def _add_images(app: FastAPI, service: Service) -> None:

@@ -5,8 +5,8 @@ import asyncio
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
-from mulo_sd.engines.http.errors import ApiError, ClientGoneError
-from mulo_sd.engines.http.limits import Limits
+from mulo_sd.engines.ingress.errors import ApiError, ClientGoneError
+from mulo_sd.engines.ingress.limits import Limits
 
 # Of a body that is too large: a client that has not sent all may not read the answer.
 MAX_DISCARDED_BYTES = 2**23

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from mulo_sd.engines.http.engine import Engine
-from mulo_sd.engines.http.qualities import QUALITIES, quality_settings
 from mulo_sd.engines.http.service import Service
+from mulo_sd.engines.ingress.engine import Engine
+from mulo_sd.engines.ingress.qualities import QUALITIES, quality_settings
 
 
 def model_list(service: Service) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 
 from fastapi import Response
 
-from mulo_sd.engines.http.errors import ClientGoneError
 from mulo_sd.engines.http.gate import Receive, Scope, Send
+from mulo_sd.engines.ingress.errors import ClientGoneError
 
 Value = TypeVar("Value")
 KEEP_ALIVE_SECONDS = 10.0

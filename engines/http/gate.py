@@ -6,9 +6,10 @@ import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from mulo_sd.engines.http.errors import ApiError
 from mulo_sd.engines.http.logs import log, log_failure
+from mulo_sd.engines.http.responses import error_response
 from mulo_sd.engines.http.service import Service
+from mulo_sd.engines.ingress.errors import ApiError
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -83,7 +84,7 @@ class Gate:
             is_probe = scope["method"] == "HEAD" and scope["path"] in (*PROBES, "/")
             await self.app({**scope, "method": "GET"} if is_probe else scope, receive, answer.send)
         except ApiError as error:
-            await error.response()(scope, receive, answer.send)
+            await error_response(error)(scope, receive, answer.send)
         except Exception as error:  # the application has answered it
             log_failure(error, answer.request_id)
         if scope["state"].get("gone"):

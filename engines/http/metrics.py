@@ -7,7 +7,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from mulo_sd.engines.http.engine import Drawn, Load
+from mulo_sd.engines.ingress.drawings import Outcome
+from mulo_sd.engines.ingress.engine import Drawn, Load
 
 SECONDS = (0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 60, 120)
 TOKENS_A_PASS = (1, 2, 4, 8, 12, 16, 24, 32, 64, 128, 256, 512)
@@ -45,6 +46,10 @@ class Metrics:
         self.acceptance = Histogram(
             "acceptance_rate", "Share of draft tokens that the target accepted", by_model, buckets=SHARES, **own
         )
+
+    def ordered(self, model: str, outcome: Outcome, count: int) -> None:
+        """Count some orders of a model."""
+        self.orders.labels(model, outcome).inc(count)
 
     def drawn(self, model: str, drawn: Drawn) -> None:
         """Count an image."""

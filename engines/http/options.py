@@ -8,8 +8,8 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mulo_sd.engines.files.text_files import TextFileError, read_text
-from mulo_sd.engines.http.limits import Limits
 from mulo_sd.engines.http.logs import LogFormat
+from mulo_sd.engines.ingress.limits import Limits
 from mulo_sd.engines.numbers import MAX_SECONDS, MAX_THREADS, SettingsError
 from mulo_sd.engines.service.session import MAX_AT_ONCE, MAX_WAITING
 

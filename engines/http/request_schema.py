@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from mulo_sd.engines.http.image_request import RequestFields
+from mulo_sd.engines.ingress.image_request import RequestFields
 from mulo_sd.engines.setting_kinds import (
     MAX_COUNT,
     MAX_DRAFTERS,

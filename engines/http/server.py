@@ -14,10 +14,10 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from mulo_sd.engines.http.app import make_app
-from mulo_sd.engines.http.errors import ApiError, too_many_requests
 from mulo_sd.engines.http.logs import log
 from mulo_sd.engines.http.notify import notify
 from mulo_sd.engines.http.service import Service
+from mulo_sd.engines.ingress.errors import ApiError, too_many_requests
 from mulo_sd.engines.numbers import SettingsError
 
 # For answers that are being sent when nothing else is left to do.

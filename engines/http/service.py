@@ -8,14 +8,14 @@ from fastapi import Request
 
 from mulo_sd.engines.http.access import Access
 from mulo_sd.engines.http.bodies import read_body
-from mulo_sd.engines.http.bounded_store import BoundedStore
-from mulo_sd.engines.http.drawings import Drawing, Drawings
-from mulo_sd.engines.http.engine import Engine, Load, Order
-from mulo_sd.engines.http.errors import not_ready, too_many_requests
-from mulo_sd.engines.http.limits import Limits
 from mulo_sd.engines.http.metrics import Metrics
-from mulo_sd.engines.http.qualities import QualityPasses
 from mulo_sd.engines.http.tracing import Tracing
+from mulo_sd.engines.ingress.bounded_store import BoundedStore
+from mulo_sd.engines.ingress.drawings import Drawing, Drawings
+from mulo_sd.engines.ingress.engine import Engine, Load, Order
+from mulo_sd.engines.ingress.errors import not_ready, too_many_requests
+from mulo_sd.engines.ingress.limits import Limits
+from mulo_sd.engines.ingress.qualities import QualityPasses
 
 # For clients to read what refuses them.
 LAST_SECONDS = 5.0

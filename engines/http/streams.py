@@ -7,13 +7,13 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from typing import Any
 
 from mulo_sd.engines.http.answers import Asked
-from mulo_sd.engines.http.drawings import Drawing
-from mulo_sd.engines.http.errors import ApiError, of_engine
-from mulo_sd.engines.http.formats import base64_text, encoded
 from mulo_sd.engines.http.logs import log_failure
-from mulo_sd.engines.loop.state import Tokens
+from mulo_sd.engines.ingress.drawings import Drawing
+from mulo_sd.engines.ingress.errors import ApiError, of_engine
+from mulo_sd.engines.ingress.formats import base64_text, encoded
+from mulo_sd.engines.ingress.partial_images import PartialImages
 from mulo_sd.engines.service.image import partial_image
-from mulo_sd.engines.service.steps import Cell, Step, begins
+from mulo_sd.engines.service.steps import Step, begins
 from mulo_sd.engines.viewer.frames import FrameMaker, chosen_steps
 
 PARTIAL, COMPLETED = "image_generation.partial_image", "image_generation.completed"
@@ -29,33 +29,6 @@ def event(kind: str, content: dict[str, Any]) -> bytes:
 def error_event(error: ApiError) -> bytes:
     """Return an error inside a stream: nested, since clients take a flat one for an image."""
     return f"event: error\ndata: {json.dumps(error.body())}\n\n".encode()
-
-
-def share_shown(step: Step) -> float:
-    """Return how far an image is, 0..1: a draft token counts half."""
-    shown = step.cells.size - step.counts[Cell.EMPTY] - step.counts[Cell.GUESS]
-    return (shown + step.decided) / (2 * step.cells.size)
-
-
-class PartialImages:
-    """Chooses the steps that are sent as partial images: at even shares of the image, no image twice."""
-
-    def __init__(self, count: int) -> None:
-        """Choose so many of them at most."""
-        self.count, self.sent, self.threshold = count, 0, 1
-        self.shown: Tokens | None = None
-
-    def wants(self, step: Step) -> bool:
-        """Whether a step is the next one."""
-        share = share_shown(step) * (self.count + 1)
-        if step.model != 0 or self.sent >= self.count or share < self.threshold or step.kind == "decided":
-            return False
-        self.threshold = int(share) + 1
-        shown = step.shown
-        if self.shown is not None and (shown == self.shown).all():
-            return False
-        self.sent, self.shown = self.sent + 1, shown
-        return True
 
 
 def worth_showing(steps: Iterable[Step], last: Step | None) -> list[Step]:

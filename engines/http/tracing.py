@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from mulo_sd.engines.http.engine import Drawn
+from mulo_sd.engines.ingress.engine import Drawn
 from mulo_sd.engines.numbers import SettingsError
 
 NANOSECONDS = 10**9

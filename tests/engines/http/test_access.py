@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mulo_sd.engines.http.access import Access, read_keys
-from mulo_sd.engines.http.errors import ApiError
+from mulo_sd.engines.ingress.errors import ApiError
 from mulo_sd.engines.numbers import SettingsError
 
 KEYS = ("a-key-of-sixteen", "another-key-of-more")

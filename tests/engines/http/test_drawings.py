@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from mulo_sd.engines.backends import BackendError
-from mulo_sd.engines.http.bounded_store import BoundedStore
-from mulo_sd.engines.http.drawings import Drawings
-from mulo_sd.engines.http.engine import Drawn
-from mulo_sd.engines.http.errors import ApiError
 from mulo_sd.engines.http.metrics import Metrics
+from mulo_sd.engines.ingress.bounded_store import BoundedStore
+from mulo_sd.engines.ingress.drawings import Drawings
+from mulo_sd.engines.ingress.engine import Drawn
+from mulo_sd.engines.ingress.errors import ApiError
 from tests.engines.http.toy_engine import ToyEngine, order, step_at
 
 Test = Callable[[ToyEngine, Drawings], Awaitable[None]]

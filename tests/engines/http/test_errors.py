@@ -5,7 +5,8 @@ import json
 import pytest
 
 from mulo_sd.engines import BackendError, ConditionError, PlanError, PromptError, SettingsError
-from mulo_sd.engines.http import errors
+from mulo_sd.engines.http.responses import error_response
+from mulo_sd.engines.ingress import errors
 
 OWN = [
     (PromptError("prompt: unknown word 'x'"), "invalid_prompt", "prompt"),
@@ -39,7 +40,7 @@ def test_what_would_fail_again_is_not_asked_again() -> None:
 
 def test_the_body_is_one_object() -> None:
     answer = errors.queue_full("m", 3, 7)
-    response = answer.response()
+    response = error_response(answer)
     assert (response.status_code, response.headers["retry-after"]) == (429, "7")
     assert json.loads(bytes(response.body)) == answer.body()
     assert set(answer.body()["error"]) == {"message", "type", "param", "code"}

@@ -19,7 +19,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from mulo_sd.conformance.tools.serving.served import Served
-from mulo_sd.engines.http.image_request import RequestFields
+from mulo_sd.engines.ingress.image_request import RequestFields
 from mulo_sd.engines.settings import SETTINGS
 from tests.engines.http.raw import GENERATIONS
 

@@ -2,8 +2,9 @@
 
 import pytest
 
-from mulo_sd.engines.http.errors import not_ready
-from mulo_sd.engines.http.streams import PartialImages, error_event, share_shown, worth_showing
+from mulo_sd.engines.http.streams import error_event, worth_showing
+from mulo_sd.engines.ingress.errors import not_ready
+from mulo_sd.engines.ingress.partial_images import PartialImages, share_shown
 from mulo_sd.engines.service.steps import Cell
 from tests.engines.http.toy_engine import step_at
 

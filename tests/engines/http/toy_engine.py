@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from PIL import Image
 
-from mulo_sd.engines.http.engine import Card, Drawn, Load, Order
+from mulo_sd.engines.ingress.engine import Card, Drawn, Load, Order
 from mulo_sd.engines.loop.state import Tokens
 from mulo_sd.engines.prompts import PromptError
 from mulo_sd.engines.service.result import Stats

@@ -4,8 +4,6 @@ import http
 from collections.abc import Mapping
 from typing import Any
 
-from fastapi.responses import JSONResponse
-
 from mulo_sd.engines.prompts import PlanError, PromptError
 from mulo_sd.engines.settings import SettingsError
 
@@ -49,10 +47,6 @@ class ApiError(Exception):
     def body(self) -> dict[str, Any]:
         """Return the error object, as it also stands in a stream."""
         return {"error": {"message": str(self), "type": self.kind, "param": self.param, "code": self.code}}
-
-    def response(self) -> JSONResponse:
-        """Return the answer."""
-        return JSONResponse(self.body(), self.status, headers=self.headers)
 
 
 def of_status(status: int, headers: Mapping[str, str] | None = None) -> ApiError:

@@ -1,6 +1,6 @@
 """What is kept has bounds: in bytes and in age."""
 
-from mulo_sd.engines.http.bounded_store import BoundedStore
+from mulo_sd.engines.ingress.bounded_store import BoundedStore
 
 
 class Clock:

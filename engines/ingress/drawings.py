@@ -5,16 +5,30 @@ import math
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Literal, Protocol
 
-from mulo_sd.engines.http.bounded_store import BoundedStore
-from mulo_sd.engines.http.engine import Drawn, Engine, Order
-from mulo_sd.engines.http.errors import not_ready, queue_full
-from mulo_sd.engines.http.metrics import Metrics
+from mulo_sd.engines.ingress.bounded_store import BoundedStore
+from mulo_sd.engines.ingress.engine import Drawn, Engine, Order
+from mulo_sd.engines.ingress.errors import not_ready, queue_full
 from mulo_sd.engines.service.steps import Step
 
 # Before anything was drawn; then what images took.
 FIRST_GUESS_SECONDS = 1.0
 MAX_RETRY_SECONDS = 60
+
+
+# An order is drawn anew, joins one like it, or is cancelled.
+Outcome = Literal["drawn", "joined", "cancelled"]
+
+
+class Counts(Protocol):
+    """Is told of orders."""
+
+    def ordered(self, model: str, outcome: Outcome, count: int) -> None:
+        """Count some orders of a model."""
+
+    def drawn(self, model: str, drawn: Drawn) -> None:
+        """Count an image."""
 
 
 @dataclass(eq=False)
@@ -79,7 +93,7 @@ class Drawings:
         places: int,
         queue: int,
         finished: BoundedStore[Order, Drawing],
-        metrics: Metrics,
+        metrics: Counts,
     ) -> None:
         """Begin with none.
 
@@ -109,8 +123,8 @@ class Drawings:
         if new:
             self._check_room(new[0].model, len(new))
         drawings = [self._known(order) or self._begin(order) for order in orders]
-        self.metrics.orders.labels(orders[0].model, "joined").inc(len(orders) - len(new))
-        self.metrics.orders.labels(orders[0].model, "drawn").inc(len(new))
+        self.metrics.ordered(orders[0].model, "joined", len(orders) - len(new))
+        self.metrics.ordered(orders[0].model, "drawn", len(new))
         for drawing in drawings:
             drawing.waiting += 1
         try:
@@ -168,4 +182,4 @@ class Drawings:
                 # At once: who asks for the same from now on must not join what ends.
                 self.going.pop(drawing.order, None)
                 drawing.task.cancel()
-                self.metrics.orders.labels(drawing.order.model, "cancelled").inc()
+                self.metrics.ordered(drawing.order.model, "cancelled", 1)

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mulo_sd.engines.files.text_files import strict_json
-from mulo_sd.engines.http.errors import ApiError, one_line
-from mulo_sd.engines.http.formats import Format
-from mulo_sd.engines.http.qualities import NAMES
+from mulo_sd.engines.ingress.errors import ApiError, one_line
+from mulo_sd.engines.ingress.formats import Format
+from mulo_sd.engines.ingress.qualities import NAMES
 from mulo_sd.engines.numbers import MAX_SECONDS, MAX_SEED
 from mulo_sd.engines.service.named_settings import settings_by_name
 from mulo_sd.engines.settings import SETTINGS, SettingsError

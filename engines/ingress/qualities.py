@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from mulo_sd.engines.http.engine import Card, Drawn
+from mulo_sd.engines.ingress.engine import Card, Drawn
 
 Quality = Literal["fast", "balanced", "exact"]
 QUALITIES: tuple[Quality, ...] = get_args(Quality)

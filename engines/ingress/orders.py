@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mulo_sd.engines.http.engine import Engine, Order
-from mulo_sd.engines.http.errors import ApiError, of_engine
-from mulo_sd.engines.http.formats import FORMATS, Format
-from mulo_sd.engines.http.image_request import ImageRequest, RequestFields
-from mulo_sd.engines.http.limits import Limits
-from mulo_sd.engines.http.qualities import OTHER_NAMES, Quality, quality_settings
+from mulo_sd.engines.ingress.engine import Engine, Order
+from mulo_sd.engines.ingress.errors import ApiError, of_engine
+from mulo_sd.engines.ingress.formats import FORMATS, Format
+from mulo_sd.engines.ingress.image_request import ImageRequest, RequestFields
+from mulo_sd.engines.ingress.limits import Limits
+from mulo_sd.engines.ingress.qualities import OTHER_NAMES, Quality, quality_settings
 from mulo_sd.engines.numbers import MAX_SEED
 from mulo_sd.engines.settings import Settings, SettingsError
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from PIL import Image
 
-from mulo_sd.engines.http.engine import Card, Drawn, Load, Order
+from mulo_sd.engines.ingress.engine import Card, Drawn, Load, Order
 from mulo_sd.engines.loop.state import Tokens
 from mulo_sd.engines.service.pipeline import Pipeline
 from mulo_sd.engines.service.session import MAX_WAITING

@@ -1,0 +1,1 @@
+"""What every ingress shares: fields and limits of requests, orders that are joined, figures and errors of answers."""
