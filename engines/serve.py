@@ -15,12 +15,13 @@ from mulo_sd.engines.commands.demo_bundle import ready_demo_bundle
 from mulo_sd.engines.condition import ConditionError
 from mulo_sd.engines.files.paths import expanded
 from mulo_sd.engines.http.access import Access, read_keys
-from mulo_sd.engines.http.arguments import add_option_arguments, add_serve_arguments, options_from_arguments
+from mulo_sd.engines.http.arguments import add_serve_arguments, options_from_arguments
 from mulo_sd.engines.http.logs import flush, set_up
 from mulo_sd.engines.http.options import ServeOptions
 from mulo_sd.engines.http.server import allow_connections, listen, serve
 from mulo_sd.engines.http.service import Service
 from mulo_sd.engines.http.tracing import NoTracing, OtelTracing
+from mulo_sd.engines.ingress.arguments import add_option_arguments
 from mulo_sd.engines.ingress.engine import Engine
 from mulo_sd.engines.ingress.session_engine import SessionEngine
 from mulo_sd.engines.numbers import SettingsError

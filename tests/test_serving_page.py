@@ -13,9 +13,10 @@ import pytest
 
 from mulo_sd.conformance.tools.serving.served import Served
 from mulo_sd.engines.http import server
-from mulo_sd.engines.http.options import ServeOptions, make_options
+from mulo_sd.engines.http.options import ServeOptions
 from mulo_sd.engines.ingress import errors, orders
 from mulo_sd.engines.ingress.image_request import RequestFields
+from mulo_sd.engines.ingress.options import make_options
 from mulo_sd.engines.ingress.qualities import OTHER_NAMES, QUALITIES, Quality
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -10,7 +10,7 @@ from mulo_sd.engines.cluster.options import ClusterOptions
 from mulo_sd.engines.cluster.replica import replica_class
 from mulo_sd.engines.files.paths import expanded
 from mulo_sd.engines.http.access import read_keys
-from mulo_sd.engines.http.arguments import options_from_texts
+from mulo_sd.engines.ingress.arguments import options_from_texts
 from mulo_sd.engines.numbers import SettingsError
 
 # Requests for images have limits of their own, whose answers are errors as the API has them; the rest are probes.

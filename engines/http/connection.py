@@ -1,13 +1,14 @@
 """One client's connection: whether it is still there, and a stream of events to it."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from fastapi import Response
 
 from mulo_sd.engines.http.gate import Receive, Scope, Send
 from mulo_sd.engines.ingress.errors import ClientGoneError
+from mulo_sd.engines.ingress.wanted import end_all, while_wanted
 
 Value = TypeVar("Value")
 KEEP_ALIVE_SECONDS = 10.0
@@ -32,21 +33,7 @@ async def while_there(receive: Receive, work: Coroutine[Any, Any, Value]) -> Val
         ClientGoneError: it did.
         Exception: as the work.
     """
-    tasks = asyncio.ensure_future(work), asyncio.ensure_future(_gone(receive))
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        await _end(tasks)
-    if tasks[0].cancelled():
-        raise ClientGoneError
-    return tasks[0].result()
-
-
-async def _end(tasks: Iterable["asyncio.Future[Any]"]) -> None:
-    """Cancel what goes on, and wait for its end."""
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    return await while_wanted(_gone(receive), work)
 
 
 class EventStream(Response):
@@ -87,7 +74,7 @@ class EventStream(Response):
         except TimeoutError:
             raise ClientGoneError from None
         finally:
-            await _end([making])
+            await end_all([making])
 
     async def _make(self, parts: "asyncio.Queue[bytes | None]") -> None:
         async for part in self.events:

@@ -95,6 +95,15 @@ def read_request(body: bytes) -> ImageRequest:
     if not isinstance(content, dict):
         message = f"body: expected a JSON object, got {type(content).__name__}"
         raise ApiError(400, message, code="invalid_json")
+    return read_fields(content)
+
+
+def read_fields(content: Mapping[str, Any]) -> ImageRequest:
+    """Read a request's fields by name.
+
+    Raises:
+        ApiError: 400, where a field has another type or range, or is none that there is.
+    """
     declared = RequestFields.model_fields
     try:
         fields = RequestFields.model_validate({name: value for name, value in content.items() if name in declared})

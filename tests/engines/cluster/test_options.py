@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from mulo_sd.engines.cluster.options import CLUSTER_ONLY, ClusterOptions
-from mulo_sd.engines.http.arguments import options_from_texts
-from mulo_sd.engines.http.options import ServeOptions, make_options
+from mulo_sd.engines.http.options import ServeOptions
+from mulo_sd.engines.ingress.arguments import options_from_texts
+from mulo_sd.engines.ingress.options import make_options
 from mulo_sd.engines.numbers import SettingsError
 from tests.in_process import InProcess
 

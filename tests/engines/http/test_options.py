@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from mulo_sd.engines.http.options import ServeOptions, make_options, read_options
+from mulo_sd.engines.http.options import ServeOptions, read_options
+from mulo_sd.engines.ingress.options import make_options
 from mulo_sd.engines.numbers import SettingsError
 
 EVERY = """
@@ -63,7 +64,7 @@ def test_the_limits_follow_the_options() -> None:
         ("port = 70000", "port: expected less than or equal to 65535, got 70000"),
         ('log-format = "xml"', "log-format: expected 'json' or 'text', got 'xml'"),
         ('public-url = "example.org"', "public-url: expected"),
-        ("sizes = 1", "sizes: expected one of bundles, backend"),
+        ("sizes = 1", "sizes: expected one of backend, threads"),
         ("[bundles]\n'a b' = 'x'", "bundles.a b: expected"),
         ("[bundles]\na = 1", "bundles.a: expected string, got 1"),
         ("bundles = 3", "bundles: expected dictionary, got 3"),
