@@ -54,11 +54,11 @@ def _files_of_manifest(file: Path) -> frozenset[str] | None:
         return None
 
 
-def _entries(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
+def entries(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
     """Yield everything below a folder with its path inside, what a folder holds before itself; no link is followed."""
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         if entry.is_dir(follow_symlinks=False):
-            yield from ((f"{entry.name}/{path}", inner) for path, inner in _entries(folder / entry.name))
+            yield from ((f"{entry.name}/{path}", inner) for path, inner in entries(folder / entry.name))
         yield entry.name, entry
 
 
@@ -80,7 +80,7 @@ def known_files(folder: Path) -> Callable[[str], bool]:
     def is_known(path: str) -> bool:
         return WRITTEN.fullmatch(path) is not None and (path in listed or path.startswith(".manifest-"))
 
-    for path, entry in _entries(folder):
+    for path, entry in entries(folder):
         if entry.is_dir(follow_symlinks=False):
             known = FOLDERS.fullmatch(path) is not None
         else:
@@ -100,7 +100,7 @@ def remove_known(folder: Path, is_known: Callable[[str], bool]) -> bool:
         folder: No link.
         is_known: Of a file's path inside the folder.
     """
-    for path, entry in list(_entries(folder)):
+    for path, entry in list(entries(folder)):
         if entry.is_dir(follow_symlinks=False):
             _remove_empty(Path(entry.path))
         elif entry.is_file(follow_symlinks=False) and is_known(path):
@@ -116,6 +116,24 @@ def _remove_empty(folder: Path) -> bool:
     return True
 
 
+def check_folder(place: Path) -> None:
+    """Check that what lies in a place is a folder that may be put elsewhere, whatever it holds.
+
+    Args:
+        place: Without links.
+
+    Raises:
+        BuildError: it may not.
+    """
+    if not place.is_dir():
+        raise BuildError(f"{place}: expected a folder or nothing, got a file; give another --out")
+    for name, used in (("the working folder", Path()), ("the home folder", expanded("~"))):
+        if Path(os.path.realpath(used)).is_relative_to(place):
+            raise BuildError(f"{place}: expected a folder of its own, got one with {name}; give another --out")
+    if place.is_mount():
+        raise BuildError(f"{place}: expected a folder that can be renamed, got a mount point; give a folder in it")
+
+
 def check_place(place: Path, force: bool) -> None:
     """Check that a bundle may be put in a place.
 
@@ -128,13 +146,7 @@ def check_place(place: Path, force: bool) -> None:
     """
     if not os.path.lexists(place):
         return
-    if not place.is_dir():
-        raise BuildError(f"{place}: expected a folder or nothing, got a file; give another --out")
-    for name, used in (("the working folder", Path()), ("the home folder", expanded("~"))):
-        if Path(os.path.realpath(used)).is_relative_to(place):
-            raise BuildError(f"{place}: expected a folder of the bundle's own, got one with {name}; give another --out")
-    if place.is_mount():
-        raise BuildError(f"{place}: expected a folder that can be renamed, got a mount point; give a folder in it")
+    check_folder(place)
     known_files(place)
     if not force:
         there = "a bundle already; use it, or replace it" if any(place.iterdir()) else "an empty folder; replace it"
