@@ -28,8 +28,12 @@ class Call:
 
     @property
     def is_cancelled(self) -> bool:
-        """Whether the client has gone, or cancelled the request."""
-        return bool(self.sender.is_cancelled())
+        """Whether the client has gone, or cancelled the request; nobody asks any more once the last response is sent.
+
+        Triton 2.51 looks for the answer in what the last response has freed: the whole server ends with SIGSEGV.
+        """
+        with self._lock:
+            return not self._has_ended and bool(self.sender.is_cancelled())
 
     def send(self, tensors: Mapping[str, Any], is_last: bool) -> None:
         """Send a response; after the last one there is none."""

@@ -1,7 +1,7 @@
 """The tensors of the model: what a request holds, and what a response does.
 
-Texts are bytes of UTF-8 in UINT8: a Python backend that was built for numpy 1, as that of Triton 2.51, cannot read BYTES
-with the numpy 2 that the engines need.
+Texts are bytes of UTF-8 in UINT8: a Python backend that was built for numpy 1, as that of Triton 2.51, cannot read
+BYTES with the numpy 2 that the engines need.
 """
 
 from typing import NamedTuple

@@ -29,7 +29,8 @@ def read_request(request: Any) -> ImageRequest:
     """
     tensors = {tensor.name(): tensor for tensor in request.inputs()}
     content = _settings(tensors)
-    content["prompt"] = _text(tensors, PROMPT)
+    if PROMPT.name in tensors:
+        content["prompt"] = _text(tensors, PROMPT)
     for field in (SEED, PARTIAL_IMAGES, DEADLINE):
         if field.name in tensors:
             content[field.name.lower()] = _number(tensors, field)

@@ -1,4 +1,4 @@
-"""python -m export.triton --bundle DIR --out FOLDER: write a model repository of Triton Inference Server from bundles."""
+"""python -m export.triton --bundle DIR --out FOLDER: write bundles as a model repository of Triton Inference Server."""
 
 import argparse
 import hashlib
@@ -20,7 +20,7 @@ from mulo_sd.engines.ingress.options import MODEL_NAME, EngineOptions, make_opti
 from mulo_sd.engines.numbers import SettingsError, whole_number
 from mulo_sd.engines.triton.options import ModelOptions
 from mulo_sd.export.own_bundle import BuildError
-from mulo_sd.export.triton.config import config_text
+from mulo_sd.export.triton.config import InstanceKind, config_text
 from mulo_sd.export.triton.containers import check_plans_for, tensorrt_of
 from mulo_sd.export.triton.repository import (
     ExportedModel,
@@ -39,7 +39,7 @@ class Plan(NamedTuple):
     """What the options ask for, beside the bundles."""
 
     options: dict[str, Any]
-    kind: str
+    kind: InstanceKind
     instances: int
     version: int
     tensorrt: str | None
@@ -52,7 +52,7 @@ def _arguments() -> argparse.Namespace:
         action="append",
         required=True,
         metavar="NAME=DIR",
-        help="a bundle's folder, and what requests call its model; without NAME= the folder's own name; may be repeated",
+        help="a bundle's folder, and what requests call its model; default: as the folder is called; may be repeated",
     )
     parser.add_argument("--out", type=user_path, required=True, metavar="FOLDER", help="the model repository")
     parser.add_argument("--force", action="store_true", help="replace a repository that this command wrote")
@@ -73,12 +73,12 @@ def _arguments() -> argparse.Namespace:
     container.add_argument(
         "--container",
         metavar="TAG",
-        help="of nvcr.io/nvidia/tritonserver, such as 26.07-trtllm-python-py3: the bundle's plans must be of its TensorRT",
+        help="of nvcr.io/nvidia/tritonserver, such as 26.07-trtllm-python-py3, of whose TensorRT the plans must be",
     )
     container.add_argument(
         "--tensorrt-version",
         metavar="VERSION",
-        help="of TensorRT on the server, or of TensorRT for RTX: the bundle's plans must be of it",
+        help="of TensorRT on the server, or of TensorRT for RTX, of which the plans must be",
     )
     return parser.parse_args()
 

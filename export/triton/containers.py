@@ -10,8 +10,8 @@ from mulo_sd.engines.numbers import SettingsError
 from mulo_sd.export.own_bundle import BuildError
 
 # By tag of nvcr.io/nvidia/tritonserver, from "Release Compatibility Matrix" in docs/introduction/compatibility.md of
-# triton-inference-server/server, read in November 2026. Only containers with TensorRT-LLM bring TensorRT's Python package;
-# in any other one it is what was installed there.
+# triton-inference-server/server, read in November 2026. Only containers with TensorRT-LLM bring TensorRT's Python
+# package; in any other one it is what was installed there.
 TENSORRT_OF_CONTAINER: Mapping[str, str] = {
     "25.01-trtllm-python-py3": "10.8.0.43",
     "25.02-trtllm-python-py3": "10.8.0.43",
@@ -49,7 +49,7 @@ def tensorrt_of(container: str) -> str:
         tags = list(TENSORRT_OF_CONTAINER)
         raise SettingsError(
             f"container: expected one whose TensorRT is known, {tags[0]} to {tags[-1]}, got {container!r:.80}; "
-            "for another give --tensorrt-version, as `python3 -c 'import tensorrt; print(tensorrt.__version__)'` prints it there"
+            "for another give --tensorrt-version, which `pip show tensorrt` prints there"
         )
     return TENSORRT_OF_CONTAINER[container]
 

@@ -72,7 +72,7 @@ def _known_files(folder: Path) -> Callable[[str], bool]:
         )
 
     def is_known(path: str) -> bool:
-        return (path in listed or path == RECORD) and _written(path) or CACHED.fullmatch(path) is not None
+        return ((path in listed or path == RECORD) and _written(path)) or CACHED.fullmatch(path) is not None
 
     for path, entry in entries(folder):
         is_folder = entry.is_dir(follow_symlinks=False)
