@@ -4,6 +4,7 @@ import asyncio
 import base64
 import io
 import json
+import os
 import random
 import subprocess
 import sys
@@ -218,6 +219,25 @@ async def _asked_while_updated(cluster: Head, bundle: Path, expected: Expected) 
         seed += 1
     await asyncio.gather(deploying, running)
     assert seed > 3
+
+
+def test_it_joins_a_running_cluster_and_leaves_it_as_it_was(ray_extra: None, minimal_bundle: Path) -> None:
+    """By our own command, then by Ray's with texts for options."""
+    bundle, environment = f"{MODEL}={minimal_bundle}", {**os.environ, "RAY_AUTH_MODE": "token"}
+    with Head(cpus=2) as cluster:
+        with Served("--bundle", bundle, "--ray", "--ray-address", cluster.address, "--replicas", "1") as served:
+            image_of(generate(served.url, {"prompt": PROMPT}))
+            assert served.end() == 0
+        assert cluster.status()["applications"] == {}
+        command = [Path(sys.executable).parent / "serve", "run", "--address", cluster.address]
+        command += ["mulo_sd.engines.cluster.app:build", f"bundles={bundle}", "replicas=1"]
+        run = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            cluster.wait_until_running("default")
+            image_of(generate(served.url, {"prompt": PROMPT}))
+        finally:
+            run.terminate()
+            run.wait(60)
 
 
 @pytest.mark.parametrize(
