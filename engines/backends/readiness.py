@@ -1,6 +1,6 @@
 """Does a bundle run here on a backend? All plans and packages judged before anything is loaded, and what would help."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mulo_sd.engines.backends.base import BackendError
@@ -51,7 +51,7 @@ def judge_backend(name: str, bundle: Bundle, host: Host, second_opinion: SecondO
         return _judge_plans(name, bundle, host, second_opinion)
     judges = {"ort": _judge_ort, "ort-cuda": _judge_ort_cuda, "torch-cuda": _judge_torch}
     if name not in judges:
-        return Readiness(name, Verdict(Outcome.UNKNOWN, "a backend of your own: only loading it tells"))
+        return Readiness(name, Verdict(Outcome.UNKNOWN, "it is a backend of your own"))
     return Readiness(name, judges[name](bundle, host))
 
 
@@ -60,7 +60,14 @@ def unsuited_precision(name: str, precision: str) -> str | None:
     if precision != "bf16":
         return None
     whose = ", which ONNX Runtime's CPU provider cannot run" if name == "ort" else ""
-    return f"expected a bundle in fp32 or fp16, got bf16{whose}; use --backend trt-rtx, or build another precision"
+    return f"expected a bundle in fp32 or fp16, got bf16{whose}"
+
+
+def elsewhere(bundle: Bundle) -> str:
+    """Return what to do with a bundle that nothing makes run on the chosen backend."""
+    if bundle.manifest.precision == "bf16":
+        return "use --backend trt-rtx on a GPU, or build another precision"
+    return "use --backend ort"
 
 
 def _judge_ort(bundle: Bundle, host: Host) -> Verdict:
@@ -116,13 +123,33 @@ def _judge_plans(name: str, bundle: Bundle, host: Host, second_opinion: SecondOp
         judged.append(PlanVerdict(graph, plan.version, verdict))
     missing = sorted(graphs.keys() - plans.keys())
     if missing:
-        verdict = Verdict(Outcome.REBUILD, f"it holds no {name} plan of {_few(missing)}", ("--backend", name))
-    elif host.packages.get("cuda") is None and host.packages.get(PLAN_PACKAGES[name]) is not None:
-        install = f"pip install 'mulo-sd[{name}]'"
-        verdict = Verdict(Outcome.INSTALL, "the package cuda-bindings is not installed", install=install)
+        verdict = _judge_missing(name, missing if plans else [], host)
+    elif "cuda.bindings" not in host.packages and PLAN_PACKAGES[name] in host.packages:
+        verdict = Verdict(Outcome.INSTALL, "the package cuda-bindings is not installed", install=_extra(name))
     else:
         verdict = min((one.verdict for one in judged), key=lambda one: GRAVEST.index(one.outcome))
     return Readiness(name, verdict, tuple(judged))
+
+
+def _judge_missing(name: str, graphs: Sequence[str], host: Host) -> Verdict:
+    """Judge a bundle that lacks the plans of some graphs, or of all where none is named."""
+    reason = f"it holds no {name} plan of {few(graphs)}" if graphs else f"it holds no plans for {name}"
+    if PLAN_PACKAGES[name] not in host.packages:
+        reason += f", and {PLAN_PACKAGES[name]}, which builds them, is not installed"
+        return Verdict(Outcome.INSTALL, reason, install=_extra(name))
+    if name == "trt" and host.gpus == ():
+        return Verdict(Outcome.CANNOT, f"{reason}, which are built on an NVIDIA GPU, and none is at hand")
+    return Verdict(Outcome.REBUILD, reason, ("--backend", name))
+
+
+def _extra(name: str) -> str:
+    return f"pip install 'mulo-sd[{name}]'"
+
+
+def few(names: Sequence[str]) -> str:
+    """Return some names in a line, the first of many."""
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return ", ".join(names[:MAX_NAMED]) + more
 
 
 def check_plans(plans: Mapping[str, PlanEntry], bundle: Bundle, host: Host) -> None:
@@ -140,11 +167,6 @@ def check_plans(plans: Mapping[str, PlanEntry], bundle: Bundle, host: Host) -> N
         verdict = judge_plan(plan, host)
         if verdict.refuses:
             raise BackendError(f"{bundle.file(plan.file)}: {told(verdict, bundle, host)}")
-
-
-def _few(names: list[str]) -> str:
-    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-    return ", ".join(names[:MAX_NAMED]) + more
 
 
 def command_of(verdict: Verdict, bundle: Bundle, host: Host) -> str:
@@ -169,7 +191,7 @@ def told(verdict: Verdict, bundle: Bundle, host: Host) -> str:
     if verdict.outcome is Outcome.RUNS:
         return line
     if verdict.outcome is Outcome.CANNOT:
-        return line if "; use " in line else f"{line}; use --backend ort"
+        return f"{line}; {elsewhere(bundle)}"
     if verdict.install:
         return f"{line}; install it with `{verdict.install}`"
     if verdict.build_options:

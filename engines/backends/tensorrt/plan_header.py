@@ -1,7 +1,7 @@
 """What TensorRT for RTX says of a plan's header: one more answer, and no plan is loaded for it.
 
-Without a driver it knows only what is no plan of its own; any other header it calls invalid without a reason, from which
-nothing follows. GPUs that it is not made for it calls unsupported even where plans run on them: then loading tells.
+Without a driver it knows only what is no plan of its own; any other header it calls invalid without a reason, from
+which nothing follows. GPUs that it is not made for it calls unsupported even where plans run: then loading tells.
 """
 
 import importlib
