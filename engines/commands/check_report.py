@@ -38,11 +38,12 @@ def backend_lines(readiness: Readiness, bundle: Bundle, host: Host) -> list[str]
     graphs: dict[Verdict, list[str]] = {}
     for plan in readiness.plans:
         graphs.setdefault(plan.verdict, []).append(plan.graph)
-    lines = []
-    if readiness.verdict not in graphs:
-        lines.append(f"{readiness.backend}: {told(readiness.verdict, bundle, host)}")
+    whole = readiness.verdict
+    lines = [] if whole in graphs else [f"{readiness.backend}: {told(whole, bundle, host)}"]
     for verdict, names in graphs.items():
-        of = f"all {len(names)} plans" if len(graphs) == 1 else f"plan{'s' * (len(names) > 1)} of {few(names)}"
+        if whole not in graphs and verdict.outcome is Outcome.RUNS:
+            continue  # they would, were it not for what the first line says
+        of = f"all {len(names)} plans" if len(names) == len(readiness.plans) else f"plans of {few(names)}"
         lines.append(f"{readiness.backend}: {of}: {told(verdict, bundle, host)}")
     return lines
 
