@@ -1,6 +1,6 @@
 """Does a bundle run here on a backend? All plans and packages judged before anything is loaded, and what would help."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mulo_sd.engines.backends.base import BackendError
@@ -9,6 +9,7 @@ from mulo_sd.engines.backends.judgement import WORDS, Outcome, Verdict, judge_pl
 from mulo_sd.engines.bundle import Bundle
 from mulo_sd.engines.bundle.contract import PLAN_PACKAGES
 from mulo_sd.engines.bundle.entries import PlanEntry
+from mulo_sd.engines.bundle.manifest import MANIFEST_NAME
 
 # The first of a backend's verdicts is the whole's.
 GRAVEST = (Outcome.CANNOT, Outcome.INSTALL, Outcome.REBUILD, Outcome.UNKNOWN, Outcome.RUNS)
@@ -112,28 +113,34 @@ def _needing_a_gpu(host: Host, runtime: str) -> Verdict:
     return Verdict(Outcome.RUNS, f"{runtime}, {host.gpus[0].name}")
 
 
-def _judge_plans(name: str, bundle: Bundle, host: Host, second_opinion: SecondOpinion | None) -> Readiness:
+def plans_of(name: str, bundle: Bundle) -> dict[str, PlanEntry]:
+    """Return the plans that a bundle holds for a backend, by graph."""
     graphs = bundle.manifest.graphs
-    plans = {graph: plan for graph, entry in graphs.items() for plan in entry.plans if plan.backend == name}
+    return {graph: plan for graph, entry in graphs.items() for plan in entry.plans if plan.backend == name}
+
+
+def _judge_plans(name: str, bundle: Bundle, host: Host, second_opinion: SecondOpinion | None) -> Readiness:
     judged = []
-    for graph, plan in plans.items():
+    for graph, plan in plans_of(name, bundle).items():
         verdict = judge_plan(plan, host)
         if second_opinion is not None and verdict.outcome not in (Outcome.REBUILD, Outcome.INSTALL):
             verdict = second_opinion(bundle, plan) or verdict
         judged.append(PlanVerdict(graph, plan.version, verdict))
-    missing = sorted(graphs.keys() - plans.keys())
-    if missing:
-        verdict = _judge_missing(name, missing if plans else [], host)
-    elif "cuda.bindings" not in host.packages and PLAN_PACKAGES[name] in host.packages:
-        verdict = Verdict(Outcome.INSTALL, "the package cuda-bindings is not installed", install=_extra(name))
-    else:
-        verdict = min((one.verdict for one in judged), key=lambda one: GRAVEST.index(one.outcome))
-    return Readiness(name, verdict, tuple(judged))
+    whole = _judge_missing(name, bundle, host)
+    if whole is None and "cuda.bindings" not in host.packages and PLAN_PACKAGES[name] in host.packages:
+        whole = Verdict(Outcome.INSTALL, "the package cuda-bindings is not installed", install=_extra(name))
+    if whole is None:
+        whole = min((one.verdict for one in judged), key=lambda one: GRAVEST.index(one.outcome))
+    return Readiness(name, whole, tuple(judged))
 
 
-def _judge_missing(name: str, graphs: Sequence[str], host: Host) -> Verdict:
-    """Judge a bundle that lacks the plans of some graphs, or of all where none is named."""
-    reason = f"it holds no {name} plan of {few(graphs)}" if graphs else f"it holds no plans for {name}"
+def _judge_missing(name: str, bundle: Bundle, host: Host) -> Verdict | None:
+    """Judge a bundle by the graphs of which it holds no plan; None where it holds one of each."""
+    plans = plans_of(name, bundle)
+    missing = sorted(bundle.manifest.graphs.keys() - plans.keys())
+    if not missing:
+        return None
+    reason = f"it holds no {name} plan of {few(missing)}" if plans else f"it holds no plans for {name}"
     if PLAN_PACKAGES[name] not in host.packages:
         reason += f", and {PLAN_PACKAGES[name]}, which builds them, is not installed"
         return Verdict(Outcome.INSTALL, reason, install=_extra(name))
@@ -152,18 +159,21 @@ def few(names: Sequence[str]) -> str:
     return ", ".join(names[:MAX_NAMED]) + more
 
 
-def check_plans(plans: Mapping[str, PlanEntry], bundle: Bundle, host: Host) -> None:
-    """Check that no plan is sure not to run, before the first is loaded.
+def check_plans(name: str, bundle: Bundle, host: Host) -> None:
+    """Check before the first plan is loaded that there is one of each graph, and that none is sure not to run.
 
     Args:
-        plans: By graph.
-        bundle: Theirs.
+        name: The backend's.
+        bundle: Opened.
         host: The machine.
 
     Raises:
-        BackendError: one is; the line is that of the command that checks bundles.
+        BackendError: it is not so; the line is that of the command that checks bundles.
     """
-    for plan in plans.values():
+    missing = _judge_missing(name, bundle, host)
+    if missing is not None:
+        raise BackendError(f"{bundle.path / MANIFEST_NAME}: {told(missing, bundle, host)}")
+    for plan in plans_of(name, bundle).values():
         verdict = judge_plan(plan, host)
         if verdict.refuses:
             raise BackendError(f"{bundle.file(plan.file)}: {told(verdict, bundle, host)}")
