@@ -8,9 +8,9 @@ from rich.console import Console
 
 from mulo_sd.engines.backends import BACKENDS
 from mulo_sd.engines.backends.host import Host
-from mulo_sd.engines.backends.judgement import Outcome
 from mulo_sd.engines.backends.readiness import judge_backend
 from mulo_sd.engines.backends.tensorrt.plan_header import HeaderCheck
+from mulo_sd.engines.backends.verdicts import Outcome
 from mulo_sd.engines.bundle import BundleError, open_bundle
 from mulo_sd.engines.commands.backend_argument import BACKEND_HELP, backend_name
 from mulo_sd.engines.commands.check_report import (

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from mulo_sd.engines.backends.base import BackendError
 from mulo_sd.engines.backends.host import CUDA_LIBRARIES, Host
-from mulo_sd.engines.backends.judgement import WORDS, Outcome, Verdict, judge_plan
+from mulo_sd.engines.backends.verdicts import WORDS, Outcome, Verdict, judge_plan
 from mulo_sd.engines.bundle import Bundle
 from mulo_sd.engines.bundle.contract import PLAN_PACKAGES
 from mulo_sd.engines.bundle.entries import PlanEntry

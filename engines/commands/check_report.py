@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from mulo_sd.engines.backends.host import Host
-from mulo_sd.engines.backends.judgement import WORDS, Outcome, Verdict
 from mulo_sd.engines.backends.readiness import Readiness, command_of, few, told
+from mulo_sd.engines.backends.verdicts import WORDS, Outcome, Verdict
 from mulo_sd.engines.bundle import Bundle
 
 COLOURS = {Outcome.RUNS: "green", Outcome.UNKNOWN: "yellow", Outcome.REBUILD: "yellow", Outcome.INSTALL: "yellow"}

@@ -8,7 +8,7 @@ import importlib
 from typing import Any
 
 from mulo_sd.engines.backends.base import one_line
-from mulo_sd.engines.backends.judgement import Outcome, Verdict
+from mulo_sd.engines.backends.verdicts import Outcome, Verdict
 from mulo_sd.engines.bundle import Bundle
 from mulo_sd.engines.bundle.contract import PLAN_PACKAGES
 from mulo_sd.engines.bundle.entries import PlanEntry

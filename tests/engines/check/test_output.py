@@ -27,6 +27,7 @@ def test_all_backends_in_a_line_each(bundle: Path, in_process: InProcess, on: Ca
         "tensorrt_rtx 1.7.1.116, torch 2.13.0"
     )
     assert [line.partition(": ")[0] for line in lines] == [*BACKENDS]
+    assert "of your own" not in done.stdout
     assert [": runs here: " in line for line in lines] == [True, False, True, False, False]
 
 

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from mulo_sd.engines.backends.judgement import WORDS, Outcome
+from mulo_sd.engines.backends.verdicts import WORDS, Outcome
 from mulo_sd.engines.bundle.entries import PlanCompatibility
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "bundle.md").read_text(encoding="utf-8")

@@ -10,10 +10,10 @@ import onnx
 import pytest
 
 from mulo_sd.engines.backends.host import Host
-from mulo_sd.engines.backends.judgement import Outcome, Verdict
 from mulo_sd.engines.backends.nvidia_driver import Gpu, gpus
 from mulo_sd.engines.backends.readiness import judge_backend
 from mulo_sd.engines.backends.tensorrt.plan_header import REASONS, HeaderCheck
+from mulo_sd.engines.backends.verdicts import Outcome, Verdict
 from mulo_sd.engines.bundle import Bundle
 from mulo_sd.export.plans import build_plan
 
