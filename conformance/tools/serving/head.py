@@ -13,7 +13,6 @@ from typing import IO, Any
 import yaml
 
 SECONDS = 120.0
-PROXIES = "/-/healthz"
 
 
 class Head:
