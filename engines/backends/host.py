@@ -19,7 +19,7 @@ DISTRIBUTIONS = {
     "onnxruntime": ("onnxruntime-gpu", "onnxruntime"),
     PLAN_PACKAGES["trt-rtx"]: ("tensorrt-rtx",),
     PLAN_PACKAGES["trt"]: ("tensorrt", "tensorrt-cu13", "tensorrt-cu12"),
-    "cuda": ("cuda-bindings",),
+    "cuda.bindings": ("cuda-bindings",),
     "torch": ("torch",),
     "triton": ("triton",),
 }

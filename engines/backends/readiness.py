@@ -1,14 +1,15 @@
 """Does a bundle run here on a backend? All plans and packages judged before anything is loaded, and what would help."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mulo_sd.engines.backends.base import BackendError
 from mulo_sd.engines.backends.host import CUDA_LIBRARIES, Host
-from mulo_sd.engines.backends.judgement import WORDS, Outcome, Verdict, judge_plan
+from mulo_sd.engines.backends.verdicts import WORDS, Outcome, Verdict, judge_plan
 from mulo_sd.engines.bundle import Bundle
 from mulo_sd.engines.bundle.contract import PLAN_PACKAGES
 from mulo_sd.engines.bundle.entries import PlanEntry
+from mulo_sd.engines.bundle.manifest import MANIFEST_NAME
 
 # The first of a backend's verdicts is the whole's.
 GRAVEST = (Outcome.CANNOT, Outcome.INSTALL, Outcome.REBUILD, Outcome.UNKNOWN, Outcome.RUNS)
@@ -51,7 +52,7 @@ def judge_backend(name: str, bundle: Bundle, host: Host, second_opinion: SecondO
         return _judge_plans(name, bundle, host, second_opinion)
     judges = {"ort": _judge_ort, "ort-cuda": _judge_ort_cuda, "torch-cuda": _judge_torch}
     if name not in judges:
-        return Readiness(name, Verdict(Outcome.UNKNOWN, "a backend of your own: only loading it tells"))
+        return Readiness(name, Verdict(Outcome.UNKNOWN, "it is a backend of your own"))
     return Readiness(name, judges[name](bundle, host))
 
 
@@ -60,7 +61,14 @@ def unsuited_precision(name: str, precision: str) -> str | None:
     if precision != "bf16":
         return None
     whose = ", which ONNX Runtime's CPU provider cannot run" if name == "ort" else ""
-    return f"expected a bundle in fp32 or fp16, got bf16{whose}; use --backend trt-rtx, or build another precision"
+    return f"expected a bundle in fp32 or fp16, got bf16{whose}"
+
+
+def elsewhere(bundle: Bundle) -> str:
+    """Return what to do with a bundle that nothing makes run on the chosen backend."""
+    if bundle.manifest.precision == "bf16":
+        return "use --backend trt-rtx on a GPU, or build another precision"
+    return "use --backend ort"
 
 
 def _judge_ort(bundle: Bundle, host: Host) -> Verdict:
@@ -105,46 +113,70 @@ def _needing_a_gpu(host: Host, runtime: str) -> Verdict:
     return Verdict(Outcome.RUNS, f"{runtime}, {host.gpus[0].name}")
 
 
-def _judge_plans(name: str, bundle: Bundle, host: Host, second_opinion: SecondOpinion | None) -> Readiness:
+def plans_of(name: str, bundle: Bundle) -> dict[str, PlanEntry]:
+    """Return the plans that a bundle holds for a backend, by graph."""
     graphs = bundle.manifest.graphs
-    plans = {graph: plan for graph, entry in graphs.items() for plan in entry.plans if plan.backend == name}
+    return {graph: plan for graph, entry in graphs.items() for plan in entry.plans if plan.backend == name}
+
+
+def _judge_plans(name: str, bundle: Bundle, host: Host, second_opinion: SecondOpinion | None) -> Readiness:
     judged = []
-    for graph, plan in plans.items():
+    for graph, plan in plans_of(name, bundle).items():
         verdict = judge_plan(plan, host)
         if second_opinion is not None and verdict.outcome not in (Outcome.REBUILD, Outcome.INSTALL):
             verdict = second_opinion(bundle, plan) or verdict
         judged.append(PlanVerdict(graph, plan.version, verdict))
-    missing = sorted(graphs.keys() - plans.keys())
-    if missing:
-        verdict = Verdict(Outcome.REBUILD, f"it holds no {name} plan of {_few(missing)}", ("--backend", name))
-    elif host.packages.get("cuda") is None and host.packages.get(PLAN_PACKAGES[name]) is not None:
-        install = f"pip install 'mulo-sd[{name}]'"
-        verdict = Verdict(Outcome.INSTALL, "the package cuda-bindings is not installed", install=install)
-    else:
-        verdict = min((one.verdict for one in judged), key=lambda one: GRAVEST.index(one.outcome))
-    return Readiness(name, verdict, tuple(judged))
+    whole = _judge_missing(name, bundle, host)
+    if whole is None and "cuda.bindings" not in host.packages and PLAN_PACKAGES[name] in host.packages:
+        whole = Verdict(Outcome.INSTALL, "the package cuda-bindings is not installed", install=_extra(name))
+    if whole is None:
+        whole = min((one.verdict for one in judged), key=lambda one: GRAVEST.index(one.outcome))
+    return Readiness(name, whole, tuple(judged))
 
 
-def check_plans(plans: Mapping[str, PlanEntry], bundle: Bundle, host: Host) -> None:
-    """Check that no plan is sure not to run, before the first is loaded.
+def _judge_missing(name: str, bundle: Bundle, host: Host) -> Verdict | None:
+    """Judge a bundle by the graphs of which it holds no plan; None where it holds one of each."""
+    plans = plans_of(name, bundle)
+    missing = sorted(bundle.manifest.graphs.keys() - plans.keys())
+    if not missing:
+        return None
+    reason = f"it holds no {name} plan of {few(missing)}" if plans else f"it holds no plans for {name}"
+    if PLAN_PACKAGES[name] not in host.packages:
+        reason += f", and {PLAN_PACKAGES[name]}, which builds them, is not installed"
+        return Verdict(Outcome.INSTALL, reason, install=_extra(name))
+    if name == "trt" and host.gpus == ():
+        return Verdict(Outcome.CANNOT, f"{reason}, which are built on an NVIDIA GPU, and none is at hand")
+    return Verdict(Outcome.REBUILD, reason, ("--backend", name))
+
+
+def _extra(name: str) -> str:
+    return f"pip install 'mulo-sd[{name}]'"
+
+
+def few(names: Sequence[str]) -> str:
+    """Return some names in a line, the first of many."""
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return ", ".join(names[:MAX_NAMED]) + more
+
+
+def check_plans(name: str, bundle: Bundle, host: Host) -> None:
+    """Check before the first plan is loaded that there is one of each graph, and that none is sure not to run.
 
     Args:
-        plans: By graph.
-        bundle: Theirs.
+        name: The backend's.
+        bundle: Opened.
         host: The machine.
 
     Raises:
-        BackendError: one is; the line is that of the command that checks bundles.
+        BackendError: it is not so; the line is that of the command that checks bundles.
     """
-    for plan in plans.values():
+    missing = _judge_missing(name, bundle, host)
+    if missing is not None:
+        raise BackendError(f"{bundle.path / MANIFEST_NAME}: {told(missing, bundle, host)}")
+    for plan in plans_of(name, bundle).values():
         verdict = judge_plan(plan, host)
         if verdict.refuses:
             raise BackendError(f"{bundle.file(plan.file)}: {told(verdict, bundle, host)}")
-
-
-def _few(names: list[str]) -> str:
-    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-    return ", ".join(names[:MAX_NAMED]) + more
 
 
 def command_of(verdict: Verdict, bundle: Bundle, host: Host) -> str:
@@ -169,7 +201,7 @@ def told(verdict: Verdict, bundle: Bundle, host: Host) -> str:
     if verdict.outcome is Outcome.RUNS:
         return line
     if verdict.outcome is Outcome.CANNOT:
-        return line if "; use " in line else f"{line}; use --backend ort"
+        return f"{line}; {elsewhere(bundle)}"
     if verdict.install:
         return f"{line}; install it with `{verdict.install}`"
     if verdict.build_options:

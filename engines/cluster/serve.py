@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import signal
 import socket
 import threading
@@ -103,7 +104,8 @@ def _cluster(options: ClusterOptions) -> Iterator[None]:
             _check_reachable(options.ray_address)
             ray.init(options.ray_address, logging_level="ERROR")
     except (OSError, ValueError, RuntimeError) as error:
-        raise SettingsError(f"ray-address: cannot join a cluster: {one_line(error):.300}") from None
+        advice = "" if options.ray_address is None else "; its token belongs into ~/.ray/auth_token (docs/cluster.md)"
+        raise SettingsError(f"ray-address: cannot join a cluster: {one_line(error):.300}{advice}") from None
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     try:
         if options.ray_address is None:
@@ -158,4 +160,5 @@ def _reason(name: str, error: RuntimeError) -> str:
     messages = [item.message for item in application.deployments.values() if item.message] if application else []
     lines = [line.strip() for message in messages for line in message.splitlines() if line.strip()]
     told = [line for line in lines if "Error" in line.partition(":")[0]]
-    return f"engine replicas: cannot be started: {(told or lines or [one_line(error)])[-1]:.400}"
+    last = re.sub(r"^[\w.]+\.(?=\w+Error: )", "", (told or lines or [one_line(error)])[-1])
+    return f"engine replicas: cannot be started: {last:.400}"

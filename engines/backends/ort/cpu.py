@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mulo_sd.engines.backends.array_scores import ArrayScores
 from mulo_sd.engines.backends.base import Backend, BackendError, CachePool, KVCache, Tensors, Traits, one_line
 from mulo_sd.engines.backends.caches import NUMPY_DTYPES, OF_SLOTS, CacheTensor, cache_tensors, output_widths
-from mulo_sd.engines.backends.readiness import unsuited_precision
+from mulo_sd.engines.backends.readiness import elsewhere, unsuited_precision
 from mulo_sd.engines.bundle import Bundle
 from mulo_sd.engines.bundle.contract import updated_cache
 
@@ -144,7 +144,7 @@ class OnnxRuntimeBackend(Backend):
         """
         unsuited = unsuited_precision("ort", bundle.manifest.precision)
         if unsuited is not None:
-            raise BackendError(f"backend ort: {unsuited}")
+            raise BackendError(f"backend ort: {unsuited}; {elsewhere(bundle)}")
         self.bundle, self.threads = bundle, threads
         self.sessions: dict[str, onnxruntime.InferenceSession] = {}
         self.pools: weakref.WeakSet[Pool] = weakref.WeakSet()

@@ -21,7 +21,7 @@ from mulo_sd.engines.backends.device_arrays import DeviceArrays
 from mulo_sd.engines.backends.device_scores import DeviceScores
 from mulo_sd.engines.backends.host_scores import setting_inputs
 from mulo_sd.engines.backends.ort.cpu import make_session, naming
-from mulo_sd.engines.backends.readiness import INSTALL_ORT_CUDA, unsuited_precision
+from mulo_sd.engines.backends.readiness import INSTALL_ORT_CUDA, elsewhere, unsuited_precision
 from mulo_sd.engines.bundle import Bundle
 from mulo_sd.engines.bundle.contract import HIDDEN, updated_cache
 from mulo_sd.engines.distribution import Distribution
@@ -80,7 +80,7 @@ class OnnxRuntimeDeviceBackend(Backend):
             )
         unsuited = unsuited_precision(self.name, bundle.manifest.precision)
         if unsuited is not None:
-            raise BackendError(f"backend {self.name}: {unsuited}")
+            raise BackendError(f"backend {self.name}: {unsuited}; {elsewhere(bundle)}")
         self.sessions: dict[str, onnxruntime.InferenceSession] = {}
         self.widths = {entry.graph: output_widths(bundle.manifest, entry) for entry in bundle.manifest.with_caches}
         self.arrays = DeviceArrays(partial(_uploaded, device))

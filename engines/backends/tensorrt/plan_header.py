@@ -1,14 +1,14 @@
 """What TensorRT for RTX says of a plan's header: one more answer, and no plan is loaded for it.
 
-Without a driver it knows only what is no plan of its own; any other header it calls invalid without a reason, from which
-nothing follows. GPUs that it is not made for it calls unsupported even where plans run on them: then loading tells.
+Without a driver it knows only what is no plan of its own; any other header it calls invalid without a reason, from
+which nothing follows. GPUs that it is not made for it calls unsupported even where plans run: then loading tells.
 """
 
 import importlib
 from typing import Any
 
 from mulo_sd.engines.backends.base import one_line
-from mulo_sd.engines.backends.judgement import Outcome, Verdict
+from mulo_sd.engines.backends.verdicts import Outcome, Verdict
 from mulo_sd.engines.bundle import Bundle
 from mulo_sd.engines.bundle.contract import PLAN_PACKAGES
 from mulo_sd.engines.bundle.entries import PlanEntry

@@ -10,10 +10,10 @@ import onnx
 import pytest
 
 from mulo_sd.engines.backends.host import Host
-from mulo_sd.engines.backends.judgement import Outcome, Verdict
 from mulo_sd.engines.backends.nvidia_driver import Gpu, gpus
 from mulo_sd.engines.backends.readiness import judge_backend
 from mulo_sd.engines.backends.tensorrt.plan_header import REASONS, HeaderCheck
+from mulo_sd.engines.backends.verdicts import Outcome, Verdict
 from mulo_sd.engines.bundle import Bundle
 from mulo_sd.export.plans import build_plan
 
@@ -131,10 +131,10 @@ def test_plans_of_tensorrt_are_not_asked_of(monkeypatch: pytest.MonkeyPatch, bun
 def test_it_is_asked_of_plans_that_may_run(monkeypatch: pytest.MonkeyPatch, bundle: Bundle) -> None:
     """And its objection is the plan's verdict; what the fields refuse it is not asked of."""
     asked = answering(monkeypatch, (INVALID, 1))
-    host = Host("linux-x86_64", {"tensorrt_rtx": "0", "cuda": "13"}, (Gpu("NVIDIA L4", "8.9"),))
+    host = Host("linux-x86_64", {"tensorrt_rtx": "0", "cuda.bindings": "13"}, (Gpu("NVIDIA L4", "8.9"),))
     judged = judge_backend("trt-rtx", bundle, host, HeaderCheck())
     assert judged.verdict.reason == "TensorRT for RTX says that it was built with another version of it"
     assert len(asked) == len(bundle.manifest.graphs)
-    other = dataclasses.replace(host, packages={"tensorrt_rtx": "1", "cuda": "13"})
+    other = dataclasses.replace(host, packages={"tensorrt_rtx": "1", "cuda.bindings": "13"})
     assert judge_backend("trt-rtx", bundle, other, HeaderCheck()).verdict.reason.startswith("it was built with")
     assert len(asked) == len(bundle.manifest.graphs)

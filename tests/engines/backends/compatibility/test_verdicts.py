@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from mulo_sd.engines.backends.host import Host
-from mulo_sd.engines.backends.judgement import Outcome, judge_plan
 from mulo_sd.engines.backends.nvidia_driver import Gpu
+from mulo_sd.engines.backends.verdicts import Outcome, judge_plan
 from mulo_sd.engines.bundle.entries import PlanEntry
 
 FILE = {"path": "plans/a.plan", "sha256": "0" * 64, "size_bytes": 1}
