@@ -24,7 +24,8 @@ from mulo_sd.engines.files.paths import expanded
 # Folders of the two environments.
 SERVER_ENVIRONMENT, MODEL_ENVIRONMENT = "MULO_SD_TRITON", "MULO_SD_TRITON_MODEL"
 SECONDS = 60.0
-STUB = "triton_python_backend_stub"
+STUB, STUBS = "triton_python_backend_stub", "python_backend_stubs"
+SITE, TRITON = "lib/python3*/site-packages", "pytriton/tritonserver"
 
 
 class Environments:
@@ -37,10 +38,10 @@ class Environments:
             LookupError: one is not there; a line that says which.
         """
         self.server, self.model = (_environment(name) for name in (SERVER_ENVIRONMENT, MODEL_ENVIRONMENT))
-        self.site = _one(self.server, "lib/python3*/site-packages")
-        self.triton = _one(self.site, "pytriton/tritonserver")
+        self.site = _one(self.server, SITE)
+        self.triton = _one(self.site, TRITON)
         version = _one(self.model, "lib/python3*").name.removeprefix("python")
-        self.stub = _one(self.triton, f"python_backend_stubs/{version}/{STUB}")
+        self.stub = _one(self.triton, f"{STUBS}/{version}/{STUB}")
         needed = subprocess.run(["ldd", self.stub], capture_output=True, text=True, check=False).stdout
         missing = [line.split()[0] for line in needed.splitlines() if "libpython" in line and "not found" in line]
         if missing:
@@ -50,6 +51,11 @@ class Environments:
         """Run Python where Triton's client is."""
         command = [str(self.server / "bin" / "python"), *arguments]
         return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False, **options)
+
+
+def stubs_of(server: Path) -> list[str]:
+    """Return the versions of Python for which a server's environment has a stub."""
+    return [path.parent.name for path in server.glob(f"{SITE}/{TRITON}/{STUBS}/*/{STUB}")]
 
 
 def _environment(name: str) -> Path:
