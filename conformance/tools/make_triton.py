@@ -1,4 +1,4 @@
-"""python -m conformance.tools.make_triton --out FOLDER: make the two environments in which Triton runs without a container.
+"""python -m conformance.tools.make_triton --out FOLDER: make two environments, in which Triton runs without a container.
 
 `FOLDER/server` has the wheel nvidia-pytriton, which brings a tritonserver that runs on a CPU, and Triton's client;
 `FOLDER/model` has this checkout, and is the Python of the model.
@@ -11,6 +11,7 @@ import subprocess
 import sys
 import venv
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mulo_sd.conformance.tools.serving.tritonserver import (
@@ -28,6 +29,7 @@ CANNOT = 1
 # Whether an interpreter is of the library that a stub would load: of another patch release it fails in odd ways.
 IS_OF_ITS_LIBRARY = """
 import ctypes, sys
+assert "%d.%d" % sys.version_info[:2] == sys.argv[1]
 library = ctypes.CDLL(f"libpython3.{sys.version_info.minor}.so.1.0")
 library.Py_GetVersion.restype = ctypes.c_char_p
 assert library.Py_GetVersion().split()[0].decode() == sys.version.split()[0]
@@ -51,18 +53,23 @@ def _interpreters(versions: list[str]) -> Iterator[str]:
     for version in versions:
         name = f"python{version}"
         for path in dict.fromkeys((shutil.which(name, path="/usr/bin"), shutil.which(name), sys.executable)):
-            if path is not None:
-                done = subprocess.run(
-                    [
-                        path,
-                        "-c",
-                        f"import sys; assert '%d.%d' % sys.version_info[:2] == '{version}'{IS_OF_ITS_LIBRARY}",
-                    ],
-                    capture_output=True,
-                    check=False,
-                )
-                if done.returncode == 0:
-                    yield path
+            if path is None:
+                continue
+            asked = [path, "-c", IS_OF_ITS_LIBRARY, version]
+            if subprocess.run(asked, capture_output=True, check=False).returncode == 0:
+                yield path
+
+
+@contextmanager
+def _whole(folder: Path) -> Iterator[bool]:
+    """Yield whether an environment is still to be made; one that could not be made to its end is removed."""
+    is_missing = not os.path.lexists(folder)
+    try:
+        yield is_missing
+    except BaseException:
+        if is_missing:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def make_server(folder: Path) -> None:
@@ -102,10 +109,12 @@ def main() -> int:
     out = parser.parse_args().out.absolute()
     server, model = out / "server", out / "model"
     try:
-        if not (server / "bin" / "python").exists():
-            make_server(server)
-        if not (model / "bin" / "python").exists():
-            make_model(model, server)
+        with _whole(server) as is_missing:
+            if is_missing:
+                make_server(server)
+        with _whole(model) as is_missing:
+            if is_missing:
+                make_model(model, server)
         os.environ |= {SERVER_ENVIRONMENT: str(server), MODEL_ENVIRONMENT: str(model)}
         Environments()
     except (CannotError, LookupError) as error:
