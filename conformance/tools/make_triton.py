@@ -1,4 +1,4 @@
-"""python -m conformance.tools.make_triton --out FOLDER: make two environments, in which Triton runs without a container.
+"""python -m conformance.tools.make_triton --out FOLDER: environments where Triton runs without a container.
 
 `FOLDER/server` has the wheel nvidia-pytriton, which brings a tritonserver that runs on a CPU, and Triton's client;
 `FOLDER/model` has this checkout, and is the Python of the model.

@@ -28,8 +28,8 @@ MODEL = "measured"
 class Orders:
     """Requests for images that nobody has drawn yet: every one has a seed of its own."""
 
-    def __init__(self) -> None:
-        self.seed = 0
+    def __init__(self, first: int = 0) -> None:
+        self.seed = first
 
     def next(self, **fields: Any) -> dict[str, Any]:
         """Return another one."""

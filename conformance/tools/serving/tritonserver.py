@@ -83,18 +83,27 @@ def free_port() -> int:
 class TritonServer:
     """Serves a model repository on loopback; leaving the block ends it."""
 
-    def __init__(self, environments: Environments, repository: Path, *models: str) -> None:
+    def __init__(
+        self,
+        environments: Environments,
+        repository: Path,
+        *models: str,
+        ports: tuple[int, int] | None = None,
+        shown: bool = False,
+    ) -> None:
         """Start it, and wait until the models are loaded.
 
         Args:
             environments: What it runs in.
             repository: Of models.
             models: That are loaded at once; the others, when somebody asks.
+            ports: For HTTP and gRPC; None takes free ones.
+            shown: Whether it writes where this process does, instead of into `output`.
         """
         self.environments = environments
         self.folder = tempfile.TemporaryDirectory()
         self.log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (open as long as the process)
-        self.http_port, self.grpc_port = free_port(), free_port()
+        self.http_port, self.grpc_port = ports or (free_port(), free_port())
         backends = Path(self.folder.name, "backends")
         shutil.copytree(environments.triton / "backends", backends)
         shutil.copy(environments.stub, backends / "python")
@@ -112,12 +121,16 @@ class TritonServer:
                 "--allow-metrics=false",
                 "--exit-timeout-secs=10",
             ],
-            stdout=self.log,
-            stderr=self.log,
+            stdout=None if shown else self.log,
+            stderr=None if shown else self.log,
             env=_variables(environments),
             start_new_session=True,
         )
-        self._wait(lambda: self.get("/v2/health/ready")[0] == 200)
+        try:
+            self._wait(lambda: self.get("/v2/health/ready")[0] == 200)
+        except BaseException:
+            self._end()
+            raise
 
     @property
     def grpc(self) -> str:
@@ -201,6 +214,9 @@ class TritonServer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._end()
+
+    def _end(self) -> None:
         """End its processes, whatever happened."""
         if self.process.poll() is None:
             self.process.terminate()
