@@ -132,9 +132,9 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3, help="of throughput, in turns; default: %(default)s")
     arguments = parser.parse_args()
     try:
-        numbers = {
-            name: whole_number(f"--{name}", getattr(arguments, name), 1, 10_000) for name in ("images", "rounds")
-        }
+        images, rounds = (
+            whole_number(f"--{name}", getattr(arguments, name), 1, 10_000) for name in ("images", "rounds")
+        )
         environments = Environments()
         for bundle in arguments.bundle:
             figures = measure(environments, bundle, images, arguments.size, arguments.threads, rounds)

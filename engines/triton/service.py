@@ -25,6 +25,7 @@ from mulo_sd.engines.ingress.limits import Limits
 from mulo_sd.engines.ingress.orders import Job, make_job
 from mulo_sd.engines.ingress.partial_images import PartialImages
 from mulo_sd.engines.ingress.wanted import while_wanted
+from mulo_sd.engines.service.steps import Step
 from mulo_sd.engines.triton.answers import final_answer, partial_answer
 from mulo_sd.engines.triton.call import Call
 from mulo_sd.engines.triton.requests import read_request, timeout_of
@@ -125,11 +126,9 @@ class Service:
         if job.partial_images:
             async for steps in drawing.new_steps():
                 for step in filter(partial.wants, steps):
-                    tensors = await asyncio.to_thread(partial_answer, job, as_file, step, partial.sent - 1)
-                    await asyncio.to_thread(call.send, tensors, is_last=False)
+                    await asyncio.to_thread(_send_partial, call, job, as_file, step, partial.sent - 1)
         drawn = await drawing.result()
-        tensors = await asyncio.to_thread(final_answer, job, as_file, drawn, call.request_id)
-        await asyncio.to_thread(call.send, tensors, is_last=True)
+        await asyncio.to_thread(_send_final, call, job, as_file, drawn)
 
     def close(self) -> None:
         """Refuse what has not been answered, and give everything back; it waits for the pass that runs just then."""
@@ -145,6 +144,14 @@ class Service:
         if self._answers:
             await asyncio.wait(self._answers, timeout=LAST_SECONDS)
         await self.loop.shutdown_default_executor()
+
+
+def _send_partial(call: Call, job: Job, as_file: bool, step: Step, index: int) -> None:
+    call.send(partial_answer(job, as_file, step, index), is_last=False)
+
+
+def _send_final(call: Call, job: Job, as_file: bool, drawn: Drawn) -> None:
+    call.send(final_answer(job, as_file, drawn, call.request_id), is_last=True)
 
 
 async def _gone(call: Call, drawing: Drawing) -> None:
