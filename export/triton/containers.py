@@ -9,9 +9,9 @@ from mulo_sd.engines.bundle.contract import PLAN_PACKAGES
 from mulo_sd.engines.numbers import SettingsError
 from mulo_sd.export.own_bundle import BuildError
 
-# (github.com/triton-inference-server/server), read in November 2026. Only containers with TensorRT-LLM bring TensorRT to
-# Python; in any other one it is what was installed there.
-# package; in any other one it is what was installed there.
+# By tag of nvcr.io/nvidia/tritonserver, from the page "Release Compatibility Matrix" of Triton's documentation, read in
+# November 2026. Only containers with TensorRT-LLM bring TensorRT's Python package; in any other one it is what was
+# installed there.
 TENSORRT_OF_CONTAINER: Mapping[str, str] = {
     "25.01-trtllm-python-py3": "10.8.0.43",
     "25.02-trtllm-python-py3": "10.8.0.43",

@@ -52,7 +52,8 @@ def test_plans_of_another_version(in_process: InProcess, planned_bundle: Path, a
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"error: {planned_bundle}: on a server with version {version}: must be rebuilt: ")
     assert f"it was built with TensorRT {VERSION}" in done.stderr
-    assert "mulo-sd build --backend trt" in done.stderr
+    assert "build it again with `mulo-sd build " in done.stderr
+    assert "--backend trt" in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not out.exists()
 
