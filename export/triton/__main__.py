@@ -164,6 +164,9 @@ def main() -> int:
     except (BackendError, BuildError, BundleError, SettingsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return UNUSABLE
+    except OSError as error:
+        print(f"error: {arguments.out}: cannot write the repository: {error.strerror or error}", file=sys.stderr)
+        return UNUSABLE
     except KeyboardInterrupt:
         print("error: interrupted; no repository was written", file=sys.stderr)
         return INTERRUPTED

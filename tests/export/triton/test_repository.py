@@ -151,6 +151,12 @@ def test_a_changed_bundle_is_not_exported(in_process: InProcess, minimal_bundle:
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
 
+def test_a_place_that_cannot_be_written(in_process: InProcess, minimal_bundle: Path) -> None:
+    done = in_process.run(MODULE, "--bundle", str(minimal_bundle), "--out", "/proc/repository")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: /proc/repository: cannot write the repository: No such file or directory\n"
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_an_interrupted_export_leaves_nothing(demo_bundle: Path, tmp_path: Path, number: int) -> None:
     """The demo's bundle, since it takes a while."""
