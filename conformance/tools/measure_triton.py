@@ -8,11 +8,13 @@ import argparse
 import asyncio
 import hashlib
 import json
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from mulo_sd import engines
@@ -119,9 +121,14 @@ def parts(seconds: Sequence[float]) -> dict[str, float]:
     return {name: round(1000 * share(seconds, part), 2) for name, part in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))}
 
 
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
 @command
 def main() -> int:
     """Measure and print JSON."""
+    signal.signal(signal.SIGTERM, _interrupt)  # so that the servers end, too
     parser = argparse.ArgumentParser(prog=program("conformance.tools.measure_triton"), description=purpose(__doc__))
     parser.add_argument(
         "--bundle", type=user_path, action="append", required=True, help="that is served; may be repeated"
