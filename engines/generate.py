@@ -25,6 +25,7 @@ from mulo_sd.engines.commands.setting_arguments import (
     leave_out_unread,
     settings_from_arguments,
 )
+from mulo_sd.engines.commands.shares import share_from_text
 from mulo_sd.engines.commands.storyboard import draw_storyboard
 from mulo_sd.engines.condition import ConditionError
 from mulo_sd.engines.conditions import Described, save_condition
@@ -168,17 +169,19 @@ def _generate_many(arguments: argparse.Namespace, console: Console) -> int:
     seed_number(arguments.seed)
     thread_count(arguments.threads)
     batch = 1 if arguments.batch is None else whole_number("batch", arguments.batch, 1, MAX_AT_ONCE)
+    share = share_from_text(arguments.shard)
     named = settings_from_arguments(arguments)
     tasks = read_tasks(arguments.layout or "plain", arguments.prompts, arguments.samples)
     pipeline = _open(arguments, console)
     settings = pipeline.settings(arguments.preset, **named)
     settings = pipeline.settings(arguments.preset, **leave_out_unread(named, settings))
-    run = Run(pipeline, settings, arguments.seed, tasks, arguments.out)
+    run = Run(pipeline, settings, arguments.seed, tasks, arguments.out, share)
+    of_share = "" if arguments.shard is None else f" of share {share}"
     try:
         with shown_progress(console, run.total) as progress:
             drawn = run.draw(progress, batch)
     except KeyboardInterrupt:
-        done = f"{run.done_when_interrupted} of {run.total} images are in {arguments.out}"
+        done = f"{run.done_when_interrupted} of {run.total} images{of_share} are in {arguments.out}"
         print(f"error: interrupted; {done}; run the same command to go on", file=sys.stderr)
         return INTERRUPTED
     for failure in run.failures[:MAX_LISTED]:
@@ -186,7 +189,7 @@ def _generate_many(arguments: argparse.Namespace, console: Console) -> int:
     if len(run.failures) > MAX_LISTED:
         print(f"error: and {len(run.failures) - MAX_LISTED} more images", file=sys.stderr)
     missing = f", {len(run.failures)} missing" if run.failures else ""
-    print(f"{arguments.out}: {run.total} images of {len(tasks)} prompts, {drawn} drawn now{missing}")
+    print(f"{arguments.out}: {run.total} images{of_share} of {len(tasks)} prompts, {drawn} drawn now{missing}")
     return IMAGES_MISSING if run.failures else 0
 
 
@@ -231,7 +234,7 @@ def main() -> int:
     try:
         if arguments.prompts is not None:
             return _generate_many(arguments, console)
-        for name in ("layout", "samples", "batch"):
+        for name in ("layout", "samples", "batch", "shard"):
             if getattr(arguments, name) is not None:
                 raise LayoutError(f"--{name}: expected --prompts beside it, got none; give a file of prompts")
         replay = Replay(arguments.viewer is not None)

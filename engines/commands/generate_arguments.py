@@ -50,6 +50,12 @@ def _add_many_prompts(parser: argparse.ArgumentParser) -> None:
         "--layout", choices=tuple(LAYOUTS), help="one prompt a line (plain), or the files of a scorer; default: plain"
     )
     group.add_argument("--batch", type=int, metavar="N", help="images drawn at once; default: 1")
+    group.add_argument(
+        "--shard",
+        metavar="K/N",
+        help="draw the K-th of N shares of the images, 2/8 say, and leave the others to other processes; "
+        "names and seeds are the whole run's",
+    )
     group.add_argument("--samples", type=int, help="images of each prompt; default: what the scorer expects")
 
 

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from mulo_sd.engines.check_layout import faults
-from mulo_sd.engines.commands.draw_many import seeds_of
 from mulo_sd.engines.commands.layouts import LayoutError, PromptsError, read_tasks
+from mulo_sd.engines.commands.run_images import seeds_of
 
 PROMPTS = ("a red circle", "two blue squares", "a star and a cross")
 
