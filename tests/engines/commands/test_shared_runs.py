@@ -115,21 +115,23 @@ def test_processes_at_once_draw_every_image_once(
 
 def test_a_killed_process_leaves_its_images_to_the_other(fresh: Callable[[], Folder], alone: dict[str, bytes]) -> None:
     """Whenever it dies, with exit status 0 every image is there and none was drawn again."""
-    choice, survivor_drew = random.Random(7), []
+    choice, survivor_drew, there_at_kill = random.Random(7), [], []
     for _ in range(3):
         folder = fresh()
         victim, survivor = folder.start_together(("--batch", "3"), ())
         while not list(folder.path.glob("*.png")):
             time.sleep(0.01)
-        time.sleep(choice.uniform(0, 0.6))
+        time.sleep(choice.uniform(0, 0.4))
         there = {path: path.stat().st_mtime_ns for path in folder.path.glob("*.png")}
         victim.kill()
         victim.communicate()
+        there_at_kill.append(len(there))
         survivor_drew.append(drawn_by(survivor))
         assert {path: path.stat().st_mtime_ns for path in there} == there
-        left = [name for name in folder.content() if name.startswith(PARTIAL)]  # of the file that it was writing
+        left = [name for name in folder.content() if name.startswith((PARTIAL, CLAIMS_NAME))]  # by one that was killed
         assert folder.content() == alone | {name: folder.content()[name] for name in left}
     assert min(survivor_drew) > 0, survivor_drew
+    assert min(there_at_kill) < IMAGES, there_at_kill
 
 
 def test_shares_are_the_whole(fresh: Callable[[], Folder], alone: dict[str, bytes], in_process: InProcess) -> None:
