@@ -15,6 +15,7 @@ OPTIONAL = frozenset(
         "polygraphy",
         "prometheus_client",
         "pytest",
+        "ray",
         "safetensors",
         "starlette",
         "torch",
@@ -23,6 +24,8 @@ OPTIONAL = frozenset(
 )
 # For modules that are no command of `mulo-sd`.
 EXTRA_OF_FOLDER = {"conformance": "test", "export": "export", "reference": "reference"}
+# Packages that a command needs for one of its options alone.
+EXTRA_OF_PACKAGE = {"ray": "ray"}
 # What the distribution mulo-sd-conformance holds.
 SUITE = "mulo_sd.conformance"
 # What the distribution mulo-sd-demo holds.
@@ -54,6 +57,8 @@ def missing_package(error: BaseException, module: str) -> str | None:
     if not is_suite and name.partition(".")[0] not in OPTIONAL:
         return None
     extras = next((entry.extras for entry in COMMANDS.values() if entry.module.removesuffix(".__main__") == path), "")
-    extras = extras or EXTRA_OF_FOLDER.get(path.partition(".")[0], "export")
+    extras = EXTRA_OF_PACKAGE.get(name.partition(".")[0], extras) or EXTRA_OF_FOLDER.get(
+        path.partition(".")[0], "export"
+    )
     missing = "the conformance suite" if is_suite else name.partition(".")[0]
     return f'{missing} is not installed; install it with `pip install "mulo-sd[{extras}]"`'

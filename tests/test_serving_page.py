@@ -60,7 +60,9 @@ def test_the_blocks_run(minimal_bundle: Path, tmp_path: Path, monkeypatch: pytes
                 assert '"status":"ready"' in done.stdout
     assert Path("circle.png").stat().st_size > 0
     (tmp_path / "keys").write_text("a-key-of-the-page\n")
-    options = make_options({name.replace("-", "_"): value for name, value in tomllib.loads(BLOCKS[-1][1]).items()})
+    options = make_options(
+        {name.replace("-", "_"): value for name, value in tomllib.loads(BLOCKS[-1][1]).items()}, ServeOptions
+    )
     assert options.deadline == 60
 
 

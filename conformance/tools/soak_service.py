@@ -7,11 +7,8 @@ asked again, as clients do. Its memory is read between the kills. All on loopbac
 
 import argparse
 import asyncio
-import base64
-import io
 import json
 import random
-import re
 import sys
 import time
 from collections import Counter
@@ -20,12 +17,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
 from mulo_sd import engines
 from mulo_sd.conformance.tools.serving.client import Answer, Connection
-from mulo_sd.conformance.tools.serving.served import Served, bundle_argument
+from mulo_sd.conformance.tools.serving.expected import Expected
+from mulo_sd.conformance.tools.serving.served import Served, bundle_argument, metric
 from mulo_sd.engines.commands.command_line import command, program, purpose
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.engines.numbers import whole_number
@@ -69,20 +64,6 @@ class Counts:
     distinct: int = 0
     wrong: list[str] = field(default_factory=list)
     growth: list[float] = field(default_factory=list)
-
-
-class Expected:
-    """The direct API's images."""
-
-    def __init__(self, bundle: Path) -> None:
-        self.pipeline = engines.load(bundle, threads=1)
-
-    def is_right(self, order: dict[str, Any], content: dict[str, Any]) -> bool:
-        """Whether an answer holds the image of its order."""
-        fields = {name: order[name] for name in ("prompt", "seed", "mode")}
-        image = np.asarray(self.pipeline.generate(**fields).image)
-        got = np.asarray(Image.open(io.BytesIO(base64.b64decode(content["b64_json"]))))
-        return got.shape == image.shape and bool((got == image).all())
 
 
 class Soak:
@@ -224,13 +205,6 @@ class Soak:
 async def _ended(asking: "list[asyncio.Task[Answer]]") -> list[Answer | None]:
     answers = await asyncio.gather(*asking, return_exceptions=True)
     return [None if isinstance(answer, BaseException) else answer for answer in answers]
-
-
-def metric(served: Served, name: str) -> dict[str, float]:
-    """Return a metric of a service by model."""
-    text = served.get("/metrics")[1].decode()
-    found = re.findall(rf'^{name}{{model="([^"]+)"}} (\S+)$', text, re.MULTILINE)
-    return {model: float(value) for model, value in found}
 
 
 def resident_bytes(process: int) -> int:

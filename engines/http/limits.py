@@ -17,6 +17,7 @@ class Limits:
         prompt_characters: Of a prompt.
         kept_seconds: How long an image is kept for who asks again, or fetches it by URL.
         kept_bytes: Of all images that are kept; a half each.
+        urls: Whether images can be fetched by URL.
     """
 
     places: int = 4
@@ -28,3 +29,4 @@ class Limits:
     prompt_characters: int = 4000
     kept_seconds: float = 300.0
     kept_bytes: int = 2**28
+    urls: bool = True

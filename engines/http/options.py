@@ -1,8 +1,9 @@
 """The options of the service: each is declared once here, for the command line, a TOML file and the page of help."""
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -66,19 +67,30 @@ class ServeOptions(BaseModel):
         )
 
 
-def make_options(content: dict[str, Any]) -> ServeOptions:
+Options = TypeVar("Options", bound=ServeOptions)
+
+
+def make_options(content: Mapping[str, Any], kind: type[Options]) -> Options:
     """Return options by name, checked.
+
+    Args:
+        content: By name; a name may have - or _, and a whole number stands for seconds, too.
+        kind: Which options there are.
 
     Raises:
         SettingsError: one is unknown, or none that it can be.
     """
+    named = {name.replace("-", "_"): value for name, value in content.items()}
+    for name, value in named.items():
+        if type(value) is int and name in kind.model_fields and kind.model_fields[name].annotation is float:
+            named[name] = float(value)
     try:
-        return ServeOptions.model_validate(content)
+        return kind.model_validate(named)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = ".".join(map(str, first["loc"][:2])).replace("_", "-")
         if first["type"] == "extra_forbidden":
-            known = ", ".join(field.replace("_", "-") for field in ServeOptions.model_fields)
+            known = ", ".join(field.replace("_", "-") for field in kind.model_fields)
             raise SettingsError(f"{name:.80}: expected one of {known}") from None
         expected = first["msg"].removeprefix("Input should be ").removeprefix("a valid ")
         expected = expected[:1].lower() + expected[1:]
@@ -97,8 +109,4 @@ def read_options(path: Path) -> dict[str, Any]:
         raise SettingsError(str(error)) from None
     except (ValueError, RecursionError) as error:
         raise SettingsError(f"{path}: expected TOML: {error}".splitlines()[0]) from None
-    named = {name.replace("-", "_"): value for name, value in content.items()}
-    for name in ("deadline", "grace", "keep_seconds"):
-        if type(named.get(name)) is int:
-            named[name] = float(named[name])
-    return named
+    return {name.replace("-", "_"): value for name, value in content.items()}

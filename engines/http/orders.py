@@ -114,8 +114,8 @@ def _check_fields(fields: RequestFields, engine: Engine, limits: Limits) -> None
     if (fields.output_format or FORMATS[0]) == "png" and fields.output_compression not in (None, 100):
         expected = "100 or none for PNG, which is lossless"
         raise _refused("output_compression", expected, str(fields.output_compression))
-    if fields.response_format == "url" and not limits.kept_bytes:
-        raise _refused("response_format", "b64_json, since this service keeps no images", "'url'")
+    if fields.response_format == "url" and not (limits.urls and limits.kept_bytes):
+        raise _refused("response_format", "b64_json, since this service gives no URLs", "'url'")
     if fields.stream:
         if count > 1:
             raise _refused("n", "1 in a stream", str(count))

@@ -18,6 +18,7 @@ from mulo_sd.engines.http.errors import ApiError, too_many_requests
 from mulo_sd.engines.http.logs import log
 from mulo_sd.engines.http.notify import notify
 from mulo_sd.engines.http.service import Service
+from mulo_sd.engines.numbers import SettingsError
 
 # For answers that are being sent when nothing else is left to do.
 LAST_SECONDS = 5
@@ -148,17 +149,21 @@ def listen(host: str, port: int) -> socket.socket:
     """Return a socket that listens.
 
     Raises:
-        OSError: it cannot.
+        SettingsError: it cannot.
     """
-    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    listener = socket.socket(family, kind, protocol)
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(BACKLOG)
-    except OSError:
-        listener.close()
-        raise
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(BACKLOG)
+        except OSError:
+            listener.close()
+            raise
+    except OSError as error:
+        reason = error.strerror or error
+        raise SettingsError(f"{host}:{port}: cannot listen there: {reason}; give another --port") from None
     return listener
 
 

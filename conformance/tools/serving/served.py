@@ -94,3 +94,10 @@ class Served:
 def bundle_argument(name: str, folder: Path) -> tuple[str, str]:
     """Return the option that serves a bundle under a name."""
     return "--bundle", f"{name}={folder}"
+
+
+def metric(served: Served, name: str) -> dict[str, float]:
+    """Return a metric of a service by model."""
+    text = served.get("/metrics")[1].decode()
+    found = re.findall(rf'^{name}{{model="([^"]+)"}} (\S+)$', text, re.MULTILINE)
+    return {model: float(value) for model, value in found}

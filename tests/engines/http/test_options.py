@@ -36,7 +36,7 @@ demo = "bundles/demo-fp32"
 def options(tmp_path: Path, text: str) -> ServeOptions:
     path = tmp_path / "serve.toml"
     path.write_text(text)
-    return make_options(read_options(path))
+    return make_options(read_options(path), ServeOptions)
 
 
 def test_a_file_may_name_every_option(tmp_path: Path) -> None:
@@ -88,4 +88,4 @@ def test_bad_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", [{"grace": -1.0}, {"keep_mb": -1}, {"queue": 2**21}, {"threads": 0}])
 def test_numbers_out_of_range(value: dict[str, Any]) -> None:
     with pytest.raises(SettingsError, match="expected"):
-        make_options(value)
+        make_options(value, ServeOptions)

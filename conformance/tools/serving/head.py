@@ -1,0 +1,113 @@
+"""A Ray cluster of one machine, on loopback, for deployments from a config file; leaving the block ends it."""
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+import yaml
+
+SECONDS = 120.0
+PROXIES = "/-/healthz"
+
+
+class Head:
+    """Starts `ray start --head` on free ports, in a folder of its own."""
+
+    def __init__(self, cpus: int) -> None:
+        """Start it and wait until it takes deployments.
+
+        Args:
+            cpus: That Ray may give away; the machine may have others.
+        """
+        self.folder = tempfile.TemporaryDirectory(prefix="mulo-sd-ray-")
+        self.log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (open as long as the process)
+        gcs, dashboard, client, agent, self.port = free_ports(5)
+        self.dashboard, self.address = f"http://127.0.0.1:{dashboard}", f"127.0.0.1:{gcs}"
+        self.url = f"http://127.0.0.1:{self.port}"
+        options = {
+            "node-ip-address": "127.0.0.1",
+            "port": gcs,
+            "dashboard-host": "127.0.0.1",
+            "dashboard-port": dashboard,
+            "ray-client-server-port": client,
+            "dashboard-agent-listen-port": agent,
+            "num-cpus": cpus,
+            "temp-dir": self.folder.name,
+        }
+        command = [_script("ray"), "start", "--head", "--block", "--disable-usage-stats"]
+        self.process = subprocess.Popen(
+            [*command, *(f"--{name}={value}" for name, value in options.items())], stdout=self.log, stderr=self.log
+        )
+        ends_at = time.monotonic() + SECONDS
+        while self._serve("status").returncode != 0:
+            assert self.process.poll() is None, self.output
+            assert time.monotonic() < ends_at, self.output
+            time.sleep(0.5)
+
+    @property
+    def output(self) -> str:
+        """What it wrote so far."""
+        self.log.seek(0)
+        return self.log.read().decode()
+
+    def deploy(self, config: dict[str, Any]) -> None:
+        """Deploy from a config file, as an operator does, and return when Ray Serve has taken it."""
+        config = config | {"http_options": {"host": "127.0.0.1", "port": self.port}}
+        path = Path(self.folder.name) / "serve.yaml"
+        path.write_text(yaml.safe_dump(config))
+        done = self._serve("deploy", str(path))
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def status(self) -> dict[str, Any]:
+        """Return what Ray Serve says of its applications; {} while it says nothing."""
+        done = self._serve("status")
+        content = yaml.safe_load(done.stdout) if done.returncode == 0 else None
+        return content if isinstance(content, dict) else {}
+
+    def wait_until_running(self, name: str) -> None:
+        """Wait until an application runs, all of its replicas up to date."""
+        ends_at = time.monotonic() + SECONDS
+        while self.status().get("applications", {}).get(name, {}).get("status") != "RUNNING":
+            assert time.monotonic() < ends_at, self.status()
+            time.sleep(0.2)
+
+    def _serve(self, command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "RAY_AUTH_MODE": "token"}
+        line = [_script("serve"), command, "-a", self.dashboard, *arguments]
+        return subprocess.run(line, capture_output=True, text=True, timeout=SECONDS, env=environment, check=False)
+
+    def __enter__(self) -> "Head":
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the cluster, whatever happened."""
+        self.process.terminate()
+        try:
+            self.process.wait(SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(SECONDS)
+        self.log.close()
+        self.folder.cleanup()
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports of loopback that nothing listens on."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def _script(name: str) -> str:
+    return str(Path(sys.executable).parent / name)

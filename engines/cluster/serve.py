@@ -1,0 +1,161 @@
+"""Serve from a cluster: join it or begin one, run the application there, and end it in order."""
+
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Self
+
+import ray
+from ray import serve
+from ray.serve.schema import LoggingConfig
+
+from mulo_sd.engines.backends import BackendError
+from mulo_sd.engines.cluster.app import build_from
+from mulo_sd.engines.cluster.options import ClusterOptions
+from mulo_sd.engines.http.errors import one_line
+from mulo_sd.engines.http.server import listen, url_of
+from mulo_sd.engines.numbers import SettingsError
+
+LOOPBACK = "127.0.0.1"
+# Above the service's own end of draining, in which it refuses who is left.
+LAST_SECONDS = 10.0
+CONNECT_SECONDS = 5.0
+# The ingress logs requests; Ray Serve's own lines of them would say the same.
+QUIET = LoggingConfig(log_level="WARNING", enable_access_log=False)
+
+
+def serve_on_ray(options: ClusterOptions, say: Callable[[str], Any]) -> None:
+    """Serve until a signal ends it.
+
+    Args:
+        options: With at least one bundle.
+        say: Called with a line for who started it, when images can be asked for.
+
+    Raises:
+        SettingsError: there is no such cluster, it has no room for the replicas, or nothing can listen at the port.
+        BundleError: a bundle cannot be opened.
+        BackendError: no engine replica can be started.
+    """
+    application = build_from(options)
+    with suppress(_EndedEarlyError), _Signals() as signals, _cluster(options):
+        signals.take()  # Ray has taken them meanwhile
+        url = _start_proxies(options)
+        try:
+            ingress = serve.run(application, name=options.app_name, route_prefix="/", logging_config=QUIET)
+        except RuntimeError as error:
+            raise BackendError(_reason(options.app_name, error)) from None
+        say(f"mulo-sd: {url}/ draws, {url}/v1 is for OpenAI's clients; Ctrl-C ends it")
+        signals.wait()
+        with suppress(Exception):  # a replica that dies now drains nothing, and a second signal cuts it short
+            ingress.broadcast("drain", options.grace).results(timeout_s=options.grace + LAST_SECONDS)
+        serve.delete(options.app_name)
+
+
+class _EndedEarlyError(BaseException):
+    """A signal came before the application ran; as an interrupt, no handler of errors takes it."""
+
+
+class _Signals:
+    """The first signal ends `wait`, or, before that was called, the block; so does the second one, whenever."""
+
+    def __init__(self) -> None:
+        self._ended, self._waits = threading.Event(), False
+        self._before: dict[int, Any] = {}
+
+    def take(self) -> None:
+        """Take the signals."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            before = signal.signal(number, self._end)
+            self._before.setdefault(number, before)
+
+    def wait(self) -> None:
+        """Wait for the first one."""
+        self._waits = True
+        self._ended.wait()
+
+    def _end(self, number: int, _: object) -> None:
+        if self._ended.is_set() or not self._waits:
+            raise _EndedEarlyError
+        self._ended.set()
+
+    def __enter__(self) -> Self:
+        self.take()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _cluster(options: ClusterOptions) -> Iterator[None]:
+    """Join a cluster, or begin one of this machine that ends with the block."""
+    try:
+        if options.ray_address is None:
+            # Its log into Ray's files; what ingress and replicas log themselves comes to standard error.
+            os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "0")
+            ray.init("local", include_dashboard=False, logging_level="ERROR", _node_ip_address=LOOPBACK)
+        else:
+            _check_reachable(options.ray_address)
+            ray.init(options.ray_address, logging_level="ERROR")
+    except (OSError, ValueError, RuntimeError) as error:
+        raise SettingsError(f"ray-address: cannot join a cluster: {one_line(error):.300}") from None
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    try:
+        if options.ray_address is None:
+            _check_room(options)
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Check that something listens at HOST:PORT: Ray would try for minutes.
+
+    Raises:
+        OSError: nothing does.
+    """
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal() and len(port) <= len("65535") and "/" not in address:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+
+
+def _check_room(options: ClusterOptions) -> None:
+    """Check that this machine has what the fewest replicas take: no other will come."""
+    resources = ray.cluster_resources()
+    for name, each in (("CPU", options.cpus_each), ("GPU", options.gpus_each)):
+        most = resources.get(name, 0)
+        if each * options.replicas > most:
+            option = f"{name.lower()}s-each"
+            raise SettingsError(
+                f"replicas: expected at most {most:g} {name}s in all, got {options.replicas} replicas of {each:g}; "
+                f"give fewer --replicas, or a smaller --{option}"
+            )
+
+
+def _start_proxies(options: ClusterOptions) -> str:
+    """Start what listens for HTTP, and return its URL; where the cluster serves already, its own proxies stay.
+
+    Raises:
+        SettingsError: the port is taken.
+    """
+    if not serve.status().proxies:
+        with listen(options.host, options.port) as listener:
+            port, url = listener.getsockname()[1], url_of(listener)
+        location = "HeadOnly" if options.ray_address is None else "EveryNode"
+        serve.start(location, http_options={"host": options.host, "port": port}, logging_config=QUIET)
+        return url
+    return f"http://{options.host}:{options.port}"
+
+
+def _reason(name: str, error: RuntimeError) -> str:
+    """Return why the application does not run, in one line."""
+    application = serve.status().applications.get(name)
+    messages = [item.message for item in application.deployments.values() if item.message] if application else []
+    lines = [line.strip() for message in messages for line in message.splitlines() if line.strip()]
+    told = [line for line in lines if "Error" in line.partition(":")[0]]
+    return f"engine replicas: cannot be started: {(told or lines or [one_line(error)])[-1]:.400}"

@@ -1,0 +1,110 @@
+"""The command line of the service: an argument for every option that is declared."""
+
+import argparse
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mulo_sd.engines.files.paths import user_path
+from mulo_sd.engines.http.options import MODEL_NAME, Options, ServeOptions, make_options, read_options
+from mulo_sd.engines.numbers import SettingsError
+
+# How an option's text is read; the others are texts.
+NUMBERS: Mapping[object, type[int] | type[float]] = {int: int, int | None: int, float: float}
+BUNDLES, BACKEND = "bundles", "backend"  # arguments of their own
+
+
+def add_option_arguments(parser: argparse._ActionsContainer, kind: type[ServeOptions], names: list[str]) -> None:
+    """Add an argument for each option of these names; one that is not given leaves no trace."""
+    for name in names:
+        field = kind.model_fields[name]
+        default = "" if field.default is None else f"; default: {field.default}"
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=NUMBERS.get(field.annotation, str),
+            default=argparse.SUPPRESS,
+            help=f"{field.description}{default}",
+        )
+
+
+def add_serve_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the service, but for the backend, which every command has."""
+    parser.add_argument(
+        "--config", type=user_path, metavar="FILE", help="TOML file of these options; one beside it comes first"
+    )
+    parser.add_argument(
+        "--bundle",
+        dest=BUNDLES,
+        action="append",
+        metavar="NAME=DIR",
+        default=argparse.SUPPRESS,
+        help=ServeOptions.model_fields[BUNDLES].description,
+    )
+    names = [name for name in ServeOptions.model_fields if name not in (BUNDLES, BACKEND)]
+    add_option_arguments(parser, ServeOptions, names)
+
+
+def options_from_arguments(named: dict[str, Any], kind: type[Options]) -> Options:
+    """Return the options of a command line, and of the file that it names.
+
+    Args:
+        named: The arguments that were given, by name.
+        kind: Which options there are.
+
+    Raises:
+        SettingsError: one is unknown, or none that it can be.
+    """
+    config: Path | None = named.pop("config")
+    if BUNDLES in named:
+        named[BUNDLES] = named_folders(named[BUNDLES])
+    return make_options((read_options(config) if config else {}) | named, kind)
+
+
+def options_from_texts(content: Mapping[str, Any], kind: type[Options]) -> Options:
+    """Return options of which each may also be a text: NAME=VALUE on a command line that is not ours.
+
+    Args:
+        content: By name; bundles as text are NAME=DIR, with commas between them.
+        kind: Which options there are.
+
+    Raises:
+        SettingsError: one is unknown, or none that it can be.
+    """
+    named: dict[str, Any] = {}
+    for name, value in content.items():
+        field = kind.model_fields.get(name.replace("-", "_"))
+        number = NUMBERS.get(field.annotation) if field else None
+        if isinstance(value, str) and name == BUNDLES:
+            named[name] = named_folders(value.split(","))
+        elif isinstance(value, str) and number is not None:
+            try:
+                named[name] = number(value)
+            except ValueError:
+                raise SettingsError(f"{name}: expected a number, got {value!r:.80}") from None
+        else:
+            named[name] = value
+    return make_options(named, kind)
+
+
+def named_folders(texts: Sequence[str]) -> dict[str, str]:
+    """Return folders by name.
+
+    Args:
+        texts: Each NAME=DIR.
+
+    Raises:
+        SettingsError: one is not, or a name comes twice.
+    """
+    pairs = [_named_folder(text) for text in texts]
+    folders = dict(pairs)
+    if len(folders) < len(pairs):
+        raise SettingsError(f"bundle: expected a name of its own for each, got {', '.join(folders)} twice")
+    return folders
+
+
+def _named_folder(text: str) -> tuple[str, str]:
+    name, equals, folder = text.partition("=")
+    if not equals or not folder or not re.fullmatch(MODEL_NAME, name):
+        raise SettingsError(f"bundle: expected NAME=DIR, such as demo=bundles/demo-fp32, got {text!r:.80}")
+    return name, folder
