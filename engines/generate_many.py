@@ -121,6 +121,8 @@ def generate_many(arguments: argparse.Namespace, console: Console) -> int:
         done = f"{run.done_when_interrupted} of {run.total} images{of_share} are in {arguments.out}"
         print(f"error: interrupted; {done}; run the same command to go on", file=sys.stderr)
         return INTERRUPTED
+    if run.deaths:
+        print(f"note: actors died {run.deaths} times while they drew; others drew what they left", file=sys.stderr)
     for failure in run.failures[:MAX_LISTED]:
         print(f"error: {failure}", file=sys.stderr)
     if len(run.failures) > MAX_LISTED:

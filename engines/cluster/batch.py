@@ -16,7 +16,7 @@ from ray.data import ActorPoolStrategy
 from ray.exceptions import RayError
 
 from mulo_sd.engines.backends import BackendError
-from mulo_sd.engines.cluster.batch_actor import ATTEMPTS, FAILURE, FAULT, IMAGE, BatchActor, Recipe
+from mulo_sd.engines.cluster.batch_actor import ATTEMPTS, DEATHS, FAILURE, FAULT, IMAGE, BatchActor, Recipe
 from mulo_sd.engines.cluster.batch_options import ActorOptions, BatchOptions, images_a_block
 from mulo_sd.engines.cluster.join import joined_cluster
 from mulo_sd.engines.cluster.quiet import ray_log_in_files
@@ -63,6 +63,7 @@ class ClusterRun(RunImages):
         super().__init__(pipeline, settings, seed, tasks, folder, share)
         self._seed, self._options, self._actor = seed, options, actor
         self.failures: list[Failure] = []
+        self.deaths = 0  # of actors that drew; others have gone on where they stopped
         self._left: set[ImageNumber] = set()
 
     @property
@@ -90,7 +91,7 @@ class ClusterRun(RunImages):
             SettingsError: there is no such cluster, or it has no room.
             BackendError: Ray gives up.
         """
-        self.failures = []
+        self.failures, self.deaths = [], 0
         with in_use(self.folder), tempfile.TemporaryDirectory(prefix=PARTIAL, dir=self.folder) as sign:
             Path(sign, ATTEMPTS).touch()
             missing = list(self.missing())
@@ -99,7 +100,7 @@ class ClusterRun(RunImages):
             if not missing:
                 return 0
             self.write_texts()
-            with joined_cluster(self._options.ray_address, log_to_driver=False), ray_log_in_files():
+            with ray_log_in_files(), joined_cluster(self._options.ray_address, log_to_driver=False):
                 try:
                     for row in self._rows(missing, self._recipe(Path(sign).name, batch)):
                         self._note(row)
@@ -116,6 +117,7 @@ class ClusterRun(RunImages):
         """
         if row[FAULT]:
             raise LayoutError(row[FAULT])
+        self.deaths += int(row[DEATHS])
         image = ImageNumber(*row[IMAGE].tolist())
         if row[FAILURE]:
             self.failures.append(Failure(self.name(image), self.tasks[image.task].where, row[FAILURE]))

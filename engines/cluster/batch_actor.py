@@ -24,9 +24,9 @@ from mulo_sd.engines.settings import Settings
 ATTEMPTS = "attempts"
 # How often actors may die of one block: what kills them all is no accident.
 MAX_DEATHS = 8
-# The columns of what comes back: an image, why it failed, and why its actor cannot go on. Images come in the first
-# one, which Ray names, as Int[images, 2].
-IMAGE, FAILURE, FAULT = "data", "failure", "fault"
+# The columns of what comes back: an image, why it failed, why its actor cannot go on, and in a block's first row how
+# many actors died of the block. Images come in the first column, which Ray names, as Int[images, 2].
+IMAGE, FAILURE, FAULT, DEATHS = "data", "failure", "fault", "deaths"
 
 
 @dataclass(frozen=True)
@@ -87,10 +87,11 @@ class BatchActor:
     def __call__(self, block: dict[str, NDArray[np.int64]]) -> dict[str, NDArray[Any]]:
         """Draw a block of images, and return it with what went wrong."""
         numbers = [ImageNumber(*image) for image in block[IMAGE].tolist()]
+        deaths = 0
         if not self._fault:
             self._drawing.failures.clear()
             try:
-                self._count_attempt(numbers)
+                deaths = self._deaths_before(numbers)
                 self._drawing.draw(numbers)
             except (LayoutError, BackendError) as error:
                 self._fault = _here(error)
@@ -99,10 +100,11 @@ class BatchActor:
             IMAGE: block[IMAGE],
             FAILURE: np.array([reasons.get(self._run.name(image), "") if reasons else "" for image in numbers], object),
             FAULT: np.array([self._fault] * len(numbers), object),
+            DEATHS: np.array([deaths, *[0] * (len(numbers) - 1)]),
         }
 
-    def _count_attempt(self, block: list[ImageNumber]) -> None:
-        """Note that a block is begun.
+    def _deaths_before(self, block: list[ImageNumber]) -> int:
+        """Note that a block is begun, and return how often one was before.
 
         Raises:
             BackendError: too many actors have died of it.
@@ -122,6 +124,7 @@ class BatchActor:
                 f"{first} to {last}: expected an actor that draws them, got {deaths} that died; "
                 "look for what kills them, such as too little memory"
             )
+        return deaths
 
 
 def _here(error: Exception) -> str:

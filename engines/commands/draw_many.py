@@ -12,6 +12,7 @@ from mulo_sd.engines.commands.run_images import RunImages
 class Run(RunImages):
     """A folder that is filled with images, by this process and by others that do the same at the same time."""
 
+    deaths = 0  # of others that draw for this process: there are none
     _drawing: Drawing | None = None
     _there_before = 0
 
