@@ -9,6 +9,7 @@ from typing import Any
 from mulo_sd.engines.backends import BackendError
 from mulo_sd.engines.bundle import BundleError
 from mulo_sd.engines.cluster.options import CLUSTER_ONLY, ClusterOptions
+from mulo_sd.engines.cluster.token import take_token
 from mulo_sd.engines.commands.backend_argument import add_backend_argument
 from mulo_sd.engines.commands.command_line import UNUSABLE, command, program, purpose
 from mulo_sd.engines.commands.demo_bundle import ready_demo_bundle
@@ -105,6 +106,7 @@ def _serve_on_ray(options: ClusterOptions) -> None:
     Raises:
         Exception: why it cannot begin.
     """
+    take_token()
     from mulo_sd.engines.cluster.serve import serve_on_ray  # the extra `ray`
 
     _warn_of_open_doors(options)

@@ -24,7 +24,8 @@ from mulo_sd.export.comparison import ToleranceError
 from mulo_sd.export.demo_evidence import demo_evidence
 from mulo_sd.export.own_bundle import BuildError, check_place
 from mulo_sd.export.place import place_of
-from mulo_sd.export.plans import PlanError, is_installed
+from mulo_sd.export.plan_targets import PlanError
+from mulo_sd.export.plans import check_can_build, is_installed
 from mulo_sd.export.precision import TORCH_DTYPES
 from mulo_sd.export.published import (
     Files,
@@ -93,14 +94,7 @@ def _arguments() -> argparse.Namespace:
         metavar="N,N",
         help="side of the images of target and drafters, where file names do not end in them",
     )
-    parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of weights and passes; default fp32")
-    parser.add_argument(
-        "--backend",
-        choices=BUILD_BACKENDS,
-        action="append",
-        help="may be repeated; torch-cuda adds the modules' weights; default: ort (ONNX files, always there) and every "
-        "TensorRT that is installed",
-    )
+    _add_runtime_arguments(parser)
     parser.add_argument(
         "--out",
         type=user_path,
@@ -123,6 +117,25 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--force", action="store_true", help="replace a bundle that is there")
     return parser.parse_args()
+
+
+def _add_runtime_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what says on which runtimes and GPUs the bundle is to run, and how precisely."""
+    parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of weights and passes; default fp32")
+    parser.add_argument(
+        "--backend",
+        choices=BUILD_BACKENDS,
+        action="append",
+        help="may be repeated; torch-cuda adds the modules' weights; default: ort (ONNX files, always there) and every "
+        "TensorRT that is installed",
+    )
+    parser.add_argument(
+        "--compute-capability",
+        action="append",
+        default=[],
+        metavar="N.N",
+        help="of GPUs that trt-rtx builds for, such as 7.5; may be repeated; default: 8.0 and all later ones",
+    )
 
 
 def _numbers(text: str) -> tuple[int, ...]:
@@ -212,6 +225,7 @@ def request_for(arguments: argparse.Namespace, name: str, loaded: Loaded) -> Bui
         precision=arguments.precision,
         family=arguments.family or "demo",
         plan_backends=plan_backends,
+        compute_capabilities=tuple(dict.fromkeys(arguments.compute_capability)),
         all_filters=arguments.all_filters,
         with_modules=with_modules,
         consume=arguments.family is not None,
@@ -257,6 +271,7 @@ def main() -> int:
     out = arguments.out or bundle_path(name, arguments.precision)
     try:
         check_place(place_of(out), arguments.force)
+        check_can_build(_plan_backends(arguments.backend), arguments.compute_capability)
         manifest = build_bundle(request_for(arguments, name, _load(arguments, name)), out, arguments.force, console)
     except (BuildError, ToleranceError, PlanError, WeightsError) as error:
         print(f"error: {error}", file=sys.stderr)

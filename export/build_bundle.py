@@ -24,15 +24,8 @@ from mulo_sd.engines.bundle.contract import (
     NEIGHBOURS_FILE,
     TARGET_BRANCHED,
 )
-from mulo_sd.engines.bundle.manifest import (
-    MANIFEST_NAME,
-    SCHEMA_VERSION,
-    FileEntry,
-    GraphEntry,
-    Manifest,
-    PassesEntry,
-    TransformerEntry,
-)
+from mulo_sd.engines.bundle.entries import FileEntry, GraphEntry
+from mulo_sd.engines.bundle.manifest import MANIFEST_NAME, SCHEMA_VERSION, Manifest, PassesEntry, TransformerEntry
 from mulo_sd.engines.parts import MAX_NODES
 from mulo_sd.engines.prompts.prefix import FIELDS, grammar_description
 from mulo_sd.export.build_graph import GraphBuilder

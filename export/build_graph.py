@@ -12,7 +12,7 @@ import onnx_ir
 import torch
 from torch import nn
 
-from mulo_sd.engines.bundle.manifest import GraphEntry, PlanEntry, TensorEntry
+from mulo_sd.engines.bundle.entries import GraphEntry, PlanEntry, TensorEntry
 from mulo_sd.export.compare import ERROR_OF, Comparison, check_error, tolerance_of
 from mulo_sd.export.external_weights import ExternalWeights
 from mulo_sd.export.finite_weights import check_weights
@@ -165,7 +165,8 @@ class GraphBuilder:
         decomposable = self.request.precision == "fp32" or not has_attention_kernel(specification)
         profiles = specification.profiles or (specification.ranges,)
         for backend in self.request.plan_backends:
-            plan = build_plan(backend, onnx_file, shapes, profiles, decomposable)
+            targets = self.request.compute_capabilities
+            plan = build_plan(backend, onnx_file, shapes, profiles, decomposable, targets)
             file = self.folder / "plans" / backend / f"{specification.name}.plan"
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(plan.content)
@@ -175,6 +176,7 @@ class GraphBuilder:
                     file=file_entry(self.folder, file),
                     build_seconds=round(plan.build_seconds, 2),
                     version=plan.version,
+                    compatibility=plan.compatibility,
                     profiles=tuple(dict(profile) for profile in specification.profiles),
                 )
             )

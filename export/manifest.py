@@ -19,7 +19,8 @@ from mulo_sd.engines.bundle.contract import (
     slot_count,
     up_sampler_graph,
 )
-from mulo_sd.engines.bundle.manifest import FileEntry, Manifest, PassesEntry, TensorEntry, TransformerEntry
+from mulo_sd.engines.bundle.entries import FileEntry, TensorEntry
+from mulo_sd.engines.bundle.manifest import Manifest, PassesEntry, TransformerEntry
 from mulo_sd.engines.bundle.open import sha256_of_file
 from mulo_sd.engines.parts import MAX_NODES
 from mulo_sd.export.graphs.transformer import example_condition

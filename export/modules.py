@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from mulo_sd.engines.bundle.contract import HEAD, SEMANTIC_FEATURES, TOKENIZER, down_sampler_graph, up_sampler_graph
-from mulo_sd.engines.bundle.manifest import FileEntry
+from mulo_sd.engines.bundle.entries import FileEntry
 from mulo_sd.export.manifest import file_entry
 from mulo_sd.reference.checkpoints.ta_tok import TATokDecoder
 from mulo_sd.reference.checkpoints.vq import VQTokenizer

@@ -11,12 +11,11 @@ from typing import Any
 
 import onnx
 
+from mulo_sd.engines.backends.host import Host
 from mulo_sd.engines.bundle.contract import PLAN_PACKAGES, SLOTS_DIMENSION, PlanBackend
+from mulo_sd.engines.bundle.entries import PlanCompatibility
+from mulo_sd.export.plan_targets import PlanError, check_targets, compatibility_of, set_targets
 from mulo_sd.export.single_bits import without_bitwise_and
-
-
-class PlanError(RuntimeError):
-    """A plan that cannot be built; its message says what TensorRT did not accept."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +25,29 @@ class Plan:
     content: bytes
     build_seconds: float
     version: str
+    compatibility: PlanCompatibility | None
 
 
 def is_installed(backend: PlanBackend) -> bool:
     """Whether the backend's Python package is there."""
     return importlib.util.find_spec(PLAN_PACKAGES[backend]) is not None
+
+
+def check_can_build(backends: Sequence[PlanBackend], compute_capabilities: Sequence[str]) -> None:
+    """Check before a long build that plans can be built for some compute capabilities.
+
+    Raises:
+        PlanError: none of the backends takes them, or TensorRT for RTX knows one of them not.
+    """
+    if not compute_capabilities:
+        return
+    if "trt-rtx" not in backends or not is_installed("trt-rtx"):
+        chosen = ", ".join(backends) or "none"
+        raise PlanError(
+            f"compute capability: expected plans of backend trt-rtx beside it, and {PLAN_PACKAGES['trt-rtx']} "
+            f"installed; got plans of: {chosen}"
+        )
+    check_targets(importlib.import_module(PLAN_PACKAGES["trt-rtx"]), compute_capabilities)
 
 
 def _logger(trt: ModuleType) -> tuple[Any, list[str]]:
@@ -90,6 +107,7 @@ def build_plan(
     shapes: Mapping[str, Sequence[int | str]],
     profiles: Sequence[Mapping[str, tuple[int, int, int]]],
     decomposable_attention: bool,
+    compute_capabilities: Sequence[str] = (),
 ) -> Plan:
     """Build a plan.
 
@@ -100,6 +118,7 @@ def build_plan(
         profiles: Of each, smallest, usual and largest value of every dynamic dimension. A runtime has kernels for
             every profile, and takes the first that holds the shapes.
         decomposable_attention: Needed in float32.
+        compute_capabilities: Of the GPUs that "trt-rtx" builds for; none: its default, all from 8.0 on.
 
     Raises:
         PlanError: the package is missing or refuses the graph.
@@ -130,11 +149,15 @@ def build_plan(
     config = builder.create_builder_config()
     for ranges in profiles:
         config.add_optimization_profile(_profile(builder, shapes, ranges))
+    if backend == "trt-rtx":
+        set_targets(trt, config, compute_capabilities)
     content = builder.build_serialized_network(network, config)
     if content is None:
         reason = errors[-1].splitlines()[0] if errors else "it gives no reason"
         raise PlanError(f"{onnx_file.name}: {backend} does not build it: {reason}")
-    return Plan(bytes(content), time.perf_counter() - started, str(trt.__version__))
+    seconds = time.perf_counter() - started
+    compatibility = compatibility_of(trt, backend, config, compute_capabilities, Host.of_this_machine())
+    return Plan(bytes(content), seconds, str(trt.__version__), compatibility)
 
 
 def _builder(trt: ModuleType, backend: PlanBackend, logger: Any, errors: list[str]) -> Any:

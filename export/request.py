@@ -20,6 +20,7 @@ class BuildRequest:
         precision: Of weights, caches and passes.
         family: Which models they are; the demo's take its prompt grammar.
         plan_backends: Runtimes to build plans for.
+        compute_capabilities: Of the GPUs that TensorRT for RTX builds for; none: its default.
         all_filters: Build scalers of every resize filter.
         with_modules: Write the weights of all modules too, for the backend torch-cuda.
         consume: Give up the weights of each transformer once its graphs are built: it is of no use afterwards.
@@ -33,6 +34,7 @@ class BuildRequest:
     family: Family = "demo"
     presets: Mapping[str, Settings] = field(default_factory=dict)
     plan_backends: Sequence[PlanBackend] = ()
+    compute_capabilities: Sequence[str] = ()
     all_filters: bool = False
     with_modules: bool = False
     consume: bool = False

@@ -15,6 +15,7 @@ COMMANDS = {
     "generate": Command("engines.generate", "draw a prompt, or a file of prompts, with a bundle"),
     "serve": Command("engines.serve", "draw over HTTP, for OpenAI's clients, and show decodes on a page", "serve"),
     "check-layout": Command("engines.check_layout", "check a folder of images before a scorer reads it"),
+    "check": Command("engines.check", "say whether a bundle runs here, or what must be built or installed first"),
     "build": Command("export.build", "compile models to ONNX graphs and TensorRT plans: a bundle", "export"),
     "full-size": Command(
         "export.full_size", "write random checkpoints of the published sizes, for trials of a build", "export"

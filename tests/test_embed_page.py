@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from mulo_sd import engines
+from mulo_sd.engines.backends import BACKENDS
 
 PAGE = (Path(__file__).resolve().parent.parent / "docs" / "embed.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
@@ -36,6 +37,22 @@ def test_the_blocks_run(
     assert message[0] in capsys.readouterr().out.splitlines()
     assert Path("star.png").is_file()
     assert Path("circle.png").is_file()
+
+
+def test_the_page_says_what_each_backend_takes() -> None:
+    """A column for each: TensorRT's two share one."""
+    head = re.search(r"^\| \| (`ort`.*) \|$", PAGE, re.MULTILINE)
+    assert head is not None
+    assert tuple(re.findall(r"`([\w-]+)`", head[1])) == BACKENDS
+
+
+def test_the_page_names_every_variable() -> None:
+    """No more, no fewer than the engines and their commands read."""
+    folder = Path(engines.__path__[0])
+    read = {name for path in folder.rglob("*.py") for name in re.findall(r"\bMULO_SD_[A-Z_]+", path.read_text("utf-8"))}
+    table = re.search(r"^\| variable \|.*?\n\n", PAGE, re.DOTALL | re.MULTILINE)
+    assert table is not None
+    assert read == set(re.findall(r"`(MULO_SD_\w+)`", table[0]))
 
 
 def test_the_page_names_every_public_error() -> None:

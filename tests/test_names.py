@@ -12,7 +12,7 @@ import pytest
 
 from mulo_sd.commands import COMMANDS
 from mulo_sd.conformance.rules_of_tests import ALL_RULES
-from mulo_sd.engines.http.options import ServeOptions
+from mulo_sd.engines.cluster.options import ClusterOptions
 from mulo_sd.reference.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -205,7 +205,7 @@ def test_options_that_are_named_with_a_command_are_there() -> None:
     literal = re.compile(r"\"(--[a-z][a-z-]*)[\"=]")
     literals = {option for path in sources for option in literal.findall(path.read_text(encoding="utf-8"))}
     settings = {f"--{field.name.replace('_', '-')}" for field in fields(Settings)}
-    settings |= {f"--{name.replace('_', '-')}" for name in ServeOptions.model_fields}
+    settings |= {f"--{name.replace('_', '-')}" for name in ClusterOptions.model_fields}
     known = literals | settings | {f"--no-{name.removeprefix('--')}" for name in settings} | OPTIONS_OF_PYTEST
     pages = [Text(where, re.sub(r" \\\n *", " ", text)) for where, text in prose() if where.endswith(".md")]
     lines = [Text(where, line[0]) for where, text in pages for line in COMMAND_LINE.finditer(text)]

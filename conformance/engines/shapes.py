@@ -13,7 +13,8 @@ from typing import Literal, NamedTuple
 
 from hypothesis import settings
 
-from mulo_sd.engines.bundle.manifest import GraphEntry, Manifest, TransformerEntry
+from mulo_sd.engines.bundle.entries import GraphEntry
+from mulo_sd.engines.bundle.manifest import Manifest, TransformerEntry
 
 Kind = Literal[
     "passes", "prefills", "cache filled to", "compaction", "shared passes", "rows", "neighbours", "grids", "conditions"

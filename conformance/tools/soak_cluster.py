@@ -192,6 +192,25 @@ def updated_under_load(bundle: Path, expected: Expected, requests: int) -> dict[
     }
 
 
+def scaled_with_the_load(bundle: Path, expected: Expected) -> dict[str, Any]:
+    """Load a service of one replica that may have two; return how long it takes until it has them."""
+    options = ("--ray", "--replicas", "1", "--max-replicas", str(REPLICAS), "--size", "1")
+    with Served(*bundle_argument(MODEL, bundle), *options) as served:
+        load, started = Load(served.url, expected, iter(range(10**6))), time.monotonic()
+
+        async def both() -> float:
+            while len(await asyncio.to_thread(engine_replicas, served.process.pid)) < REPLICAS:
+                if time.monotonic() > started + WAIT_SECONDS:
+                    raise RuntimeError(f"expected {REPLICAS} engine replicas after {WAIT_SECONDS:g} s of load, got one")
+                await load.run(2 * AT_ONCE)
+            return time.monotonic() - started
+
+        seconds = asyncio.run(both())
+    asked = sum(load.counts.statuses.values())
+    lost = asked - load.counts.statuses["200"]
+    return {"requests": asked, "lost": lost, "second_replica_s": round(seconds, 1), "wrong": load.counts.wrong[:5]}
+
+
 def configuration(bundle: Path, **options: Any) -> dict[str, Any]:
     """Return what `serve deploy` takes."""
     application = {
@@ -242,6 +261,7 @@ def main() -> int:
     report = {
         "killed_under_load": killed_under_load(arguments.bundle, expected, requests, kills, chance),
         "the_only_one_killed": alone_killed(arguments.bundle, expected, min(kills, 5)),
+        "scaled_with_the_load": scaled_with_the_load(arguments.bundle, expected),
         "updated_under_load": updated_under_load(arguments.bundle, expected, requests),
     }
     print(json.dumps(report, indent=1))

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mulo_sd.conformance.vectors.case import Arrays, Output, Stage
-from mulo_sd.engines.bundle.manifest import stays_inside
+from mulo_sd.engines.bundle.entries import stays_inside
 from mulo_sd.engines.files.npz import NpzError, read_npz
 
 FORMAT_VERSION = 3

@@ -7,7 +7,8 @@ import numpy as np
 
 from mulo_sd.engines.backends.base import BackendError
 from mulo_sd.engines.bundle.contract import HIDDEN
-from mulo_sd.engines.bundle.manifest import GraphEntry, Manifest, PassesEntry
+from mulo_sd.engines.bundle.entries import GraphEntry
+from mulo_sd.engines.bundle.manifest import Manifest, PassesEntry
 
 # The manifest's types that numpy has; bfloat16 it has not.
 NUMPY_DTYPES: Mapping[str, type[np.generic]] = {"int64": np.int64, "float32": np.float32, "float16": np.float16}

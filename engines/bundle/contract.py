@@ -23,6 +23,10 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 # Runtimes that need a plan, and the Python package of each.
 PlanBackend = Literal["trt-rtx", "trt"]
 PLAN_PACKAGES: dict[str, str] = {"trt-rtx": "tensorrt_rtx", "trt": "tensorrt"}
+# What makes and reads their plans, and how people call it: neither product reads the other's.
+PlanProduct = Literal["tensorrt-rtx", "tensorrt"]
+PLAN_PRODUCTS: dict[str, PlanProduct] = {"trt-rtx": "tensorrt-rtx", "trt": "tensorrt"}
+PRODUCT_NAMES: dict[str, str] = {"tensorrt-rtx": "TensorRT for RTX", "tensorrt": "TensorRT"}
 
 # Files of every bundle, and of the demo's.
 CODES_FILE, NEIGHBOURS_FILE = "codes.npy", "neighbours.npy"

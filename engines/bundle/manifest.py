@@ -1,26 +1,23 @@
 """The manifest's schema: the name, shape, type, size and hash of everything in a bundle."""
 
 from itertools import pairwise
-from pathlib import PurePosixPath
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from mulo_sd.engines.bundle.contract import (
     BLOCK,
     GRAPHS_WITH_HIDDEN,
     HEAD,
-    HIDDEN,
     SLOTS_DIMENSION,
     TARGET_BRANCHED,
     ConditionKind,
     Family,
-    PlanBackend,
     Precision,
     down_sampler_graph,
-    is_cache,
     up_sampler_graph,
 )
+from mulo_sd.engines.bundle.entries import Entry, FileEntry, GraphEntry, Positive, Sha256
 from mulo_sd.engines.parts import MAX_NODES
 from mulo_sd.engines.setting_kinds import MAX_DRAFTERS
 from mulo_sd.engines.settings import Settings
@@ -28,12 +25,9 @@ from mulo_sd.engines.settings import Settings
 SCHEMA_VERSION: Literal[4] = 4
 MANIFEST_NAME = "manifest.json"
 MAX_MANIFEST_BYTES = 4 * 2**20
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 # What stands behind --preset, and beside settings in a line.
 PresetName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")]
 MAX_PRESETS = 64
-Positive = Annotated[int, Field(ge=1)]
-Finite = Annotated[float, Field(ge=0, allow_inf_nan=False)]  # JSON's NaN and Infinity are Python's invention
 
 
 class BundleError(ValueError):
@@ -43,82 +37,7 @@ class BundleError(ValueError):
         super().__init__(" ".join(message.splitlines()))  # names in a file from outside may hold line ends
 
 
-def stays_inside(path: str) -> bool:
-    """Whether a path of a manifest, with forward slashes, lies below the manifest's folder on every system."""
-    parts = PurePosixPath(path).parts
-    return bool(parts) and not (path.startswith("/") or ".." in parts or "\\" in path or ":" in path)
-
-
-class _Entry(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class FileEntry(_Entry):
-    """A file of the bundle; `path` is relative to its folder, with forward slashes."""
-
-    path: str
-    sha256: Sha256
-    size_bytes: Annotated[int, Field(ge=0)]
-
-    @field_validator("path")
-    @classmethod
-    def _stays_inside(cls, path: str) -> str:
-        if not stays_inside(path):
-            raise ValueError(f"expected a path inside the bundle, got {path!r}")
-        return path
-
-
-class TensorEntry(_Entry):
-    """An input or output: a dimension is a number, or a name whose range stands in `dynamic`.
-
-    A dimension of an output may also be an expression of such a name, such as "2*rows".
-    """
-
-    name: str
-    dtype: Literal["int64", "float32", "float16", "bfloat16"]
-    shape: tuple[int | str, ...]
-
-
-class PlanEntry(_Entry):
-    """A TensorRT plan of a graph, and the ranges of the dynamic dimensions of its profiles, in TensorRT's order."""
-
-    backend: PlanBackend
-    file: FileEntry
-    build_seconds: Finite
-    version: str
-    profiles: tuple[dict[str, tuple[int, int, int]], ...] = ()  # none: one, the graph's own ranges
-
-
-class GraphEntry(_Entry):
-    """A graph: its ONNX file, its plans, its inputs and outputs, and how far it is from the reference."""
-
-    onnx: FileEntry
-    plans: tuple[PlanEntry, ...] = ()
-    inputs: tuple[TensorEntry, ...]
-    outputs: tuple[TensorEntry, ...]
-    dynamic: dict[str, tuple[int, int, int]]  # smallest, usual, largest
-    build_seconds: Finite
-    peak_bytes: Annotated[int, Field(ge=0)] = 0  # of memory while it was exported, compared and compiled; 0: unknown
-    measured_error: Finite
-    tolerance: Finite
-    error_of: str  # what was measured, in words
-    # How large its numbers became on real inputs, in the precision's own arithmetic, and the largest that it has; None
-    # where all is float32 in every bundle, and in bundles that were built before.
-    largest_activation: Finite | None = None
-    activation_limit: Finite | None = None
-
-    @property
-    def has_hidden(self) -> bool:
-        """Whether it also gives hidden states, Float32[B, T, dim]."""
-        return any(item.name == HIDDEN for item in self.outputs)
-
-    @property
-    def cache_inputs(self) -> tuple[TensorEntry, ...]:
-        """The keys and values among the inputs; none where the graph keeps no state."""
-        return tuple(item for item in self.inputs if is_cache(item.name))
-
-
-class PassesEntry(_Entry):
+class PassesEntry(Entry):
     """The properties of a graph over a cache, whose passes the loop makes."""
 
     graph: str
@@ -154,7 +73,7 @@ class TransformerEntry(PassesEntry):
     null_condition: FileEntry | None = None  # of [prefix_length, condition_width], what guidance takes for no condition
 
 
-class Manifest(_Entry):
+class Manifest(Entry):
     """A bundle's manifest."""
 
     schema_version: Literal[4]
@@ -172,7 +91,9 @@ class Manifest(_Entry):
     tokenizer_sha256: Sha256
     semantic_ids: Annotated[int, Field(ge=0)] = 0  # how many TA-Tok has, where the bundle holds it
     ta_tok_sha256: Sha256 | None = None
-    latent_sha256: dict[str, Sha256] = {}  # weights of the trained up- and down-samplers, by graph
+    latent_sha256: dict[str, Sha256] = Field(
+        default_factory=dict
+    )  # weights of the trained up- and down-samplers, by graph
     graphs: dict[str, GraphEntry]
     codes: FileEntry
     code_dim: Positive
@@ -180,9 +101,10 @@ class Manifest(_Entry):
     max_neighbours: Positive
     prompt_grammar: FileEntry | None = None  # of the demo
     weights: tuple[FileEntry, ...] = ()  # which large graphs keep beside their ONNX files, and share
-    modules: dict[str, FileEntry] = {}  # safetensors of transformers by graph, tokenizer, samplers: for torch-cuda
+    # Safetensors of transformers by graph, tokenizer, samplers: for torch-cuda.
+    modules: dict[str, FileEntry] = Field(default_factory=dict)
     settings: Settings  # where a decode names no others
-    presets: Annotated[dict[PresetName, Settings], Field(max_length=MAX_PRESETS)] = {}
+    presets: dict[PresetName, Settings] = Field(default_factory=dict, max_length=MAX_PRESETS)
 
     @model_validator(mode="after")
     def _caches_fit(self) -> Self:

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,12 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from mulo_sd.engines.bundle.contract import ACCEPTANCE, DECODER, ID_CONDITIONS, SAMPLER
+from mulo_sd.engines.bundle.entries import FileEntry
 from mulo_sd.engines.bundle.manifest import (
     MANIFEST_NAME,
     MAX_MANIFEST_BYTES,
     SCHEMA_VERSION,
     BundleError,
-    FileEntry,
     Manifest,
     TransformerEntry,
 )
@@ -25,6 +27,8 @@ from mulo_sd.engines.files.paths import expanded
 BUILD = "build a bundle in a new folder with `mulo-sd build`"
 # Only of a folder whose manifest is a bundle's: the build replaces no other.
 REBUILD = "build the bundle again as it was built, with --force"
+# What the build command calls a bundle of models that it knows.
+KNOWN_NAME = re.compile(r"mulo-sd ([a-z]+(?:-[a-z]+)*)")
 
 
 @dataclass(frozen=True)
@@ -51,14 +55,21 @@ class Bundle:
         """Return the path of one of its files."""
         return self.path / entry.path
 
-    def rebuild(self, *options: str) -> str:
-        """Return what to do where another build of the same models would help.
+    def rebuild_command(self, *options: str) -> str:
+        """Return the command that builds it again in its place, as a shell reads it; without published checkpoints.
 
         Args:
             options: Of the build command, beside those that say what was built and where.
         """
-        command = ["mulo-sd build", *options, "--force", "--precision", self.manifest.precision]
-        return f"build it again with `{' '.join(command)} --out {self.path}` and the options of its models"
+        family, known = self.manifest.family, KNOWN_NAME.fullmatch(self.manifest.name)
+        models = ["--family", family] if family != "demo" else ["--models", known[1]] if known else []
+        words = ["mulo-sd", "build", *models, *options, "--force", "--precision", self.manifest.precision]
+        return shlex.join([*words, "--out", str(self.path)])
+
+    def rebuild(self, *options: str) -> str:
+        """Return what to do where another build of the same models would help; options as of `rebuild_command`."""
+        beside = "" if self.manifest.family == "demo" else " and the checkpoints that it was built from"
+        return f"build it again with `{self.rebuild_command(*options)}`{beside}"
 
 
 def sha256_of_file(path: Path) -> str:

@@ -46,7 +46,7 @@ def build_from(options: ClusterOptions) -> serve.Application:
         open_bundle(expanded(folder))
     if options.api_key_file:
         read_keys(expanded(options.api_key_file))
-    engines = serve.deployment(
+    replicas = serve.deployment(
         replica_class(options),
         name="engine",
         **options.scale(),
@@ -68,5 +68,5 @@ def build_from(options: ClusterOptions) -> serve.Application:
         health_check_period_s=HEALTH_SECONDS,
         ray_actor_options={"num_cpus": 0},
     )
-    application: serve.Application = ingress.bind(options, engines.bind(options))
+    application: serve.Application = ingress.bind(options, replicas.bind(options))
     return application

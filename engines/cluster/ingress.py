@@ -43,14 +43,15 @@ class Ingress:
 
     async def drain(self, grace: float) -> None:
         """Take no more requests, and wait for those that are answered, at most so many seconds."""
+        self._loading.cancel()
         log("draining", answering=self.service.answering, grace=grace)
         await self.service.drain(grace)
 
     async def _load(self) -> None:
         """Ask for every bundle until a replica has answered."""
-        engines: dict[str, RayEngine] = {}
-        while len(engines) < len(self.options.bundles):
-            for name in self.options.bundles.keys() - engines.keys():
+        by_name: dict[str, RayEngine] = {}
+        while len(by_name) < len(self.options.bundles):
+            for name in self.options.bundles.keys() - by_name.keys():
                 try:
                     offer: Offer = await self.replicas.options(multiplexed_model_id=name).offer.remote(name)
                 except GONE:
@@ -58,11 +59,11 @@ class Ingress:
                 except Exception as error:  # Ray tells of a bundle that cannot be loaded; an update may bring another
                     log_failure(error, f"load-{name}")
                     continue
-                engines[name] = RayEngine(offer, self.replicas)
-            if len(engines) < len(self.options.bundles):
+                by_name[name] = RayEngine(offer, self.replicas)
+            if len(by_name) < len(self.options.bundles):
                 await asyncio.sleep(AGAIN_SECONDS)
         # In the order of the options: the first is the default.
-        self.service.engines.update({name: engines[name] for name in self.options.bundles})
+        self.service.engines.update({name: by_name[name] for name in self.options.bundles})
         if self.service.state == "loading":
             self.service.state = "ready"
         log("ready", models=list(self.service.engines))

@@ -41,7 +41,8 @@ def joined_cluster(address: str | None, log_to_driver: bool = True) -> Iterator[
             ray.init(address, logging_level="ERROR", log_to_driver=log_to_driver)
     except (OSError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise SettingsError(f"ray-address: cannot join a cluster: {reason:.300}") from None
+        advice = "" if address is None else "; its token belongs into ~/.ray/auth_token (docs/cluster.md)"
+        raise SettingsError(f"ray-address: cannot join a cluster: {reason:.300}{advice}") from None
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     try:
         yield

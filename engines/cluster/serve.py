@@ -1,5 +1,6 @@
 """Serve from a cluster: join it or begin one, run the application there, and end it in order."""
 
+import re
 import signal
 import threading
 from collections.abc import Callable
@@ -123,4 +124,5 @@ def _reason(name: str, error: RuntimeError) -> str:
     messages = [item.message for item in application.deployments.values() if item.message] if application else []
     lines = [line.strip() for message in messages for line in message.splitlines() if line.strip()]
     told = [line for line in lines if "Error" in line.partition(":")[0]]
-    return f"engine replicas: cannot be started: {(told or lines or [one_line(error)])[-1]:.400}"
+    last = re.sub(r"^[\w.]+\.(?=\w+Error: )", "", (told or lines or [one_line(error)])[-1])
+    return f"engine replicas: cannot be started: {last:.400}"

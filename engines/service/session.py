@@ -11,6 +11,7 @@ import threading
 import time
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -72,7 +73,9 @@ class Session:
         self._submitted = 0
         self._closed = False
         self._process = os.getpid()
-        self._threads = ThreadPoolExecutor(3 * self._size, thread_name_prefix="mulo-sd")
+        self._inside = threading.local()  # `yes` in the session's own threads
+        mark = partial(setattr, self._inside, "yes", True)
+        self._threads = ThreadPoolExecutor(3 * self._size, thread_name_prefix="mulo-sd", initializer=mark)
         self._clock: threading.Thread | None = None
 
     @property
@@ -257,7 +260,12 @@ class Session:
 
         Args:
             cancel: End them all instead, those that wait as well. What interrupts the waiting does so, too.
+
+        Raises:
+            RuntimeError: a callback of a request calls it, in a thread for which it would wait.
         """
+        if getattr(self._inside, "yes", False):
+            raise RuntimeError("session: a callback of its own closes it and would wait for itself; close it elsewhere")
         with self._changed:
             self._closed = True
             self._changed.notify_all()

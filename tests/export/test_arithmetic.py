@@ -12,7 +12,7 @@ from rich.console import Console
 
 from mulo_sd import engines
 from mulo_sd.engines.bundle.contract import Precision
-from mulo_sd.engines.bundle.manifest import GraphEntry
+from mulo_sd.engines.bundle.entries import GraphEntry
 from mulo_sd.export.arithmetic import ActivationError, Activations, watched
 from mulo_sd.export.build_bundle import build_bundle
 from mulo_sd.export.build_graph import GraphBuilder, cast_copy

@@ -7,7 +7,7 @@ import onnx_ir
 import pytest
 import torch
 
-from mulo_sd.engines.bundle.manifest import FileEntry, PlanEntry
+from mulo_sd.engines.bundle.entries import FileEntry, PlanEntry
 from mulo_sd.engines.prompts.prefix import FIELDS
 from mulo_sd.export.graphs.listing import specifications
 from mulo_sd.export.graphs.sampling import MAX_RANKED, _row_profiles

@@ -125,7 +125,7 @@ class FakeCuda:
 
     def cudaGetDeviceProperties(self, device: int) -> tuple[int, SimpleNamespace]:  # noqa: N802
         assert device == DEVICE
-        return SUCCESS, SimpleNamespace(name=b"A fake/GPU")
+        return SUCCESS, SimpleNamespace(name=b"A fake/GPU", major=8, minor=9)
 
     def cudaStreamBeginCapture(self, stream: int, mode: int) -> tuple[int]:  # noqa: N802
         assert (stream, mode, self.captured) == (self.STREAM, 2, None)

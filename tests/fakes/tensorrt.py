@@ -218,7 +218,7 @@ def fake_tensorrt(cuda: FakeCuda) -> SimpleNamespace:
         CudaGraphStrategy=SimpleNamespace(WHOLE_GRAPH_CAPTURE="WHOLE_GRAPH_CAPTURE"),
         EngineStat=SimpleNamespace(TOTAL_WEIGHTS_SIZE="TOTAL_WEIGHTS_SIZE"),
         engines=engines,
-        __version__="1",
+        __version__="0",  # that of the plans
     )
 
 

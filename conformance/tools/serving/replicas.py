@@ -38,6 +38,12 @@ def is_alive(process: int) -> bool:
         return False
 
 
+def processor_seconds(process: int) -> float:
+    """Return how long a process has computed, on all cores together."""
+    fields = _stat(process)
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def _parents() -> dict[int, int]:
     parents = {}
     for folder in Path("/proc").iterdir():

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from mulo_sd.engines.backends.array_scores import ArrayScores
 from mulo_sd.engines.backends.base import Backend, BackendError, CachePool, KVCache, Tensors, Traits, one_line
 from mulo_sd.engines.backends.caches import NUMPY_DTYPES, OF_SLOTS, CacheTensor, cache_tensors, output_widths
+from mulo_sd.engines.backends.readiness import elsewhere, unsuited_precision
 from mulo_sd.engines.bundle import Bundle
 from mulo_sd.engines.bundle.contract import updated_cache
 
@@ -141,11 +142,9 @@ class OnnxRuntimeBackend(Backend):
         Raises:
             BackendError: the bundle is in bf16, which the CPU provider cannot multiply.
         """
-        if bundle.manifest.precision == "bf16":
-            raise BackendError(
-                "backend ort: expected a bundle in fp32 or fp16, got bf16, which ONNX Runtime's CPU provider "
-                "cannot run; use --backend trt-rtx on a GPU, or build another precision"
-            )
+        unsuited = unsuited_precision("ort", bundle.manifest.precision)
+        if unsuited is not None:
+            raise BackendError(f"backend ort: {unsuited}; {elsewhere(bundle)}")
         self.bundle, self.threads = bundle, threads
         self.sessions: dict[str, onnxruntime.InferenceSession] = {}
         self.pools: weakref.WeakSet[Pool] = weakref.WeakSet()

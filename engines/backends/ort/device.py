@@ -21,6 +21,7 @@ from mulo_sd.engines.backends.device_arrays import DeviceArrays
 from mulo_sd.engines.backends.device_scores import DeviceScores
 from mulo_sd.engines.backends.host_scores import setting_inputs
 from mulo_sd.engines.backends.ort.cpu import make_session, naming
+from mulo_sd.engines.backends.readiness import INSTALL_ORT_CUDA, elsewhere, unsuited_precision
 from mulo_sd.engines.bundle import Bundle
 from mulo_sd.engines.bundle.contract import HIDDEN, updated_cache
 from mulo_sd.engines.distribution import Distribution
@@ -29,7 +30,6 @@ PROVIDERS: Mapping[str, tuple[str, ...]] = {
     "cuda": ("CUDAExecutionProvider", "CPUExecutionProvider"),
     "cpu": ("CPUExecutionProvider",),  # for tests
 }
-INSTALL = "pip uninstall -y onnxruntime && pip install --force-reinstall --no-deps onnxruntime-gpu"
 FLOAT_BYTES = 4
 
 
@@ -76,13 +76,11 @@ class OnnxRuntimeDeviceBackend(Backend):
         if provider not in onnxruntime.get_available_providers():
             raise BackendError(
                 f"backend {self.name}: the ONNX Runtime that is installed has no {provider}; install the one that has: "
-                f"{INSTALL}"
+                f"{INSTALL_ORT_CUDA}"
             )
-        if bundle.manifest.precision == "bf16":
-            raise BackendError(
-                f"backend {self.name}: expected a bundle in fp32 or fp16, got bf16; use --backend trt-rtx, or build "
-                "another precision"
-            )
+        unsuited = unsuited_precision(self.name, bundle.manifest.precision)
+        if unsuited is not None:
+            raise BackendError(f"backend {self.name}: {unsuited}; {elsewhere(bundle)}")
         self.sessions: dict[str, onnxruntime.InferenceSession] = {}
         self.widths = {entry.graph: output_widths(bundle.manifest, entry) for entry in bundle.manifest.with_caches}
         self.arrays = DeviceArrays(partial(_uploaded, device))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mulo_sd.engines.backends.base import Backend, BackendError, CachePool, KVCache, Tensors, Traits
 from mulo_sd.engines.backends.caches import CacheTensor, cache_tensors
+from mulo_sd.engines.backends.readiness import check_plans, plans_of
 from mulo_sd.engines.backends.tensorrt.cuda import ALIGNMENT, Cuda, DeviceBuffer
 from mulo_sd.engines.backends.tensorrt.leases import Lease
 from mulo_sd.engines.backends.tensorrt.plans import Placed, Plans
@@ -108,17 +109,13 @@ class TensorRTBackend(Backend):
             name: "trt-rtx" or "trt".
 
         Raises:
-            BackendError: the runtime is not installed, there is no NVIDIA GPU, or the bundle has no plans for it.
+            BackendError: the runtime is not installed, there is no NVIDIA GPU, or the bundle has no plans for it that
+                run here.
         """
         self.bundle, self.name = bundle, name
-        graphs, manifest = bundle.manifest.graphs, bundle.path / MANIFEST_NAME
-        self.runtime = Runtime(name, sha256_of_file(manifest)[:16])
-        self.entries = {graph: plan for graph, entry in graphs.items() for plan in entry.plans if plan.backend == name}
-        missing = sorted(graphs.keys() - self.entries.keys())
-        if missing:
-            raise BackendError(
-                f"{manifest}: no {name} plan of {', '.join(missing)}; {bundle.rebuild('--backend', name)}"
-            )
+        self.runtime = Runtime(name, sha256_of_file(bundle.path / MANIFEST_NAME)[:16])
+        check_plans(name, bundle, self.runtime.host())
+        self.entries = plans_of(name, bundle)
         self.vocabulary = {entry.graph: entry.vocabulary for entry in bundle.manifest.with_caches}
         self.lock = threading.Lock()
         self.plans = Plans(self.runtime, bundle, self.entries)

@@ -10,6 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from mulo_sd.engines.backends.base import BackendError, one_line
+from mulo_sd.engines.backends.nvidia_driver import Gpu
 
 # Of the addresses that TensorRT takes, in bytes; cudaMalloc gives such.
 ALIGNMENT = 256
@@ -82,10 +83,12 @@ class Cuda:
         """Make the device current in the calling thread, which may be another than the one that made this object."""
         self._call("cudaSetDevice", self.device)
 
-    def device_name(self) -> str:
-        """Return what the GPU is called."""
-        name = self._call("cudaGetDeviceProperties", self.device).name
-        return name.decode(errors="replace") if isinstance(name, bytes) else str(name)
+    def gpu(self) -> Gpu:
+        """Return what the GPU is called, and its compute capability."""
+        properties = self._call("cudaGetDeviceProperties", self.device)
+        name = properties.name
+        text = name.decode(errors="replace") if isinstance(name, bytes) else str(name)
+        return Gpu(text, f"{properties.major}.{properties.minor}")
 
     def allocate(self, size_bytes: int, purpose: str) -> int:
         """Return the address of new device memory with undefined content, a multiple of ALIGNMENT."""

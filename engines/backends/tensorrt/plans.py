@@ -16,7 +16,7 @@ from mulo_sd.engines.backends.tensorrt.cuda import DeviceBuffer
 from mulo_sd.engines.backends.tensorrt.runtime import Runtime
 from mulo_sd.engines.bundle import Bundle, GraphEntry, TensorEntry
 from mulo_sd.engines.bundle.contract import updated_cache
-from mulo_sd.engines.bundle.manifest import PlanEntry
+from mulo_sd.engines.bundle.entries import PlanEntry
 
 # TensorRT's names of the manifest's types.
 _DTYPES = {"INT64": "int64", "FLOAT": "float32", "HALF": "float16", "BF16": "bfloat16"}

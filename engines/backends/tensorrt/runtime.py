@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from mulo_sd.engines.backends.base import BackendError, one_line
+from mulo_sd.engines.backends.host import Host, platform_name
 from mulo_sd.engines.backends.tensorrt.cuda import Cuda
 from mulo_sd.engines.backends.tensorrt.kernel_file import KernelFile
 from mulo_sd.engines.bundle.contract import PLAN_PACKAGES
-from mulo_sd.engines.bundle.manifest import PlanEntry
+from mulo_sd.engines.bundle.entries import PlanEntry
 from mulo_sd.engines.files.cache_folder import cache_folder
 
 # Kernels come with new shapes, many at the start and few later: they are saved after a pause, and at the end.
@@ -101,6 +102,10 @@ class Runtime:
 
         return Logger()
 
+    def host(self) -> Host:
+        """Return this machine as far as plans ask: the runtime that was loaded, the GPU that was taken."""
+        return Host(platform_name(), {PLAN_PACKAGES[self.name]: str(self.trt.__version__)}, (self.cuda.gpu(),))
+
     def error(self, failure: str, reason: object = "it gives no reason") -> BackendError:
         """Return an error that says what failed and why: the last line of TensorRT's log, else `reason`."""
         return BackendError(f"backend {self.name}: {failure}: {one_line(self.errors[-1] if self.errors else reason)}")
@@ -135,7 +140,7 @@ class Runtime:
         if self.kernels is None:
             cache = config.create_runtime_cache()
             if cache is not None:
-                file = KernelFile(cache_folder(), self.cuda.device_name(), trt.__version__, self.bundle_hash)
+                file = KernelFile(cache_folder(), self.cuda.gpu().name, trt.__version__, self.bundle_hash)
                 self.kernels = Kernels(cache, file)
                 # At the latest when the interpreter ends.
                 weakref.finalize(self, self.kernels.save)

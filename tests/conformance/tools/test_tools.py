@@ -18,10 +18,12 @@ from mulo_sd.engines.modes import MODES as TABLE
 TOOLS = (
     "make_pictures",
     "measure_checkpoints",
+    "measure_cluster",
     "measure_gpu",
     "measure_service",
     "measure_sweeps",
     "profile_decode",
+    "soak_cluster",
     "soak_service",
     "tune_gpu",
     "write_comparison",

@@ -1,8 +1,10 @@
 """Opening a bundle: whatever is wrong with it is told in one line that names the file."""
 
+import dataclasses
 import hashlib
 import io
 import json
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -61,6 +63,26 @@ def test_whole_bundle(copy: Path) -> None:
     assert len(bundle.manifest.files()) == 3 + 2 * 9
     assert all(bundle.file(entry).is_file() for entry in bundle.manifest.files())
     assert open_bundle(str(copy)).manifest == bundle.manifest
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"name": "mulo-sd minimal-large"}, ["--models", "minimal-large", "--backend", "trt"]),
+        ({"name": "mulo-sd demo; rm"}, ["--backend", "trt"]),
+        ({"name": "mulo-sd tar", "family": "tar"}, ["--family", "tar", "--backend", "trt"]),
+    ],
+)
+def test_the_command_that_builds_it_again(copy: Path, changes: dict[str, str], words: list[str]) -> None:
+    """Models that the build knows are named, others need their checkpoints; the path is one word to a shell."""
+    bundle = open_bundle(copy)
+    folder = copy.parent / "it's here"
+    other = dataclasses.replace(bundle, manifest=bundle.manifest.model_copy(update=changes), path=folder)
+    command = ["mulo-sd", "build", *words, "--force", "--precision", "fp32", "--out", str(folder)]
+    assert shlex.split(other.rebuild_command("--backend", "trt")) == command
+    line = other.rebuild("--backend", "trt")
+    assert line.startswith("build it again with `mulo-sd build ")
+    assert line.endswith(" and the checkpoints that it was built from") == ("family" in changes)
 
 
 # Files

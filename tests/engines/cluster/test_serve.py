@@ -4,6 +4,7 @@ import asyncio
 import base64
 import io
 import json
+import os
 import random
 import subprocess
 import sys
@@ -20,12 +21,13 @@ from PIL import Image
 from mulo_sd import engines
 from mulo_sd.conformance.tools.serving.expected import Expected
 from mulo_sd.conformance.tools.serving.head import Head
-from mulo_sd.conformance.tools.serving.replicas import descendants, engine_replicas
+from mulo_sd.conformance.tools.serving.replicas import descendants, engine_replicas, processor_seconds
 from mulo_sd.conformance.tools.serving.served import Served, bundle_argument, metric
 from mulo_sd.conformance.tools.soak_cluster import APP, MODEL, configuration, wait_for_replicas
 from tests.engines.cluster.conftest import assert_ended, kill
 from tests.engines.http.raw import Answer, connect, events, generate, generation, head, read_answer, send
 
+pytestmark = pytest.mark.usefixtures("ray_extra")
 PROMPT = "a red circle left of a blue square"
 # One token a pass, and ten images: some seconds.
 SLOW = {"prompt": PROMPT, "model": "demo", "mode": "eagle", "draft_length": 1}
@@ -124,17 +126,25 @@ def test_a_full_queue_is_a_429_with_a_time(cluster: Served) -> None:
 
 
 def test_who_hangs_up_frees_the_place(cluster: Served) -> None:
-    drawn = metric(cluster, "mulo_sd_images_total")["demo"]
+    drawn = metric(cluster, "mulo_sd_images_total").get("demo", 0)
     for stream in (False, True):
         with connect(cluster.url) as connection:
             connection.sendall(generation(SLOW | {"seed": 2000 + stream, "stream": stream}))
             until(cluster, "mulo_sd_places_in_use", "demo", 1)
+            assert busy(cluster) > 0.3
         started = time.monotonic()
         until(cluster, "mulo_sd_places_in_use", "demo", 0)
         assert time.monotonic() - started < 2
-    # The replica is as free as the ingress believes: an image comes as soon as ever.
-    image_of(generate(cluster.url, {"prompt": PROMPT, "model": "demo", "seed": 2002}))
-    assert metric(cluster, "mulo_sd_images_total")["demo"] == drawn + 1
+        assert busy(cluster) < 0.2
+    assert metric(cluster, "mulo_sd_images_total").get("demo", 0) == drawn
+
+
+def busy(cluster: Served) -> float:
+    """Return how long all replicas together compute within half a second."""
+    replicas = engine_replicas(cluster.process.pid)
+    before = sum(map(processor_seconds, replicas))
+    time.sleep(0.5)
+    return sum(map(processor_seconds, replicas)) - before
 
 
 def test_a_slow_reader_holds_up_nobody(cluster: Served) -> None:
@@ -172,7 +182,7 @@ def test_killed_replicas_lose_no_request(cluster: Served, expected_demo: Expecte
     assert metric(cluster, "mulo_sd_images_total")["demo"] == before + len(orders)
 
 
-def test_sigterm_lets_requests_end(ray_extra: None, demo_bundle: Path) -> None:
+def test_sigterm_lets_requests_end(demo_bundle: Path) -> None:
     with Served(*bundle_argument("demo", demo_bundle), "--ray", "--replicas", "1", "--size", "1") as served:
         children = descendants(served.process.pid)
         with ThreadPoolExecutor(1) as threads:
@@ -188,7 +198,7 @@ def test_sigterm_lets_requests_end(ray_extra: None, demo_bundle: Path) -> None:
         assert_ended(children)
 
 
-def test_a_driver_that_is_killed_leaves_no_replica(ray_extra: None, minimal_bundle: Path) -> None:
+def test_a_driver_that_is_killed_leaves_no_replica(minimal_bundle: Path) -> None:
     """Two agents of Ray's go a minute later."""
     with Served(*bundle_argument("minimal", minimal_bundle), "--ray", "--replicas", "1") as served:
         replicas = engine_replicas(served.process.pid)
@@ -198,7 +208,7 @@ def test_a_driver_that_is_killed_leaves_no_replica(ray_extra: None, minimal_bund
         assert_ended({*replicas})
 
 
-def test_an_update_loses_no_request(ray_extra: None, minimal_bundle: Path, expected: Expected) -> None:
+def test_an_update_loses_no_request(minimal_bundle: Path, expected: Expected) -> None:
     """From a config file, as an operator does; the ingress and the replicas are replaced one after the other."""
     with Head(cpus=4) as cluster:
         cluster.deploy(configuration(minimal_bundle, size=2))
@@ -220,6 +230,25 @@ async def _asked_while_updated(cluster: Head, bundle: Path, expected: Expected) 
     assert seed > 3
 
 
+def test_it_joins_a_running_cluster_and_leaves_it_as_it_was(minimal_bundle: Path) -> None:
+    """By our own command, then by Ray's with texts for options."""
+    bundle, environment = f"{MODEL}={minimal_bundle}", {**os.environ, "RAY_AUTH_MODE": "token"}
+    with Head(cpus=2) as cluster:
+        with Served("--bundle", bundle, "--ray", "--ray-address", cluster.address, "--replicas", "1") as served:
+            image_of(generate(served.url, {"prompt": PROMPT}))
+            assert served.end() == 0
+        assert cluster.status() == {}
+        command = [str(Path(sys.executable).parent / "serve"), "run", "--address", cluster.address]
+        command += ["mulo_sd.engines.cluster.app:build", f"bundles={bundle}", "replicas=1"]
+        run = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            cluster.wait_until_running("default")
+            image_of(generate(served.url, {"prompt": PROMPT}))
+        finally:
+            run.terminate()
+            run.wait(60)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -234,9 +263,7 @@ async def _asked_while_updated(cluster: Head, bundle: Path, expected: Expected) 
         (["--ray", "--backend", "none:such", "--replicas", "1"], "engine replicas: cannot be started"),
     ],
 )
-def test_it_cannot_begin(
-    ray_extra: None, tmp_path: Path, minimal_bundle: Path, arguments: list[str], message: str
-) -> None:
+def test_it_cannot_begin(tmp_path: Path, minimal_bundle: Path, arguments: list[str], message: str) -> None:
     bundle = () if "--bundle" in arguments else bundle_argument("a", minimal_bundle)
     command = [sys.executable, "-m", "mulo_sd.engines.serve", "--port", "0", *bundle, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path, check=False)

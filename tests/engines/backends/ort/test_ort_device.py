@@ -14,7 +14,8 @@ from mulo_sd.engines.backends import BackendError, make_backend
 from mulo_sd.engines.backends.host_scores import HostScores
 from mulo_sd.engines.backends.ort import device as onnx_runtime_device
 from mulo_sd.engines.backends.ort.cpu import OnnxRuntimeBackend
-from mulo_sd.engines.backends.ort.device import INSTALL, OnnxRuntimeDeviceBackend
+from mulo_sd.engines.backends.ort.device import OnnxRuntimeDeviceBackend
+from mulo_sd.engines.backends.readiness import INSTALL_ORT_CUDA
 from mulo_sd.engines.bundle import Bundle, open_bundle
 from mulo_sd.engines.passes.transformer import TransformerSession
 from mulo_sd.engines.rules.noise import NoiseSource
@@ -109,7 +110,7 @@ def test_without_the_provider(minimal: Bundle, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
     with pytest.raises(BackendError, match=r"^backend ort-cuda: .* has no CUDAExecutionProvider; install") as caught:
         make_backend("ort-cuda", minimal)
-    assert str(caught.value).endswith(INSTALL)
+    assert str(caught.value).endswith(INSTALL_ORT_CUDA)
 
 
 def test_without_a_gpu(minimal: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from mulo_sd import engines
 from mulo_sd.conformance.engines.unscored_backend import UnscoredBackend
 from mulo_sd.engines.backends.ort.cpu import OnnxRuntimeBackend
 from mulo_sd.engines.bundle import Bundle
-from mulo_sd.engines.bundle.manifest import PlanEntry
+from mulo_sd.engines.bundle.entries import PlanEntry
 
 PROFILES: list[dict[str, int]] = [
     {"batch": 2, "fed": 1, "rows": 1},

@@ -70,6 +70,6 @@ def test_missing_plans(fakes: Fakes, bundle: Bundle) -> None:
     with pytest.raises(BackendError) as caught:
         TensorRTBackend(without, "trt-rtx")
     message = str(caught.value)
-    assert "manifest.json: no trt-rtx plan of decoder, target;" in message
+    assert "manifest.json: must be rebuilt: it holds no trt-rtx plan of decoder, target; build it again" in message
     assert "`mulo-sd build --backend trt-rtx --force --precision fp32 --out " in message
     assert "\n" not in message

@@ -13,7 +13,7 @@ from mulo_sd.conformance.bench import in_memory
 from mulo_sd.engines.backends.base import BackendError
 from mulo_sd.engines.backends.torch_cuda import open as open_module
 from mulo_sd.engines.bundle import Bundle
-from mulo_sd.engines.bundle.manifest import FileEntry
+from mulo_sd.engines.bundle.entries import FileEntry
 from mulo_sd.export.modules import write_other_modules, write_transformer
 from mulo_sd.reference.checkpoints.ta_tok import TATokConfig, TATokDecoder
 from mulo_sd.reference.checkpoints.vq import VQConfig, VQTokenizer
