@@ -103,8 +103,8 @@ def _ended(process: subprocess.Popen[str]) -> Iterator[None]:
         process.wait()
 
 
-def kill_the_command(runs: Runs, watched: WatchedFolder, choice: random.Random, until: int) -> str:
-    """Kill the command, and one of its actors before, when about so many images are there; return what was seen.
+def kill_the_command(runs: Runs, watched: WatchedFolder, choice: random.Random, until: int) -> set[int]:
+    """Kill the command, and one of its actors before, when about so many images are there; return what it had begun.
 
     Raises:
         SoakError: an image does not come, or a process is left.
@@ -114,19 +114,17 @@ def kill_the_command(runs: Runs, watched: WatchedFolder, choice: random.Random, 
         there = watched.count
         if not watched.wait_for((there + until) // 2):
             raise SoakError(f"images: expected {until}, got {watched.count}")
-        actors = batch_actors(process.pid)
-        if actors:
-            os.kill(choice.choice(actors), signal.SIGKILL)
+        os.kill(choice.choice(batch_actors(process.pid)), signal.SIGKILL)
         if not watched.wait_for(until):
             raise SoakError(f"images: expected {until} after an actor died, got {watched.count}")
         time.sleep(choice.uniform(0, 0.5))
         left = descendants(process.pid)
+        actors = batch_actors(process.pid)
         process.kill()
         process.wait()
-    actors_ended = wait_for_the_end(set(actors))
-    return (
-        f"{there} to {watched.count} images; actors gone {actors_ended:.1f} s, all {wait_for_the_end(left):.1f} s after"
-    )
+    ended = wait_for_the_end(set(actors))
+    print(f"killed: {there} to {watched.count} images; the actors had ended after {ended:.1f} s", flush=True)
+    return left
 
 
 def soak(runs: Runs, kills: int, seed: int) -> None:
@@ -138,15 +136,16 @@ def soak(runs: Runs, kills: int, seed: int) -> None:
     began = time.monotonic()
     runs.end(runs.start("alone"))
     print(f"alone: {runs.images} images in {time.monotonic() - began:.0f} s", flush=True)
-    choice = random.Random(seed)
+    choice, left = random.Random(seed), set[int]()
     with WatchedFolder(runs.folder / "ray") as watched:
         for kill in range(kills):
             until = max(watched.count + 1, (kill + 1) * runs.images // (kills + 1))
-            print(f"kill {kill + 1}: {kill_the_command(runs, watched, choice, until)}", flush=True)
+            left |= kill_the_command(runs, watched, choice, until)
         began = time.monotonic()
         last = runs.start("ray", "--ray")
         with _ended(last):
             print(f"last: {runs.end(last)}, in {time.monotonic() - began:.0f} s", flush=True)
+    print(f"processes of Ray: all had ended {wait_for_the_end(left):.1f} s later", flush=True)
     if watched.written_twice:
         raise SoakError(f"images: expected each to be drawn once, got {watched.written_twice} twice")
     alone, drawn = runs.content("alone"), runs.content("ray")
