@@ -100,7 +100,7 @@ def _ended(process: subprocess.Popen[str]) -> Iterator[None]:
         yield
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
 
 
 def kill_the_command(runs: Runs, watched: WatchedFolder, choice: random.Random, until: int) -> set[int]:
@@ -112,7 +112,7 @@ def kill_the_command(runs: Runs, watched: WatchedFolder, choice: random.Random, 
     process = runs.start("ray", "--ray")
     with _ended(process):
         there = watched.count
-        if not watched.wait_for((there + until) // 2):
+        if not watched.wait_for(max(there + 1, (there + until) // 2)):  # so its actors are at work
             raise SoakError(f"images: expected {until}, got {watched.count}")
         os.kill(choice.choice(batch_actors(process.pid)), signal.SIGKILL)
         if not watched.wait_for(until):
@@ -139,7 +139,7 @@ def soak(runs: Runs, kills: int, seed: int) -> None:
     choice, left = random.Random(seed), set[int]()
     with WatchedFolder(runs.folder / "ray") as watched:
         for kill in range(kills):
-            until = max(watched.count + 1, (kill + 1) * runs.images // (kills + 1))
+            until = max(watched.count + 2, (kill + 1) * runs.images // (kills + 1))
             left |= kill_the_command(runs, watched, choice, until)
         began = time.monotonic()
         last = runs.start("ray", "--ray")
