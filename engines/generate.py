@@ -14,13 +14,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from mulo_sd.engines.backends import BackendError
 from mulo_sd.engines.bundle import BundleError
 from mulo_sd.engines.commands.command_line import INTERRUPTED, UNUSABLE, command, program
-from mulo_sd.engines.commands.demo_bundle import demo_bundle_path, ready_demo_bundle
-from mulo_sd.engines.commands.draw_many import Run
+from mulo_sd.engines.commands.demo_bundle import demo_bundle_path
 from mulo_sd.engines.commands.generate_arguments import add_arguments
-from mulo_sd.engines.commands.layouts import MAX_LISTED, LayoutError, PromptsError, read_tasks
+from mulo_sd.engines.commands.layouts import LayoutError, PromptsError
 from mulo_sd.engines.commands.overlay import draw_overlay
 from mulo_sd.engines.commands.replay import Replay
-from mulo_sd.engines.commands.run_progress import shown_progress
 from mulo_sd.engines.commands.setting_arguments import (
     leave_out_unread,
     settings_from_arguments,
@@ -29,27 +27,13 @@ from mulo_sd.engines.commands.storyboard import draw_storyboard
 from mulo_sd.engines.condition import ConditionError
 from mulo_sd.engines.conditions import Described, save_condition
 from mulo_sd.engines.files.whole_files import check_writable, write_whole
-from mulo_sd.engines.numbers import seed_number, thread_count, whole_number
+from mulo_sd.engines.generate_many import generate_many, open_pipeline, refuse_many_prompts
+from mulo_sd.engines.numbers import seed_number, thread_count
 from mulo_sd.engines.prompts import PlanError, PromptError, load_plan, make_plan, parse, save_plan
-from mulo_sd.engines.service.load import load
 from mulo_sd.engines.service.pipeline import Pipeline
 from mulo_sd.engines.service.result import Result
-from mulo_sd.engines.service.session import MAX_AT_ONCE
 from mulo_sd.engines.settings import SettingsError
 
-IMAGES_MISSING = 3  # the exit status of a run that could not draw some of its images
-# What belongs to one image, and makes no sense for a file of prompts.
-SINGLE_IMAGE_ARGUMENTS = (
-    "prompt",
-    "condition",
-    "save_condition",
-    "plan",
-    "save_plan",
-    "overlay",
-    "storyboard",
-    "viewer",
-    "trace",
-)
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
@@ -114,11 +98,6 @@ def _write_json(content: dict[str, Any], path: Path) -> None:
     path.write_text(json.dumps(content) + "\n", encoding="utf-8")
 
 
-def _open(arguments: argparse.Namespace, console: Console) -> Pipeline:
-    path = arguments.bundle or ready_demo_bundle(arguments.backend, console.print)
-    return load(path, arguments.backend, arguments.threads, arguments.text_model)
-
-
 def _generate(arguments: argparse.Namespace, console: Console, replay: Replay) -> tuple[Pipeline, Described, Result]:
     _check_output(arguments.out, IMAGE_SUFFIXES)
     _check_output(arguments.overlay, (".png",))
@@ -139,7 +118,7 @@ def _generate(arguments: argparse.Namespace, console: Console, replay: Replay) -
     if arguments.bundle is None and arguments.prompt is not None:
         parsed = parse(arguments.prompt)
         plan = make_plan(parsed, arguments.seed) if plan is None else plan
-    pipeline = _open(arguments, console)
+    pipeline = open_pipeline(arguments, console)
     named = leave_out_unread(named, pipeline.settings(arguments.preset, **named))
     prompt = arguments.prompt if arguments.condition is None else pipeline.load_condition(arguments.condition)
     described = pipeline.describe(prompt, arguments.seed, plan)
@@ -157,37 +136,6 @@ def _generate(arguments: argparse.Namespace, console: Console, replay: Replay) -
         )
     replay.end()
     return pipeline, described, result
-
-
-def _generate_many(arguments: argparse.Namespace, console: Console) -> int:
-    """Draw a file of prompts into a folder and return the exit status."""
-    for name in SINGLE_IMAGE_ARGUMENTS:
-        if getattr(arguments, name) is not None:
-            option = name if name == "prompt" else f"--{name.replace('_', '-')}"
-            raise LayoutError(f"{option}: expected --prompts or {option}, got both; leave one out")
-    seed_number(arguments.seed)
-    thread_count(arguments.threads)
-    batch = 1 if arguments.batch is None else whole_number("batch", arguments.batch, 1, MAX_AT_ONCE)
-    named = settings_from_arguments(arguments)
-    tasks = read_tasks(arguments.layout or "plain", arguments.prompts, arguments.samples)
-    pipeline = _open(arguments, console)
-    settings = pipeline.settings(arguments.preset, **named)
-    settings = pipeline.settings(arguments.preset, **leave_out_unread(named, settings))
-    run = Run(pipeline, settings, arguments.seed, tasks, arguments.out)
-    try:
-        with shown_progress(console, run.total) as progress:
-            drawn = run.draw(progress, batch)
-    except KeyboardInterrupt:
-        done = f"{run.done_when_interrupted} of {run.total} images are in {arguments.out}"
-        print(f"error: interrupted; {done}; run the same command to go on", file=sys.stderr)
-        return INTERRUPTED
-    for failure in run.failures[:MAX_LISTED]:
-        print(f"error: {failure}", file=sys.stderr)
-    if len(run.failures) > MAX_LISTED:
-        print(f"error: and {len(run.failures) - MAX_LISTED} more images", file=sys.stderr)
-    missing = f", {len(run.failures)} missing" if run.failures else ""
-    print(f"{arguments.out}: {run.total} images of {len(tasks)} prompts, {drawn} drawn now{missing}")
-    return IMAGES_MISSING if run.failures else 0
 
 
 def _save(
@@ -230,10 +178,8 @@ def main() -> int:
     console = Console(stderr=True)
     try:
         if arguments.prompts is not None:
-            return _generate_many(arguments, console)
-        for name in ("layout", "samples", "batch"):
-            if getattr(arguments, name) is not None:
-                raise LayoutError(f"--{name}: expected --prompts beside it, got none; give a file of prompts")
+            return generate_many(arguments, console)
+        refuse_many_prompts(arguments)
         replay = Replay(arguments.viewer is not None)
         pipeline, described, result = _generate(arguments, console, replay)
         _save(arguments, pipeline, described, result, replay)

@@ -1,13 +1,10 @@
 """Serve from a cluster: join it or begin one, run the application there, and end it in order."""
 
-import logging
-import os
 import re
 import signal
-import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Self
 
 import ray
@@ -16,15 +13,14 @@ from ray.serve.schema import LoggingConfig
 
 from mulo_sd.engines.backends import BackendError
 from mulo_sd.engines.cluster.app import build_from
+from mulo_sd.engines.cluster.join import joined_cluster
 from mulo_sd.engines.cluster.options import ClusterOptions
 from mulo_sd.engines.http.server import listen, url_of
 from mulo_sd.engines.ingress.errors import one_line
 from mulo_sd.engines.numbers import SettingsError
 
-LOOPBACK = "127.0.0.1"
 # Above the service's own end of draining, in which it refuses who is left.
 LAST_SECONDS = 10.0
-CONNECT_SECONDS = 5.0
 # The ingress logs requests; Ray Serve's own lines of them would say the same.
 QUIET = LoggingConfig(log_level="WARNING", enable_access_log=False)
 
@@ -42,7 +38,9 @@ def serve_on_ray(options: ClusterOptions, say: Callable[[str], Any]) -> None:
         BackendError: no engine replica can be started.
     """
     application = build_from(options)
-    with suppress(_EndedEarlyError), _Signals() as signals, _cluster(options):
+    with suppress(_EndedEarlyError), _Signals() as signals, joined_cluster(options.ray_address):
+        if options.ray_address is None:
+            _check_room(options)
         signals.take()  # Ray has taken them meanwhile
         url = _start_proxies(options)
         try:
@@ -90,40 +88,6 @@ class _Signals:
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def _cluster(options: ClusterOptions) -> Iterator[None]:
-    """Join a cluster, or begin one of this machine that ends with the block."""
-    try:
-        if options.ray_address is None:
-            # Its log into Ray's files; what ingress and replicas log themselves comes to standard error.
-            os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "0")
-            ray.init("local", include_dashboard=False, logging_level="ERROR", _node_ip_address=LOOPBACK)
-        else:
-            _check_reachable(options.ray_address)
-            ray.init(options.ray_address, logging_level="ERROR")
-    except (OSError, ValueError, RuntimeError) as error:
-        advice = "" if options.ray_address is None else "; its token belongs into ~/.ray/auth_token (docs/cluster.md)"
-        raise SettingsError(f"ray-address: cannot join a cluster: {one_line(error):.300}{advice}") from None
-    logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    try:
-        if options.ray_address is None:
-            _check_room(options)
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _check_reachable(address: str) -> None:
-    """Check that something listens at HOST:PORT: Ray would try for minutes.
-
-    Raises:
-        OSError: nothing does.
-    """
-    host, _, port = address.rpartition(":")
-    if host and port.isdecimal() and len(port) <= len("65535") and "/" not in address:
-        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
 
 
 def _check_room(options: ClusterOptions) -> None:

@@ -57,7 +57,7 @@ class _Output:
         self._guarded(self._stream.flush)
 
 
-def _guard(stream: TextIO | None) -> _Output:
+def guarded(stream: TextIO | None) -> _Output:
     """Return a stream that prints every character and never raises; a closed stream drops everything."""
     if stream is None:  # closed before the command began
         stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123  (a stream for the whole process)
@@ -102,7 +102,7 @@ def command(main: Callable[[], int]) -> Callable[[], int]:
     @wraps(main)
     def run() -> int:
         streams = sys.stdout, sys.stderr
-        output, errors = _guard(sys.stdout), _guard(sys.stderr)
+        output, errors = guarded(sys.stdout), guarded(sys.stderr)
         sys.stdout, sys.stderr = cast(TextIO, output), cast(TextIO, errors)
         try:
             return _flushed(_ended(main), output, errors)

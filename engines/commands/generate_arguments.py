@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the noise; with --prompts the first image's, counting up; default: %(default)s",
     )
     _add_many_prompts(parser)
+    _add_cluster(parser)
     parser.add_argument(
         "--preset",
         metavar="NAME",
@@ -49,8 +50,26 @@ def _add_many_prompts(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--layout", choices=tuple(LAYOUTS), help="one prompt a line (plain), or the files of a scorer; default: plain"
     )
-    group.add_argument("--batch", type=int, metavar="N", help="images drawn at once; default: 1")
+    group.add_argument("--batch", type=int, metavar="N", help="images drawn at once, by each actor; default: 1")
+    group.add_argument(
+        "--shard",
+        metavar="K/N",
+        help="draw the K-th of N shares of the images, 2/8 say, and leave the others to other processes; "
+        "names and seeds are the whole run's",
+    )
     group.add_argument("--samples", type=int, help="images of each prompt; default: what the scorer expects")
+
+
+def _add_cluster(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("many prompts on a cluster", "Needs the extra `ray` (docs/cluster.md).")
+    # None where it is not given, like the others.
+    group.add_argument("--ray", action="store_const", const=True, help="draw by actors of a Ray cluster")
+    group.add_argument(
+        "--ray-address", metavar="ADDRESS", help="auto, or HOST:PORT of a running cluster; default: a new one here"
+    )
+    group.add_argument("--actors", type=int, metavar="N", help="processes that draw; default: as many as have room")
+    group.add_argument("--cpus-each", type=float, metavar="N", help="CPUs of an actor, as Ray counts them; default: 1")
+    group.add_argument("--gpus-each", type=float, metavar="N", help="GPUs of an actor, as Ray counts them; default: 0")
 
 
 def _add_models(parser: argparse.ArgumentParser) -> None:

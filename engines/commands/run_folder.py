@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from mulo_sd.engines.commands.image_claims import CLAIMS_NAME
 from mulo_sd.engines.commands.layouts import LayoutError
 from mulo_sd.engines.files.whole_files import PARTIAL, make_folder
 
@@ -110,6 +111,9 @@ def in_use(folder: Path) -> Iterator[bool]:
             fcntl.flock(descriptor, fcntl.LOCK_SH)
         yield alone
     finally:
+        with contextlib.suppress(OSError):  # raised as long as another process is there
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            (folder / CLAIMS_NAME).unlink(missing_ok=True)
         os.close(descriptor)
 
 

@@ -1,21 +1,25 @@
-"""The processes of engine replicas that a service on Ray has started on this machine, found on Linux."""
+"""The processes that a command has started on this machine by Ray, found on Linux."""
 
 import os
 from pathlib import Path
 
 ENGINE = "ray::ServeReplica:mulo-sd:engine"
+ACTOR = "ray::MapWorker(MapBatches(BatchActor))"
 
 
 def engine_replicas(process: int) -> list[int]:
     """Return the engine replicas among a process's descendants, by their process ids, oldest first."""
-    parents, found = _parents(), []
-    for child in sorted(parents):
-        ancestor = child
-        while ancestor in parents and ancestor != process:
-            ancestor = parents[ancestor]
-        if ancestor == process and _name(child).startswith(ENGINE):
-            found.append(child)
-    return found
+    return named_descendants(process, ENGINE)
+
+
+def batch_actors(process: int) -> list[int]:
+    """Return the actors of a run of images among a process's descendants, oldest first."""
+    return named_descendants(process, ACTOR)
+
+
+def named_descendants(process: int, name: str) -> list[int]:
+    """Return a process's descendants whose command lines begin with a name, oldest first."""
+    return [child for child in sorted(descendants(process)) if _name(child).startswith(name)]
 
 
 def descendants(process: int) -> set[int]:

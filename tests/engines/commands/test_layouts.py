@@ -9,33 +9,9 @@ import pytest
 from PIL import Image
 
 from mulo_sd.engines.check_layout import faults
-from mulo_sd.engines.commands.draw_many import seeds_of
 from mulo_sd.engines.commands.layouts import LayoutError, PromptsError, read_tasks
-
-PROMPTS = ("a red circle", "two blue squares", "a star and a cross")
-
-
-def write_prompts(layout: str, folder: Path) -> Path:
-    """Write what a scorer's authors publish."""
-    if layout == "dpg":
-        (folder / "prompts").mkdir()
-        for index, prompt in enumerate(PROMPTS):
-            (folder / "prompts" / f"COCOval2014_{index}.txt").write_text(prompt + "\n")
-        return folder / "prompts"
-    path = folder / "prompts.txt"
-    if layout == "geneval":
-        lines = [json.dumps({"tag": "colors", "include": [], "prompt": prompt}) for prompt in PROMPTS]
-        path.write_text("\n".join(lines) + "\n")
-    elif layout == "coco":
-        annotations = [
-            {"image_id": 500 - index, "id": 90 - index, "caption": prompt} for index, prompt in enumerate(PROMPTS)
-        ]
-        annotations.append({"image_id": 500, "id": 99, "caption": "a later caption of the same image"})
-        path.write_text(json.dumps({"annotations": annotations}))
-    else:
-        path.write_text("\n\n".join(PROMPTS) + "\n\n")
-    return path
-
+from mulo_sd.engines.commands.run_images import seeds_of
+from tests.engines.commands.runs import PROMPTS, write_prompts
 
 FILES = {
     "plain": ["00000.png", "00001.png", "00002.png"],

@@ -14,7 +14,7 @@ from PIL import Image
 from rich.console import Console
 
 from mulo_sd.engines.bundle.manifest import MANIFEST_NAME
-from mulo_sd.engines.commands import draw_many
+from mulo_sd.engines.commands import run_images
 from mulo_sd.engines.commands.draw_many import Run
 from mulo_sd.engines.commands.image_record import read_record
 from mulo_sd.engines.commands.layouts import LayoutError
@@ -88,7 +88,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_the_decode(
     def refuse(path: Path) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(draw_many, "check_writable", refuse)
+    monkeypatch.setattr(run_images, "check_writable", refuse)
     monkeypatch.setattr(Pipeline, "describe", None)
     with pytest.raises(LayoutError, match=r"00000.png: cannot write it: Permission denied"):
         run.draw()

@@ -9,10 +9,11 @@ import pytest
 from PIL import Image
 
 from mulo_sd.engines.check_layout import faults
-from mulo_sd.engines.commands import draw_many
-from mulo_sd.engines.commands.draw_many import Run, tiled
+from mulo_sd.engines.commands import drawing
+from mulo_sd.engines.commands.draw_many import Run
 from mulo_sd.engines.commands.image_record import models_hash
 from mulo_sd.engines.commands.layouts import LayoutError, PromptsError
+from mulo_sd.engines.commands.run_images import tiled
 from mulo_sd.engines.service.pipeline import Pipeline
 from tests.engines.commands.runs import QUICK, dpg_tasks, plain_tasks
 
@@ -163,5 +164,5 @@ def test_a_run_ends_where_everything_fails(start: Callable[..., Run], monkeypatc
         raise ValueError("the device is gone")
 
     monkeypatch.setattr(Pipeline, "describe", describe)
-    with pytest.raises(LayoutError, match=f"^{draw_many.MAX_FAILURES} images in a row failed: .* the device is gone"):
+    with pytest.raises(LayoutError, match=f"^{drawing.MAX_FAILURES} images in a row failed: .* the device is gone"):
         start(plain_tasks(*["a star"] * 40)).draw()
