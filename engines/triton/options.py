@@ -18,10 +18,6 @@ class ModelOptions(EngineOptions):
     manifest_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="of the bundle's manifest")]
 
 
-# What the export writes of the bundle; nobody chooses it.
-OF_THE_BUNDLE = ("bundle", "image_size", "manifest_sha256")
-
-
 def parameters_of(options: ModelOptions) -> dict[str, str]:
     """Return options as a configuration holds them; what has no value is left out."""
     content = options.model_dump()

@@ -9,9 +9,9 @@ from mulo_sd.engines.bundle.contract import PLAN_PACKAGES
 from mulo_sd.engines.numbers import SettingsError
 from mulo_sd.export.own_bundle import BuildError
 
-# By tag of nvcr.io/nvidia/tritonserver, from "Release Compatibility Matrix" in docs/introduction/compatibility.md of
-# triton-inference-server/server, read in November 2026. Only containers with TensorRT-LLM bring TensorRT's Python
-# package; in any other one it is what was installed there.
+# By tag of nvcr.io/nvidia/tritonserver, from the page "Release Compatibility Matrix" of Triton's documentation, read in
+# November 2026. Only containers with TensorRT-LLM bring TensorRT's Python package; in any other one it is what was
+# installed there.
 TENSORRT_OF_CONTAINER: Mapping[str, str] = {
     "25.01-trtllm-python-py3": "10.8.0.43",
     "25.02-trtllm-python-py3": "10.8.0.43",
@@ -69,7 +69,7 @@ def check_plans_for(bundle: Bundle, backend: str, version: str) -> None:
     if backend not in PLAN_PACKAGES:
         names = " or ".join(PLAN_PACKAGES)
         raise SettingsError(f"tensorrt-version: expected it beside --backend {names}, got --backend {backend}")
-    server = Host(PLATFORM, {PLAN_PACKAGES[backend]: version, "cuda": ""})
+    server = Host(PLATFORM, {PLAN_PACKAGES[backend]: version, "cuda.bindings": ""})
     verdict = judge_backend(backend, bundle, server).verdict
     if verdict.refuses:
         raise BuildError(f"{bundle.path}: on a server with version {version}: {told(verdict, bundle, server)}")

@@ -110,7 +110,7 @@ class TritonServer:
         self.process = subprocess.Popen(
             [
                 str(environments.triton / "bin" / "tritonserver"),
-                f"--model-repository={repository}",
+                f"--model-repository={repository.absolute()}",
                 f"--backend-directory={backends}",
                 "--model-control-mode=explicit",
                 "--disable-auto-complete-config",
