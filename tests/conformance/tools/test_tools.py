@@ -17,12 +17,16 @@ from mulo_sd.engines.modes import MODES as TABLE
 
 TOOLS = (
     "make_pictures",
+    "make_triton",
     "measure_checkpoints",
     "measure_cluster",
     "measure_gpu",
     "measure_service",
     "measure_sweeps",
+    "measure_triton",
     "profile_decode",
+    "run_triton",
+    "soak_batch",
     "soak_cluster",
     "soak_service",
     "tune_gpu",
