@@ -16,7 +16,7 @@ def rows(title: str) -> list[list[str]]:
 
 def test_the_page_names_every_tensor() -> None:
     told = [row[:3] for row in rows("Inputs and outputs") if row[0].startswith("`")]
-    shapes = {(128, 128, 3): "[height, width, 3]"}
+    shapes: dict[tuple[int, ...], str] = {(128, 128, 3): "[height, width, 3]"}
     declared = [
         [f"`{one.name}`", one.kind.removeprefix("TYPE_"), shapes.get(one.shape, f"[{one.shape[0]}]")]
         for one in (*INPUTS, *outputs(128, 128))
