@@ -50,9 +50,7 @@ def _add_many_prompts(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--layout", choices=tuple(LAYOUTS), help="one prompt a line (plain), or the files of a scorer; default: plain"
     )
-    group.add_argument(
-        "--batch", type=int, metavar="N", help="images drawn at once, with --ray by each actor; default: 1"
-    )
+    group.add_argument("--batch", type=int, metavar="N", help="images drawn at once (--ray: by each actor); default: 1")
     group.add_argument(
         "--shard",
         metavar="K/N",
