@@ -20,6 +20,8 @@ from mulo_sd.engines.cluster.batch_actor import ATTEMPTS, DEATHS, FAILURE, FAULT
 from mulo_sd.engines.cluster.batch_options import ActorOptions, BatchOptions, images_a_block
 from mulo_sd.engines.cluster.join import joined_cluster
 from mulo_sd.engines.cluster.quiet import ray_log_in_files
+from mulo_sd.engines.cluster.room import check_room
+from mulo_sd.engines.cluster.terminated import terminated_as_interrupted
 from mulo_sd.engines.commands.drawing import Failure
 from mulo_sd.engines.commands.layouts import LayoutError, Task
 from mulo_sd.engines.commands.run_folder import in_use
@@ -28,6 +30,8 @@ from mulo_sd.engines.commands.shares import WHOLE, Share
 from mulo_sd.engines.files.whole_files import PARTIAL
 from mulo_sd.engines.service.pipeline import Pipeline
 from mulo_sd.engines.settings import Settings
+
+GO_ON = "what is drawn stays, run the same command to go on"
 
 
 class ClusterRun(RunImages):
@@ -100,7 +104,11 @@ class ClusterRun(RunImages):
             if not missing:
                 return 0
             self.write_texts()
-            with ray_log_in_files(), joined_cluster(self._options.ray_address, log_to_driver=False):
+            with (
+                ray_log_in_files(),
+                joined_cluster(self._options.ray_address, GO_ON, log_to_driver=False),
+                terminated_as_interrupted(),
+            ):
                 try:
                     for row in self._rows(missing, self._recipe(Path(sign).name, batch)):
                         self._note(row)
@@ -138,7 +146,11 @@ class ClusterRun(RunImages):
 
     def _rows(self, missing: list[ImageNumber], recipe: Recipe) -> Iterator[dict[str, Any]]:
         """Give the missing images to actors, and return a row of each as it comes back."""
-        actors = self._options.actors_in(ray.cluster_resources())
+        resources = ray.cluster_resources()
+        actors = self._options.actors_in(resources)
+        if self._options.ray_address is None:  # another cluster may grow
+            check_room("actors", actors, self._options.cpus_each, "CPU", resources)
+            check_room("actors", actors, self._options.gpus_each, "GPU", resources)
         size = images_a_block(len(missing), actors, recipe.batch)
         blocks = [missing[start : start + size] for start in range(0, len(missing), size)]
         actors = min(actors, len(blocks))
@@ -155,4 +167,4 @@ class ClusterRun(RunImages):
 
 def _reason(error: RayError) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"ray: {(lines or [type(error).__name__])[0]:.300}; what is drawn stays, run the same command to go on"
+    return f"ray: {(lines or [type(error).__name__])[0]:.300}; {GO_ON}"

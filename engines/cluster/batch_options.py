@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from mulo_sd.engines.numbers import SettingsError, real_number, whole_number
+from mulo_sd.engines.numbers import real_number, whole_number
 
 MAX_ACTORS = 4096
 
@@ -55,25 +55,13 @@ class BatchOptions:
         return max(1, int(self.cpus_each))
 
     def actors_in(self, resources: dict[str, float]) -> int:
-        """Return how many actors to ask for in a cluster of some resources.
-
-        Raises:
-            SettingsError: there is no room for one, or for as many as were asked for, and no machine will come.
-        """
+        """Return how many actors to ask for in a cluster of some resources; where that has no room, at least one."""
         rooms = {
             name: int(resources.get(name, 0) / each)
             for name, each in (("CPU", self.cpus_each), ("GPU", self.gpus_each))
             if each > 0
         }
         asked = self.actors if self.actors is not None else max(1, min(rooms.values(), default=1))
-        short = [name for name, room in rooms.items() if room < asked]
-        if short and self.ray_address is None:  # another cluster may grow
-            name = short[0]
-            each = self.cpus_each if name == "CPU" else self.gpus_each
-            raise SettingsError(
-                f"actors: expected at most {resources.get(name, 0):g} {name}s in all, got {asked} of {each:g}; "
-                f"give fewer --actors, or a smaller --{name.lower()}s-each"
-            )
         return min(asked, MAX_ACTORS)
 
 

@@ -15,9 +15,9 @@ from mulo_sd.engines.backends import BackendError
 from mulo_sd.engines.cluster.app import build_from
 from mulo_sd.engines.cluster.join import joined_cluster
 from mulo_sd.engines.cluster.options import ClusterOptions
+from mulo_sd.engines.cluster.room import check_room
 from mulo_sd.engines.http.server import listen, url_of
 from mulo_sd.engines.ingress.errors import one_line
-from mulo_sd.engines.numbers import SettingsError
 
 # Above the service's own end of draining, in which it refuses who is left.
 LAST_SECONDS = 10.0
@@ -38,9 +38,11 @@ def serve_on_ray(options: ClusterOptions, say: Callable[[str], Any]) -> None:
         BackendError: no engine replica can be started.
     """
     application = build_from(options)
-    with suppress(_EndedEarlyError), _Signals() as signals, joined_cluster(options.ray_address):
+    with suppress(_EndedEarlyError), _Signals() as signals, joined_cluster(options.ray_address, "start it again"):
         if options.ray_address is None:
-            _check_room(options)
+            resources = ray.cluster_resources()
+            check_room("replicas", options.replicas, options.cpus_each, "CPU", resources)
+            check_room("replicas", options.replicas, options.gpus_each, "GPU", resources)
         signals.take()  # Ray has taken them meanwhile
         url = _start_proxies(options)
         try:
@@ -88,19 +90,6 @@ class _Signals:
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
-
-
-def _check_room(options: ClusterOptions) -> None:
-    """Check that this machine has what the fewest replicas take: no other will come."""
-    resources = ray.cluster_resources()
-    for name, each in (("CPU", options.cpus_each), ("GPU", options.gpus_each)):
-        most = resources.get(name, 0)
-        if each * options.replicas > most:
-            option = f"{name.lower()}s-each"
-            raise SettingsError(
-                f"replicas: expected at most {most:g} {name}s in all, got {options.replicas} replicas of {each:g}; "
-                f"give fewer --replicas, or a smaller --{option}"
-            )
 
 
 def _start_proxies(options: ClusterOptions) -> str:

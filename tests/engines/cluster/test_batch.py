@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,8 @@ def test_a_run_that_is_killed_goes_on(demo_bundle: Path, tmp_path: Path, capsys:
     assert told.endswith("20 images, each drawn once and equal to a single process's; killed 2 times\n")
 
 
-def test_an_interrupt_ends_everything(demo_bundle: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_everything(number: signal.Signals, demo_bundle: Path, tmp_path: Path) -> None:
     runs = Runs(demo_bundle, tmp_path, 20)
     process = runs.start("ray", "--ray", "--actors", "1")
     with WatchedFolder(tmp_path / "ray") as watched:
@@ -104,7 +106,7 @@ def test_an_interrupt_ends_everything(demo_bundle: Path, tmp_path: Path) -> None
     out = tmp_path / "ray"
     assert len(batch_actors(process.pid)) == 1
     left = descendants(process.pid)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     output, _ = process.communicate(timeout=60)
     there = len(list((tmp_path / "ray").glob("*.png")))
     assert (process.returncode, output) == (130, "")
@@ -112,6 +114,29 @@ def test_an_interrupt_ends_everything(demo_bundle: Path, tmp_path: Path) -> None
     assert told[-1] == f"error: interrupted; {there} of 20 images are in {out}; run the same command to go on"
     wait_for_the_end(left)
     assert sorted(path.name for path in (tmp_path / "ray").iterdir() if path.suffix != ".png") == ["run.json"]
+
+
+def is_raylet(process: int) -> bool:
+    return b"/raylet/raylet\0" in Path(f"/proc/{process}/cmdline").read_bytes()
+
+
+def test_a_raylet_that_dies_ends_the_command_with_a_line(demo_bundle: Path, tmp_path: Path) -> None:
+    """Ray ends the process then; another one tells, and the run goes on."""
+    runs = Runs(demo_bundle, tmp_path, 6)
+    process = runs.start("ray", "--ray", "--actors", "1")
+    with WatchedFolder(tmp_path / "ray") as watched:
+        assert watched.wait_for(1)
+    os.kill(next(child for child in descendants(process.pid) if is_raylet(child)), signal.SIGKILL)
+    process.communicate(timeout=120)
+    assert process.returncode == 1
+    log, ends_at = tmp_path / "ray.log", time.monotonic() + 10
+    while "error: " not in log.read_text():
+        assert time.monotonic() < ends_at
+        time.sleep(0.05)
+    assert log.read_text().splitlines()[-1] == (
+        "error: ray: the cluster or a signal ended the command; what is drawn stays, run the same command to go on"
+    )
+    assert runs.end(runs.start("ray", "--ray", "--actors", "1")).startswith(f"{tmp_path / 'ray'}: 6 images")
 
 
 def test_what_cannot_be_drawn_is_told_in_lines(minimal_bundle: Path, tmp_path: Path) -> None:
@@ -133,7 +158,7 @@ def test_what_cannot_be_drawn_is_told_in_lines(minimal_bundle: Path, tmp_path: P
     (tmp_path / "ray" / "00001.png").unlink()
     full = run(minimal_bundle, *arguments, "--gpus-each", "64", folder=tmp_path)
     assert (full.returncode, full.stdout) == (2, "")
-    assert full.stderr.splitlines()[-1].startswith("error: actors: expected at most ")
+    assert full.stderr.splitlines()[-1].startswith("error: gpus-each: expected at most ")
     assert not list((tmp_path / "ray").glob(f"{PARTIAL}*"))
 
 

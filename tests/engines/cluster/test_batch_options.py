@@ -1,11 +1,14 @@
 """How a run of images is spread over a cluster, without Ray."""
 
 import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from mulo_sd.engines.cluster.batch_options import BatchOptions, images_a_block
+from mulo_sd.engines.cluster.room import check_room
 from mulo_sd.engines.numbers import SettingsError
 from mulo_sd.missing import missing_package
 from tests.in_process import InProcess
@@ -42,23 +45,45 @@ def test_actors_fill_the_cluster() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (
-            {"actors": 17},
-            "actors: expected at most 16 CPUs in all, got 17 of 1; give fewer --actors, or",
-        ),
-        (
-            {"gpus_each": 1},
-            "actors: expected at most 0 GPUs in all, got 1 of 1; give fewer --actors, or",
-        ),
-        ({"cpus_each": 17}, "actors: expected at most 16 CPUs in all, got 1 of 17"),
         ({"actors": 0}, r"actors: expected a whole number in 1\.\.4096, got 0"),
         ({"cpus_each": float("nan")}, r"cpus-each: expected a number in 0\.\.4096, got nan"),
         ({"gpus_each": -1}, r"gpus-each: expected a number in 0\.\.64, got -1"),
     ],
 )
-def test_what_a_cluster_of_one_machine_cannot_hold(options: dict[str, float], message: str) -> None:
+def test_bad_numbers(options: dict[str, float], message: str) -> None:
     with pytest.raises(SettingsError, match=f"^{message}"):
-        BatchOptions(**options).actors_in({"CPU": 16.0})  # type: ignore[arg-type]  # that is the question
+        BatchOptions(**options)  # type: ignore[arg-type]  # that is the question
+
+
+@pytest.mark.parametrize(
+    ("count", "each", "resource", "message"),
+    [
+        (17, 1, "CPU", "actors: expected at most 16, since each takes 1 of 16 CPUs, got 17; give fewer, or a smaller"),
+        (1, 17, "CPU", "cpus-each: expected at most the 16 CPUs of this machine, got 17"),
+        (1, 1, "GPU", "gpus-each: expected at most the 0 GPUs of this machine, got 1"),
+        (4, 5.5, "CPU", "actors: expected at most 2, since each takes 5.5 of 16 CPUs, got 4"),
+    ],
+)
+def test_what_a_machine_has_no_room_for(count: int, each: float, resource: str, message: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        check_room("actors", count, each, resource, {"CPU": 16.0})
+    assert str(caught.value).startswith(message)
+
+
+def test_what_it_has_room_for() -> None:
+    check_room("actors", 16, 1, "CPU", {"CPU": 16.0})
+    check_room("actors", 3, 0, "GPU", {"CPU": 16.0})
+
+
+@pytest.mark.parametrize("ends", ["in order", "by an error", "at once"])
+def test_the_last_words_are_of_a_process_that_is_ended(ends: str) -> None:
+    """By its own `os._exit`, as Ray's native code ends it."""
+    last = {"in order": "pass", "by an error": "raise SystemExit(3)", "at once": "os._exit(1)"}[ends]
+    script = (
+        f"import os\nfrom mulo_sd.engines.cluster.last_words import last_words\nwith last_words('told'):\n    {last}"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stderr == ("told\n" if ends == "at once" else "")
 
 
 @pytest.mark.parametrize(

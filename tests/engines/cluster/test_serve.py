@@ -256,9 +256,16 @@ def test_it_joins_a_running_cluster_and_leaves_it_as_it_was(minimal_bundle: Path
         (["--ray", "--replicas", "0"], "replicas: expected greater than or equal to 1, got 0"),
         (["--ray", "--replicas", "3", "--max-replicas", "2"], "expected at least 3, as --replicas says"),
         (["--ray", "--cpus-each", "nan"], "cpus-each: expected"),
-        (["--ray", "--ray-address", "127.0.0.1:1"], "ray-address: cannot join a cluster: "),
+        (["--ray", "--ray-address", "127.0.0.1:1"], "ray-address: expected a cluster at 127.0.0.1:1, got none: "),
+        (
+            ["--ray", "--ray-address", "nonsense"],
+            "ray-address: expected auto or HOST:PORT of a cluster, got 'nonsense'",
+        ),
         (["--ray", "--replicas", "4000"], "replicas: expected at most"),
-        (["--ray", "--gpus-each", "1", "--replicas", "1"], "GPUs in all, got 1 replicas of 1"),
+        (
+            ["--ray", "--gpus-each", "1", "--replicas", "1"],
+            "gpus-each: expected at most the 0 GPUs of this machine, got 1",
+        ),
         (["--ray", "--api-key-file", "none"], "api-key-file: none: expected a file of keys, found none"),
         (["--ray", "--backend", "none:such", "--replicas", "1"], "engine replicas: cannot be started"),
     ],
