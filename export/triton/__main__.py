@@ -2,6 +2,7 @@
 
 import argparse
 import hashlib
+import os
 import re
 import signal
 import sys
@@ -24,6 +25,7 @@ from mulo_sd.export.triton.config import InstanceKind, config_text
 from mulo_sd.export.triton.containers import check_plans_for, tensorrt_of
 from mulo_sd.export.triton.repository import (
     ExportedModel,
+    check_outside_bundles,
     check_repository_place,
     manifest_bytes,
     write_repository,
@@ -32,6 +34,7 @@ from mulo_sd.export.triton.repository import (
 MAX_INSTANCES = 64
 MAX_VERSION = 2**31 - 1
 ON_THE_CPU = ("ort",)
+NAME_RULE = "NAME of at most 100 of A-Z, a-z, 0-9, '.', '_' and '-', the first one a letter or a digit"
 NAMED = re.compile(rf"({MODEL_NAME[1:-1]})=(.+)", re.DOTALL)
 
 
@@ -110,10 +113,13 @@ def _folders(texts: list[str]) -> dict[str, Path]:
     folders: dict[str, Path] = {}
     for text in texts:
         match = NAMED.fullmatch(text)
+        is_misnamed = match is None and "=" in text and not os.path.isdir(text)  # noqa: PTH112  (names of any length)
         folder = expanded(match[2] if match else text)
         name = match[1] if match else folder.resolve().name
-        if not re.fullmatch(MODEL_NAME, name):
-            raise SettingsError(f"bundle: expected NAME=DIR, such as demo=bundles/demo-fp32, got {text!r:.80}")
+        if is_misnamed or not re.fullmatch(MODEL_NAME, name):
+            raise SettingsError(
+                f"bundle: expected NAME=DIR, such as demo=bundles/demo-fp32, {NAME_RULE}; got {text!r:.80}"
+            )
         if name in folders:
             raise SettingsError(f"bundle: expected a name of its own for each, got {name} twice; give NAME=DIR")
         folders[name] = folder
@@ -158,6 +164,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         plan, folders = _plan(arguments), _folders(arguments.bundle)
+        check_outside_bundles(arguments.out.resolve(), folders.values())
         check_repository_place(arguments.out.resolve(), arguments.force)
         models = [_model(name, open_bundle(folder), plan) for name, folder in folders.items()]
         write_repository(models, arguments.out, arguments.force)

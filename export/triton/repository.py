@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,6 +82,23 @@ def _known_files(folder: Path) -> Callable[[str], bool]:
                 "was touched: move that away, or give another --out"
             )
     return is_known
+
+
+def check_outside_bundles(place: Path, bundles: Iterable[Path]) -> None:
+    """Check that a repository would change no bundle that it is made of.
+
+    Args:
+        place: Without links.
+        bundles: Their folders.
+
+    Raises:
+        BuildError: the place is a bundle's folder, or in one.
+    """
+    for bundle in bundles:
+        if place.is_relative_to(bundle.resolve()):
+            raise BuildError(
+                f"{place}: expected a folder outside the bundle {bundle}, got one in it; give another --out"
+            )
 
 
 def check_repository_place(place: Path, force: bool) -> None:

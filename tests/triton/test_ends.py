@@ -5,9 +5,10 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 from mulo_sd import engines
-from mulo_sd.conformance.tools.serving.tritonserver import Environments, TritonServer
+from mulo_sd.conformance.tools.serving.tritonserver import Environments, TritonServer, free_port, processes_of
 
 PROMPT = "a red star"
 # 1,024 passes of the demo, seconds on any machine; the other one takes a few.
@@ -123,6 +124,15 @@ def test_a_deadline(server: TritonServer) -> None:
     assert stats(next(server.draw("narrow", prompt=PROMPT, seed=7, settings=SHORT)))["waited_seconds"] < 1
 
 
+def test_a_kept_image_needs_no_time(server: TritonServer) -> None:
+    """A drawing of seconds, asked for again with a deadline of a fraction of one."""
+    drawn, again = (
+        next(server.draw("narrow", prompt=PROMPT, seed=13, settings=LONG, deadline=deadline)) for deadline in (60, 0.3)
+    )
+    assert stats(drawn)["seconds"] > 0.3
+    assert again["IMAGE"] == drawn["IMAGE"]
+
+
 def test_tritons_own_timeout_is_a_deadline(server: TritonServer, repository: Path) -> None:
     done = server.environments.python("-c", LATE, str(repository), server.grpc)
     assert done.stdout.startswith("deadline_exceeded: deadline: expected the images within 0.3 s"), done.stderr
@@ -171,6 +181,37 @@ def test_a_killed_stub(own_server: TritonServer, pipeline: engines.Pipeline) -> 
     status, body = own_server.get("/v2/models/minimal/generate", asked)
     expected = np.asarray(pipeline.generate(PROMPT, 11).image).ravel().tolist()
     assert (status, json.loads(body)["IMAGE"]) == (200, expected)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing tells a process that its parent died")
+def test_run_triton_is_killed(environments: Environments, repository: Path, tmp_path: Path) -> None:
+    """Its server and the stub end, too, though nobody could end them."""
+    assert environments
+    ports = [word for kind in ("http", "grpc") for word in (f"--{kind}-port", str(free_port()))]
+    words = ["--repository", str(repository), "--model", "minimal", *ports]
+    command = [sys.executable, "-m", "mulo_sd.conformance.tools.run_triton", *words]
+    log = (tmp_path / "log").open("wb")
+    with log, subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | {"TMPDIR": str(tmp_path)}) as runner:
+        try:
+            children = Path(f"/proc/{runner.pid}/task/{runner.pid}/children")
+            _until(lambda: b"Started HTTPService" in (tmp_path / "log").read_bytes(), runner)
+            (session,) = map(int, children.read_text().split())
+            assert len(processes_of(session, "triton_python_backend_stub")) == 1
+        finally:
+            runner.kill()
+    try:
+        _until(lambda: not processes_of(session))
+    finally:
+        for left in processes_of(session):
+            os.kill(left, signal.SIGKILL)
+
+
+def _until(is_so: Callable[[], bool], process: subprocess.Popen[bytes] | None = None) -> None:
+    ends_at = time.monotonic() + 30
+    while not is_so():
+        assert time.monotonic() < ends_at
+        assert process is None or process.poll() is None
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,7 @@ OURS: list[tuple[dict[str, Any], str]] = [
 # Of Triton itself, before the model is asked: what is no number of the tensor's type, or not one number.
 TRITONS: list[dict[str, Any]] = [
     {"SEED": -1},
+    {"SEED": 1.5},
     {"SEED": "x"},
     {"SEED": [1, 2]},
     {"SEED": 2**64},
@@ -59,8 +60,22 @@ def test_a_bad_input(server: TritonServer, fields: dict[str, Any], line: str) ->
 @pytest.mark.parametrize("fields", TRITONS, ids=str)
 def test_what_triton_refuses(server: TritonServer, fields: dict[str, Any]) -> None:
     status, body = server.get("/v2/models/minimal/generate_stream", {"PROMPT": list(PROMPT.encode()), **fields})
-    assert status in (400, 500), body
+    assert status == (400 if [1, 2] in fields.values() else 500), body  # 400: its shape alone is wrong
     assert len(json.loads(body)["error"].splitlines()) == 1
+
+
+def test_generate_with_partial_images(server: TritonServer) -> None:
+    """Triton's error comes as a success."""
+    status, body = server.get("/v2/models/minimal/generate", {"PROMPT": list(PROMPT.encode()), "PARTIAL_IMAGES": 2})
+    assert status == 200
+    assert json.loads(body)["error"].startswith("generate expects model to produce exactly 1 response")
+
+
+def test_bytes_above_255(server: TritonServer) -> None:
+    """Triton takes them modulo 256 before the model sees them."""
+    wrapped = [byte + 256 for byte in PROMPT.encode()]
+    first, second = (next(server.draw("minimal", prompt=prompt, seed=5)) for prompt in (PROMPT, wrapped))
+    assert first["IMAGE"] == second["IMAGE"]
 
 
 def test_the_server_lives_on(server: TritonServer) -> None:

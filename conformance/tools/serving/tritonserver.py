@@ -4,17 +4,19 @@ Two environments: one has the wheel, and Triton's client; the other one has mulo
 one: the wheel needs numpy 1, the engines numpy 2.
 """
 
+import ctypes
 import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -24,6 +26,7 @@ from mulo_sd.engines.files.paths import expanded
 # Folders of the two environments.
 SERVER_ENVIRONMENT, MODEL_ENVIRONMENT = "MULO_SD_TRITON", "MULO_SD_TRITON_MODEL"
 SECONDS = 60.0
+PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 STUB, STUBS = "triton_python_backend_stub", "python_backend_stubs"
 SITE, TRITON = "lib/python3*/site-packages", "pytriton/tritonserver"
 
@@ -81,7 +84,10 @@ def free_port() -> int:
 
 
 class TritonServer:
-    """Serves a model repository on loopback; leaving the block ends it."""
+    """Serves a model repository on loopback; leaving the block ends it.
+
+    On Linux it also ends where the thread that made it does, SIGKILL included.
+    """
 
     def __init__(
         self,
@@ -125,6 +131,7 @@ class TritonServer:
             stderr=None if shown else self.log,
             env=_variables(environments),
             start_new_session=True,
+            preexec_fn=_ends_with(os.getpid()),
         )
         try:
             self._wait(lambda: self.get("/v2/health/ready")[0] == 200)
@@ -191,16 +198,7 @@ class TritonServer:
 
     def processes(self, name: str = "") -> list[int]:
         """Return its processes that still run, those whose command names something alone."""
-        found = []
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                status = (folder / "stat").read_text().rpartition(")")[2].split()
-                words = (folder / "cmdline").read_bytes().decode(errors="replace")
-            except (FileNotFoundError, ProcessLookupError):  # it ended just now
-                continue
-            if int(status[3]) == self.process.pid and status[0] != "Z" and name in words:
-                found.append(int(folder.name))
-        return found
+        return processes_of(self.process.pid, name)
 
     def end(self, number: int = signal.SIGTERM) -> int:
         """Send a signal, wait for the end and return the exit status."""
@@ -231,9 +229,37 @@ class TritonServer:
         self.folder.cleanup()
 
 
+def processes_of(session: int, name: str = "") -> list[int]:
+    """Return a session's processes that still run, those whose command names something alone."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            status = (folder / "stat").read_text().rpartition(")")[2].split()
+            words = (folder / "cmdline").read_bytes().decode(errors="replace")
+        except (FileNotFoundError, ProcessLookupError):  # it ended just now
+            continue
+        if int(status[3]) == session and status[0] != "Z" and name in words:
+            found.append(int(folder.name))
+    return found
+
+
 def tensors(**fields: Any) -> dict[str, Any]:
     """Return fields by the tensors' names, as Triton's JSON holds them: texts as the bytes of their UTF-8."""
     return {name.upper(): list(value.encode()) if isinstance(value, str) else value for name, value in fields.items()}
+
+
+def _ends_with(parent: int) -> Callable[[], None] | None:
+    """Return what a child calls before its program, so that SIGTERM comes to it when its parent dies; Linux alone."""
+    if sys.platform != "linux":
+        return None
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+
+    def call() -> None:
+        prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:  # it died meanwhile
+            os._exit(1)
+
+    return call
 
 
 def _variables(environments: Environments) -> dict[str, str]:

@@ -119,11 +119,37 @@ def test_a_record_that_lists_what_no_export_writes(in_process: InProcess, minima
     assert (out / "thesis.txt").read_text() == "mine"
 
 
+@pytest.mark.parametrize("inside", [".", "onnx", "new/repository"])
+def test_a_repository_in_its_bundle(in_process: InProcess, minimal_bundle: Path, tmp_path: Path, inside: str) -> None:
+    bundle = shutil.copytree(minimal_bundle, tmp_path / "bundle")
+    (tmp_path / "link").symlink_to(bundle, target_is_directory=True)
+    before = files_of(bundle)
+    out = tmp_path / "link" / inside
+    done = in_process.run(MODULE, "--bundle", f"m={bundle}", "--out", str(out), "--force")
+    assert (done.returncode, files_of(bundle)) == (2, before)
+    line = f"error: {out.resolve()}: expected a folder outside the bundle {bundle}, got one in it; give another --out\n"
+    assert done.stderr == line
+
+
+@pytest.mark.parametrize("name", ["a b", "../x", "", "é", "a" * 300, ".x", "a/b"])
+def test_a_name_that_no_model_may_have(in_process: InProcess, minimal_bundle: Path, tmp_path: Path, name: str) -> None:
+    """The line is about the name, whose folder is there."""
+    text = f"{name}={minimal_bundle}"
+    done = in_process.run(MODULE, "--bundle", text, "--out", str(tmp_path / "out"))
+    rule = "NAME of at most 100 of A-Z, a-z, 0-9, '.', '_' and '-', the first one a letter or a digit"
+    expected = f"error: bundle: expected NAME=DIR, such as demo=bundles/demo-fp32, {rule}; got {text!r:.80}\n"
+    assert (done.returncode, done.stderr) == (2, expected)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
         (["--bundle", "nowhere"], "nowhere: expected a bundle's folder, found none"),
-        (["--bundle", "a b=nowhere"], "bundle: expected NAME=DIR, such as demo=bundles/demo-fp32, got 'a b=nowhere'"),
+        (
+            ["--bundle", "a b=nowhere"],
+            "bundle: expected NAME=DIR, such as demo=bundles/demo-fp32, NAME of at most 100 ",
+        ),
         (["--bundle", "m=x", "--bundle", "m=y"], "bundle: expected a name of its own for each, got m twice"),
         (["--bundle", "x", "--size", "0"], "size: expected greater than or equal to 1, got 0"),
         (["--bundle", "x", "--deadline", "nan"], "deadline: expected "),
