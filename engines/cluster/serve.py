@@ -1,5 +1,6 @@
 """Serve from a cluster: join it or begin one, run the application there, and end it in order."""
 
+import os
 import re
 import signal
 import threading
@@ -38,6 +39,8 @@ def serve_on_ray(options: ClusterOptions, say: Callable[[str], Any]) -> None:
         BackendError: no engine replica can be started.
     """
     application = build_from(options)
+    # Ray gives its workers a niceness of 15, which suits batches: beside other work a service would hardly run.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     with suppress(_EndedEarlyError), _Signals() as signals, joined_cluster(options.ray_address, "start it again"):
         if options.ray_address is None:
             resources = ray.cluster_resources()

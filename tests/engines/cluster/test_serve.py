@@ -78,6 +78,12 @@ def test_a_stream_shows_the_steps_and_the_same_image(cluster: Served, expected_d
     assert {Image.open(io.BytesIO(base64.b64decode(text))).size for text in partial} == {(128, 128)}
 
 
+def test_replicas_have_the_priority_of_the_command(cluster: Served) -> None:
+    own = os.getpriority(os.PRIO_PROCESS, cluster.process.pid)
+    for replica in engine_replicas(cluster.process.pid):
+        assert os.getpriority(os.PRIO_PROCESS, replica) == own
+
+
 def test_openais_client_and_the_page(cluster: Served) -> None:
     client = openai.OpenAI(base_url=f"{cluster.url}/v1", api_key="any")
     assert [model.id for model in client.models.list()] == ["minimal", "demo"]
