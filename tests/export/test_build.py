@@ -86,13 +86,18 @@ def test_interrupted(stop: signal.Signals, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def build_arguments(**named: object) -> argparse.Namespace:
+    """Return the arguments of a build in float32, as the command reads them."""
+    return argparse.Namespace(precision="fp32", all_filters=False, compute_capability=[], **named)
+
+
 @pytest.mark.parametrize(
     ("backends", "preset"),
     [(["ort"], "windows"), (["trt"], "passes"), (["ort", "trt-rtx"], "passes"), (["torch-cuda"], "passes")],
 )
 def test_a_bundle_starts_from_the_preset_of_its_runtimes(backends: list[str], preset: str) -> None:
     """Passes cost time on a GPU, cells on a processor; either bundle holds both presets."""
-    arguments = argparse.Namespace(backend=backends, family=None, precision="fp32", all_filters=False, branched=False)
+    arguments = build_arguments(backend=backends, family=None, branched=False)
     loaded = build.KNOWN_MODELS["minimal"]
     request = build.request_for(arguments, "demo", build.Loaded(minimal.load(), loaded.settings, PRESETS, None))
     assert request.presets.keys() == PRESETS.keys()
@@ -109,7 +114,7 @@ def test_who_gets_the_target_once_more(
 ) -> None:
     """Bundles of our own do; those of published checkpoints where somebody asks for it, or where there is a head."""
     monkeypatch.setattr(build, "published_evidence", lambda models, table, ta_tok: demo_evidence(models, table))
-    arguments = argparse.Namespace(backend=["ort"], family=family, precision="fp32", all_filters=False, branched=asked)
+    arguments = build_arguments(backend=["ort"], family=family, branched=asked)
     models = dataclasses.replace(minimal.load(), head=None)
     loaded = build.Loaded(models, build.KNOWN_MODELS["minimal"].settings, {}, None)
     request = build.request_for(arguments, "some", loaded)
