@@ -18,6 +18,8 @@ PROBES = 200
 # Ray Serve's own limit answers with plain text: it comes after ours, and is for what the ingress cannot count.
 MAX_QUEUED = 1000
 HEALTH_SECONDS = 2
+# A replica that hangs is replaced before its requests are late.
+HANGING_SECONDS = 10
 
 
 def build(args: dict[str, Any]) -> serve.Application:
@@ -54,6 +56,7 @@ def build_from(options: ClusterOptions) -> serve.Application:
         graceful_shutdown_timeout_s=options.grace,
         graceful_shutdown_wait_loop_s=0.5,
         health_check_period_s=HEALTH_SECONDS,
+        health_check_timeout_s=HANGING_SECONDS,
         max_constructor_retry_count=3,
         ray_actor_options={"num_cpus": options.cpus_each, "num_gpus": options.gpus_each},
     )
@@ -66,6 +69,7 @@ def build_from(options: ClusterOptions) -> serve.Application:
         graceful_shutdown_timeout_s=options.grace,
         graceful_shutdown_wait_loop_s=0.5,
         health_check_period_s=HEALTH_SECONDS,
+        health_check_timeout_s=HANGING_SECONDS,
         ray_actor_options={"num_cpus": 0},
     )
     application: serve.Application = ingress.bind(options, replicas.bind(options))

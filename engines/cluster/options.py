@@ -1,9 +1,9 @@
 """The options of a service on a cluster: those of one machine's, and how its replicas are spread."""
 
 import math
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from mulo_sd.engines.http.options import ServeOptions
 from mulo_sd.engines.ingress.limits import Limits
@@ -44,11 +44,13 @@ class ClusterOptions(ServeOptions):
     ] = None
     app_name: Annotated[str, Field(pattern=APP_NAME, description="of the application in Ray Serve")] = "mulo-sd"
 
-    @model_validator(mode="after")
-    def _most_is_most(self) -> Self:
-        if self.max_replicas is not None and self.max_replicas < self.replicas:
-            raise ValueError(f"expected at least {self.replicas}, as --replicas says")
-        return self
+    @field_validator("max_replicas")
+    @classmethod
+    def _most_is_most(cls, most: int | None, info: ValidationInfo) -> int | None:
+        fewest = info.data.get("replicas", 0)
+        if most is not None and most < fewest:
+            raise ValueError(f"at least {fewest}, as --replicas says")
+        return most
 
     @property
     def most_replicas(self) -> int:

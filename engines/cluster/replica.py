@@ -84,7 +84,13 @@ def replica_class(options: ClusterOptions) -> type:
 
         @serve.multiplexed(max_num_models_per_replica=options.bundles_each)  # type: ignore[untyped-decorator]
         async def held(self, name: str) -> Held:
-            """Return a bundle, loaded if need be."""
+            """Return a bundle, loaded if need be.
+
+            Raises:
+                OtherModelsError: none of that name is to be held here.
+            """
+            if name not in self.options.bundles:
+                raise OtherModelsError(f"{name}: expected one of {', '.join(self.options.bundles)}")
             return await asyncio.to_thread(Held, name, self.options.bundles[name], self.options)
 
         async def offer(self, name: str) -> Offer:

@@ -83,9 +83,9 @@ def flush() -> None:
             handler.wait(LAST_SECONDS)
 
 
-def set_up(log_format: LogFormat) -> None:
-    """Send the service's log, and its server's warnings, to standard error."""
-    handler = BackgroundHandler(sys.stderr)
+def set_up(log_format: LogFormat, stream: TextIO | None = None) -> None:
+    """Send the service's log, and its server's warnings, to a stream; None is standard error."""
+    handler = BackgroundHandler(sys.stderr if stream is None else stream)
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
     for name, level in (("mulo_sd.serve", logging.INFO), ("uvicorn", logging.WARNING), ("asyncio", logging.ERROR)):
         logger = logging.getLogger(name)

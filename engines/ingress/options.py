@@ -72,6 +72,6 @@ def make_options(content: Mapping[str, Any], kind: type[Options]) -> Options:
         if first["type"] == "extra_forbidden":
             known = ", ".join(field.replace("_", "-") for field in kind.model_fields)
             raise SettingsError(f"{name:.80}: expected one of {known}") from None
-        expected = first["msg"].removeprefix("Input should be ").removeprefix("a valid ")
+        expected = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ").removeprefix("a valid ")
         expected = expected[:1].lower() + expected[1:]
         raise SettingsError(f"{name}: expected {expected}, got {first['input']!r:.80}") from None

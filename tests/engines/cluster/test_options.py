@@ -51,7 +51,7 @@ def test_whole_numbers_stand_for_seconds_and_shares() -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"replicas": 2, "max_replicas": 1}, "expected at least 2, as --replicas says"),
+        ({"replicas": 2, "max_replicas": 1}, "max-replicas: expected at least 2, as --replicas says, got 1"),
         ({"cpus_each": float("nan")}, "cpus-each: expected"),
         ({"gpus_each": -1}, "gpus-each: expected greater than or equal to 0, got -1"),
         ({"ray_address": "a b"}, "ray-address: expected"),

@@ -214,6 +214,32 @@ def test_a_driver_that_is_killed_leaves_no_replica(minimal_bundle: Path) -> None
         assert_ended({*replicas})
 
 
+@pytest.mark.parametrize("daemon", ["raylet", "gcs_server"])
+def test_a_daemon_that_dies_ends_the_command_with_a_line(daemon: str, minimal_bundle: Path) -> None:
+    with Served(*bundle_argument("minimal", minimal_bundle), "--ray", "--replicas", "1") as served:
+        children, replicas = descendants(served.process.pid), engine_replicas(served.process.pid)
+        victims = [child for child in children if Path(f"/proc/{child}/comm").read_text().strip() == daemon]
+        kill(victims[0])
+        assert served.process.wait(30) == 1
+        assert_ended({*replicas})
+        ends_at = time.monotonic() + 10
+        while "error: " not in served.output:
+            assert time.monotonic() < ends_at, served.output
+            time.sleep(0.05)
+        line = "error: ray: the cluster or a signal ended the command; start it again"
+        assert served.output.splitlines()[-1] == line
+
+
+def test_the_log_comes_to_standard_error(cluster: Served) -> None:
+    """Requests, and why one failed, behind Ray's prefix."""
+    generate(cluster.url, {"prompt": PROMPT, "seed": 6000}, x_request_id="of-the-log")
+    ends_at = time.monotonic() + 10
+    while '"request_id": "of-the-log"' not in cluster.output:
+        assert time.monotonic() < ends_at, cluster.output[-2000:]
+        time.sleep(0.1)
+    assert '"event": "ready"' in cluster.output
+
+
 def test_an_update_loses_no_request(minimal_bundle: Path, expected: Expected) -> None:
     """From a config file, as an operator does; the ingress and the replicas are replaced one after the other."""
     with Head(cpus=4) as cluster:
@@ -242,6 +268,13 @@ def test_it_joins_a_running_cluster_and_leaves_it_as_it_was(minimal_bundle: Path
     with Head(cpus=2) as cluster:
         with Served("--bundle", bundle, "--ray", "--ray-address", cluster.address, "--replicas", "1") as served:
             image_of(generate(served.url, {"prompt": PROMPT}))
+            # Another one of the same name would replace it, and delete it at its end.
+            again = ["--bundle", bundle, "--ray", "--ray-address", cluster.address]
+            line = [sys.executable, "-m", "mulo_sd.engines.serve", *again]
+            refused = subprocess.run(line, capture_output=True, text=True, timeout=120, check=False)
+            assert refused.returncode == 2
+            assert "error: app-name: expected one that is free, got mulo-sd, which runs already" in refused.stderr
+            image_of(generate(served.url, {"prompt": PROMPT, "seed": 1}))
             assert served.end() == 0
         assert cluster.status() == {}
         command = [str(Path(sys.executable).parent / "serve"), "run", "--address", cluster.address]
@@ -260,7 +293,10 @@ def test_it_joins_a_running_cluster_and_leaves_it_as_it_was(minimal_bundle: Path
     [
         (["--bundle", "a=/nowhere", "--ray"], "/nowhere: expected a bundle's folder, found none"),
         (["--ray", "--replicas", "0"], "replicas: expected greater than or equal to 1, got 0"),
-        (["--ray", "--replicas", "3", "--max-replicas", "2"], "expected at least 3, as --replicas says"),
+        (
+            ["--ray", "--replicas", "3", "--max-replicas", "2"],
+            "max-replicas: expected at least 3, as --replicas says, got 2",
+        ),
         (["--ray", "--cpus-each", "nan"], "cpus-each: expected"),
         (["--ray", "--ray-address", "127.0.0.1:1"], "ray-address: expected a cluster at 127.0.0.1:1, got none: "),
         (
