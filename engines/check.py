@@ -22,6 +22,7 @@ from mulo_sd.engines.commands.check_report import (
     print_table,
 )
 from mulo_sd.engines.commands.command_line import UNUSABLE, command, program, purpose
+from mulo_sd.engines.commands.demo_bundle import bundle_folder
 from mulo_sd.engines.files.paths import user_path
 
 
@@ -32,7 +33,7 @@ def _arguments() -> argparse.Namespace:
         epilog="exit status: 0 it runs here (without --backend: on one of the backends), 1 it does not or nobody can "
         "tell, 2 the bundle cannot be used",
     )
-    parser.add_argument("bundle", type=user_path, metavar="DIR", help="the bundle's folder")
+    parser.add_argument("bundle", type=user_path, metavar="DIR", help="the bundle's folder, or the name of ours")
     parser.add_argument(
         "--backend", type=backend_name, metavar="NAME", help=f"{BACKEND_HELP}; default: each of them, in a table"
     )
@@ -50,7 +51,7 @@ def main() -> int:
     """
     arguments = _arguments()
     try:
-        bundle = open_bundle(arguments.bundle)
+        bundle = open_bundle(bundle_folder(arguments.bundle))
     except BundleError as error:
         if arguments.json:
             print(json.dumps({"bundle": str(arguments.bundle), "error": str(error)}))

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from mulo_sd.engines.backends import BackendError
 from mulo_sd.engines.bundle import BundleError
 from mulo_sd.engines.commands.command_line import INTERRUPTED, UNUSABLE, command, program
-from mulo_sd.engines.commands.demo_bundle import demo_bundle_path
+from mulo_sd.engines.commands.demo_bundle import bundle_folder, shipped_name
 from mulo_sd.engines.commands.generate_arguments import add_arguments
 from mulo_sd.engines.commands.layouts import LayoutError, PromptsError
 from mulo_sd.engines.commands.overlay import draw_overlay
@@ -70,7 +70,7 @@ def _check_outputs_are_apart(arguments: argparse.Namespace) -> None:
     inputs = [
         path.resolve() for path in (arguments.plan, arguments.condition, arguments.settings_file) if path is not None
     ]
-    bundle = (arguments.bundle or demo_bundle_path()).resolve()
+    bundle = bundle_folder(arguments.bundle).resolve()
     taken: dict[Path, str] = {}
     for name in ("out", "overlay", "storyboard", "viewer", "trace", "save_plan", "save_condition"):
         path: Path | None = getattr(arguments, name)
@@ -115,13 +115,15 @@ def _generate(arguments: argparse.Namespace, console: Console, replay: Replay) -
     seed_number(arguments.seed)
     named = settings_from_arguments(arguments)
     plan = load_plan(arguments.plan) if arguments.plan else None
-    if arguments.bundle is None and arguments.prompt is not None:
+    if shipped_name(arguments.bundle) == "demo" and arguments.prompt is not None:
         parsed = parse(arguments.prompt)
         plan = make_plan(parsed, arguments.seed) if plan is None else plan
     pipeline = open_pipeline(arguments, console)
     named = leave_out_unread(named, pipeline.settings(arguments.preset, **named))
     prompt = arguments.prompt if arguments.condition is None else pipeline.load_condition(arguments.condition)
     described = pipeline.describe(prompt, arguments.seed, plan)
+    if described.note is not None:
+        console.print(f"note: {described.note}", soft_wrap=True, highlight=False, markup=False)
     columns = (TextColumn("decoding"), BarColumn(), TextColumn("{task.percentage:.0f}%"), TimeElapsedColumn())
     # In a file a bar would leave an empty line.
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:

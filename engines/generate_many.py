@@ -8,7 +8,7 @@ from rich.console import Console
 
 from mulo_sd.engines.cluster.batch_options import ActorOptions, BatchOptions
 from mulo_sd.engines.commands.command_line import INTERRUPTED
-from mulo_sd.engines.commands.demo_bundle import ready_demo_bundle
+from mulo_sd.engines.commands.demo_bundle import ready_bundle
 from mulo_sd.engines.commands.draw_many import Run
 from mulo_sd.engines.commands.layouts import MAX_LISTED, LayoutError, Task, read_tasks
 from mulo_sd.engines.commands.run_progress import shown_progress
@@ -57,8 +57,8 @@ def refuse_many_prompts(arguments: argparse.Namespace) -> None:
 
 
 def open_pipeline(arguments: argparse.Namespace, console: Console) -> Pipeline:
-    """Load the bundle that is asked for; the demo's is built where there is none."""
-    path = arguments.bundle or ready_demo_bundle(arguments.backend, console.print)
+    """Load the bundle that is asked for; one that goes by a name is built where there is none."""
+    path = ready_bundle(arguments.bundle, arguments.backend, console.print)
     # On a cluster it is the actors that need the backend: the machine of the command may have no GPU.
     backend = "ort" if arguments.ray else arguments.backend
     return load(path, backend, arguments.threads, arguments.text_model)

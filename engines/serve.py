@@ -12,7 +12,7 @@ from mulo_sd.engines.cluster.options import CLUSTER_ONLY, ClusterOptions
 from mulo_sd.engines.cluster.token import take_token
 from mulo_sd.engines.commands.backend_argument import add_backend_argument
 from mulo_sd.engines.commands.command_line import UNUSABLE, command, program, purpose
-from mulo_sd.engines.commands.demo_bundle import ready_demo_bundle
+from mulo_sd.engines.commands.demo_bundle import ready_bundle
 from mulo_sd.engines.condition import ConditionError
 from mulo_sd.engines.files.paths import expanded
 from mulo_sd.engines.http.access import Access, read_keys
@@ -59,14 +59,15 @@ def _load(service: Service, options: ServeOptions) -> None:
     """Open all bundles."""
     engines: dict[str, Engine] = {}
     for name, folder in _bundles(options).items():
-        pipeline = load(expanded(folder), options.backend, options.threads, options.text_model)
+        pipeline = load(folder, options.backend, options.threads, options.text_model)
         engines[name] = SessionEngine(name, pipeline, options.size)
     service.engines.update(engines)
 
 
 def _bundles(options: ServeOptions) -> dict[str, str]:
-    """Return the folders of the bundles by name: the demo's, built if need be, where none is given."""
-    return options.bundles or {"demo": str(ready_demo_bundle(options.backend, _say))}
+    """Return the folders of the bundles by name, built where they go by a name; the demo's where none is given."""
+    asked = options.bundles or {"demo": "demo"}
+    return {name: str(ready_bundle(expanded(folder), options.backend, _say)) for name, folder in asked.items()}
 
 
 def _say(line: str) -> None:

@@ -4,6 +4,7 @@ import unicodedata
 
 LINE_CHARACTERS = "\t\n\v\f\r"  # control characters that separate lines or words
 NOT_SHOWN = {"Cc", "Cf", "Zl", "Zp", "Zs"}  # Unicode's categories of control and format characters, and of spaces
+MAX_CAPTION_CHARACTERS = 4000
 FIRST_SURROGATE, LAST_SURROGATE = "\ud800", "\udfff"
 
 

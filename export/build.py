@@ -1,75 +1,47 @@
-"""python -m export.build --precision fp16: build a bundle of the demo or of published checkpoints."""
+"""python -m export.build --precision fp16: build a bundle of the demo, of your own or of published models."""
 
 import argparse
-import dataclasses
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
 from types import FrameType
-from typing import NamedTuple, get_args
 
 import torch
 from rich.console import Console
 from rich.table import Table
 
-from mulo_sd import engines
-from mulo_sd.engines.bundle.contract import PRECISIONS, PUBLISHED_FAMILIES, PlanBackend
+from mulo_sd.engines.bundle.contract import PRECISIONS, PUBLISHED_FAMILIES
 from mulo_sd.engines.bundle.manifest import Manifest
 from mulo_sd.engines.commands.command_line import command, program, purpose
 from mulo_sd.engines.commands.demo_bundle import bundle_path
 from mulo_sd.engines.files.paths import user_path
-from mulo_sd.export.build_bundle import build_bundle, neighbour_table
+from mulo_sd.export.build_bundle import build_bundle
+from mulo_sd.export.chosen_models import (
+    MODEL_NAMES,
+    chosen_name,
+    load_chosen,
+    plan_backends_of,
+    request_for,
+)
 from mulo_sd.export.comparison import ToleranceError
-from mulo_sd.export.demo_evidence import demo_evidence
 from mulo_sd.export.own_bundle import BuildError, check_place
 from mulo_sd.export.place import place_of
 from mulo_sd.export.plan_targets import PlanError
-from mulo_sd.export.plans import check_can_build, is_installed
-from mulo_sd.export.precision import TORCH_DTYPES
-from mulo_sd.export.published import (
-    Files,
-    load_published,
-    load_ta_tok_of,
-    published_evidence,
-    published_settings,
-)
-from mulo_sd.export.request import BuildRequest
-from mulo_sd.reference import demo, minimal
-from mulo_sd.reference.checkpoints.ta_tok import TATokDecoder
-from mulo_sd.reference.demo.models import PRESETS, RECOMMENDED
-from mulo_sd.reference.models import Models
-from mulo_sd.reference.settings import Settings
+from mulo_sd.export.plans import check_can_build
 from mulo_sd.reference.weights import WeightsError
 
 BUILD_BACKENDS = ("ort", "trt-rtx", "trt", "torch-cuda")
-
-
-class KnownModels(NamedTuple):
-    """Models that the command knows, the settings that their bundle starts from, and its presets."""
-
-    load: Callable[[], Models]
-    settings: Settings
-    presets: Mapping[str, Settings] = {}
-
-
-KNOWN_MODELS = {
-    "demo": KnownModels(demo.load, RECOMMENDED, PRESETS),
-    "minimal": KnownModels(minimal.load, minimal.SETTINGS),
-    "minimal-oblong": KnownModels(minimal.load_oblong, minimal.SIBLING_SETTINGS),
-    "minimal-large": KnownModels(minimal.load_large, minimal.SIBLING_SETTINGS),
-}
-# The preset that a bundle with the files of a runtime on a GPU starts from, where there it is: passes cost time there,
-# and cells in them little.
-GPU_PRESET = "passes"
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=program("export.build"), description=purpose(__doc__))
     parser.add_argument(
         "--models",
-        choices=tuple(KNOWN_MODELS),
-        help="the trained demo, or random models on small grids for the conformance suite; default: demo",
+        choices=MODEL_NAMES,
+        help="the trained demo or pictograms, or random models on small grids for the conformance suite; default: demo",
+    )
+    parser.add_argument(
+        "--trained", type=user_path, metavar="DIR", help="folder of models that were trained on captioned pictures"
     )
     parser.add_argument("--family", choices=PUBLISHED_FAMILIES, help="build from published checkpoints of this family")
     parser.add_argument("--target", type=user_path, metavar="FILE", help="checkpoint of the highest resolution")
@@ -98,7 +70,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--out",
         type=user_path,
-        help="the bundle's folder; default bundles/MODELS-PRECISION, or bundles/FAMILY-PRECISION",
+        help="the bundle's folder; default bundles/NAME-PRECISION, by the name of the models or of their family",
     )
     for name in ("up", "down"):
         parser.add_argument(
@@ -145,94 +117,6 @@ def _numbers(text: str) -> tuple[int, ...]:
         raise argparse.ArgumentTypeError(f"expected numbers such as 512,256, got {text!r:.40}") from None
 
 
-def _plan_backends(chosen: list[str] | None) -> list[PlanBackend]:
-    known: tuple[PlanBackend, ...] = get_args(PlanBackend)
-    if chosen is None:
-        return [backend for backend in known if is_installed(backend)]
-    return [backend for backend in known if backend in chosen]
-
-
-def _published_files(arguments: argparse.Namespace) -> Files | None:
-    """Return the checkpoints that were given; None where the models are known ones.
-
-    Raises:
-        WeightsError: some are missing, or options contradict each other.
-    """
-    needed = (arguments.target, arguments.vq, *arguments.drafter)
-    others = (arguments.ta_tok, arguments.head, arguments.semantic_ids, *arguments.pixels)
-    if arguments.family is None:
-        if any(item is not None for item in (*needed, *others)):
-            raise WeightsError(f"family: expected {' or '.join(PUBLISHED_FAMILIES)} beside checkpoints, got none")
-        return None
-    if arguments.models is not None:
-        raise WeightsError(f"models: expected none beside --family {arguments.family}, got {arguments.models}")
-    if arguments.target is None or arguments.vq is None:
-        raise WeightsError(f"family {arguments.family}: expected --target and --vq, got not both of them")
-    return Files(
-        arguments.family,
-        arguments.target,
-        tuple(arguments.drafter),
-        arguments.vq,
-        pixels=arguments.pixels,
-        ta_tok=arguments.ta_tok,
-        semantic_ids=arguments.semantic_ids,
-        head=arguments.head,
-    )
-
-
-class Loaded(NamedTuple):
-    """The models that the options name, the settings and presets of their bundle, and TA-Tok if it is given."""
-
-    models: Models
-    settings: Settings
-    presets: Mapping[str, Settings]
-    ta_tok: TATokDecoder | None
-
-
-def _load(arguments: argparse.Namespace, name: str) -> Loaded:
-    """Load what the options name.
-
-    Raises:
-        WeightsError: a file cannot be used, a number is too large for the precision, or options contradict each other.
-    """
-    files = _published_files(arguments)
-    if files is None:
-        load, settings, presets = KNOWN_MODELS[name]
-        loaded = Loaded(load(), settings, presets, None)
-    else:
-        dtype = TORCH_DTYPES[arguments.precision]
-        models = load_published(files, dtype)
-        loaded = Loaded(models, published_settings(models), {}, load_ta_tok_of(files, models, dtype))
-    models = demo.with_latent_samplers(loaded.models, arguments.up_sampler, arguments.down_sampler)
-    return loaded._replace(models=models)
-
-
-def request_for(arguments: argparse.Namespace, name: str, loaded: Loaded) -> BuildRequest:
-    """Return what to build: a bundle with files of a runtime on a GPU starts from the preset that is made for it."""
-    models, table = loaded.models, neighbour_table(loaded.models)
-    if arguments.family is None:
-        evidence = demo_evidence(models, table)
-    else:
-        evidence = published_evidence(models, table, loaded.ta_tok)
-    presets = {name: engines.Settings(**dataclasses.asdict(value)) for name, value in loaded.presets.items()}
-    settings = engines.Settings(**dataclasses.asdict(loaded.settings))
-    plan_backends, with_modules = _plan_backends(arguments.backend), "torch-cuda" in (arguments.backend or ())
-    return BuildRequest(
-        name=f"mulo-sd {name}",
-        evidence=evidence,
-        settings=presets.get(GPU_PRESET, settings) if plan_backends or with_modules else settings,
-        presets=presets,
-        precision=arguments.precision,
-        family=arguments.family or "demo",
-        plan_backends=plan_backends,
-        compute_capabilities=tuple(dict.fromkeys(arguments.compute_capability)),
-        all_filters=arguments.all_filters,
-        with_modules=with_modules,
-        consume=arguments.family is not None,
-        branched=arguments.branched or arguments.family is None,
-    )
-
-
 def _print_table(manifest: Manifest, console: Console) -> None:
     table = Table(title=f"{manifest.name}, {manifest.precision}")
     sizes = ("graph", "ONNX MB", "export s", "plan", "plan MB", "build s", "peak GB")
@@ -267,12 +151,12 @@ def main() -> int:
     # Nothing here computes for long, and idle threads that spin slow the exporter down where cores are shared.
     torch.set_num_threads(1)
     console = Console(width=None if sys.stdout.isatty() else 120)
-    name = arguments.family or arguments.models or "demo"
-    out = arguments.out or bundle_path(name, arguments.precision)
+    out = arguments.out
     try:
+        out = out or bundle_path(chosen_name(arguments), arguments.precision)
         check_place(place_of(out), arguments.force)
-        check_can_build(_plan_backends(arguments.backend), arguments.compute_capability)
-        manifest = build_bundle(request_for(arguments, name, _load(arguments, name)), out, arguments.force, console)
+        check_can_build(plan_backends_of(arguments.backend), arguments.compute_capability)
+        manifest = build_bundle(request_for(arguments, load_chosen(arguments)), out, arguments.force, console)
     except (BuildError, ToleranceError, PlanError, WeightsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

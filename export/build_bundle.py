@@ -17,6 +17,7 @@ from torch import Tensor
 
 from mulo_sd.engines.bundle.contract import (
     BLOCK,
+    CAPTIONS_FILE,
     CODES_FILE,
     GRAMMAR_FILE,
     HEAD,
@@ -27,7 +28,8 @@ from mulo_sd.engines.bundle.contract import (
 from mulo_sd.engines.bundle.entries import FileEntry, GraphEntry
 from mulo_sd.engines.bundle.manifest import MANIFEST_NAME, SCHEMA_VERSION, Manifest, PassesEntry, TransformerEntry
 from mulo_sd.engines.parts import MAX_NODES
-from mulo_sd.engines.prompts.prefix import FIELDS, grammar_description
+from mulo_sd.engines.prompts.caption_ids import CaptionIds
+from mulo_sd.engines.prompts.prefix import grammar_description
 from mulo_sd.export.build_graph import GraphBuilder
 from mulo_sd.export.finite_weights import check_weights
 from mulo_sd.export.graphs.listing import specifications
@@ -91,7 +93,8 @@ def build_bundle(request: BuildRequest, out: Path, force: bool, console: Console
     date = reproducible_date()
     dtype, evidence = TORCH_DTYPES[request.precision], request.evidence
     with new_bundle(out, force, partial(console.print, highlight=False, soft_wrap=True, markup=False)) as folder:
-        listed = specifications(evidence.models, dtype, FIELDS, request.all_filters, evidence.ta_tok, request.branched)
+        fields, filters = evidence.fields, request.all_filters
+        listed = specifications(evidence.models, dtype, fields, filters, evidence.ta_tok, request.branched)
         _check_other_weights(listed, dtype)
         contents = _build_graphs(listed, folder, request, console)
         if request.with_modules:
@@ -136,7 +139,7 @@ def _finish_transformer(
 ) -> None:
     """Describe a transformer, write its weights if they are asked for, and give them up if they may be."""
     model, name = request.evidence.conditioned(specification), specification.weights
-    contents.transformers[name] = transformer_entry(folder, name, model, FIELDS)
+    contents.transformers[name] = transformer_entry(folder, name, model, request.evidence.fields)
     if request.with_modules:
         contents.modules[name] = write_transformer(folder, name, model, TORCH_DTYPES[request.precision])
     if request.consume:
@@ -180,6 +183,8 @@ def _manifest(folder: Path, request: BuildRequest, contents: _Contents, date: da
         neighbours=_write_neighbours(folder, request.evidence.neighbours),
         max_neighbours=request.evidence.neighbours.shape[1],
         prompt_grammar=_write_grammar(folder) if request.family == "demo" else None,
+        captions=_write_captions(folder, request.captions) if request.captions else None,
+        example_prompts=request.example_prompts,
         weights=contents.weights,
         modules=contents.modules,
         settings=request.settings,
@@ -202,6 +207,11 @@ def _write_grammar(folder: Path) -> FileEntry:
     text = json.dumps(grammar_description(), indent=1) + "\n"
     (folder / GRAMMAR_FILE).write_text(text, encoding="utf-8")
     return file_entry(folder, folder / GRAMMAR_FILE)
+
+
+def _write_captions(folder: Path, captions: CaptionIds) -> FileEntry:
+    captions.save(folder / CAPTIONS_FILE)
+    return file_entry(folder, folder / CAPTIONS_FILE)
 
 
 @contextmanager

@@ -41,6 +41,11 @@ class Evidence:
     neighbours: Tensor
     ta_tok: TATokDecoder | None = None
 
+    @property
+    def fields(self) -> int:
+        """How many ids, or numbers, a prefix token is made of."""
+        return int(self.condition.cond.shape[1])
+
     def conditioned(self, specification: GraphSpecification) -> Transformer:
         """Return the transformer of a graph that takes a condition, or the prefix that is made of one.
 

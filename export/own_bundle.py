@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from mulo_sd.engines.bundle.contract import GRAMMAR_FILE
+from mulo_sd.engines.bundle.contract import CAPTIONS_FILE, GRAMMAR_FILE
 from mulo_sd.engines.bundle.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES
 from mulo_sd.engines.files.paths import expanded
 
 # What a build writes, by path inside a bundle; `.manifest-` is what a killed calibration leaves.
 WRITTEN = re.compile(
-    rf"{re.escape(MANIFEST_NAME)}|\.manifest-\w+|{re.escape(GRAMMAR_FILE)}|[\w.-]+\.npy|onnx/[^/]+\.(onnx|weights)"
-    r"|plans/[\w-]+/[^/]+\.plan|weights/[^/]+\.safetensors"
+    rf"{re.escape(MANIFEST_NAME)}|\.manifest-\w+|{re.escape(GRAMMAR_FILE)}|{re.escape(CAPTIONS_FILE)}|[\w.-]+\.npy"
+    r"|onnx/[^/]+\.(onnx|weights)|plans/[\w-]+/[^/]+\.plan|weights/[^/]+\.safetensors"
 )
 FOLDERS = re.compile(r"onnx|plans|plans/[\w-]+|weights")
 # Fields that manifests of all schema versions have.

@@ -20,7 +20,8 @@ PIXEL_TOLERANCE: dict[Precision, float] = {"fp32": 0.01, "fp16": 0.5, "bf16": 4.
 CODE_MARGIN: dict[Precision, float] = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 5e-2}
 # Share of codes that are farther than that in a correct graph, at most.
 CODE_TOLERANCE: dict[Precision, float] = {"fp32": 0.001, "fp16": 0.005, "bf16": 0.02}
-# Published models are ten times as deep as the demo's, and their logits, features and pixels farther off by as much.
+# Published models are ten times as deep as the demo's, and their logits, features and pixels farther off by as much;
+# models that somebody trained may be as deep.
 # Measured with random weights of full size, fp16: docs/checkpoints.md.
 PUBLISHED_FACTOR = 5
 # Share of other codes, near-ties, in a correct graph of 1,024 codes, at most, whatever its features' errors explain; of

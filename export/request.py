@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mulo_sd.engines.bundle.contract import Family, PlanBackend, Precision
+from mulo_sd.engines.prompts.caption_ids import CaptionIds
 from mulo_sd.engines.settings import Settings
 from mulo_sd.export.evidence import Evidence
 
@@ -19,6 +20,8 @@ class BuildRequest:
         presets: Further ones by name, which a decode may ask for.
         precision: Of weights, caches and passes.
         family: Which models they are; the demo's take its prompt grammar.
+        captions: Makes ids of captions, of models that were trained on captioned pictures.
+        example_prompts: Captions that such models understand, a line each.
         plan_backends: Runtimes to build plans for.
         compute_capabilities: Of the GPUs that TensorRT for RTX builds for; none: its default.
         all_filters: Build scalers of every resize filter.
@@ -32,6 +35,8 @@ class BuildRequest:
     settings: Settings
     precision: Precision
     family: Family = "demo"
+    captions: CaptionIds | None = None
+    example_prompts: tuple[str, ...] = ()
     presets: Mapping[str, Settings] = field(default_factory=dict)
     plan_backends: Sequence[PlanBackend] = ()
     compute_capabilities: Sequence[str] = ()

@@ -32,12 +32,16 @@ def fill(module: nn.Module, generator: torch.Generator, sharpness: float) -> Non
 
 
 def random_condition(config: TransformerConfig, generator: torch.Generator) -> Condition:
-    """Return a condition that a published model takes: a class, features, or a caption's with padding on the left.
+    """Return a condition that a model takes: ids of a caption, a class, features, or a caption's padded on the left.
 
     Args:
-        config: Of the model; one whose conditions are fields has a grammar of its own.
+        config: Of the model; where conditions are fields, of one that takes an id a prefix token.
         generator: The only source of randomness.
     """
+    if config.condition == "fields":
+        # As captions have them: 1 is the null condition, and no text has an id below 3.
+        ids = torch.randint(3, config.prefix_vocabulary, (config.prefix_length, 1), generator=generator)
+        return Condition(ids, torch.ones_like(ids))
     if config.condition == "class":
         # The last class is the null class.
         return Condition(torch.randint(config.prefix_vocabulary - 1, (config.prefix_length, 1), generator=generator))

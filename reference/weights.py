@@ -1,6 +1,7 @@
 """Weights on disk: safetensors whose metadata carries the configuration that they fit."""
 
 import dataclasses
+import errno
 import hashlib
 import json
 import tempfile
@@ -38,7 +39,11 @@ class WeightsError(ValueError):
 def save_weights(
     module: nn.Module, config: "DataclassInstance", path: Path, dtype: torch.dtype = torch.float16
 ) -> None:
-    """Write a module's weights with its configuration; the file appears whole or not at all."""
+    """Write a module's weights with its configuration; the file appears whole or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     save_tensors(module.state_dict(), config, path, dtype)
 
 
@@ -48,18 +53,48 @@ def save_tensors(
     path: Path,
     dtype: torch.dtype = torch.float16,
 ) -> None:
-    """Write tensors with the configuration that they fit; the file appears whole or not at all."""
+    """Write tensors with the configuration that they fit; the file appears whole or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     tensors = {name: value.detach().to(dtype).contiguous() for name, value in tensors.items()}
     # One entry: safetensors writes several in whatever order its hash map holds them, and the bytes would vary.
     metadata = {type(config).__name__: json.dumps(dataclasses.asdict(config))}
     path = path.resolve()  # a symbolic link stays one
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=path.parent) as folder:  # a name that nobody else has
         beside = Path(folder) / path.name
-        save_file(tensors, beside, metadata)
+        write_safetensors(tensors, beside, metadata)
         beside.replace(path)
 
 
-def _load(path: Path, kind: type[Config]) -> tuple[Config, dict[str, torch.Tensor]]:
+def write_safetensors(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write tensors into a file.
+
+    Raises:
+        OSError: it cannot be written; safetensors has an error of its own where a disk is full.
+    """
+    try:
+        save_file(tensors, path, metadata)
+    except SafetensorError as error:
+        raise OSError(errno.EIO, " ".join(str(error).split()), str(path)) from None
+
+
+def config_names(path: Path) -> frozenset[str]:
+    """Return the names of the configurations that a safetensors file holds.
+
+    Raises:
+        WeightsError: no such file, or not safetensors.
+    """
+    _check_file(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            return frozenset(file.metadata() or {})
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path}: expected a safetensors file, got: {str(error).splitlines()[0]}") from None
+
+
+def _check_file(path: Path) -> None:
     try:
         is_there = path.is_file()
     except OSError as error:  # a name that is too long, a folder that may not be read
@@ -68,6 +103,10 @@ def _load(path: Path, kind: type[Config]) -> tuple[Config, dict[str, torch.Tenso
         raise WeightsError(f"{path}: expected a safetensors file, found none; give the path of one")
     if path.stat().st_size > MAX_WEIGHT_BYTES:
         raise WeightsError(f"{path}: expected at most {MAX_WEIGHT_BYTES} bytes, got {path.stat().st_size}")
+
+
+def _load(path: Path, kind: type[Config]) -> tuple[Config, dict[str, torch.Tensor]]:
+    _check_file(path)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

@@ -5,10 +5,12 @@ The manifest says which of these a bundle holds (docs/bundle.md). Nothing here n
 
 from typing import Literal, Protocol, get_args
 
-# Which models: the demo's, LlamaGen's (class or caption) or Tar's AR-DTok.
+# Which models: the demo's, those that were trained on captioned pictures, LlamaGen's (class or caption), Tar's AR-DTok.
 PublishedFamily = Literal["llamagen", "tar"]
-Family = Literal["demo", PublishedFamily]
+Family = Literal["demo", "captioned", PublishedFamily]
 PUBLISHED_FAMILIES: tuple[PublishedFamily, ...] = get_args(PublishedFamily)
+# Models that come with the project; their bundles go by these names where a folder is asked for.
+SHIPPED_MODELS = ("demo", "pictograms")
 
 # fields: rows of ids, whose embeddings are added. class: one id. caption: a text encoder's features. features: an image
 # encoder's.
@@ -28,9 +30,10 @@ PlanProduct = Literal["tensorrt-rtx", "tensorrt"]
 PLAN_PRODUCTS: dict[str, PlanProduct] = {"trt-rtx": "tensorrt-rtx", "trt": "tensorrt"}
 PRODUCT_NAMES: dict[str, str] = {"tensorrt-rtx": "TensorRT for RTX", "tensorrt": "TensorRT"}
 
-# Files of every bundle, and of the demo's.
+# Files of every bundle; of the demo's; of those of captioned pictures.
 CODES_FILE, NEIGHBOURS_FILE = "codes.npy", "neighbours.npy"
 GRAMMAR_FILE = "prompt_grammar.json"
+CAPTIONS_FILE = "captions.json"
 
 # The graph of the models' first, from which all others take their places.
 TARGET = "target"

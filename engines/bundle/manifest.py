@@ -21,6 +21,7 @@ from mulo_sd.engines.bundle.entries import Entry, FileEntry, GraphEntry, Positiv
 from mulo_sd.engines.parts import MAX_NODES
 from mulo_sd.engines.setting_kinds import MAX_DRAFTERS
 from mulo_sd.engines.settings import Settings
+from mulo_sd.engines.text import MAX_CAPTION_CHARACTERS
 
 SCHEMA_VERSION: Literal[4] = 4
 MANIFEST_NAME = "manifest.json"
@@ -28,6 +29,9 @@ MAX_MANIFEST_BYTES = 4 * 2**20
 # What stands behind --preset, and beside settings in a line.
 PresetName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")]
 MAX_PRESETS = 64
+# Captions in a line each.
+ExamplePrompt = Annotated[str, Field(pattern=rf"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]{{1,{MAX_CAPTION_CHARACTERS}}}$")]
+MAX_EXAMPLES = 16
 
 
 class BundleError(ValueError):
@@ -100,6 +104,8 @@ class Manifest(Entry):
     neighbours: FileEntry
     max_neighbours: Positive
     prompt_grammar: FileEntry | None = None  # of the demo
+    captions: FileEntry | None = None  # the tokenizer of captions, of models that were trained on captioned pictures
+    example_prompts: Annotated[tuple[ExamplePrompt, ...], Field(max_length=MAX_EXAMPLES)] = ()  # of theirs
     weights: tuple[FileEntry, ...] = ()  # which large graphs keep beside their ONNX files, and share
     # Safetensors of transformers by graph, tokenizer, samplers: for torch-cuda.
     modules: dict[str, FileEntry] = Field(default_factory=dict)
@@ -173,8 +179,22 @@ class Manifest(Entry):
                     f"{entry.graph}: expected a condition of the target's kind and width, {self.target.condition} "
                     f"{self.target.condition_width}, got {entry.condition} {entry.condition_width}"
                 )
-        if (self.target.condition == "fields") != (self.family == "demo" and self.prompt_grammar is not None):
-            raise ValueError("family: expected demo, with a prompt grammar, where and only where conditions are fields")
+        return self
+
+    @model_validator(mode="after")
+    def _prompts_fit(self) -> Self:
+        """Check that models which take ids of texts have what makes such ids, and no others have it."""
+        makers = {"demo": self.prompt_grammar, "captioned": self.captions}
+        is_made = makers.get(self.family) is not None
+        if (self.target.condition == "fields") != is_made:
+            raise ValueError(
+                "family: expected demo, with a prompt grammar, or captioned, with captions, where and only where "
+                "conditions are fields"
+            )
+        if self.family == "captioned" and self.target.condition_width != 1:
+            raise ValueError(f"family captioned: expected one id a prefix token, got {self.target.condition_width}")
+        if self.family != "captioned" and (self.captions is not None or self.example_prompts):
+            raise ValueError(f"captions, example_prompts: expected none of family {self.family}")
         return self
 
     @model_validator(mode="after")
@@ -215,7 +235,7 @@ class Manifest(Entry):
     def files(self) -> list[FileEntry]:
         """Return every file that the bundle must hold, the manifest aside."""
         files = [self.codes, self.neighbours, *self.weights, *self.modules.values()]
-        files += [self.prompt_grammar] if self.prompt_grammar else []
+        files += [entry for entry in (self.prompt_grammar, self.captions) if entry]
         files += [entry.null_condition for entry in self.with_conditions if entry.null_condition]
         for graph in self.graphs.values():
             files += [graph.onnx, *(plan.file for plan in graph.plans)]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from mulo_sd.engines.bundle.contract import ACCEPTANCE, DECODER, ID_CONDITIONS, SAMPLER
+from mulo_sd.engines.bundle.contract import ACCEPTANCE, DECODER, ID_CONDITIONS, PUBLISHED_FAMILIES, SAMPLER
 from mulo_sd.engines.bundle.entries import FileEntry
 from mulo_sd.engines.bundle.manifest import (
     MANIFEST_NAME,
@@ -62,13 +62,17 @@ class Bundle:
             options: Of the build command, beside those that say what was built and where.
         """
         family, known = self.manifest.family, KNOWN_NAME.fullmatch(self.manifest.name)
-        models = ["--family", family] if family != "demo" else ["--models", known[1]] if known else []
+        models = ["--models", known[1]] if known else []
+        models = ["--family", family] if family in PUBLISHED_FAMILIES else models
         words = ["mulo-sd", "build", *models, *options, "--force", "--precision", self.manifest.precision]
         return shlex.join([*words, "--out", str(self.path)])
 
     def rebuild(self, *options: str) -> str:
         """Return what to do where another build of the same models would help; options as of `rebuild_command`."""
-        beside = "" if self.manifest.family == "demo" else " and the checkpoints that it was built from"
+        family, known = self.manifest.family, KNOWN_NAME.fullmatch(self.manifest.name)
+        beside = " and the checkpoints that it was built from" if family in PUBLISHED_FAMILIES else ""
+        if family == "captioned" and not known:
+            beside = " and, after --trained, the folder of models that it was built from"
         return f"build it again with `{self.rebuild_command(*options)}`{beside}"
 
 

@@ -3,6 +3,7 @@
 import argparse
 
 from mulo_sd.engines.commands.backend_argument import add_backend_argument
+from mulo_sd.engines.commands.demo_bundle import BUNDLE_HELP
 from mulo_sd.engines.commands.layouts import LAYOUTS
 from mulo_sd.engines.commands.setting_arguments import add_setting_arguments
 from mulo_sd.engines.files.paths import user_path
@@ -13,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "prompt",
         nargs="?",
-        help='"a red circle left of a blue square", say; for LlamaGen and Tar a caption, or a class for class models',
+        help='of the demo "a red circle left of a blue square", say; of other models a caption, or a class',
     )
     parser.add_argument(
         "--out",
@@ -76,7 +77,7 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bundle",
         type=user_path,
-        help="folder of the bundle; default: the demo bundle, which is built first if there is none",
+        help=f"{BUNDLE_HELP}; default: demo",
     )
     add_backend_argument(parser)
     parser.add_argument(

@@ -21,12 +21,12 @@ PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 
 
 def models_hash(manifest: Manifest) -> str:
-    """Return the hash of every part of a bundle that an image depends on: graphs, weights, tables and the grammar.
+    """Return the hash of every part of a bundle that an image depends on: graphs, weights, tables, words of prompts.
 
     The date, measured figures and compiled plans do not count: the same models, built again, have the same hash.
     """
     files = [manifest.codes, manifest.neighbours, *manifest.weights, *(item.onnx for item in manifest.graphs.values())]
-    files += [manifest.prompt_grammar] if manifest.prompt_grammar else []
+    files += [item for item in (manifest.prompt_grammar, manifest.captions) if item]
     files += [item.null_condition for item in manifest.with_conditions if item.null_condition]
     hashes = sorted({(item.path, item.sha256) for item in files})
     return sha256(json.dumps(hashes).encode()).hexdigest()

@@ -2,6 +2,7 @@
 
 from mulo_sd.engines.backends.base import Backend
 from mulo_sd.engines.bundle import Bundle
+from mulo_sd.engines.conditions.captioned import CaptionedFrontEnd
 from mulo_sd.engines.conditions.captions import CaptionFrontEnd
 from mulo_sd.engines.conditions.classes import ClassFrontEnd
 from mulo_sd.engines.conditions.demo import DemoFrontEnd
@@ -23,7 +24,8 @@ def front_end_for(bundle: Bundle, backend: Backend, text_model: str | None) -> F
         text_model: Folder or name of flan-t5-xl or of Tar's language model, for models that need one.
 
     Raises:
-        BundleError: the bundle was built for another prompt grammar than this version's.
+        BundleError: the bundle was built for another prompt grammar than this version's, or its captions' tokenizer
+            cannot be used.
         SettingsError: the text model is no text.
     """
     if text_model is not None and not isinstance(text_model, str):
@@ -37,4 +39,4 @@ def front_end_for(bundle: Bundle, backend: Backend, text_model: str | None) -> F
         return ClassFrontEnd(bundle)
     if kind == "features":
         return SemanticFrontEnd(bundle, backend, text_model)
-    return DemoFrontEnd(bundle)
+    return CaptionedFrontEnd(bundle) if bundle.manifest.family == "captioned" else DemoFrontEnd(bundle)

@@ -12,10 +12,12 @@ class Described(NamedTuple):
     Attributes:
         condition: For the models.
         plan: Of the demo's models; None for others.
+        note: What became of the prompt that its writer may not expect, one line for people.
     """
 
     condition: Condition
     plan: Plan | None = None
+    note: str | None = None
 
 
 class FrontEnd(Protocol):

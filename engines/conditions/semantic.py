@@ -9,9 +9,9 @@ from mulo_sd.engines.bundle import Bundle
 from mulo_sd.engines.bundle.contract import SEMANTIC_FEATURES
 from mulo_sd.engines.condition import Condition, ConditionError
 from mulo_sd.engines.conditions.front_end import Described
-from mulo_sd.engines.conditions.text_models import MAX_CAPTION_CHARACTERS, SemanticLanguageModel
+from mulo_sd.engines.conditions.text_models import SemanticLanguageModel
 from mulo_sd.engines.prompts import Plan, PlanError
-from mulo_sd.engines.text import check_text
+from mulo_sd.engines.text import MAX_CAPTION_CHARACTERS, check_text
 
 
 class SemanticFrontEnd:

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from mulo_sd.engines.backends.base import one_line
 from mulo_sd.engines.condition import ConditionError
-from mulo_sd.engines.text import PromptError, check_text
+from mulo_sd.engines.text import MAX_CAPTION_CHARACTERS, PromptError, check_text
 
-MAX_CAPTION_CHARACTERS = 4000
 PADDING, END = 0, "</s>"  # T5's
 SEMANTIC_ID = re.compile(r"<I(\d{1,9})>")
 # The scale to ask Tar's language model for, by the number of ids that it answers with.

@@ -86,11 +86,11 @@ def strict_json(text: str, with_constants: bool = False) -> Any:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    name_to_value = dict(pairs)
-    if len(name_to_value) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"it names {twice[:40]!r} twice in one object")
+    name_to_value: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in name_to_value:
+            raise ValueError(f"it names {name[:40]!r} twice in one object")
+        name_to_value[name] = value
     return name_to_value
 
 

@@ -21,7 +21,11 @@ class ServeOptions(EngineOptions):
 
     bundles: Annotated[
         dict[Annotated[str, Field(pattern=MODEL_NAME)], str],
-        Field(max_length=64, description="models by name, each a bundle's folder; none is the demo, built if missing"),
+        Field(
+            max_length=64,
+            description="models by name, each a bundle's folder; demo or pictograms alone is ours, built if missing; "
+            "default: demo",
+        ),
     ] = Field(default_factory=dict)
     grace: Annotated[float, Field(ge=0, le=MAX_SECONDS, description="seconds for requests to end after SIGTERM")] = 30.0
     host: Annotated[str, Field(description="address to listen on")] = "127.0.0.1"

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mulo_sd.engines.bundle.contract import SHIPPED_MODELS
 from mulo_sd.engines.ingress.options import MODEL_NAME, EngineOptions, Options, make_options
 from mulo_sd.engines.numbers import SettingsError
 
@@ -56,7 +57,7 @@ def named_folders(texts: Sequence[str]) -> dict[str, str]:
     """Return folders by name.
 
     Args:
-        texts: Each NAME=DIR.
+        texts: Each NAME=DIR; the name of shipped models alone stands for itself.
 
     Raises:
         SettingsError: one is not, or a name comes twice.
@@ -69,6 +70,8 @@ def named_folders(texts: Sequence[str]) -> dict[str, str]:
 
 
 def _named_folder(text: str) -> tuple[str, str]:
+    if text in SHIPPED_MODELS:
+        return text, text
     name, equals, folder = text.partition("=")
     if not equals or not folder or not re.fullmatch(MODEL_NAME, name):
         raise SettingsError(f"bundle: expected NAME=DIR, such as demo=bundles/demo-fp32, got {text!r:.80}")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mulo_sd.reference.checkpoints.files import arguments_of, filled, read_checkpoint, tensors_of
 from mulo_sd.reference.tokenizer import ImageTokenizer
-from mulo_sd.reference.weights import WeightsError
+from mulo_sd.reference.weights import WeightsError, config_names, load_tokenizer
 
 GROUPS, NORM_EPS = 32, 1e-6
 
@@ -240,3 +240,12 @@ def load_vq(path: Path, dtype: torch.dtype = torch.float32) -> VQTokenizer:
         raise WeightsError(f"{path}: expected a codebook that is normalised (codebook_l2_norm), got one that is not")
     config = _config(tensors)
     return filled(lambda: VQTokenizer(config), tensors, path, strays=("quantize.codebook_used",), dtype=dtype)
+
+
+def load_image_tokenizer(path: Path) -> ImageTokenizer:
+    """Load a tokenizer that was saved with its configuration, which says whose it is: ours, or LlamaGen's.
+
+    Raises:
+        WeightsError: no such file, not safetensors, or weights of something else.
+    """
+    return load_vq(path) if VQConfig.__name__ in config_names(path) else load_tokenizer(path)

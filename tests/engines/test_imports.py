@@ -3,11 +3,12 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 # Top-level packages that a service which only draws need not have, nor wait for.
-BANNED = ("torch", "transformers", "reference", "export", "conformance", "onnx", "onnxscript")
+BANNED = ("torch", "transformers", "tokenizers", "reference", "export", "conformance", "onnx", "onnxscript")
 RUNTIMES = ("onnxruntime", "tensorrt", "tensorrt_rtx", "cuda")
 PROGRAM = """
 import importlib, json, sys, time
@@ -42,6 +43,14 @@ def test_backends(module: str, runtime: set[str]) -> None:
     packages = imported_with("mulo_sd.engines", f"mulo_sd.engines.backends.{module}")
     assert not packages.intersection(BANNED)
     assert packages.intersection(RUNTIMES) == runtime
+
+
+def test_a_bundle_without_captions_needs_none_of_their_tokenizers(minimal_bundle: Path) -> None:
+    program = "import sys; from mulo_sd import engines; engines.load(sys.argv[1]).describe('a star'); "
+    program += "print('tokenizers' in sys.modules)"
+    command = [sys.executable, "-c", program, str(minimal_bundle)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    assert done.stdout == "False\n"
 
 
 def test_commands() -> None:

@@ -15,7 +15,7 @@ from rich.console import Console
 from mulo_sd import engines
 from mulo_sd.engines.bundle import open_bundle
 from mulo_sd.engines.prompts.prefix import FIELDS
-from mulo_sd.export import build, precision
+from mulo_sd.export import build, chosen_models, precision
 from mulo_sd.export.build_bundle import build_bundle, neighbour_table
 from mulo_sd.export.comparison import ToleranceError
 from mulo_sd.export.demo_evidence import demo_evidence
@@ -88,7 +88,9 @@ def test_interrupted(stop: signal.Signals, tmp_path: Path) -> None:
 
 def build_arguments(**named: object) -> argparse.Namespace:
     """Return the arguments of a build in float32, as the command reads them."""
-    return argparse.Namespace(precision="fp32", all_filters=False, compute_capability=[], **named)
+    return argparse.Namespace(
+        models=None, trained=None, precision="fp32", all_filters=False, compute_capability=[], **named
+    )
 
 
 @pytest.mark.parametrize(
@@ -98,8 +100,8 @@ def build_arguments(**named: object) -> argparse.Namespace:
 def test_a_bundle_starts_from_the_preset_of_its_runtimes(backends: list[str], preset: str) -> None:
     """Passes cost time on a GPU, cells on a processor; either bundle holds both presets."""
     arguments = build_arguments(backend=backends, family=None, branched=False)
-    loaded = build.KNOWN_MODELS["minimal"]
-    request = build.request_for(arguments, "demo", build.Loaded(minimal.load(), loaded.settings, PRESETS, None))
+    loaded = chosen_models.KNOWN_MODELS["minimal"]
+    request = chosen_models.request_for(arguments, chosen_models.Loaded(minimal.load(), loaded.settings, PRESETS, None))
     assert request.presets.keys() == PRESETS.keys()
     assert request.presets[preset] == engines.Settings(**dataclasses.asdict(PRESETS[preset]))
     expected = loaded.settings if preset == "windows" else PRESETS["passes"]
@@ -113,17 +115,17 @@ def test_who_gets_the_target_once_more(
     family: str | None, asked: bool, branched: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Bundles of our own do; those of published checkpoints where somebody asks for it, or where there is a head."""
-    monkeypatch.setattr(build, "published_evidence", lambda models, table, ta_tok: demo_evidence(models, table))
+    monkeypatch.setattr(chosen_models, "published_evidence", lambda models, table, ta_tok: demo_evidence(models, table))
     arguments = build_arguments(backend=["ort"], family=family, branched=asked)
     models = dataclasses.replace(minimal.load(), head=None)
-    loaded = build.Loaded(models, build.KNOWN_MODELS["minimal"].settings, {}, None)
-    request = build.request_for(arguments, "some", loaded)
+    loaded = chosen_models.Loaded(models, chosen_models.KNOWN_MODELS["minimal"].settings, {}, None)
+    request = chosen_models.request_for(arguments, loaded)
     listed = specifications(models, torch.float32, 5, branched=request.branched)
     assert ("target_branched" in {item.name for item in listed}) == branched
 
 
 def test_the_demos_default_is_a_preset() -> None:
-    known = build.KNOWN_MODELS["demo"]
+    known = chosen_models.KNOWN_MODELS["demo"]
     assert known.settings == known.presets["windows"]
 
 

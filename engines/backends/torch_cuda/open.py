@@ -22,16 +22,14 @@ from mulo_sd.engines.bundle.contract import (
 )
 from mulo_sd.engines.bundle.manifest import MANIFEST_NAME, PassesEntry
 from mulo_sd.reference.checkpoints.ta_tok import TATokDecoder, load_ta_tok
-from mulo_sd.reference.checkpoints.vq import load_vq
+from mulo_sd.reference.checkpoints.vq import load_image_tokenizer
 from mulo_sd.reference.models import Models
-from mulo_sd.reference.tokenizer import ImageTokenizer
 from mulo_sd.reference.transformer import TransformerConfig
 from mulo_sd.reference.weights import (
     WeightsError,
     load_head,
     load_latent_down_sampler,
     load_latent_up_sampler,
-    load_tokenizer,
     load_transformer,
 )
 
@@ -41,10 +39,6 @@ DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 def _metadata(path: Path) -> dict[str, str]:
     with safe_open(path, framework="pt") as file:
         return dict(file.metadata() or {})
-
-
-def _tokenizer(path: Path) -> ImageTokenizer:
-    return load_vq(path) if "VQConfig" in _metadata(path) else load_tokenizer(path)
 
 
 def _ta_tok(path: Path, count: int) -> TATokDecoder:
@@ -79,7 +73,7 @@ def load_modules(bundle: Bundle) -> tuple[Models, TATokDecoder | None]:
         models = Models(
             target,
             tuple(drafters),
-            _tokenizer(files[TOKENIZER]),
+            load_image_tokenizer(files[TOKENIZER]),
             {ratio: load_latent_up_sampler(path) for ratio, path in up.items()},
             {ratio: load_latent_down_sampler(path) for ratio, path in down.items()},
             None if manifest.head is None else load_head(files[HEAD], target),

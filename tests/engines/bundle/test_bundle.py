@@ -85,6 +85,22 @@ def test_the_command_that_builds_it_again(copy: Path, changes: dict[str, str], w
     assert line.endswith(" and the checkpoints that it was built from") == ("family" in changes)
 
 
+@pytest.mark.parametrize(
+    ("name", "models", "beside"),
+    [
+        ("mulo-sd pictograms", ["--models", "pictograms"], "`"),
+        ("mine", [], " and, after --trained, the folder of models that it was built from"),
+    ],
+)
+def test_what_builds_trained_models_again(copy: Path, name: str, models: list[str], beside: str) -> None:
+    """Those of ours by their name; others need their folder."""
+    bundle = open_bundle(copy)
+    manifest = bundle.manifest.model_copy(update={"name": name, "family": "captioned"})
+    other = dataclasses.replace(bundle, manifest=manifest)
+    assert shlex.split(other.rebuild_command())[2:-5] == models
+    assert other.rebuild().endswith(beside)
+
+
 # Files
 
 

@@ -19,7 +19,7 @@ from mulo_sd.reference.weights import weights_sha256
 
 # Each is the name of one thing in a bundle, and stands in the contract alone.
 NAMES = (
-    *(contract.CODES_FILE, contract.NEIGHBOURS_FILE, contract.GRAMMAR_FILE),
+    *(contract.CODES_FILE, contract.NEIGHBOURS_FILE, contract.GRAMMAR_FILE, contract.CAPTIONS_FILE),
     *(contract.SEMANTIC_FEATURES, "_condition", "_null_condition.npy", "drafter_", "up_sampler_", "down_sampler_"),
     contract.PLAN_PACKAGES["trt-rtx"],
 )
@@ -98,4 +98,4 @@ def test_heads_are_padded_to_eights(head_dim: int, width: int) -> None:
 
 def test_every_plan_backend_has_a_package() -> None:
     assert tuple(contract.PLAN_PACKAGES) == get_args(contract.PlanBackend)
-    assert set(contract.PUBLISHED_FAMILIES) == set(get_args(contract.Family)) - {"demo"}
+    assert set(contract.PUBLISHED_FAMILIES) == set(get_args(contract.Family)) - {"demo", "captioned"}

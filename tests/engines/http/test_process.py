@@ -259,7 +259,7 @@ def run(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProc
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--bundle", "demo"], "bundle: expected NAME=DIR, such as demo=bundles/demo-fp32, got 'demo'"),
+        (["--bundle", "mine"], "bundle: expected NAME=DIR, such as demo=bundles/demo-fp32"),
         (["--bundle", "a b=x"], "bundle: expected NAME=DIR"),
         (["--bundle", "a=x", "--bundle", "a=y"], "bundle: expected a name of its own for each, got a twice"),
         (["--bundle", "a=/nowhere"], "/nowhere: expected a bundle"),
