@@ -1,0 +1,1 @@
+"""The second world: pictograms of Noto Emoji, one to three in a picture, placed by caption."""
