@@ -4,8 +4,8 @@ from setuptools import find_packages, setup
 from setuptools.command.editable_wheel import editable_wheel
 
 PARTS = ("engines", "export", "reference")
-# What the distribution of the demo holds (reference/demo/pyproject.toml).
-LEFT_OUT = ("reference.demo.train*", "reference.demo.weights*")
+# What the distribution of the demo holds, training and the second world among it (reference/demo/pyproject.toml).
+LEFT_OUT = ("reference.demo.weights*", "reference.pictograms*", "reference.train", "reference.train.*")
 # A distribution of its own (conformance/pyproject.toml); a checkout needs it not.
 SUITE = "mulo_sd.conformance"
 

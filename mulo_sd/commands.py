@@ -37,5 +37,5 @@ COMMANDS = {
     ),
     "calibrate": Command("conformance.calibrate.__main__", "search settings for a bundle and prompts", "conformance"),
     "draw": Command("reference.demo.draw", "draw with the eager specification", "demo"),
-    "train": Command("reference.demo.train.__main__", "train the demo's models", "demo"),
+    "train": Command("reference.train.__main__", "train models on a folder of captioned pictures", "demo,export"),
 }

@@ -18,6 +18,7 @@ OPTIONAL = frozenset(
         "ray",
         "safetensors",
         "starlette",
+        "tokenizers",
         "torch",
         "uvicorn",
     }
@@ -25,7 +26,7 @@ OPTIONAL = frozenset(
 # For modules that are no command of `mulo-sd`.
 EXTRA_OF_FOLDER = {"conformance": "test", "export": "export", "reference": "reference"}
 # Packages that a command needs for one of its options alone.
-EXTRA_OF_PACKAGE = {"ray": "ray"}
+EXTRA_OF_PACKAGE = {"ray": "ray", "tokenizers": "captions"}
 # What the distribution mulo-sd-conformance holds.
 SUITE = "mulo_sd.conformance"
 # What the distribution mulo-sd-demo holds.
@@ -35,7 +36,8 @@ DEMO = (
     "mulo_sd.conformance.mutants",
     "mulo_sd.conformance.study",
     "mulo_sd.conformance.vectors",
-    "mulo_sd.reference.demo.train",
+    "mulo_sd.reference.pictograms",
+    "mulo_sd.reference.train.",
 )
 
 
@@ -52,7 +54,7 @@ def missing_package(error: BaseException, module: str) -> str | None:
     path = module.removeprefix("mulo_sd.").removesuffix(".__main__")
     is_suite = name.removesuffix(".__main__") == SUITE
     # Most of the demo's commands lie in the suite's folder, which is missing first.
-    if name.startswith(DEMO) or (is_suite and f"mulo_sd.{path}".startswith(DEMO)):
+    if f"{name}.".startswith(DEMO) or (is_suite and f"mulo_sd.{path}".startswith(DEMO)):
         return 'the demo is not installed; install it with `pip install "mulo-sd[demo]"`'
     if not is_suite and name.partition(".")[0] not in OPTIONAL:
         return None

@@ -42,25 +42,26 @@ def decode_batch(
         progress: Called with each position decoded.
 
     Returns:
-        Int[B, H, W].
+        Int[B, H, W], where the model lies.
     """
     config, batch = model.config, len(seeds)
     cells = config.grid_height * config.grid_width
     weight = model.output.weight
-    cache = KVCache(config, 2 * batch, weight.dtype)
-    prefixes = torch.cat([cond, uncond[None].expand(batch, -1, -1)])
-    logits = feed(model, cache, model.prefix_embeddings(prefixes), torch.arange(config.prefix_length))
-    tokens = torch.zeros(batch, cells, dtype=torch.long)
+    device = weight.device
+    cache = KVCache(config, 2 * batch, weight.dtype, device)
+    prefixes = torch.cat([cond, uncond[None].expand(batch, -1, -1)]).to(device)
+    logits = feed(model, cache, model.prefix_embeddings(prefixes), torch.arange(config.prefix_length, device=device))
+    tokens = torch.zeros(batch, cells, dtype=torch.long, device=device)
     for position in range(cells):
         if position > 0:
             previous = tokens[:, position - 1 : position].repeat(2, 1)
-            where = torch.tensor([config.prefix_length + position - 1])
+            where = torch.tensor([config.prefix_length + position - 1], device=device)
             logits = feed(model, cache, model.token_embeddings(previous), where)
         cond_logits, uncond_logits = logits[:, -1].float().chunk(2)
         log_probs = target_log_probs(cond_logits, uncond_logits, guidance_scale, temperature, top_k, top_p)
         noise = torch.cat(
             [gumbel_noise(seed, sample_stream(model_number), [position], config.vocabulary) for seed in seeds]
         )
-        tokens[:, position] = sample(log_probs, noise)
+        tokens[:, position] = sample(log_probs, noise.to(device))
         progress(position)
     return tokens.reshape(batch, config.grid_height, config.grid_width)

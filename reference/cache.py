@@ -19,12 +19,18 @@ class KVCache:
     bits  Int[sequence]                                   on which branches each stands
     """
 
-    def __init__(self, config: TransformerConfig, batch: int, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self,
+        config: TransformerConfig,
+        batch: int,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | None = None,
+    ) -> None:
         shape = (config.layers, batch, config.heads, config.sequence_length, config.head_dim)
-        self.key = torch.zeros(shape, dtype=dtype)
-        self.value = torch.zeros(shape, dtype=dtype)
-        self.written = torch.zeros(config.sequence_length, dtype=torch.bool)
-        self.bits = torch.full((config.sequence_length,), ALL_BITS)
+        self.key = torch.zeros(shape, dtype=dtype, device=device)
+        self.value = torch.zeros(shape, dtype=dtype, device=device)
+        self.written = torch.zeros(config.sequence_length, dtype=torch.bool, device=device)
+        self.bits = torch.full((config.sequence_length,), ALL_BITS, device=device)
         self.nodes = Nodes.none()
         self.node_keys: dict[int, Tensor] = {}  # by layer, Float[B, heads, nodes, head_dim]
         self.node_values: dict[int, Tensor] = {}
@@ -48,7 +54,9 @@ class KVCache:
             self.bits[:] = ALL_BITS
             self.nodes.add(positions[len(own) :], parents)
         nodes, filled = len(self.nodes), int(self.written.nonzero().max()) + 1
-        visible = self.written[None, :filled] & (torch.arange(filled)[None] <= positions[:, None])  # Bool[T, filled]
+        visible = self.written[None, :filled] & (
+            torch.arange(filled, device=positions.device)[None] <= positions[:, None]
+        )  # Bool[T, filled]
         if branches is not None or (self.bits != ALL_BITS).any():
             asked = torch.zeros_like(positions)
             asked[: len(own)] = 0 if branches is None else branches.queries

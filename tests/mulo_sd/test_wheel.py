@@ -30,7 +30,7 @@ NO_PARTS = ("fuzz", "rules/on_the_reference", "rules/planted", "tools")
 DEMO_DATA = {"conformance/bench/expected.json"}
 SUITE_DATA = {"conformance/isolated.ini"}
 # What the demo's distribution holds beside them.
-DEMO_FOLDERS = ("reference/demo/train/", "reference/demo/weights/")
+DEMO_FOLDERS = ("reference/demo/weights/", "reference/pictograms/", "reference/train/")
 # Runs commands in one process, which imports torch once: prints the status of each and what it printed.
 TRY = """
 import contextlib, io, json, sys
@@ -123,14 +123,14 @@ def test_the_demo_is_a_distribution_of_its_own(
     build_files(sources / "reference" / "demo", site)
     demo = {path.relative_to(site / "mulo_sd").as_posix() for path in site.rglob("*") if path.is_file()}
     assert not demo & (held_by(wheel) | held_by(suite_wheel))
-    reference = [path for path in (ROOT / "reference").rglob("*") if path.suffix in (".py", ".json", ".safetensors")]
-    expected = {name for path in reference if (name := path.relative_to(ROOT).as_posix()).startswith(DEMO_FOLDERS)}
+    folders = [path for folder in DEMO_FOLDERS for path in (ROOT / folder).rglob("*")]
+    expected = {path.relative_to(ROOT).as_posix() for path in folders if path.is_file() and path.suffix != ".pyc"}
     assert demo == expected | modules_of(*(f"conformance/{part}" for part in DEMO_PARTS)) | DEMO_DATA
     shutil.copytree(site_of(installed_suite) / "mulo_sd", site / "mulo_sd", dirs_exist_ok=True)
     program = "from mulo_sd.reference.demo import models; print(len(models.check_hashes()))"
     done = run(installed_suite, tmp_path, "-c", program, path=str(site))
     assert done.stdout == "10\n", done.stderr
-    asked = (*DEMO_PARTS, "draw", "train")
+    asked = (*DEMO_PARTS, "draw")
     ends = try_commands(installed_suite, tmp_path, *([name, "--help"] for name in asked), path=str(site))
     for name, (status, printed, error) in zip(asked, ends, strict=True):
         assert (status, error) == (0, "")
@@ -147,8 +147,11 @@ def test_the_distributions_have_one_version() -> None:
     assert suite["dependencies"] == [f"mulo-sd[reference]=={version}"]
     assert demo["dependencies"] == [f"mulo-sd[reference]=={version}", f"{suite['name']}=={version}"]
     for other in (suite, demo):
-        for name in ("version", "license", "requires-python"):
+        for name in ("version", "requires-python"):
             assert other[name] == project[name]
+    assert suite["license"] == project["license"]
+    # The pictograms' drawings and names have licenses of their own, which lie beside them.
+    assert demo["license"] == f"{project['license']} AND OFL-1.1 AND Unicode-DFS-2016"
 
 
 def test_one_extra_each_asks_for_a_distribution_of_ours() -> None:
@@ -187,7 +190,7 @@ def test_every_command_has_its_own_help(installed: Path, tmp_path: Path) -> None
         installed,
         tmp_path,
         *([name, "--help"] for name in names),
-        ["train", "drafter_1"],
+        ["train", "tokenizer", "--world", "pictograms", "--out", "trained"],
         ["study", "--out", "study"],
         ["compare", "--out", "compare"],
         ["mutants"],
@@ -238,7 +241,6 @@ def test_the_suite_runs_from_its_installed_files(installed_suite: Path, minimal_
         (["-m", "mulo_sd", "build"], 'mulo-sd build: error: torch is {} "mulo-sd[export]"`'),
         (["-m", "mulo_sd.export.build"], 'error: torch is {} "mulo-sd[export]"`'),
         (["-m", "mulo_sd", "draw", "a red star"], 'mulo-sd draw: error: torch is {} "mulo-sd[demo]"`'),
-        (["-m", "mulo_sd", "calibrate"], 'mulo-sd calibrate: error: torch is {} "mulo-sd[conformance]"`'),
         (["-m", "mulo_sd.reference.demo.accuracy"], 'error: torch is {} "mulo-sd[reference]"`'),
     ],
 )

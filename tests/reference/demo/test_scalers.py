@@ -1,4 +1,4 @@
-"""Up- and down-samplers: filters, latent networks, their weights and their training."""
+"""Up- and down-samplers: filters, latent networks and their weights."""
 
 from pathlib import Path
 
@@ -7,18 +7,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 
 from mulo_sd.reference import demo
 from mulo_sd.reference.demo.oracle_scores import oracle_score, up_sample_by
 from mulo_sd.reference.demo.scenes import held_out_scenes
-from mulo_sd.reference.demo.shipped import SHIPPED
-from mulo_sd.reference.demo.train.images import ImageFolder, ImageFolderError, SceneImages
-from mulo_sd.reference.demo.train.run import Run
-from mulo_sd.reference.demo.train.scaler import ScalerTrainee
 from mulo_sd.reference.latent import LatentDownSampler, LatentScalerConfig, LatentUpSampler
 from mulo_sd.reference.scaling import cubic_kernel, enlarge, shrink
-from mulo_sd.reference.tokenizer import Tokenizer
 from mulo_sd.reference.weights import (
     WeightsError,
     load_latent_down_sampler,
@@ -118,56 +112,6 @@ def test_weights(tmp_path: Path) -> None:
         load_latent_down_sampler(path)
     with pytest.raises(WeightsError, match="expected weights of a TokenizerConfig, got LatentScalerConfig"):
         load_tokenizer(path)
-
-
-def trainee(tokenizer: Tokenizer, loss: str, is_up: bool = True) -> ScalerTrainee:
-    config = LatentScalerConfig(2, tokenizer.config.codes, tokenizer.config.code_dim, 16, 1, 1, 16)
-    return ScalerTrainee(is_up, config, tokenizer, SceneImages(), (8,), loss, 2, seed=4)  # type: ignore[arg-type]  # a test's word
-
-
-@pytest.mark.parametrize("loss", ["token", "pixel", "pixel-gan"])
-def test_training_learns_and_resumes(loss: str, tmp_path: Path) -> None:
-    """The loss falls, and a run that was stopped ends as one that was not."""
-    tokenizer = load_tokenizer(SHIPPED / "tokenizer.safetensors")  # an untrained one would teach nothing
-    whole = trainee(tokenizer, loss)
-    losses = [whole.step(20 + step % 3, 60)["loss"] for step in range(24)]  # three batches again and again
-    assert all(late < early for early, late in zip(losses[:3], losses[-3:], strict=True))
-    unbroken, first = trainee(tokenizer, loss), trainee(tokenizer, loss)
-    for step in range(4):
-        unbroken.step(step, 5)
-    first.step(0, 5)
-    first.step(1, 5)
-    torch.save(first.state_dict(), tmp_path / "state.pt")
-    resumed = trainee(tokenizer, loss)
-    resumed.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
-    for step in (2, 3):
-        resumed.step(step, 5)
-    for name, value in unbroken.scaler.state_dict().items():
-        assert torch.equal(value, resumed.scaler.state_dict()[name]), name
-
-
-def test_a_run_draws_its_samples(tiny_tokenizer: Tokenizer, tmp_path: Path) -> None:
-    Run(tmp_path / "run", 2).train(trainee(tiny_tokenizer, "token", is_up=False))
-    assert (tmp_path / "run" / "samples.png").stat().st_size > 0
-
-
-def test_image_folder(tmp_path: Path) -> None:
-    """Pictures in the order of their names, their middle square; whatever else is told in one line."""
-    with pytest.raises(ImageFolderError, match="expected a folder"):
-        ImageFolder(tmp_path / "none")
-    with pytest.raises(ImageFolderError, match="expected 1 to"):
-        ImageFolder(tmp_path)
-    Image.new("RGB", (30, 10), "red").save(tmp_path / "b.png")
-    Image.new("L", (10, 10), 255).save(tmp_path / "a.jpg")
-    (tmp_path / "notes.txt").write_text("no picture")
-    folder = ImageFolder(tmp_path)
-    assert folder.pixels(0, 8).tolist() == np.full((8, 8, 3), 255).tolist()
-    assert folder.pixels(1, 8)[0, 0].tolist() == [255, 0, 0]
-    assert np.array_equal(folder.pixels(2, 8), folder.pixels(0, 8))
-    (tmp_path / "a.jpg").write_bytes(b"<html>not found</html>")
-    with pytest.raises(ImageFolderError, match=r"a\.jpg: expected a picture, got: .+") as caught:
-        folder.pixels(0, 8)
-    assert "\n" not in str(caught.value)
 
 
 def test_the_shipped_ratio_4_beats_pixels() -> None:

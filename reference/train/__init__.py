@@ -1,0 +1,1 @@
+"""Training of tokenizers, transformers and what drafts for them, on any examples."""

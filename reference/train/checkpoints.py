@@ -1,0 +1,79 @@
+"""The checkpoint of a run: one file that is there whole or not at all, and says what it was made with."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+class RunError(ValueError):
+    """A run that cannot go on; its message is one line for the user."""
+
+
+# What a checkpoint must have been made with: arguments that change what is trained, by name.
+Job = Mapping[str, str | int | float | None]
+FIELDS = ("job", "step", "seconds", "history", "stopping", "best", "trainee")
+
+
+def read_checkpoint(file: Path, job: Job) -> dict[str, Any] | None:
+    """Return a run's checkpoint, or None where there is none yet.
+
+    Args:
+        file: Its path.
+        job: What it must have been made with.
+
+    Raises:
+        RunError: the file is no checkpoint, or one of another job.
+    """
+    if not os.path.lexists(file):
+        return None
+    try:
+        state = torch.load(file, weights_only=True, map_location="cpu")
+        made_with = dict(state["job"])
+    except Exception as error:  # torch raises half a dozen classes for a file that is no checkpoint
+        raise broken(file, type(error).__name__) from None
+    for name in sorted(job.keys() | made_with.keys()):
+        if made_with.get(name) != job.get(name):
+            raise RunError(
+                f"{file}: expected a run with {_shown(name, job)}, got one with {_shown(name, made_with)}; "
+                "resume it with the same arguments, or give another --out"
+            )
+    missing = [name for name in FIELDS if name not in state]
+    if missing:
+        raise broken(file, f"one without {missing[0]}")
+    checkpoint: dict[str, Any] = state
+    return checkpoint
+
+
+def _shown(name: str, job: Job) -> str:
+    """Return a part of a job for people; hashes are cut."""
+    value = job.get(name)
+    return f"no {name}" if value is None else f"{name} {str(value)[:16]}"
+
+
+def broken(file: Path, got: str) -> RunError:
+    """Return the error of a file that cannot be gone on with."""
+    return RunError(
+        f"{file}: expected a checkpoint of this version, got: {got}; move its folder away or give another --out"
+    )
+
+
+def write_checkpoint(file: Path, state: Mapping[str, Any]) -> None:
+    """Write a checkpoint in place of the one that is there.
+
+    Raises:
+        RunError: it cannot be written; the old one is still there.
+    """
+    path = file.resolve()  # a symbolic link stays one
+    # One name, so that what a killed run left there is written over.
+    beside = path.with_suffix(".partial")
+    try:
+        with beside.open("wb") as stream:
+            torch.save(dict(state), stream)
+        beside.replace(path)
+    except (OSError, RuntimeError) as error:  # the latter is torch's where a disk is full
+        beside.unlink(missing_ok=True)
+        reason = (isinstance(error, OSError) and error.strerror) or "is the disk full?"
+        raise RunError(f"{file}: cannot write the checkpoint: {reason}; the last one is still there") from None

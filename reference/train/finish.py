@@ -1,0 +1,145 @@
+"""What a whole training leaves in the end: a folder of trained models, and a bundle."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.util import find_spec
+
+import torch
+
+from mulo_sd.engines.prompts.caption_ids import CaptionIds
+from mulo_sd.processes import environment
+from mulo_sd.reference.checkpoints.vq import load_image_tokenizer
+from mulo_sd.reference.settings import Settings
+from mulo_sd.reference.train.checkpoints import RunError
+from mulo_sd.reference.train.examples import tokens_of
+from mulo_sd.reference.train.training import Training
+from mulo_sd.reference.trained import describe_again, describe_trained, is_described
+from mulo_sd.reference.trained.description import MODELS_FILE
+
+SHOWN_CAPTIONS = 8
+END_SECONDS = 60.0  # for a build that is asked to end
+# What a build imports; of the extra `export`.
+NEEDED = ("onnx", "onnxscript")
+# What a new bundle starts from until `mulo-sd calibrate` finds better ones: of all that was measured, what holds on
+# both worlds (docs/study).
+STARTING_SETTINGS = Settings(
+    mode="parallel",
+    guidance_scale=1.2,
+    top_p=0.95,
+    drafters=(1,),
+    tau=0.2,
+    radius=2,
+    anchor=8.0,
+    neighbours=16,
+    draft_window=2,
+    island_window=2,
+)
+
+
+def check_can_build() -> None:
+    """Check before hours of training that a bundle can be built after them.
+
+    Raises:
+        RunError: a package is not installed.
+    """
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        raise RunError(
+            f"{missing[0]} is not installed, which building a bundle needs; install it with "
+            '`pip install "mulo-sd[export]"`, or train with --no-bundle'
+        )
+
+
+def finish(training: Training, captions: CaptionIds, with_bundle: bool, say: Callable[[str], None]) -> None:
+    """Make the models of a whole training a folder of trained models, and a bundle of them.
+
+    Args:
+        training: All its models are trained.
+        captions: As in training.
+        with_bundle: Build one, where there is none.
+        say: Shows a line.
+
+    Raises:
+        WeightsError: models do not belong together, or cannot be written.
+        RunError: the bundle cannot be built.
+    """
+    place = training.place
+    is_new = not is_described(place.models, training.material.name)
+    if is_new:
+        _describe(training, captions)
+        say(f"wrote {place.models / MODELS_FILE}")
+    if not with_bundle:
+        say(f"build a bundle with: mulo-sd build --trained {place.models} --out {place.bundle}")
+    elif not (place.bundle / "manifest.json").exists():
+        _build(training)
+    elif is_new:
+        _say_to_build_again(training, say)
+    else:
+        say(f"{place.bundle} is there already")
+    if with_bundle:
+        say(f'draw with: mulo-sd generate "..." --bundle {place.bundle} --out image.png')
+
+
+def refresh(training: Training, say: Callable[[str], None]) -> None:
+    """Enter models that were trained by name into the folder of trained models, where it is one.
+
+    Raises:
+        WeightsError: models do not belong together, or cannot be written.
+    """
+    place = training.place
+    if (place.models / MODELS_FILE).exists() and not is_described(place.models):
+        describe_again(place.models)
+        say(f"wrote {place.models / MODELS_FILE}")
+        if place.bundle.exists():
+            _say_to_build_again(training, say)
+
+
+def _say_to_build_again(training: Training, say: Callable[[str], None]) -> None:
+    place = training.place
+    say(
+        f"{place.bundle} was built without these models; replace it with: mulo-sd build --trained {place.models} --out "
+        f"{place.bundle} --force"
+    )
+
+
+def _describe(training: Training, captions: CaptionIds) -> None:
+    sizes, examples = training.recipe.sizes, training.material.examples
+    tokenizer = load_image_tokenizer(training.starts.tokenizer)
+    shown = [examples.held_out(index) for index in range(4 * SHOWN_CAPTIONS)]
+    texts = list(dict.fromkeys(text for item in shown if (text := getattr(item, "caption", None))))[:SHOWN_CAPTIONS]
+    with torch.inference_mode():
+        tokens = [tokens_of(tokenizer, shown[:1], side)[0] for side in sizes.sides]
+    settings = replace(
+        STARTING_SETTINGS,
+        drafters=tuple(range(1, 1 + sizes.drafters)),
+        neighbours=min(STARTING_SETTINGS.neighbours, tokenizer.config.codes),
+    )
+    describe_trained(training.place.models, training.material.name, captions, texts, tokens, settings)
+
+
+def _build(training: Training) -> None:
+    """Build the bundle with the build command, in a process of its own; it ends with this one.
+
+    Raises:
+        RunError: it cannot be built; its own message stands above.
+    """
+    place = training.place
+    command = [sys.executable, "-m", "mulo_sd.export.build", "--trained", str(place.models), "--out", str(place.bundle)]
+    with subprocess.Popen([*command, "--backend", "ort"], env=environment()) as build:
+        try:
+            status = build.wait()
+        except KeyboardInterrupt:
+            build.terminate()
+            try:
+                build.wait(END_SECONDS)
+            except subprocess.TimeoutExpired:
+                build.kill()
+            raise
+    # One that a killed training left to itself may have been faster.
+    if status and not (place.bundle / "manifest.json").exists():
+        raise RunError(
+            f"{place.bundle}: expected a bundle, but the build failed, see above; the models are in {place.models}: "
+            f"build it with `mulo-sd build --trained {place.models} --out {place.bundle}`"
+        )

@@ -1,0 +1,89 @@
+"""Where a training keeps what, below its --out."""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from mulo_sd.engines.files.whole_files import PARTIAL, make_folder
+from mulo_sd.reference.train.checkpoints import RunError
+from mulo_sd.reference.train.lock import alone
+from mulo_sd.reference.train.run import SUFFIX
+
+LEFT_BY_A_KILL = re.compile(rf"{re.escape(PARTIAL)}\w+")
+
+
+@dataclass(frozen=True)
+class Place:
+    """The folders and files of a training.
+
+    Attributes:
+        out: The folder that the user gave.
+    """
+
+    out: Path
+
+    @property
+    def models(self) -> Path:
+        """Weights, a card beside each, and what makes them a folder of trained models."""
+        return self.out / "models"
+
+    @property
+    def bundle(self) -> Path:
+        return self.out / "bundle"
+
+    @property
+    def steps(self) -> Path:
+        """How many steps the time that was allowed is enough for, once that is known."""
+        return self.out / "steps.json"
+
+    @property
+    def card(self) -> Path:
+        return self.out / "card.md"
+
+    def run(self, name: str) -> Path:
+        """Return the folder of a model's checkpoint, log, curves and samples."""
+        return self.out / f"{name}{SUFFIX}"
+
+    def weights(self, name: str) -> Path:
+        return self.models / f"{name}.safetensors"
+
+    def facts(self, name: str) -> Path:
+        """Return the card of one model."""
+        return self.models / f"{name}.json"
+
+    def check_new(self, name: str) -> None:
+        """Check that a run which begins writes over nobody's weights or card.
+
+        Raises:
+            RunError: something is there already.
+        """
+        for path in (self.weights(name), self.facts(name)):
+            if os.path.lexists(path):
+                raise RunError(
+                    f"{path}: expected none before a run's first step, found one; move it away, or give another --out"
+                )
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """Make the folders, and keep other trainings out of them until the end of the block.
+
+        Raises:
+            RunError: another process trains there.
+            OSError: they cannot be made.
+        """
+        make_folder(self.out)
+        with alone(self.out / ".lock", f"{self.out}: expected no other process that trains here"):
+            make_folder(self.models)
+            self._clean()
+            yield
+
+    def _clean(self) -> None:
+        """Remove what writers of whole files left when they were killed."""
+        for folder in (self.out, self.models, *self.out.glob(f"*{SUFFIX}")):
+            for path in folder.iterdir():
+                if LEFT_BY_A_KILL.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path, ignore_errors=True)

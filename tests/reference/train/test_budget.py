@@ -1,0 +1,80 @@
+"""How many steps minutes are enough for: each model has its part of what those before it left."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mulo_sd.reference.train import budget
+from mulo_sd.reference.train.budget import with_steps_for
+from mulo_sd.reference.train.material import material_of_world
+from mulo_sd.reference.train.place import Place
+from mulo_sd.reference.train.recipe import Recipe, Sizes
+from mulo_sd.reference.train.starts import Starts
+from mulo_sd.reference.train.training import Machine, Training
+
+MODELS = ("tokenizer", "drafter_1", "target")  # two, three and four parts of the time
+
+
+@pytest.fixture
+def training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Training:
+    """One whose steps take half a second each."""
+    monkeypatch.setattr(budget, "step_seconds", lambda training, name: 0.5)
+    place = Place(tmp_path)
+    place.models.mkdir()
+    starts = Starts(place.weights("tokenizer"), place.weights("target"))
+    return Training(material_of_world("demo"), Recipe(Sizes(drafters=1), MODELS), place, starts)
+
+
+def spend(training: Training, name: str, seconds: float) -> None:
+    training.place.facts(name).write_text(json.dumps({"seconds": seconds}))
+
+
+def steps_for(training: Training, name: str, minutes: float = 15.0) -> int:
+    return with_steps_for(training, name, minutes, lambda line: None).recipe.steps_of(name)
+
+
+def test_models_share_the_time(training: Training) -> None:
+    """Four fifths of 15 minutes, 720 seconds, are trained."""
+    assert steps_for(training, "tokenizer") == 320
+    spend(training, "tokenizer", 160.0)
+    assert steps_for(training, "drafter_1") == 480
+    spend(training, "drafter_1", 240.0)
+    assert steps_for(training, "target") == 640
+    content = json.loads(training.place.steps.read_text())
+    assert content == {"minutes": 15.0, "steps": {"tokenizer": 320, "drafter_1": 480, "target": 640}}
+
+
+def test_a_model_that_took_longer_costs_the_others(training: Training) -> None:
+    steps_for(training, "tokenizer")
+    spend(training, "tokenizer", 370.0)
+    assert steps_for(training, "drafter_1") == 300
+    spend(training, "drafter_1", 1000.0)
+    assert steps_for(training, "target") == 20, "the fewest"
+
+
+def test_what_was_found_is_kept(training: Training, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = steps_for(training, "tokenizer")
+    monkeypatch.setattr(budget, "step_seconds", lambda training, name: pytest.fail("it was measured again"))
+    assert steps_for(training, "tokenizer") == found
+
+
+def test_a_step_is_measured_of_all_workers_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = iter([10.0, 18.0, 30.0, 38.0])
+    monkeypatch.setattr("mulo_sd.reference.train.budget.time.perf_counter", lambda: next(seconds))
+    taken = []
+
+    class Counted:
+        def step(self, step: int, steps: int) -> dict[str, float]:
+            taken.append(step)
+            return {}
+
+    monkeypatch.setattr(budget, "make_trainee", lambda *_: Counted())
+    place = Place(tmp_path)
+    starts = Starts(place.weights("tokenizer"), place.weights("target"))
+    training = Training(
+        material_of_world("demo"), Recipe(Sizes(drafters=1), MODELS), place, starts, Machine(workers=2, threads=1)
+    )
+    assert budget.step_seconds(training, "target") == 0.5
+    assert budget.step_seconds(training, "tokenizer") == 1.0, "which workers do not share"
+    assert taken == [*range(9), *range(9)]
