@@ -4,6 +4,10 @@ import os
 from collections.abc import Generator
 from typing import Any
 
+# Read by numpy's OpenBLAS when it is loaded. Idle threads spin: where several test processes share the cores, each
+# takes ten times as long.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 import pytest
 import torch
 from hypothesis import Phase, settings

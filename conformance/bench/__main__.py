@@ -25,6 +25,7 @@ from mulo_sd.engines.bundle import BundleError
 from mulo_sd.engines.bundle.contract import PRECISIONS
 from mulo_sd.engines.commands.backend_argument import add_backend_argument
 from mulo_sd.engines.commands.command_line import command, program, purpose
+from mulo_sd.engines.commands.demo_bundle import BUNDLE_HELP
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.engines.files.whole_files import check_writable
 from mulo_sd.engines.settings import SettingsError
@@ -49,9 +50,7 @@ def _arguments() -> argparse.Namespace:
         "--prompts", type=int, help=f"held-out prompts; default: {PROMPTS}, with --quick {QUICK_PROMPTS}"
     )
     parser.add_argument("--modes", nargs="+", metavar="MODE", help=f"of {', '.join(MODE_NAMES)}; default: all")
-    parser.add_argument(
-        "--bundle", type=user_path, help="default: the demo bundle in fp32, built first if there is none"
-    )
+    parser.add_argument("--bundle", type=user_path, help=f"{BUNDLE_HELP}; default: demo")
     add_backend_argument(parser)
     parser.add_argument("--threads", type=int, help="of the CPU; default: the runtimes' choice")
     parser.add_argument("--seed", type=int, default=0, help="of the order, and with --shape of all that is random")

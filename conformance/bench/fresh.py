@@ -15,7 +15,6 @@ from mulo_sd.processes import environment
 STARTS = 3
 # Seconds and bytes that a start may take on two cores.
 TARGETS = {"import_and_open": 0.7, "first_image": 3.0, "peak_bytes": 600e6}
-PROMPT = "three green stars"
 # A process of its own, and not a module of the package: importing that would be timed as well. Each part is timed after
 # what it builds on; the peak is of this process alone (`ru_maxrss` starts from that of the process that forked it).
 PROGRAM = """

@@ -7,20 +7,24 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 
 from mulo_sd.conformance.bench import check, figures, tables
 from mulo_sd.conformance.bench.demo_table import Eager, compare, mode_rows
 from mulo_sd.conformance.bench.errors import BenchError
 from mulo_sd.conformance.bench.floors import BYTES, Machine, measure_cpu, model_size
-from mulo_sd.conformance.bench.fresh import PROMPT, STARTS, fresh_figures, start_up
+from mulo_sd.conformance.bench.fresh import STARTS, fresh_figures, start_up
 from mulo_sd.conformance.bench.modes import EAGER, MODE_NAMES, BenchMode, modes_of
 from mulo_sd.conformance.bench.passes import pass_rows
 from mulo_sd.conformance.bench.record import RECORD_NAME, Record
 from mulo_sd.conformance.bench.throughput import QUICK_SIZES, SIZES, ThroughputRow, throughput
 from mulo_sd.conformance.bench.timed import timer_seconds_per_call
 from mulo_sd.conformance.bench.workload import Drawing, random_condition
-from mulo_sd.engines.commands.demo_bundle import ready_demo_bundle
+from mulo_sd.conformance.worlds.choice import world_of
+from mulo_sd.conformance.worlds.world import World, WorldError
+from mulo_sd.engines.commands.demo_bundle import ready_bundle
 from mulo_sd.engines.service.load import load
 from mulo_sd.engines.service.pipeline import Pipeline
 
@@ -31,27 +35,37 @@ CPU_BACKENDS = ("ort",)
 
 
 def _open(arguments: argparse.Namespace, console: Console, threads: int | None) -> tuple[Path, Pipeline]:
-    path = arguments.bundle or ready_demo_bundle(arguments.backend, console.print)
+    path = ready_bundle(arguments.bundle, arguments.backend, console.print)
     return path, load(path, arguments.backend, threads)
 
 
-def _drawings(pipeline: Pipeline, count: int) -> list[Drawing]:
-    """Return what is drawn: the demo's held-out prompts, or random conditions of other models."""
-    if pipeline.bundle.manifest.family == "demo":
+def _drawings(pipeline: Pipeline, world: World | None, count: int) -> list[Drawing]:
+    """Return what is drawn: the world's held-out prompts, a bundle's own examples, or random conditions."""
+    if world is not None:
         from mulo_sd.conformance.bench.reference_side import held_out_drawings
 
-        return held_out_drawings(count)
+        return held_out_drawings(world, count)
+    examples = pipeline.bundle.manifest.example_prompts
+    if examples:
+        return [Drawing(examples[number % len(examples)], number) for number in range(count)]
     target = pipeline.bundle.manifest.target
     return [Drawing("", number, condition=random_condition(target, number)) for number in range(count)]
 
 
-def _is_shipped_demo(pipeline: Pipeline) -> bool:
+def _is_shipped(pipeline: Pipeline, world: World | None) -> bool:
     """Whether the reference has the bundle's weights, so that it can be compared and its images mean something."""
-    if pipeline.bundle.manifest.family != "demo":
+    if world is None:
         return False
     from mulo_sd.conformance.bench.reference_side import shipped_weights
 
-    return pipeline.bundle.manifest.target.weights_sha256 == shipped_weights()
+    try:
+        return pipeline.bundle.manifest.target.weights_sha256 == shipped_weights(world)
+    except WorldError:
+        return False
+
+
+def _judge(world: World) -> Callable[[Drawing, NDArray[np.uint8]], bool]:
+    return lambda drawing, pixels: world.holds(drawing.text, pixels)
 
 
 def run_demo(arguments: argparse.Namespace, console: Console, progress: MakeProgress) -> None:
@@ -64,27 +78,28 @@ def run_demo(arguments: argparse.Namespace, console: Console, progress: MakeProg
     manifest = pipeline.bundle.manifest
     chosen = list(arguments.modes or MODE_NAMES)
     modes = modes_of(len(manifest.models) - 1, chosen)
-    demo = _is_shipped_demo(pipeline)
-    with_eager = demo and EAGER in chosen
+    world = world_of(pipeline.bundle)
+    shipped = world if _is_shipped(pipeline, world) else None
+    with_eager = shipped is not None and EAGER in chosen
     if not modes and not with_eager:
         raise BenchError(f"--modes: expected one that {path} allows, got {', '.join(chosen)}")
     count, repeat = arguments.prompts, arguments.repeat
-    drawings = _drawings(pipeline, count)
+    drawings = _drawings(pipeline, world, count)
     record = Record(arguments.out, sys.argv[1:], ("modes.png", "throughput.png", "passes.png"))
     bundle = {"name": manifest.name, "precision": manifest.precision, "backend": arguments.backend}
     record.set("bundle", bundle | {"threads": arguments.threads, "prompts": count, "repeat": repeat})
     record.set("timer_seconds_per_call", timer_seconds_per_call())
     eager: Eager | None = None
     holds = None
-    if demo:
-        from mulo_sd.conformance.bench import reference_side
+    if shipped is not None:
+        from mulo_sd.conformance.bench.reference_side import EagerReference
 
-        holds = reference_side.holds
-        eager = reference_side.EagerReference(arguments.threads) if with_eager else None
+        holds = _judge(shipped)
+        eager = EagerReference(shipped, pipeline, arguments.threads) if with_eager else None
     images = (1 + repeat * count) * (len(modes) + (eager is not None))
     with progress(images) as advance:
         measured = compare(pipeline, modes, drawings, repeat, arguments.seed, eager, holds, advance)
-    prompt = PROMPT if manifest.family == "demo" else None
+    prompt = drawings[0].text or None if world is None else world.example
     with progress(len(modes)) as advance:
         for mode in modes:
             figures_of_mode = fresh_figures(path, arguments.backend, arguments.threads, prompt, mode.changes)
@@ -175,7 +190,7 @@ def run_check(arguments: argparse.Namespace, console: Console, progress: MakePro
     names = list(expected.modes) if expected else arguments.modes
     count = expected.prompts if expected else arguments.prompts or check.PROMPTS
     with progress(None) as advance:
-        measured = check.measure(pipeline, _drawings(pipeline, count), names, advance)
+        measured = check.measure(pipeline, _drawings(pipeline, world_of(pipeline.bundle), count), names, advance)
     if expected is None:
         if not measured:
             raise BenchError("--modes: expected one that the bundle allows")

@@ -1,4 +1,4 @@
-"""What is drawn: the demo's held-out prompts, or random conditions for models whose prompts need a text model."""
+"""What is drawn: a world's held-out prompts, or random conditions for models whose prompts need a text model."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,6 @@ from mulo_sd.engines.bundle.contract import ID_CONDITIONS
 from mulo_sd.engines.bundle.manifest import TransformerEntry
 from mulo_sd.engines.condition import Condition
 from mulo_sd.engines.prompts import Plan
-from mulo_sd.engines.prompts.grammar import Prompt
 from mulo_sd.engines.service.pipeline import Pipeline
 
 
@@ -19,7 +18,6 @@ class Drawing:
     text: str
     seed: int
     plan: Plan | None = None
-    prompt: Prompt | None = None
     condition: Condition | None = None
 
     def condition_of(self, pipeline: Pipeline) -> Condition:

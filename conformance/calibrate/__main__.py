@@ -1,7 +1,8 @@
 """python -m conformance.calibrate: find the fastest settings that keep an agreement with a bundle's target.
 
-Agreement is measured against MODE-AR at the same prompts and seeds: on the demo by the scene score (`--by scene`),
-elsewhere by the target's own likelihood of the tokens (`--by likelihood`). The image distance to AR is shown beside.
+Agreement is measured against MODE-AR at the same prompts and seeds: in the demo and in pictograms by the scene
+score (`--by scene`), elsewhere by the target's own likelihood of the tokens (`--by likelihood`). The image distance to
+AR is shown beside.
 """
 
 import argparse
@@ -20,10 +21,14 @@ from mulo_sd.conformance.calibrate.figure import draw_frontier
 from mulo_sd.conformance.calibrate.measure import Meter
 from mulo_sd.conformance.calibrate.prompts import PromptFileError, read_prompts
 from mulo_sd.conformance.calibrate.search import Measured, Sample, choose, search
+from mulo_sd.conformance.worlds.choice import add_world_argument, world_of
+from mulo_sd.conformance.worlds.world import World, WorldError
+from mulo_sd.engines.bundle import Bundle
 from mulo_sd.engines.bundle.manifest import MANIFEST_NAME
 from mulo_sd.engines.bundle.write_settings import write_settings
 from mulo_sd.engines.commands.backend_argument import add_backend_argument
 from mulo_sd.engines.commands.command_line import command, program, purpose
+from mulo_sd.engines.commands.demo_bundle import BUNDLE_HELP, ready_bundle
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.engines.files.whole_files import check_writable
 from mulo_sd.engines.modes import MODES
@@ -36,11 +41,16 @@ KEEP_HELP = f"{KEEP['scene']:g} of the scenes, or {KEEP['likelihood']:g} nats a 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=program("conformance.calibrate"), description=purpose(__doc__))
-    parser.add_argument("--bundle", type=user_path, required=True, help="its settings are written, unless --dry-run")
+    parser.add_argument(
+        "--bundle", type=user_path, required=True, help=f"{BUNDLE_HELP}; its settings are written, unless --dry-run"
+    )
+    add_world_argument(parser)
     parser.add_argument("--prompts", type=user_path, required=True, help="text file, a prompt a line")
     parser.add_argument("--budget", type=float, required=True, metavar="MINUTES", help="to search for")
     parser.add_argument("--mode", choices=LOCAL_MODES, default="parallel", help="default: %(default)s")
-    parser.add_argument("--by", choices=tuple(KEEP), default="scene", help="what agreement means; default: %(default)s")
+    parser.add_argument(
+        "--by", choices=tuple(KEEP), help="what agreement means; default: scene, where the bundle draws a world of ours"
+    )
     parser.add_argument("--keep", type=float, help=f"agreement that may be lost; default: {KEEP_HELP}")
     add_backend_argument(parser)
     parser.add_argument("--threads", type=int, default=1, help="of the CPU, for ort and your own; default: 1")
@@ -100,17 +110,32 @@ def _figure(arguments: argparse.Namespace) -> Path | None:
     return figure
 
 
+def _judge(arguments: argparse.Namespace, bundle: Bundle) -> World | None:
+    """Return the world whose evaluator says what agreement is; None where likelihood does.
+
+    Raises:
+        PromptFileError: scenes are asked for, and the bundle draws none that can be judged.
+        WorldError: the bundle is of another family than --world's, or its world is not installed.
+    """
+    if arguments.by == "likelihood" and arguments.world is None:
+        return None
+    world = world_of(bundle, arguments.world)
+    if arguments.by == "scene" and world is None:
+        raise PromptFileError("by: expected likelihood, since the bundle draws no world with an evaluator, got scene")
+    return None if arguments.by == "likelihood" else world
+
+
 def _run(arguments: argparse.Namespace, console: Console) -> int:
-    prompts = read_prompts(arguments.prompts, str)
+    read_prompts(arguments.prompts, str)  # a wrong file is told before a bundle is opened
+    arguments.bundle = ready_bundle(arguments.bundle, arguments.backend, console.print)
     pipeline = engines.load(arguments.bundle, arguments.backend, arguments.threads, arguments.text_model)
-    is_demo = pipeline.bundle.manifest.family == "demo"
-    if arguments.by == "scene" and not is_demo:
-        raise PromptFileError("by: expected likelihood, since scenes are the demo's, got scene")
-    if is_demo:  # an error names the line that its grammar does not understand
-        prompts = read_prompts(arguments.prompts)
+    judge = _judge(arguments, pipeline.bundle)
+    by = "likelihood" if judge is None else "scene"
+    # Once more: now an error names the line that is not understood.
+    prompts = read_prompts(arguments.prompts, pipeline.check_prompt if judge is None else judge.check)
     figure = _figure(arguments)
-    meter = Meter(pipeline, prompts, arguments.mode, arguments.by)
-    lost = KEEP[arguments.by] if arguments.keep is None else arguments.keep
+    meter = Meter(pipeline, prompts, arguments.mode, judge)
+    lost = KEEP[by] if arguments.keep is None else arguments.keep
     started, seconds = time.monotonic(), 60 * arguments.budget
     columns = (TextColumn("{task.description:40}"), BarColumn(), TextColumn("{task.percentage:.0f}% of the budget"))
     in_terminal = console.is_terminal  # into a file it would leave an empty line
@@ -161,7 +186,7 @@ def main() -> int:
     try:
         return _run(arguments, console)
     except (
-        *(PromptFileError, engines.PromptError, engines.ConditionError),
+        *(PromptFileError, WorldError, engines.PromptError, engines.ConditionError),
         *(engines.BundleError, engines.BackendError, engines.SettingsError),
     ) as error:
         print(f"error: {error}", file=sys.stderr)

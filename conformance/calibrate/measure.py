@@ -1,18 +1,15 @@
-"""How far a decode agrees with the target: by scene score on the demo, elsewhere by likelihood and image distance."""
+"""How far a decode agrees with the target: by scene score in a world, elsewhere by likelihood; and image distance."""
 
 import time
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from mulo_sd import engines
 from mulo_sd.conformance.calibrate.candidates import Candidate
 from mulo_sd.conformance.calibrate.search import Sample
-from mulo_sd.engines.prompts import parse
-from mulo_sd.reference.demo.evaluate import prompt_holds
-
-Agreement = Literal["scene", "likelihood"]
+from mulo_sd.conformance.worlds.world import World
 
 
 @dataclass(frozen=True)
@@ -24,21 +21,25 @@ class Baseline:
 
 
 class Meter:
-    """Measures candidates against MODE-AR at the same prompts and seeds."""
+    """Measures candidates against MODE-AR at the same prompts and seeds.
 
-    def __init__(
-        self, pipeline: engines.Pipeline, prompts: list[str], mode: engines.Mode, agreement: Agreement
-    ) -> None:
-        self.pipeline, self.prompts, self.mode, self.agreement = pipeline, prompts, mode, agreement
+    Args:
+        pipeline: Over the bundle.
+        prompts: To draw.
+        mode: Of the candidates.
+        judge: Says whether an image shows what its prompt asks for; None measures agreement by likelihood.
+    """
+
+    def __init__(self, pipeline: engines.Pipeline, prompts: list[str], mode: engines.Mode, judge: World | None) -> None:
+        self.pipeline, self.prompts, self.mode, self.judge = pipeline, prompts, mode, judge
         self.baselines: dict[int, Baseline] = {}
         self.conditions: dict[int, engines.Condition] = {}
         self.distances: dict[Candidate, list[float]] = {}
         self._draw(0, mode)  # the first run of each graph prepares it; no candidate should pay for that
 
     def _value(self, number: int, result: engines.Result) -> float:
-        prompt = self.prompts[number]
-        if self.agreement == "scene":
-            return float(prompt_holds(parse(prompt), np.asarray(result.image)))
+        if self.judge is not None:
+            return float(self.judge.holds(self.prompts[number], np.asarray(result.image)))
         return float(self.pipeline.token_log_probs(self._condition(number), None, result.tokens).mean())
 
     def baseline(self, number: int) -> Baseline:

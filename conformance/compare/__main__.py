@@ -6,6 +6,7 @@ again with the same --out, it draws only what is missing. --row draws one row of
 
 import argparse
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -16,23 +17,24 @@ from mulo_sd.conformance.compare.cost import measure_costs, read_costs, write_co
 from mulo_sd.conformance.compare.entries import CONTROLS, ENTRIES, Entry, entries_of
 from mulo_sd.conformance.compare.lines import CompareLine, cheapest, compare_lines, complete
 from mulo_sd.conformance.compare.methods import METHODS
-from mulo_sd.conformance.compare.report import REPORT_NAMES, write_report
+from mulo_sd.conformance.compare.report import REPORT_NAMES, Report, write_report
 from mulo_sd.conformance.compare.tables import every_row
 from mulo_sd.conformance.study.draw import check_weights
 from mulo_sd.conformance.study.rows import StudyError, check_folder, sole_writer
 from mulo_sd.conformance.study.run import Identities, draw_missing, identities_of, read_results
 from mulo_sd.conformance.study.summary import Results
 from mulo_sd.conformance.study.variant import Variant
+from mulo_sd.conformance.worlds.choice import add_world_arguments, asked_bundle, folder_of, sure_world_of
+from mulo_sd.conformance.worlds.world import World, WorldError
 from mulo_sd.engines.bundle import Manifest
 from mulo_sd.engines.bundle.manifest import PassesEntry
 from mulo_sd.engines.commands.command_line import command, program, purpose
-from mulo_sd.engines.commands.demo_bundle import demo_bundle_path
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.engines.files.whole_files import make_folder
-from mulo_sd.engines.prompts.vocabulary import TASKS
 from mulo_sd.engines.rules.noise import BLOCK, HEAD
 
-PER_TASK, CONFIRM_PER_TASK, BEST = 40, 160, 5
+# Prompts of all tasks together.
+PROMPTS, CONFIRM_PROMPTS, BEST = 240, 960, 5
 # Of the arguments that are numbers: lowest and highest.
 RANGES = {"per_task": (1, 1000), "confirm_per_task": (1, 1000), "workers": (1, 256), "rounds": (1, 100)}
 RANGES |= {"resamples": (10, 100_000)}
@@ -40,25 +42,24 @@ RANGES |= {"resamples": (10, 100_000)}
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=program("conformance.compare"), description=purpose(__doc__))
-    parser.add_argument("--bundle", type=user_path, default=demo_bundle_path("fp32"), help="default: %(default)s")
+    add_world_arguments(parser)
     parser.add_argument(
         "--out",
         type=user_path,
         default=Path("compare"),
-        help="folder of rows and report; default: %(default)s, and it resumes there",
+        help="folder of rows and report, resumed there; those of pictograms lie in a folder of their own inside it; "
+        "default: %(default)s",
     )
     parser.add_argument("--row", nargs="+", metavar="NAME", help="only these rows, by the names in the tables, and AR")
     parser.add_argument(
         "--methods", nargs="+", metavar="METHOD", help=f"only rows of these: {', '.join(item.name for item in METHODS)}"
     )
-    parser.add_argument(
-        "--per-task", type=int, default=PER_TASK, help="held-out prompts of each task; default: %(default)s"
-    )
+    parser.add_argument("--per-task", type=int, help=f"held-out prompts of each task; default: {PROMPTS} in all")
     parser.add_argument(
         "--confirm", action="store_true", help=f"then draw the {BEST} best methods over --confirm-per-task prompts"
     )
     parser.add_argument(
-        "--confirm-per-task", type=int, default=CONFIRM_PER_TASK, help="held-out prompts; default: %(default)s"
+        "--confirm-per-task", type=int, help=f"held-out prompts of each task; default: {CONFIRM_PROMPTS} in all"
     )
     parser.add_argument("--time", action="store_true", help="draw no table; measure seconds and memory of the rows")
     parser.add_argument("--rounds", type=int, default=1, help="with --time: of a prompt of each task; default: 1")
@@ -77,7 +78,7 @@ def _check(arguments: argparse.Namespace) -> list[Entry]:
     """
     for name, (lowest, highest) in RANGES.items():
         value = getattr(arguments, name)
-        if not lowest <= value <= highest:
+        if value is not None and not lowest <= value <= highest:
             raise StudyError(f"--{name.replace('_', '-')}: expected {lowest}..{highest}, got {value}")
     if arguments.time and (arguments.report_only or arguments.confirm):
         raise StudyError("--time: expected neither --report-only nor --confirm beside it")
@@ -87,39 +88,61 @@ def _check(arguments: argparse.Namespace) -> list[Entry]:
         entries = entries_of(arguments.row, arguments.methods)
     except ValueError as error:
         raise StudyError(str(error)) from None
-    check_folder(arguments.out, REPORT_NAMES)
     return entries
 
 
-def _draw(arguments: argparse.Namespace, variants: list[Variant], identities: Identities, per_task: int) -> None:
-    with sole_writer(arguments.out):
-        draw_missing(
-            variants,
-            identities,
-            arguments.out,
-            bundle=arguments.bundle,
-            per_task=per_task,
-            timing_per_task=0,
-            workers=arguments.workers,
-        )
+@dataclass(frozen=True)
+class Run:
+    """What the arguments ask for: of which world, and where it goes."""
 
+    arguments: argparse.Namespace
+    bundle: Path
+    world: World
+    folder: Path
 
-def _time(arguments: argparse.Namespace, entries: list[Entry], identities: Identities, console: Console) -> None:
-    """Measure what the rows cost, alone on the machine."""
-    pipeline = engines.load(arguments.bundle, threads=arguments.threads)
-    named = {entry.name: identities.get((entry.variant.section, entry.variant.name)) for entry in entries}
-    known = {name: identity for name, identity in named.items() if identity is not None}
-    timed = [entry for entry in entries if entry.name in known]
-    done = []
+    @property
+    def per_task(self) -> int:
+        """Prompts of each task in the table."""
+        return self._per_task(self.arguments.per_task, PROMPTS)
 
-    def advance(text: str) -> None:
-        done.append(text)
-        if console.is_terminal:
-            console.print(f"{len(done)}: {text}", end="\r", highlight=False)
+    @property
+    def confirm_per_task(self) -> int:
+        """Prompts of each task in the table over many."""
+        return self._per_task(self.arguments.confirm_per_task, CONFIRM_PROMPTS)
 
-    costs = measure_costs(timed, known, arguments.bundle, pipeline, arguments.rounds, advance)
-    with sole_writer(arguments.out):
-        write_costs(arguments.out, costs)
+    def _per_task(self, asked: int | None, prompts: int) -> int:
+        return asked or -(-prompts // len(self.world.tasks))
+
+    def draw(self, variants: list[Variant], identities: Identities, per_task: int) -> None:
+        """Draw what is missing of some variants, with no other run beside."""
+        with sole_writer(self.folder):
+            draw_missing(
+                variants,
+                identities,
+                self.folder,
+                bundle=self.bundle,
+                world=self.world,
+                per_task=per_task,
+                timing_per_task=0,
+                workers=self.arguments.workers,
+            )
+
+    def time(self, entries: list[Entry], identities: Identities, console: Console) -> None:
+        """Measure what the rows cost, alone on the machine."""
+        pipeline = engines.load(self.bundle, threads=self.arguments.threads)
+        named = {entry.name: identities.get((entry.variant.section, entry.variant.name)) for entry in entries}
+        known = {name: identity for name, identity in named.items() if identity is not None}
+        timed = [entry for entry in entries if entry.name in known]
+        done = []
+
+        def advance(text: str) -> None:
+            done.append(text)
+            if console.is_terminal:
+                console.print(f"{len(done)}: {text}", end="\r", highlight=False)
+
+        costs = measure_costs(timed, known, self.bundle, pipeline, self.world, self.arguments.rounds, advance)
+        with sole_writer(self.folder):
+            write_costs(self.folder, costs)
 
 
 def _layers(manifest: Manifest) -> dict[str, int]:
@@ -134,34 +157,37 @@ def _lines(
     results: Results, folder: Path, per_task: int, layers: dict[str, int]
 ) -> tuple[list[CompareLine], dict[str, int]]:
     """Return lines of all that was drawn over so many prompts, and how many the other rows have."""
-    groups, short = complete(ENTRIES, results, per_task, len(TASKS))
+    groups, short = complete(ENTRIES, results, per_task, len(results.world.tasks))
     return compare_lines(ENTRIES, groups, results, read_costs(folder), layers), short
 
 
 def _run(arguments: argparse.Namespace, console: Console) -> None:
     """Do what the arguments ask for, and write the report."""
     entries = _check(arguments)
-    pipeline = engines.load(arguments.bundle, threads=1)
-    check_weights(pipeline)
+    path = asked_bundle(arguments)
+    pipeline = engines.load(path, threads=1)
+    world = sure_world_of(pipeline.bundle, arguments.world)
+    run = Run(arguments, path, world, folder_of(arguments.out, world.name))
+    check_folder(run.folder, REPORT_NAMES)
+    check_weights(pipeline, world)
     layers = _layers(pipeline.bundle.manifest)
     everything = [*CONTROLS, *(entry.variant for entry in ENTRIES)]
     identities, missing = identities_of(everything, pipeline)
     if not arguments.report_only:
-        make_folder(arguments.out)
+        make_folder(run.folder)
     if arguments.time:
-        _time(arguments, entries, identities, console)
+        run.time(entries, identities, console)
     elif not arguments.report_only:
-        _draw(arguments, [*CONTROLS, *(entry.variant for entry in entries)], identities, arguments.per_task)
-    results = read_results(arguments.out, identities, arguments.resamples)
-    lines, short = _lines(results, arguments.out, arguments.per_task, layers)
+        run.draw([*CONTROLS, *(entry.variant for entry in entries)], identities, run.per_task)
+    results = read_results(run.folder, identities, arguments.resamples, world)
+    lines, short = _lines(results, run.folder, run.per_task, layers)
     best = [line.entry for line in cheapest(lines)[:BEST]]
     if arguments.confirm and not arguments.report_only:
-        wanted = [CONTROLS[0], *(entry.variant for entry in best)]
-        _draw(arguments, wanted, identities, arguments.confirm_per_task)
-        results = read_results(arguments.out, identities, arguments.resamples)
-    confirmed, _ = _lines(results, arguments.out, arguments.confirm_per_task, layers)
-    for path in write_report(lines, confirmed, short, missing, arguments.out):
-        console.print(str(path), highlight=False, soft_wrap=True)
+        run.draw([CONTROLS[0], *(entry.variant for entry in best)], identities, run.confirm_per_task)
+        results = read_results(run.folder, identities, arguments.resamples, world)
+    confirmed, _ = _lines(results, run.folder, run.confirm_per_task, layers)
+    for written in write_report(Report(world, lines, confirmed, short, missing), run.folder):
+        console.print(str(written), highlight=False, soft_wrap=True)
     if arguments.row:
         asked = [line for line in lines if line.entry.name in arguments.row]
         console.print(every_row(asked), highlight=False, soft_wrap=True)
@@ -173,7 +199,7 @@ def main() -> int:
     arguments = _arguments()
     try:
         _run(arguments, Console())
-    except (engines.BundleError, engines.BackendError, BenchError, StudyError, OSError) as error:
+    except (engines.BundleError, engines.BackendError, BenchError, StudyError, WorldError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

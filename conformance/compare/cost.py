@@ -13,16 +13,16 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from mulo_sd.conformance.bench.demo_table import Measurements, compare, ratios
 from mulo_sd.conformance.bench.floors import processor_name, usable_processors
-from mulo_sd.conformance.bench.fresh import PROMPT, fresh_figures
+from mulo_sd.conformance.bench.fresh import fresh_figures
 from mulo_sd.conformance.bench.modes import BenchMode
 from mulo_sd.conformance.bench.reference_side import held_out_drawings
 from mulo_sd.conformance.bench.spread import Spread, spread_of
 from mulo_sd.conformance.compare.entries import Entry
 from mulo_sd.conformance.compare.methods import AR_METHOD
 from mulo_sd.conformance.study.rows import StudyError
+from mulo_sd.conformance.worlds.world import World
 from mulo_sd.engines.bundle import Manifest
 from mulo_sd.engines.files.whole_files import write_bytes_whole
-from mulo_sd.engines.prompts.vocabulary import TASKS
 from mulo_sd.engines.service.pipeline import Pipeline
 
 COSTS_NAME = "costs.json"
@@ -90,6 +90,7 @@ def measure_costs(
     identities: Mapping[str, str],
     bundle: Path,
     pipeline: Pipeline,
+    world: World,
     rounds: int,
     advance: Callable[[str], None],
 ) -> dict[str, Cost]:
@@ -100,6 +101,7 @@ def measure_costs(
         identities: Of the rows, by name.
         bundle: Its folder.
         pipeline: Over it.
+        world: That it draws.
         rounds: Each draws a prompt of every task in every row.
         advance: Told what was drawn.
 
@@ -109,12 +111,12 @@ def measure_costs(
     threads = pipeline.backend.threads or usable_processors()
     machine = f"{processor_name()}, {threads} threads"
     modes = [BenchMode(entry.name, entry.of.title, entry.variant.settings) for entry in entries]
-    drawings = held_out_drawings(len(TASKS) * rounds)
+    drawings = held_out_drawings(world, len(world.tasks) * rounds)
     measured = compare(pipeline, modes, drawings, 1, 0, None, None, advance)
     base = measured[AR_METHOD]
     peaks = {}
     for mode in modes:
-        figures = fresh_figures(bundle, pipeline.backend.name, threads, PROMPT, mode.changes)
+        figures = fresh_figures(bundle, pipeline.backend.name, threads, world.example, mode.changes)
         peaks[mode.name] = int(figures["peak_bytes"])
         advance(f"memory: {mode.name}")
 

@@ -13,8 +13,13 @@ from mulo_sd.conformance.study.figures import MARKERS, mark_passes
 matplotlib.use("Agg")
 
 
-def draw_comparison(lines: Sequence[CompareLine]) -> bytes:
-    """Return the picture, PNG: every method's rows with 95% intervals of the score, joined in the order of passes."""
+def draw_comparison(lines: Sequence[CompareLine], world: str) -> bytes:
+    """Return the picture, PNG: every method's rows with 95% intervals of the score, joined in the order of passes.
+
+    Args:
+        lines: Of the table.
+        world: In words, for the heading.
+    """
     figure, axes = pyplot.subplots(figsize=(15, 8))
     methods = list(dict.fromkeys(line.entry.method for line in lines))
     colours = pyplot.get_cmap("turbo")
@@ -41,7 +46,7 @@ def draw_comparison(lines: Sequence[CompareLine]) -> bytes:
     if any(line.entry.method != AR_METHOD for line in lines):
         mark_passes(axes)
     axes.set(
-        title=f"score against passes: {lines[0].figures.images} prompts, 95% intervals",
+        title=f"score against passes: {lines[0].figures.images} prompts of {world}, 95% intervals",
         xlabel="passes of all models, by layers (log scale)",
         ylabel="prompts that hold, %",
     )

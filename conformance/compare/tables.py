@@ -5,7 +5,6 @@ from collections.abc import Iterable, Sequence
 from mulo_sd.conformance.compare.lines import CompareLine, cheapest, fastest, lossy_by_more
 from mulo_sd.conformance.compare.methods import METHODS
 from mulo_sd.conformance.study.report import interval, markdown
-from mulo_sd.engines.prompts.vocabulary import TASKS
 
 LOSSLESS = {"image": "AR's image", "distribution": "AR's distribution", "no": "no"}
 READ = {
@@ -103,10 +102,10 @@ def every_row(lines: Sequence[CompareLine]) -> str:
     return f"### Every row\n\n{_table(lines)}\n"
 
 
-def by_task(lines: Sequence[CompareLine]) -> str:
+def by_task(lines: Sequence[CompareLine], tasks: Sequence[str]) -> str:
     """Return the scores by task, in percent."""
-    rows = ((line.entry.name, *(f"{100 * line.figures.per_task[task]:.1f}" for task in TASKS)) for line in lines)
-    return f"### Score by task, %\n\n{markdown(('row', *TASKS), rows)}\n"
+    rows = ((line.entry.name, *(f"{100 * line.figures.per_task[task]:.1f}" for task in tasks)) for line in lines)
+    return f"### Score by task, %\n\n{markdown(('row', *tasks), rows)}\n"
 
 
 def table_of_methods() -> str:

@@ -5,6 +5,7 @@ import zlib
 import torch
 
 from mulo_sd import engines
+from mulo_sd.engines.prompts.prefix import PREFIX_LENGTH, PREFIX_VOCABULARY
 from mulo_sd.reference import demo
 from mulo_sd.reference.models import Condition, Models
 from mulo_sd.reference.random_weights import random_condition
@@ -19,7 +20,8 @@ def condition_of(models: Models, prompt: str, seed: int) -> Condition:
         seed: Of what the prompt leaves open.
     """
     config = models.target.config
-    if config.condition == "fields":
+    prefix = (config.condition, config.prefix_length, config.prefix_vocabulary)
+    if prefix == ("fields", PREFIX_LENGTH, PREFIX_VOCABULARY):
         return demo.condition(prompt, seed)
     generator = torch.Generator().manual_seed(zlib.crc32(prompt.encode()))
     return random_condition(config, generator)

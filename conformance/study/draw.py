@@ -6,7 +6,7 @@ Prompt and seed depend on the task and the scene's number only, so more prompts 
 import multiprocessing
 import signal
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,19 +19,15 @@ from mulo_sd import engines
 from mulo_sd.conformance.study.rows import Row, Scene, StudyError, pack_tokens
 from mulo_sd.conformance.study.variant import Variant, identity
 from mulo_sd.conformance.study.variants import AR, OTHER_SEEDS
-from mulo_sd.engines.prompts import null_prefix
-from mulo_sd.engines.prompts.vocabulary import TASKS
+from mulo_sd.conformance.worlds.choice import world_named
+from mulo_sd.conformance.worlds.world import HeldOut, World
 from mulo_sd.engines.rules.trace import Pass
-from mulo_sd.reference import demo
 from mulo_sd.reference.batch import decode_batch
-from mulo_sd.reference.demo import scenes
-from mulo_sd.reference.demo.evaluate import prompt_holds
 from mulo_sd.reference.images import images_from_pixels
 from mulo_sd.reference.tokenizer import ImageTokenizer
 from mulo_sd.reference.weights import weights_sha256
 
 BATCH = 40
-SEEDS_A_TASK = 1000
 OTHER_SEEDS_FIRST = 10**6
 
 
@@ -44,14 +40,9 @@ class Job:
     batched: bool = False
 
 
-def held_out_scene(where: Scene) -> scenes.Scene:
-    """Return scene `index` of a task's held-out ones."""
-    return scenes.scene(where[1], scenes.HELD_OUT_SPLIT, TASKS[where[0]])
-
-
-def seed_of(where: Scene, item: Variant) -> int:
-    """Return the seed of a scene: one and the same for all variants, but for the noise floor."""
-    return SEEDS_A_TASK * where[0] + where[1] + (OTHER_SEEDS_FIRST if item.other_seeds else 0)
+def seed_of(drawn: HeldOut, item: Variant) -> int:
+    """Return the seed of a prompt: one and the same for all variants, but for the noise floor."""
+    return drawn.seed + (OTHER_SEEDS_FIRST if item.other_seeds else 0)
 
 
 def _fed(item: Pass) -> int:
@@ -75,7 +66,7 @@ def figures_of(result: engines.Result) -> dict[str, Any]:
 
 
 @torch.inference_mode()
-def oracle_draft(tokenizer: ImageTokenizer, item: scenes.Scene, side: int) -> NDArray[np.int64]:
+def oracle_draft(tokenizer: ImageTokenizer, item: HeldOut, side: int) -> NDArray[np.int64]:
     """Return the low-resolution tokens of a real scene, Int[side, side]."""
     pixels = torch.from_numpy(item.render(side * tokenizer.config.factor))[None]
     draft: NDArray[np.int64] = tokenizer.tokens_from_images(images_from_pixels(pixels))[0].numpy()
@@ -83,12 +74,17 @@ def oracle_draft(tokenizer: ImageTokenizer, item: scenes.Scene, side: int) -> ND
 
 
 def plan_jobs(
-    listed: Sequence[tuple[str, Variant]], per_task: int, timing_per_task: int, done: set[tuple[str, int, int]]
+    listed: Sequence[tuple[str, Variant]],
+    tasks: int,
+    per_task: int,
+    timing_per_task: int,
+    done: set[tuple[str, int, int]],
 ) -> list[Job]:
     """Return what is missing, round after round of all tasks, so that what a stopped run has drawn is balanced.
 
     Args:
         listed: Variants with their identities, each identity once.
+        tasks: Of the world.
         per_task: Scenes of each task.
         timing_per_task: So many of them are decoded one by one in mode "ar", too; the rest in batches.
         done: Keys of the rows that are there.
@@ -96,7 +92,7 @@ def plan_jobs(
     single: list[Job] = []
     waiting: list[Job] = []
     for index in range(per_task):
-        for task_number in range(len(TASKS)):
+        for task_number in range(tasks):
             for name, item in listed:
                 if (name, task_number, index) in done:
                     continue
@@ -111,16 +107,17 @@ def plan_jobs(
     return batches + single
 
 
-def check_weights(pipeline: engines.Pipeline) -> None:
+def check_weights(pipeline: engines.Pipeline, world: World) -> None:
     """Check that a bundle holds the shipped weights: the reference draws batches with those.
 
     Raises:
         StudyError: it holds others.
+        WorldError: the shipped ones are not there.
     """
-    if weights_sha256(demo.load().target) != pipeline.bundle.manifest.target.weights_sha256:
+    if weights_sha256(world.models().target) != pipeline.bundle.manifest.target.weights_sha256:
         raise StudyError(
             f"{pipeline.bundle.path}: expected a bundle of the shipped weights; give one, or build one with "
-            "`mulo-sd build --models demo`"
+            f"`mulo-sd build --models {world.name}`"
         )
 
 
@@ -129,96 +126,102 @@ class Worker:
 
     current: "Worker"
 
-    def __init__(self, bundle: Path) -> None:
+    def __init__(self, bundle: Path, world: World) -> None:
         torch.set_num_threads(1)
         self.pipeline = engines.load(bundle, threads=1)
-        self.models = demo.load()
+        self.world = world
+        self.models = world.models()
         self.warm: set[tuple[object, ...]] = set()
 
     def draw(self, job: Job) -> list[Row]:
         return self._draw_batch(job) if job.batched else [self._draw_one(job.variant, job.scenes[0])]
 
     def _draw_one(self, item: Variant, where: Scene) -> Row:
-        name, drawn = identity(item, self.pipeline), held_out_scene(where)
+        drawn = self.world.held_out_prompt(*where)
         settings = self.pipeline.settings(**item.settings)
         draft = None
         if item.oracle:
             side = self.pipeline.bundle.manifest.models[settings.model_numbers[-1]].grid_height
             draft = oracle_draft(self.models.tokenizer, drawn, side)
-        seed = seed_of(where, item)
         # The first run of each graph prepares it; no image should pay for that.
         graphs = (settings.mode, settings.drafters, settings.up_sampler)
         for _ in range(1 if graphs in self.warm else 2):
-            result = self.pipeline.generate(drawn.prompt.text, seed=seed, plan=drawn.plan, draft=draft, **item.settings)
+            result = self.pipeline.generate(
+                drawn.text, seed=seed_of(drawn, item), plan=drawn.plan, draft=draft, **item.settings
+            )
         self.warm.add(graphs)
-        holds = prompt_holds(drawn.prompt, np.asarray(result.image))
-        height, width = result.tokens.shape
-        return Row(
-            identity=name,
-            variant=item.name,
-            task=TASKS[where[0]],
-            task_number=where[0],
-            index=where[1],
-            seed=seed,
-            holds=holds,
-            batched=False,
-            height=height,
-            width=width,
-            tokens=pack_tokens(result.tokens),
-            **figures_of(result),
-        )
+        return self._row(item, drawn, result.tokens, np.asarray(result.image), figures_of(result))
 
     def _draw_batch(self, job: Job) -> list[Row]:
-        name, settings = identity(job.variant, self.pipeline), self.pipeline.settings(**job.variant.settings)
-        drawn = [held_out_scene(where) for where in job.scenes]
-        seeds = [seed_of(where, job.variant) for where in job.scenes]
-        conditions = [demo.condition(item.prompt.text, plan=item.plan) for item in drawn]
+        settings = self.pipeline.settings(**job.variant.settings)
+        drawn = [self.world.held_out_prompt(*where) for where in job.scenes]
+        null = self.pipeline.bundle.null_conditions[0]
+        # Unguided a prefix stands alone; its null condition is not looked at, and here only so that there is one.
+        prefixes = [
+            self.pipeline.describe(item.text, item.seed, item.plan).condition.prefixes(null, settings.guidance_scale)
+            for item in drawn
+        ]
         grids = decode_batch(
             self.models.target,
-            torch.stack([item.cond for item in conditions]),
-            torch.from_numpy(null_prefix()),
-            seeds,
+            torch.from_numpy(np.stack([item[0] for item in prefixes])),
+            torch.from_numpy(prefixes[0][-1]),
+            [seed_of(item, job.variant) for item in drawn],
             settings.guidance_scale,
             settings.temperature,
             settings.top_k,
             settings.top_p,
         ).numpy()
-        rows = []
-        for where, item, seed, grid in zip(job.scenes, drawn, seeds, grids, strict=True):
-            row = Row(
-                identity=name,
-                variant=job.variant.name,
-                task=TASKS[where[0]],
-                task_number=where[0],
-                index=where[1],
-                seed=seed,
-                holds=prompt_holds(item.prompt, np.asarray(self.pipeline.image_from_tokens(grid))),
-                acceptance_rate=1.0,
-                resampled_rate=0.0,
-                nfe_target=grid.size,
-                nfe_drafter=0,
-                cycles=0,
-                seconds=None,
-                batched=True,
-                height=grid.shape[0],
-                width=grid.shape[1],
-                tokens=pack_tokens(grid),
-            )
-            rows.append(row)
-        return rows
+        figures = {
+            "acceptance_rate": 1.0,
+            "resampled_rate": 0.0,
+            "nfe_target": grids[0].size,
+            "nfe_drafter": 0,
+            "cycles": 0,
+            "seconds": None,
+        }
+        images = [np.asarray(self.pipeline.image_from_tokens(grid)) for grid in grids]
+        return [
+            self._row(job.variant, item, grid, image, figures, batched=True)
+            for item, grid, image in zip(drawn, grids, images, strict=True)
+        ]
+
+    def _row(
+        self,
+        item: Variant,
+        drawn: HeldOut,
+        tokens: NDArray[np.int64],
+        image: NDArray[np.uint8],
+        figures: Mapping[str, Any],
+        batched: bool = False,
+    ) -> Row:
+        height, width = tokens.shape
+        return Row(
+            identity=identity(item, self.pipeline),
+            variant=item.name,
+            task=drawn.task,
+            task_number=drawn.task_number,
+            index=drawn.index,
+            seed=seed_of(drawn, item),
+            holds=self.world.holds(drawn.text, image),
+            batched=batched,
+            height=height,
+            width=width,
+            tokens=pack_tokens(tokens),
+            **figures,
+        )
 
 
-def _start(bundle: Path) -> None:
+def _start(bundle: Path, world: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent, which gets it as well, ends its workers
-    Worker.current = Worker(bundle)
+    Worker.current = Worker(bundle, world_named(world))
 
 
 def _draw(job: Job) -> list[Row]:
     return Worker.current.draw(job)
 
 
-def draw_jobs(jobs: Sequence[Job], bundle: Path, workers: int) -> Iterator[list[Row]]:
+def draw_jobs(jobs: Sequence[Job], bundle: Path, world: World, workers: int) -> Iterator[list[Row]]:
     """Yield the rows of each job as it ends, in any order."""
     context = multiprocessing.get_context("spawn")
-    with context.Pool(workers, _start, (bundle,)) as pool:
+    with context.Pool(workers, _start, (bundle, world.name)) as pool:
         yield from pool.imap_unordered(_draw, jobs)

@@ -66,8 +66,13 @@ def _points(axes: Axes, lines: Sequence[Line], estimate_of: Callable[[Line], Est
     axes.grid(alpha=0.3)
 
 
-def draw_section(lines: Sequence[Line]) -> bytes:
-    """Return a section's picture, PNG: the score and the two distances to AR, with 95% intervals."""
+def draw_section(lines: Sequence[Line], world: str) -> bytes:
+    """Return a section's picture, PNG: the score and the two distances to AR, with 95% intervals.
+
+    Args:
+        lines: Of the section.
+        world: In words, for the heading.
+    """
     columns = 1 + (len(lines) - 1) // 20
     width, legend = 18 + 3 * columns, 3.1 * columns
     figure, axes = pyplot.subplots(1, 3, figsize=(width, 8))
@@ -78,7 +83,7 @@ def draw_section(lines: Sequence[Line]) -> bytes:
     axes[1].set(title="distance to AR, same prompts and seeds", ylabel="encoder_frechet (no FID), lower is nearer")
     axes[2].set(title="distance to AR, same prompts, other seeds", ylabel="encoder_frechet, unpaired (no FID)")
     handles, labels = axes[0].get_legend_handles_labels()
-    figure.suptitle(f"{lines[0].section}: {lines[0].images} prompts, 95% intervals")
+    figure.suptitle(f"{lines[0].section}: {lines[0].images} prompts of {world}, 95% intervals")
     figure.legend(handles, labels, loc="center right", fontsize=9, ncol=columns)
     figure.tight_layout(rect=(0, 0, 1 - legend / width, 1))
     content = io.BytesIO()

@@ -13,8 +13,8 @@ from mulo_sd.conformance.study.figures import draw_section
 from mulo_sd.conformance.study.statistics import Estimate
 from mulo_sd.conformance.study.summary import Line, Results, lines_of_section
 from mulo_sd.conformance.study.variant import Variant
+from mulo_sd.conformance.worlds.world import World
 from mulo_sd.engines.files.whole_files import write_bytes_whole
-from mulo_sd.engines.prompts.vocabulary import TASKS
 
 TEXTS = ("results.csv", "tables.md", "claims.md")
 COLUMNS = (
@@ -39,8 +39,13 @@ def _estimate_fields(name: str, estimate: Estimate | None) -> dict[str, float | 
     return dict(zip((name, f"{name}_low", f"{name}_high"), values, strict=True))
 
 
-def line_fields(line: Line) -> dict[str, object]:
-    """Return a line of results.csv: one number a column, shares in 0..1."""
+def line_fields(line: Line, tasks: Sequence[str]) -> dict[str, object]:
+    """Return a line of results.csv: one number a column, shares in 0..1.
+
+    Args:
+        line: The figures.
+        tasks: Of the world, a column each.
+    """
     return {
         "section": line.section,
         "variant": line.variant,
@@ -59,15 +64,15 @@ def line_fields(line: Line) -> dict[str, object]:
         "seconds": line.seconds,
         "speed_up": line.speed_up,
         "timed": line.timed,
-        **{f"score_{task}": line.per_task.get(task) for task in TASKS},
+        **{f"score_{task}": line.per_task.get(task) for task in tasks},
         "equal_images": line.equal_images,
     }
 
 
-def csv_text(lines: Sequence[Line]) -> str:
+def csv_text(lines: Sequence[Line], tasks: Sequence[str]) -> str:
     """Return results.csv; a figure that is missing is an empty cell."""
     out = io.StringIO()
-    rows = [line_fields(line) for line in lines]
+    rows = [line_fields(line, tasks) for line in lines]
     writer = csv.DictWriter(out, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
@@ -119,21 +124,21 @@ def table_text(lines: Sequence[Line]) -> str:
     return f"## {lines[0].section}\n\nOver {lines[0].images} prompts that every line has.\n\n{table}\n"
 
 
-def per_task_text(lines: Sequence[Line]) -> str:
+def per_task_text(lines: Sequence[Line], tasks: Sequence[str]) -> str:
     """Return the table of scores by task, in percent."""
     rows = (
-        (line.variant, *(f"{100 * line.per_task[task]:.1f}" if task in line.per_task else "-" for task in TASKS))
+        (line.variant, *(f"{100 * line.per_task[task]:.1f}" if task in line.per_task else "-" for task in tasks))
         for line in lines
     )
-    return f"### Score by task, %\n\n{markdown(('variant', *TASKS), rows)}\n"
+    return f"### Score by task, %\n\n{markdown(('variant', *tasks), rows)}\n"
 
 
-def claims_text(claims: Sequence[Claim]) -> str:
+def claims_text(claims: Sequence[Claim], world: World) -> str:
     """Return claims.md."""
     parts = [
         f"## {claim.verdict}: {claim.text}\n\n" + "\n".join(f"- {fact}" for fact in claim.facts) for claim in claims
     ]
-    return "# Claims\n\n" + "\n\n".join(parts) + "\n"
+    return f"# Claims on {world.title}\n\n" + "\n\n".join(parts) + "\n"
 
 
 def report_names(sections: Sequence[str]) -> list[str]:
@@ -144,25 +149,29 @@ def report_names(sections: Sequence[str]) -> list[str]:
 def write_report(listed: Sequence[Variant], results: Results, missing: Sequence[str], folder: Path) -> list[Path]:
     """Write the report of everything that was drawn and return its files."""
     tables, every_line, written = [], [], []
+    world = results.world
     for section in dict.fromkeys(item.section for item in listed):
         lines = lines_of_section([item for item in listed if item.section == section], results)
         if not lines:
             continue
         every_line += lines
-        tables.append(table_text(lines) + ("\n" + per_task_text(lines) if section in ("controls", SECTION) else ""))
+        tables.append(
+            table_text(lines) + ("\n" + per_task_text(lines, world.tasks) if section in ("controls", SECTION) else "")
+        )
         written.append(folder / f"{section}.png")
-        write_bytes_whole(written[-1], draw_section(lines))
+        write_bytes_whole(written[-1], draw_section(lines, world.title))
     intro = (
-        "# Tables\n\nIn brackets: 95% intervals, and with speed-ups the number of prompts timed for both. "
+        f"# Tables of {world.title}\n\n"
+        "In brackets: 95% intervals, and with speed-ups the number of prompts timed for both. "
         "`encoder_frechet` is the distance to AR's images of the same prompts and seeds, `unpaired` that to "
         "AR's images of the same prompts with other seeds (AR's own is the floor); neither is an FID.\n"
     )
     absent = [f"- {line}\n" for line in missing]
     tables += ["## Not in this bundle\n\n" + "".join(absent)] if absent else []
     texts = (
-        csv_text(every_line) if every_line else "",
+        csv_text(every_line, world.tasks) if every_line else "",
         "\n".join([intro, *tables]),
-        claims_text(claims_of(results)),
+        claims_text(claims_of(results), world),
     )
     for name, text in zip(TEXTS, texts, strict=True):
         write_bytes_whole(folder / name, text.encode())

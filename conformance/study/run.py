@@ -13,7 +13,7 @@ from mulo_sd.conformance.study.features import features_of
 from mulo_sd.conformance.study.rows import Row, RowLog, Scene, StudyError, read_rows
 from mulo_sd.conformance.study.summary import Results
 from mulo_sd.conformance.study.variant import Variant, identity
-from mulo_sd.reference import demo
+from mulo_sd.conformance.worlds.world import World
 
 Identities = dict[tuple[str, str], str]  # of (section, name)
 
@@ -35,6 +35,7 @@ def draw_missing(
     folder: Path,
     *,
     bundle: Path,
+    world: World,
     per_task: int,
     timing_per_task: int,
     workers: int,
@@ -46,6 +47,7 @@ def draw_missing(
         identities: Of what the bundle can decode.
         folder: Of the rows.
         bundle: Its folder; every worker opens it.
+        world: That it draws.
         per_task: Held-out scenes of each task.
         timing_per_task: So many of them are drawn one by one in mode ar; the rest in batches.
         workers: Processes of one thread each.
@@ -56,23 +58,24 @@ def draw_missing(
         if name is not None:
             listed.setdefault(name, item)
     done = {row.key for row in read_rows(folder)}
-    jobs = plan_jobs(list(listed.items()), per_task, timing_per_task, done)
+    jobs = plan_jobs(list(listed.items()), len(world.tasks), per_task, timing_per_task, done)
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(TextColumn("drawing"), *columns) as progress, RowLog(folder) as log:
         bar = progress.add_task("", total=sum(len(job.scenes) for job in jobs))
         if not jobs:
             return
-        for rows in draw_jobs(jobs, bundle, workers):
+        for rows in draw_jobs(jobs, bundle, world, workers):
             for row in rows:
                 log.add(row)
             progress.advance(bar, len(rows))
 
 
-def read_results(folder: Path, identities: Identities, resamples: int) -> Results:
+def read_results(folder: Path, identities: Identities, resamples: int, world: World) -> Results:
     """Return what a folder holds of some variants, with the features of their images.
 
     Raises:
         StudyError: it holds nothing of them.
+        WorldError: the world's models, whose tokenizer the features are of, are not there.
     """
     by_identity: dict[str, dict[Scene, Row]] = {}
     wanted = set(identities.values())
@@ -82,5 +85,5 @@ def read_results(folder: Path, identities: Identities, resamples: int) -> Result
     for row in rows:
         by_identity.setdefault(row.identity, {})[row.scene] = row
     torch.set_num_threads(1)
-    features = features_of(rows, demo.load().tokenizer, folder)
-    return Results(by_identity, Distances(features, resamples), identities)
+    features = features_of(rows, world.models().tokenizer, folder)
+    return Results(by_identity, Distances(features, resamples), identities, world)

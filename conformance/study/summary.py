@@ -10,6 +10,7 @@ from mulo_sd.conformance.study.statistics import Estimate, bootstrap_interval, p
 from mulo_sd.conformance.study.sweeps import AR_BY_SWEEPS
 from mulo_sd.conformance.study.variant import Variant
 from mulo_sd.conformance.study.variants import ACCEPTED, AR, DEFAULT, ORACLE_ACCEPTED, ORACLE_DEFAULT, OTHER_SEEDS
+from mulo_sd.conformance.worlds.world import World
 
 
 @dataclass(frozen=True)
@@ -20,11 +21,13 @@ class Results:
         rows: By identity and scene.
         distances: Between their images.
         identities: Of (section, name); without the variants that the bundle cannot decode.
+        world: Whose prompts they are.
     """
 
     rows: dict[str, dict[Scene, Row]]
     distances: Distances
     identities: dict[tuple[str, str], str]
+    world: World
 
     def rows_of(self, item: Variant) -> dict[Scene, Row]:
         """Return a variant's rows by scene; none where it was not drawn."""

@@ -5,6 +5,7 @@ from statistics import fmean
 
 from mulo_sd.conformance.study.claim import Claim, beats_each, points, score_difference, verdict_of
 from mulo_sd.conformance.study.confirm import CELLS
+from mulo_sd.conformance.study.goals import GOALS, Margin
 from mulo_sd.conformance.study.rows import Row, Scene
 from mulo_sd.conformance.study.summary import Results, common_scenes
 from mulo_sd.conformance.study.sweeps import (
@@ -18,12 +19,6 @@ from mulo_sd.conformance.study.sweeps import (
 from mulo_sd.conformance.study.variant import Variant, zipar_name
 from mulo_sd.conformance.study.variants import AR
 
-# Width, and of how many passes of one token a pass has to take the place at least.
-GAINS = ((16, 1.0), (64, 6.5), (256, 10.0))
-# Passes of all models, and points below AR that its score may lie, lower 95% bound.
-NO_LIMIT_PASSES, NO_LIMIT_MARGIN = 60, 0.01
-FEW, FEWER, FEW_MARGIN = CELLS / 28, 24, 0.03
-
 
 def ar_by_sweeps(width: int | None) -> str:
     """Return the name of the variant that draws AR's image by sweeps of a width."""
@@ -32,11 +27,12 @@ def ar_by_sweeps(width: int | None) -> str:
 
 def draws_ars_image(results: Results) -> Claim:
     """AR by sweeps: every token equal, in a fraction of the passes."""
+    gains = GOALS[results.world.name].gains
     text = "AR by sweeps draws AR's very tokens, in at most " + " and ".join(
-        f"{CELLS / gain:.0f} passes at width {width}" for width, gain in GAINS if gain > 1
+        f"{CELLS / gain:.0f} passes at width {width}" for width, gain in gains if gain > 1
     )
     ar, facts, holds = results.control(AR), [], []
-    for width, gain in GAINS:
+    for width, gain in gains:
         rows = results.rows_of(Variant(ar_by_sweeps(width), "exact"))
         scenes = common_scenes([rows, ar])
         if not scenes:
@@ -48,12 +44,9 @@ def draws_ars_image(results: Results) -> Claim:
     return Claim(text, verdict_of(all(holds)), tuple(facts))
 
 
-def keeps_the_score(name: str, most_passes: float, margin: float, results: Results) -> Claim:
+def keeps_the_score(name: str, most_passes: float, margin: Margin, results: Results) -> Claim:
     """Return the claim that a variant keeps AR's score in so many passes."""
-    text = (
-        f"{name[0].upper()}{name[1:]}: at most {most_passes:g} passes of all models, and no more than "
-        f"{100 * margin:g} points below AR (lower 95% bound)"
-    )
+    text = f"{name[0].upper()}{name[1:]}: at most {most_passes:.3g} passes of all models, and {margin.text}"
     rows, ar = results.rows_of(Variant(name, "sweeps")), results.ar_images()
     scenes = common_scenes([rows, ar])
     if not scenes:
@@ -62,7 +55,7 @@ def keeps_the_score(name: str, most_passes: float, margin: float, results: Resul
     score = score_difference(rows, ar, scenes)
     parts = {
         f"passes: {fmean(passes.values()):.1f}": fmean(passes.values()) <= most_passes,
-        f"score difference to AR: {points(score)}": score.low >= -margin,
+        f"score difference to AR: {points(score)}": margin.allows(score),
     }
     facts = (f"{fact}: {verdict_of(holds)}" for fact, holds in parts.items())
     held = [sum(group[where].holds for where in scenes) / len(scenes) for group in (rows, ar)]
@@ -83,10 +76,11 @@ def beats_equal_passes(name: str, others: Sequence[str], results: Results) -> Cl
 
 def sweep_claims(results: Results) -> list[Claim]:
     """Return every claim about sweeps."""
+    goals = GOALS[results.world.name]
     return [
         draws_ars_image(results),
-        keeps_the_score(NO_LIMIT, NO_LIMIT_PASSES, NO_LIMIT_MARGIN, results),
+        keeps_the_score(NO_LIMIT, *goals.no_limit, results),
         beats_equal_passes(NO_LIMIT, (SWEEPS_ACCEPTED, FINE_BY_SWEEPS), results),
-        keeps_the_score(FEW_PASSES, FEWER, FEW_MARGIN, results),
+        keeps_the_score(FEW_PASSES, *goals.few, results),
         beats_equal_passes(FEW_PASSES, (SWEEPS_ACCEPTED, FINE_LIMITED), results),
     ]

@@ -21,6 +21,8 @@ COMMON_WINDOWS = (1, 2, 3, 4)
 DRAFT_ROWS = (1, 2, 4, 8)
 # One token a pass: the control of everything, whatever an engine would choose.
 ONE_BY_ONE: Mapping[str, Any] = {"mode": "ar", "sweep_width": 1}
+# Said where windows are what varies: a bundle's default may be by sweeps.
+BY_WINDOWS: Mapping[str, Any] = {"draft_by": "windows", "resample_by": "windows"}
 AR, DEFAULT, ACCEPTED = "AR", "default", "everything accepted"
 # The finest draft that is to be had for the default's passes: what else they could have bought.
 FINE_ACCEPTED = "drafters 1, draft window 6, accepted"
@@ -38,7 +40,7 @@ def _controls(section: str) -> list[Variant]:
         Variant(OTHER_SEEDS, section, ONE_BY_ONE, other_seeds=True),
         Variant(DEFAULT, section),
         Variant(ACCEPTED, section, ACCEPT_ALL),
-        Variant(FINE_ACCEPTED, section, {"drafters": RATIO_2, "draft_window": 6, **ACCEPT_ALL}),
+        Variant(FINE_ACCEPTED, section, {**BY_WINDOWS, "drafters": RATIO_2, "draft_window": 6, **ACCEPT_ALL}),
         Variant(ORACLE_DEFAULT, section, oracle=True),
         Variant(ORACLE_ACCEPTED, section, ACCEPT_ALL, oracle=True),
     ]
@@ -76,7 +78,7 @@ def _radius(section: str) -> list[Variant]:
         Variant(
             f"radius {radius}, tau {tau:g}, anchor {anchor:g}",
             section,
-            {"radius": radius, "tau": tau, "anchor": anchor, "island_window": 4},
+            {**BY_WINDOWS, "radius": radius, "tau": tau, "anchor": anchor, "island_window": 4},
         )
         for anchor, taus in ((PAPER_ANCHOR, TAUS), (OUR_ANCHOR, (OUR_TAU,)))
         for radius in RADII
@@ -87,12 +89,18 @@ def _radius(section: str) -> list[Variant]:
 def _schedule(section: str) -> list[Variant]:
     listed = [Variant("serial", section, {"mode": "serial"})]
     listed += [
-        Variant(f"parallel, islands {'on' if islands else 'off'}", section, {"mode": "parallel", "islands": islands})
+        Variant(
+            f"parallel, islands {'on' if islands else 'off'}",
+            section,
+            {**BY_WINDOWS, "mode": "parallel", "islands": islands},
+        )
         for islands in (False, True)
     ]
     listed += [
         Variant(
-            f"parallel, {name.replace('_', ' ')} {_window_name(window)}", section, {"mode": "parallel", name: window}
+            f"parallel, {name.replace('_', ' ')} {_window_name(window)}",
+            section,
+            {**BY_WINDOWS, "mode": "parallel", name: window},
         )
         for name in ("island_window", "draft_window")
         for window in WINDOWS
@@ -143,7 +151,7 @@ def _windows(section: str) -> list[Variant]:
         Variant(
             f"window {window}, {chain_name(drafters)}",
             section,
-            {"drafters": drafters, "draft_window": window, "island_window": window, **FAR_UP[drafters]},
+            {**BY_WINDOWS, "drafters": drafters, "draft_window": window, "island_window": window, **FAR_UP[drafters]},
         )
         for window in COMMON_WINDOWS
         for drafters in CHAINS

@@ -17,6 +17,7 @@ import numpy as np
 from mulo_sd import engines
 from mulo_sd.conformance.bench.modes import ENGINE_MODES
 from mulo_sd.conformance.bench.reference_side import held_out_drawings
+from mulo_sd.conformance.worlds.demo import DemoWorld
 from mulo_sd.engines.commands.command_line import command, program, purpose
 from mulo_sd.engines.commands.demo_bundle import demo_bundle_path
 from mulo_sd.engines.files.paths import user_path
@@ -57,7 +58,7 @@ def measure(pipeline: engines.Pipeline, names: Sequence[str], prompts: int) -> d
     """Draw held-out prompts in some ways; the first drawing of each does not count."""
     changes, drawn = ways(), {name: Drawn() for name in names}
     order = random.Random(0)
-    for number, drawing in enumerate(held_out_drawings(prompts)):
+    for number, drawing in enumerate(held_out_drawings(DemoWorld(), prompts)):
         shuffled, images = [*names], {}
         order.shuffle(shuffled)
         for name in shuffled:

@@ -12,6 +12,7 @@ from mulo_sd.conformance.bench.demo_table import Drawn, draw_timed
 from mulo_sd.conformance.bench.modes import ENGINE_MODES
 from mulo_sd.conformance.bench.reference_side import held_out_drawings
 from mulo_sd.conformance.bench.timed import Call, TimedBackend
+from mulo_sd.conformance.worlds.demo import DemoWorld
 from mulo_sd.engines.commands.command_line import command, program, purpose
 from mulo_sd.engines.commands.demo_bundle import demo_bundle_path
 from mulo_sd.engines.files.paths import user_path
@@ -83,7 +84,7 @@ def main() -> int:
         parser.error(str(error))
     timer = TimedBackend(pipeline.backend)
     wrapped = Pipeline(pipeline.bundle, timer)
-    drawing = held_out_drawings(1)[0]
+    drawing = held_out_drawings(DemoWorld(), 1)[0]
     for mode in (mode for mode in ENGINE_MODES if mode.name in arguments.modes):
         draw = partial(draw_timed, wrapped, timer, drawing, pipeline.settings(**mode.changes))
         print(table(mode.label, measured(draw, timer, repeat)))

@@ -13,6 +13,8 @@ from mulo_sd.conformance.bench.demo_table import compare, mode_rows
 from mulo_sd.conformance.bench.fresh import fresh_figures, within_target
 from mulo_sd.conformance.bench.modes import modes_of
 from mulo_sd.conformance.bench.reference_side import held_out_drawings
+from mulo_sd.conformance.worlds.demo import DemoWorld
+from mulo_sd.engines.prompts import parse
 from mulo_sd.reference.demo.models import PRESETS
 from mulo_sd.reference.demo.scenes import is_held_out
 
@@ -62,7 +64,7 @@ def test_rounds_are_paired_and_shuffled(demo_bundle: Path) -> None:
     pipeline = engines.load(demo_bundle, threads=1)
     modes = modes_of(2, ["zipar", "cascade"])
     told: list[str] = []
-    drawings = held_out_drawings(1)
+    drawings = held_out_drawings(DemoWorld(), 1)
     eager = Clock(None)
     measured = compare(pipeline, modes, drawings, 3, 1, eager, None, told.append)  # type: ignore[arg-type]
     rounds = [tuple(told[start : start + 3]) for start in range(0, len(told), 3)]
@@ -82,10 +84,11 @@ def test_rounds_are_paired_and_shuffled(demo_bundle: Path) -> None:
 
 
 def test_prompts_are_held_out_and_of_every_task() -> None:
-    drawings = held_out_drawings(12)
+    drawings = held_out_drawings(DemoWorld(), 12)
+    prompts = [parse(drawing.text) for drawing in drawings]
     assert [drawing.seed for drawing in drawings] == list(range(12))
-    assert len({drawing.prompt.task for drawing in drawings[:6] if drawing.prompt}) == 6
-    wide = [drawing.prompt for drawing in drawings if drawing.prompt and drawing.prompt.task == "two_object"]
+    assert len({prompt.task for prompt in prompts[:6]}) == 6
+    wide = [prompt for prompt in prompts if prompt.task == "two_object"]
     assert wide
     assert all(is_held_out(prompt) for prompt in wide)
 

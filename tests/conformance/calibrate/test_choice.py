@@ -75,6 +75,25 @@ def test_a_bundle_that_cannot_keep_it_stays(
     assert (bundle / "manifest.json").read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("extra", "expected"),
+    [
+        (["--world", "pictograms"], "--world: expected a bundle of the family captioned for pictograms, got demo"),
+        (["--world", "demo"], ""),
+    ],
+)
+def test_the_world_is_the_bundles(
+    extra: list[str], expected: str, bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (bundle / "manifest.json").read_bytes()
+    status, _ = run(bundle, extra, monkeypatch)
+    assert status == (2 if expected else 0)
+    said = capsys.readouterr().err
+    assert expected in said
+    assert len(said.splitlines()) == (1 if expected else 0)
+    assert ((bundle / "manifest.json").read_bytes() == before) == bool(expected)
+
+
 def test_a_short_budget_tries_every_radius_and_sweeps_first() -> None:
     candidates = candidates_of("parallel", 1024)
     assert candidates[:4] == [Candidate(0.2, radius, 16) for radius in (0, 1, 2, 3)]

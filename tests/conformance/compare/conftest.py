@@ -12,6 +12,7 @@ from mulo_sd.conformance.study.distances import Distances
 from mulo_sd.conformance.study.features import Features
 from mulo_sd.conformance.study.rows import Row, Scene, pack_tokens
 from mulo_sd.conformance.study.summary import Results
+from mulo_sd.conformance.worlds.demo import DemoWorld
 from mulo_sd.engines.prompts.vocabulary import TASKS
 
 CELLS = 6
@@ -59,7 +60,7 @@ def results_of(rows: list[Row]) -> Results:
         features[row.key] = own
     everything = [*CONTROLS, *(entry.variant for entry in ENTRIES)]
     identities = {(item.section, item.name): item.name for item in everything}
-    return Results(by_identity, Distances(features, resamples=20), identities)
+    return Results(by_identity, Distances(features, resamples=20), identities, DemoWorld())
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from mulo_sd.conformance.compare.cost import COSTS_NAME, Cost, extra_weights, me
 from mulo_sd.conformance.compare.entries import CONTROLS, ENTRIES
 from mulo_sd.conformance.study.rows import ROWS_NAME, Row, RowLog, StudyError, pack_tokens, read_rows
 from mulo_sd.conformance.study.variant import identity
+from mulo_sd.conformance.worlds.demo import DemoWorld
 from tests.in_process import InProcess
 
 MakeRows = Callable[..., list[Row]]
@@ -30,6 +31,7 @@ COMMAND = "mulo_sd.conformance.compare.__main__"
         (["--methods", "nonsense"], "--methods: expected some of ar, "),
         (["--time", "--report-only"], "--time: expected neither --report-only nor --confirm"),
         (["--bundle", "no-such-bundle"], "no-such-bundle"),
+        (["--world", "nonsense"], "argument --world: invalid choice: 'nonsense'"),
     ],
 )
 def test_bad_arguments(in_process: InProcess, arguments: list[str], expected: str, tmp_path: Path) -> None:
@@ -41,9 +43,9 @@ def test_bad_arguments(in_process: InProcess, arguments: list[str], expected: st
     assert not (tmp_path / "compare").exists()
 
 
-def test_a_folder_of_somebody_else_is_left_alone(in_process: InProcess, tmp_path: Path) -> None:
+def test_a_folder_of_somebody_else_is_left_alone(in_process: InProcess, tmp_path: Path, minimal_bundle: Path) -> None:
     (tmp_path / "comparison.md").write_text("mine")
-    done = in_process.run(COMMAND, "--out", str(tmp_path))
+    done = in_process.run(COMMAND, "--out", str(tmp_path), "--bundle", str(minimal_bundle))
     assert done.returncode == 2
     assert "expected no files but a study's" in done.stderr
     assert (tmp_path / "comparison.md").read_text() == "mine"
@@ -77,7 +79,7 @@ def test_costs_are_measured_beside_ar(tmp_path: Path, minimal_bundle: Path) -> N
     pipeline = engines.load(minimal_bundle, threads=1)
     drawn: list[str] = []
     names = {entry.name: f"id of {entry.name}" for entry in chosen}
-    write_costs(tmp_path, measure_costs(chosen, names, minimal_bundle, pipeline, 1, drawn.append))
+    write_costs(tmp_path, measure_costs(chosen, names, minimal_bundle, pipeline, DemoWorld(), 1, drawn.append))
     costs = read_costs(tmp_path)
     assert set(costs) == set(names.values())
     base, zipar, ours = (costs[names[entry.name]] for entry in chosen)

@@ -12,9 +12,11 @@ from mulo_sd.conformance.compare import tables
 from mulo_sd.conformance.compare.cost import Cost
 from mulo_sd.conformance.compare.entries import ENTRIES
 from mulo_sd.conformance.compare.lines import CompareLine, cheapest, compare_lines, complete, fastest, lossy_by_more
-from mulo_sd.conformance.compare.report import numbers_text, page_text, write_report
+from mulo_sd.conformance.compare.report import Report, numbers_text, page_text, write_report
 from mulo_sd.conformance.study.rows import Row
 from mulo_sd.conformance.study.summary import Results
+from mulo_sd.conformance.worlds.demo import DemoWorld
+from mulo_sd.engines.prompts.vocabulary import TASKS
 
 MakeRows = Callable[..., list[Row]]
 MakeResults = Callable[[list[Row]], Results]
@@ -118,7 +120,7 @@ def test_tables_in_markdown(make_rows: MakeRows, make_results: MakeResults) -> N
     )
     assert "window 3" not in seconds
     assert all(line.entry.name in tables.every_row(lines) for line in lines)
-    assert "| ar | 100.0 | 100.0 | 100.0 | 100.0 | 100.0 | 100.0 |" in tables.by_task(lines)
+    assert "| ar | 100.0 | 100.0 | 100.0 | 100.0 | 100.0 | 100.0 |" in tables.by_task(lines, TASKS)
     assert "Nothing was timed" in tables.by_seconds(lines_of_all(make_results(ar(make_rows))))
 
 
@@ -130,13 +132,15 @@ def test_the_table_of_methods_says_their_parts() -> None:
 
 def test_the_report(tmp_path: Path, make_rows: MakeRows, make_results: MakeResults) -> None:
     lines = several(make_rows, make_results)
-    written = write_report(lines, lines, {"eagle: 4 tokens": 3}, ["pjd: this bundle has none"], tmp_path)
+    written = write_report(
+        Report(DemoWorld(), lines, lines, {"eagle: 4 tokens": 3}, ["pjd: this bundle has none"]), tmp_path
+    )
     assert {path.name for path in written} == {"comparison.md", "comparison.csv", "comparison.png"}
     page = (tmp_path / "comparison.md").read_text(encoding="utf-8")
     assert page.count("### By passes") == 2
     assert "- eagle: 4 tokens: 3\n" in page
     assert "- pjd: this bundle has none\n" in page
-    read = {line["row"]: line for line in csv.DictReader(io.StringIO(numbers_text(lines)))}
+    read = {line["row"]: line for line in csv.DictReader(io.StringIO(numbers_text(lines, TASKS)))}
     assert float(read["zipar: window 3"]["nfe"]) == 4.0
     assert read["zipar: window 3"]["extra_weights_bytes"] == "2000000"
     assert read["sjd: window 32"]["timed_seconds"] == ""
@@ -145,5 +149,7 @@ def test_the_report(tmp_path: Path, make_rows: MakeRows, make_results: MakeResul
 
 
 def test_a_report_of_nothing_says_so(tmp_path: Path) -> None:
-    assert [path.name for path in write_report([], [], {"ar": 3}, [], tmp_path)] == ["comparison.md"]
-    assert "- ar: 3\n" in page_text([], [], {"ar": 3}, [])
+    report = Report(DemoWorld(), [], [], {"ar": 3}, [])
+    assert [path.name for path in write_report(report, tmp_path)] == ["comparison.md"]
+    assert "- ar: 3\n" in page_text(report)
+    assert page_text(report).startswith("# Tables of the comparison on the demo\n\nIn brackets")

@@ -63,3 +63,14 @@ def test_a_part_that_the_report_lacks_is_said_to_be_missing() -> None:
     )
     assert page_with_tables(page, report) == expected
     assert page_with_tables(expected, report) == expected
+
+
+def test_a_world_fills_its_own_parts() -> None:
+    page = (
+        "<!-- table: The table / A -->\nthe demo's\n<!-- /table -->\n"
+        "<!-- table of pictograms: The table / A -->\n<!-- /table -->\n"
+    )
+    report = "# R\n\n## The table: 60 prompts\n\n### A\n\n| x |\n"
+    expected = page.replace("/ A -->\n<!--", "/ A -->\n\n| x |\n\n<!--")
+    assert page_with_tables(page, report, "pictograms") == expected
+    assert page_with_tables(page, report).endswith("pictograms: The table / A -->\n<!-- /table -->\n")

@@ -10,12 +10,16 @@ from mulo_sd.conformance.study.distances import Distances
 from mulo_sd.conformance.study.features import Features
 from mulo_sd.conformance.study.rows import Row, pack_tokens
 from mulo_sd.conformance.study.summary import Results
+from mulo_sd.conformance.worlds.demo import DemoWorld
+from mulo_sd.conformance.worlds.world import World
 from mulo_sd.engines.prompts.vocabulary import TASKS
 
 MakeRows = Callable[..., list[Row]]
 
 
-def _rows(variant: str, holds: list[bool], section: str = "controls", **changes: object) -> list[Row]:
+def _rows(
+    variant: str, holds: list[bool], section: str = "controls", tasks: tuple[str, ...] = TASKS, **changes: object
+) -> list[Row]:
     """Return one row a prompt, task after task."""
     rows = []
     for number, held in enumerate(holds):
@@ -34,9 +38,9 @@ def _rows(variant: str, holds: list[bool], section: str = "controls", **changes:
         row = Row(
             identity=f"{section}/{variant}",
             variant=variant,
-            task=TASKS[number % len(TASKS)],
-            task_number=number % len(TASKS),
-            index=number // len(TASKS),
+            task=tasks[number % len(tasks)],
+            task_number=number % len(tasks),
+            index=number // len(tasks),
             seed=number,
             holds=held,
             **fields,  # type: ignore[arg-type]
@@ -50,7 +54,7 @@ def make_rows() -> MakeRows:
     return _rows
 
 
-def results_of(rows: list[Row], shifts: dict[str, float]) -> Results:
+def results_of(rows: list[Row], shifts: dict[str, float], world: World | None = None) -> Results:
     """Return results whose features are a prompt's own random ones, moved by a variant's shift."""
     by_identity: dict[str, dict[tuple[int, int], Row]] = {}
     features: Features = {}
@@ -62,9 +66,9 @@ def results_of(rows: list[Row], shifts: dict[str, float]) -> Results:
     for name in by_identity:
         section, _, variant = name.partition("/")
         identities[section, variant] = name
-    return Results(by_identity, Distances(features, resamples=20), identities)
+    return Results(by_identity, Distances(features, resamples=20), identities, world or DemoWorld())
 
 
 @pytest.fixture
-def make_results() -> Callable[[list[Row], dict[str, float]], Results]:
+def make_results() -> Callable[..., Results]:
     return results_of

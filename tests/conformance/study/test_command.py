@@ -8,12 +8,9 @@ import pytest
 import torch
 
 from mulo_sd.conformance.study import __main__ as command
-from mulo_sd.conformance.study.draw import held_out_scene
 from mulo_sd.conformance.study.features import features_of
 from mulo_sd.conformance.study.rows import ROWS_NAME, Row, RowLog, read_rows
 from mulo_sd.conformance.study.variants import SECTIONS, variants_of
-from mulo_sd.engines.prompts.vocabulary import TASKS
-from mulo_sd.reference.demo.scenes import held_out_scenes
 from mulo_sd.reference.tokenizer import Tokenizer, TokenizerConfig
 
 MakeRows = Callable[..., list[Row]]
@@ -49,6 +46,7 @@ def refusal(arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytes
         (["--confirm", "--sections", "anchor"], "--confirm: expected neither --sections nor --only"),
         (["--per-task", "many"], "argument --per-task: invalid int value: 'many'"),
         (["--bundle", "no-such-bundle"], "no-such-bundle"),
+        (["--world", "nonsense"], "argument --world: invalid choice: 'nonsense'"),
     ],
 )
 def test_bad_arguments(
@@ -69,16 +67,25 @@ def test_out_that_is_a_file(
     assert "expected a folder" in refusal(["--out", str(tmp_path / "study")], monkeypatch, capsys)
 
 
+@pytest.mark.parametrize("report_only", [True, False])
+def test_a_bundle_of_another_world(
+    report_only: bool,
+    tmp_path: Path,
+    minimal_bundle: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = ["--out", str(tmp_path / "study"), "--bundle", str(minimal_bundle), "--world", "pictograms"]
+    said = refusal([*arguments, *(["--report-only"] if report_only else [])], monkeypatch, capsys)
+    assert "--world: expected a bundle of the family captioned for pictograms, got demo" in said
+    assert not (tmp_path / "study").exists()
+
+
 def test_names_are_unique_in_their_section() -> None:
     for section in SECTIONS:
         names = [item.name for item in variants_of([section])]
         assert len(set(names)) == len(names) > 0
         assert all(item.section == section for item in variants_of([section]))
-
-
-def test_scenes_are_the_held_out_ones() -> None:
-    expected = list(held_out_scenes(3))
-    assert [held_out_scene((task, index)) for task in range(len(TASKS)) for index in range(3)] == expected
 
 
 def test_features_are_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_rows: MakeRows) -> None:

@@ -16,6 +16,7 @@ from mulo_sd.conformance.study.rows import Row, pack_tokens
 from mulo_sd.conformance.study.summary import Results, lines_of_section
 from mulo_sd.conformance.study.variant import Variant
 from mulo_sd.conformance.study.variants import FINE_ACCEPTED, variants_of
+from mulo_sd.engines.prompts.vocabulary import TASKS
 
 MakeRows = Callable[..., list[Row]]
 MakeResults = Callable[[list[Row], dict[str, float]], Results]
@@ -56,7 +57,7 @@ def test_equal_images_are_those_of_ar_token_for_token(make_rows: MakeRows, make_
     assert [(line.variant, line.equal_images) for line in lines] == [("AR", 1.0), ("default", 6 / 9)]
     without_ar = lines_of_section(CONTROLS, make_results(make_rows("default", [True] * 3), {}))
     assert [line.equal_images for line in without_ar] == [None]
-    read = list(csv.DictReader(io.StringIO(csv_text(lines + without_ar))))
+    read = list(csv.DictReader(io.StringIO(csv_text(lines + without_ar, TASKS))))
     assert [line["equal_images"] for line in read] == ["1.0", str(6 / 9), ""]
 
 
@@ -92,7 +93,7 @@ def test_table_and_csv_hold_the_figures(make_rows: MakeRows, make_results: MakeR
     assert cells[2].startswith("-25.0 (")
     assert cells[4:] == ["-", "90.0", "20.0", "100", "100.0", "50.0", "150.0", "2.00", "4.00 (12)"]
     assert len({line.count("|") for line in table[4:]}) == 1
-    read = list(csv.DictReader(io.StringIO(csv_text(lines))))
+    read = list(csv.DictReader(io.StringIO(csv_text(lines, TASKS))))
     assert [line["variant"] for line in read] == ["AR", "default"]
     assert float(read[1]["score"]) == 0.75
     assert read[1]["encoder_frechet_unpaired"] == ""

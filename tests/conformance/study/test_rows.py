@@ -22,6 +22,8 @@ from mulo_sd.conformance.study.rows import (
 )
 from mulo_sd.conformance.study.variant import Variant
 from mulo_sd.conformance.study.variants import AR, OTHER_SEEDS, SECTIONS
+from mulo_sd.conformance.worlds.world import HeldOut
+from mulo_sd.engines.prompts.vocabulary import TASKS
 
 MakeRows = Callable[..., list[Row]]
 
@@ -83,15 +85,15 @@ LISTED += [("d", Variant("default", "controls"))]
 
 
 def test_what_is_there_is_not_drawn_again() -> None:
-    jobs = plan_jobs(LISTED, 2, 2, set())
+    jobs = plan_jobs(LISTED, 6, 2, 2, set())
     keys = [(name, *where) for name, item in LISTED for job in jobs if job.variant is item for where in job.scenes]
     assert len(keys) == len(set(keys)) == 3 * 12
-    left = plan_jobs(LISTED, 2, 2, set(keys[1:]))
+    left = plan_jobs(LISTED, 6, 2, 2, set(keys[1:]))
     assert [(job.variant.name, job.scenes) for job in left] == [(AR, ((0, 0),))]
 
 
 def test_ar_beyond_the_timed_prompts_is_batched() -> None:
-    jobs = plan_jobs(LISTED, 10, 1, set())
+    jobs = plan_jobs(LISTED, 6, 10, 1, set())
     batched = [(job.variant.name, len(job.scenes)) for job in jobs if job.batched]
     assert batched == [(AR, 40), (AR, 14), (OTHER_SEEDS, 40), (OTHER_SEEDS, 20)]
     timed = [job.scenes[0] for job in jobs if job.variant.name == AR and not job.batched]
@@ -99,16 +101,21 @@ def test_ar_beyond_the_timed_prompts_is_batched() -> None:
 
 
 def test_more_prompts_leave_the_first_ones_as_they_are() -> None:
-    few = {(job.variant.name, where) for job in plan_jobs(LISTED, 2, 0, set()) for where in job.scenes}
-    many = {(job.variant.name, where) for job in plan_jobs(LISTED, 5, 0, set()) for where in job.scenes}
+    few = {(job.variant.name, where) for job in plan_jobs(LISTED, 6, 2, 0, set()) for where in job.scenes}
+    many = {(job.variant.name, where) for job in plan_jobs(LISTED, 6, 5, 0, set()) for where in job.scenes}
     assert few < many
 
 
 def test_seeds_differ_between_scenes_but_not_between_variants() -> None:
-    scenes = [(task, index) for task in range(6) for index in range(1000)]
-    assert len({seed_of(where, LISTED[0][1]) for where in scenes}) == 6000
-    assert [seed_of(where, LISTED[2][1]) for where in scenes] == [seed_of(where, LISTED[0][1]) for where in scenes]
-    assert not {seed_of(where, LISTED[1][1]) for where in scenes} & {seed_of(where, LISTED[0][1]) for where in scenes}
+    drawn = [
+        HeldOut(TASKS[task], task, index, "", None, lambda size: np.zeros((size, size, 3), dtype=np.uint8))
+        for task in range(6)
+        for index in range(1000)
+    ]
+    assert len({seed_of(item, LISTED[0][1]) for item in drawn}) == 6000
+    assert seed_of(drawn[5003], LISTED[0][1]) == 5003
+    assert [seed_of(item, LISTED[2][1]) for item in drawn] == [seed_of(item, LISTED[0][1]) for item in drawn]
+    assert not {seed_of(item, LISTED[1][1]) for item in drawn} & {seed_of(item, LISTED[0][1]) for item in drawn}
 
 
 def test_second_run_waits_outside_until_the_first_is_done(tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ import pytest
 
 from mulo_sd.conformance.study.claim import Claim
 from mulo_sd.conformance.study.claims import CLAIMS, claims_of
+from mulo_sd.conformance.study.goals import GOALS
 from mulo_sd.conformance.study.rows import Row, pack_tokens
 from mulo_sd.conformance.study.summary import Results
-from mulo_sd.conformance.study.sweep_claims import GAINS, ar_by_sweeps
+from mulo_sd.conformance.study.sweep_claims import ar_by_sweeps
 from mulo_sd.conformance.study.sweeps import (
     AR_BY_SWEEPS,
     FEW_PASSES,
@@ -24,6 +25,7 @@ from mulo_sd.reference.demo.models import PRESETS, RECOMMENDED
 
 MakeRows = Callable[..., list[Row]]
 MakeResults = Callable[[list[Row], dict[str, float]], Results]
+GAINS = GOALS["demo"].gains
 # 240 equal prompts leave an interval of 1.1 points, too wide for a claim of one point.
 COUNT = 300
 EVERY = [True] * COUNT

@@ -67,6 +67,12 @@ def test_a_comparison_comes_into_the_page(
     assert page.read_text() == "# P\n\n<!-- table: The table / A -->\n\n| x |\n\n<!-- /table -->\n"
     names = ["comparison.csv", "comparison.md", "comparison.png"]
     assert sorted(path.name for path in (docs / "comparison").iterdir()) == names
+    report.rename(tmp_path / "pictograms")  # another world's lies in a folder of its own, here as there
+    options = ("--report", tmp_path, "--docs", docs, "--world", "pictograms")
+    assert run("write_comparison", *options, monkeypatch=monkeypatch) == 0
+    assert page.read_text() == "# P\n\n<!-- table: The table / A -->\n\n| x |\n\n<!-- /table -->\n"
+    assert sorted(path.name for path in (docs / "comparison").iterdir()) == [*names, "pictograms"]
+    assert sorted(path.name for path in (docs / "comparison" / "pictograms").iterdir()) == names
 
 
 def test_pictures(minimal_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
