@@ -4,6 +4,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+# Read by numpy's OpenBLAS when it is loaded, here and in the processes that tests start. Idle threads spin: where
+# several test processes share the cores, each takes ten times as long.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 import pytest
 import torch
 
@@ -13,6 +17,7 @@ from mulo_sd.processes import environment
 from mulo_sd.reference.models import Models
 from mulo_sd.reference.tokenizer import Tokenizer, TokenizerConfig
 from mulo_sd.reference.transformer import Transformer, TransformerConfig
+from tests.captioned_bundle import CaptionedBundle, build_captioned_bundle
 from tests.in_process import InProcess
 
 # Processes that tests start find the packages of this tree in any folder, installed or not.
@@ -56,6 +61,14 @@ def minimal_bundle() -> Path:
     if not path.exists():
         build_demo_bundle(path, "fp32", models="minimal")
     return path.resolve()
+
+
+@pytest.fixture(scope="session")
+def captioned_bundle(tmp_path_factory: pytest.TempPathFactory) -> CaptionedBundle:
+    """A bundle of random models that take captions."""
+    folder = tmp_path_factory.getbasetemp()
+    # The processes of pytest-xdist have folders of their own in one of the run.
+    return build_captioned_bundle((folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "captioned")
 
 
 @pytest.fixture(scope="session")

@@ -105,8 +105,8 @@ def test_link_finder_reads_every_form_of_link() -> None:
 
 
 def test_module_finder_reads_code_blocks_only() -> None:
-    text = "python -m prose\n\n```bash\n.venv/bin/python -m reference.demo.train --x 1\npython3 -u -m venv\n```\n"
-    assert run_modules(text) == ["reference.demo.train", "venv"]
+    text = "python -m prose\n\n```bash\n.venv/bin/python -m reference.train --x 1\npython3 -u -m venv\n```\n"
+    assert run_modules(text) == ["reference.train", "venv"]
     assert can_be_run("venv")
     assert not can_be_run("mulo_sd.reference.no_such_module")
     assert not can_be_run("no_such_package.module")

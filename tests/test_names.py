@@ -39,6 +39,7 @@ NO_RULES = {
     "EAGLE-1",
     "EAGLE-2",
     *("UTF-8", "UTF-16", "UTF-32", "VQ-8", "VQ-16", "AVX-512"),
+    *("OFL-1", "DFS-2016"),  # licenses
 }
 # Files of the reader's own, of other projects, and of the repository's root.
 OTHER_FILES = {"my_backend.py", "planted.py", "export.py", "reference.py", "setup.py", "conftest.py"}
