@@ -17,7 +17,7 @@ from mulo_sd.processes import environment
 from mulo_sd.reference.models import Models
 from mulo_sd.reference.tokenizer import Tokenizer, TokenizerConfig
 from mulo_sd.reference.transformer import Transformer, TransformerConfig
-from tests.captioned_bundle import CaptionedBundle, build_captioned_bundle
+from tests.captioned_bundle import CaptionedBundle, make_captioned_bundle
 from tests.in_process import InProcess
 
 # Processes that tests start find the packages of this tree in any folder, installed or not.
@@ -65,10 +65,10 @@ def minimal_bundle() -> Path:
 
 @pytest.fixture(scope="session")
 def captioned_bundle(tmp_path_factory: pytest.TempPathFactory) -> CaptionedBundle:
-    """A bundle of random models that take captions."""
+    """A training of captioned pictures, and its bundle."""
     folder = tmp_path_factory.getbasetemp()
     # The processes of pytest-xdist have folders of their own in one of the run.
-    return build_captioned_bundle((folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "captioned")
+    return make_captioned_bundle((folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "captioned")
 
 
 @pytest.fixture(scope="session")

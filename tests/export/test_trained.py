@@ -28,7 +28,6 @@ from mulo_sd.processes import ROOT
 from mulo_sd.reference.decode import decode
 from mulo_sd.reference.pictograms import shipped
 from mulo_sd.reference.pictograms.examples import PREFIX_LENGTH, PictogramExamples
-from mulo_sd.reference.settings import Settings
 from mulo_sd.reference.trained import load_trained, save_trained
 from mulo_sd.reference.weights import WeightsError, weights_sha256
 from tests.captioned_bundle import GRIDS as BUILT_GRIDS
@@ -79,7 +78,7 @@ def test_manifest(bundle: Path, models: Path) -> None:
     opened, own = open_bundle(bundle), load_trained(models)
     manifest = opened.manifest
     assert (manifest.name, manifest.family, manifest.prompt_grammar) == ("pictograms", "captioned", None)
-    assert manifest.example_prompts == CAPTIONS[:2]
+    assert manifest.example_prompts == own.examples
     assert manifest.captions is not None
     assert opened.file(manifest.captions).read_bytes() == (models / "captions.json").read_bytes()
     assert [(entry.grid_height, entry.grid_width) for entry in manifest.models] == [*BUILT_GRIDS]
@@ -101,8 +100,9 @@ def test_tokens_are_the_references(mode: engines.Mode, bundle: Path, models: Pat
     """For every prompt, with guidance: the same ids in, the same tokens out."""
     pipeline, own = engines.load(bundle, threads=1), load_trained(models)
     shared: dict[str, Any] = {"guidance_scale": 1.5, "tau": 0.2, "radius": 1, "neighbours": 4, "drafters": (1,)}
+    settings = dataclasses.replace(own.settings, mode=mode, **shared)
     for seed, prompt in enumerate((CAPTIONS[0], LONG)):
-        expected = decode(own.models, own.condition(prompt), Settings(mode=mode, **shared), seed=seed)
+        expected = decode(own.models, own.condition(prompt), settings, seed=seed)
         found = pipeline.generate(prompt, seed=seed, mode=mode, **shared)
         assert found.tokens.tolist() == expected.tokens.tolist()
     with torch.inference_mode():
@@ -111,7 +111,7 @@ def test_tokens_are_the_references(mode: engines.Mode, bundle: Path, models: Pat
     assert np.abs(np.asarray(found.image) - pixels).max() < 0.6
 
 
-def test_the_command_draws(bundle: Path, in_process: InProcess, tmp_path: Path) -> None:
+def test_the_command_draws(bundle: Path, models: Path, in_process: InProcess, tmp_path: Path) -> None:
     """It says when a caption was cut; a condition in numbers draws the same image."""
     common = ["--bundle", str(bundle), "--threads", "1"]
     done = in_process.run(GENERATE, LONG, *common, "--out", "a.png", "--save-condition", "c.npz", folder=tmp_path)
@@ -126,7 +126,7 @@ def test_the_command_draws(bundle: Path, in_process: InProcess, tmp_path: Path) 
     assert (done.returncode, done.stderr) == (0, "")
     done = in_process.run(GENERATE, " ", *common, "--out", "e.png", folder=tmp_path)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "say what to draw, such as 'a red fox in the snow'" in done.stderr
+    assert f"say what to draw, such as '{load_trained(models).examples[0]}'" in done.stderr
     assert not (tmp_path / "e.png").exists()
 
 
@@ -137,12 +137,12 @@ def service(bundle: Path) -> Iterator[Served]:
         yield served
 
 
-def test_the_service_draws(service: Served, bundle: Path) -> None:
+def test_the_service_draws(service: Served, bundle: Path, models: Path) -> None:
     """Its card shows the examples; the image is the pipeline's."""
     with openai.OpenAI(base_url=f"{service.url}/v1", api_key="none") as client:
         model = client.models.list().data[0]
         assert model.model_extra is not None
-        assert model.model_extra["mulo_sd"]["example_prompts"] == [*CAPTIONS[:2]]
+        assert model.model_extra["mulo_sd"]["example_prompts"] == [*load_trained(models).examples]
         extra = {"seed": 3, "quality": "exact"}
         answer = client.images.generate(model="tiny", prompt="two keys", output_format="png", extra_body=extra)
     assert answer.data is not None

@@ -1,9 +1,13 @@
 """The training command, run in this process on a few small pictures."""
 
 import io
+import os
+import signal
 import subprocess
 import sys
-from contextlib import redirect_stderr, redirect_stdout
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -55,3 +59,24 @@ def files(folder: Path, pattern: str = "*.safetensors") -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob(pattern)) if path.is_file()
     }
+
+
+@contextmanager
+def signalled(number: signal.Signals, is_time: Callable[[], object]) -> Iterator[None]:
+    """Send this process a signal as soon as it is time, from another thread; one that comes late does nothing."""
+    over = threading.Event()
+
+    def send() -> None:
+        while not over.wait(0.005):
+            if is_time():
+                os.kill(os.getpid(), number)
+                return
+
+    before, thread = signal.signal(number, lambda *_: None), threading.Thread(target=send)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        signal.signal(number, before)
