@@ -80,6 +80,12 @@ def _add_course(add: argparse._ArgumentGroup) -> None:
         "--rescaled-share", type=float, help="of the examples: how many see other grids' contexts; default: 0.5"
     )
     add.add_argument(
+        "--windows",
+        type=float,
+        metavar="SHARE",
+        help="of the steps: how many of the first see parts of pictures; default: 0",
+    )
+    add.add_argument(
         "--focus-weight", type=float, help="of the cells that a world's caption speaks of, in the loss; default: 5"
     )
     add.add_argument("--sampler-loss", choices=get_args(ScalerLoss), help="of latent samplers; default: pixel")

@@ -19,6 +19,7 @@ from mulo_sd.reference.train.examples import Example, Examples, check_codes, con
 from mulo_sd.reference.train.optimizers import Optimizers
 from mulo_sd.reference.train.pictures import save_grid
 from mulo_sd.reference.train.warm_start import warm_tensors
+from mulo_sd.reference.train.windows import Windows
 from mulo_sd.reference.train.workers import Workers
 from mulo_sd.reference.transformer import Transformer, TransformerConfig
 
@@ -35,24 +36,26 @@ class NextToken(nn.Module):
         self.model = model
 
     def forward(
-        self, prefixes: Tensor, tokens: Tensor, contexts: Tensor, weights: Tensor, total: Tensor
+        self, prefixes: Tensor, tokens: Tensor, contexts: Tensor, weights: Tensor, cells: Tensor, total: Tensor
     ) -> tuple[Tensor, ...]:
         """Return the weighted loss in nats a token, and the shares of tokens, and of heavier ones, that are exact.
 
         Args:
             prefixes: Int[b, P, fields].
-            tokens: Int[b, H * W], to predict.
-            contexts: Int[b, H * W], to predict them from.
-            weights: Float[b, H * W], of their losses.
-            total: What they sum to; of a batch that workers share, the mean of their sums.
+            tokens: Int[b, 1 + n], to predict: the first of the picture, and the one after each that is fed.
+            contexts: Int[b, n], to feed.
+            weights: Float[b, 1 + n], of their losses.
+            cells: Int[b, n], where those that are fed stand in raster order.
+            total: What the weights sum to; of a batch that workers share, the mean of their sums.
         """
-        config = self.model.config
-        positions = torch.arange(config.sequence_length - 1, device=tokens.device)[None].expand(len(tokens), -1)
+        length = self.model.config.prefix_length
+        before = torch.arange(length, device=tokens.device)[None].expand(len(tokens), -1)
+        positions = torch.cat([before, length + cells], dim=1)
         with mixed_precision(tokens.device):
             embeddings = torch.cat(
-                [self.model.prefix_embeddings(prefixes), self.model.token_embeddings(contexts[:, :-1])], dim=1
+                [self.model.prefix_embeddings(prefixes), self.model.token_embeddings(contexts)], dim=1
             )
-            logits = self.model(embeddings, positions)[:, config.prefix_length - 1 :]
+            logits = self.model(embeddings, positions)[:, length - 1 :]
         each = F.cross_entropy(logits.float().flatten(0, 1), tokens.flatten(), reduction="none")
         loss = (each * weights.flatten()).sum() / total
         correct = (logits.detach().argmax(-1) == tokens).float()
@@ -73,7 +76,8 @@ class AutoregressiveTrainee:
         matrix_rate: float,
         context: RescaledContext,
         focus_weight: float = 1.0,
-        workers: Workers = Workers(),  # noqa: B008  (it is frozen)
+        windows: Windows = Windows(),  # noqa: B008  (it is frozen, like the next one)
+        workers: Workers = Workers(),  # noqa: B008
         compiled: bool = False,
     ) -> None:
         """Prepare a model with random weights.
@@ -87,6 +91,7 @@ class AutoregressiveTrainee:
             matrix_rate: Peak learning rate of the blocks' matrices.
             context: What of other resolutions it sees.
             focus_weight: Of the cells that a caption speaks of, in the loss.
+            windows: Parts of pictures that it sees at first.
             workers: This process among those that share every batch, and its device.
             compiled: Compile the passes first.
 
@@ -96,6 +101,7 @@ class AutoregressiveTrainee:
         check_codes(tokenizer, config)
         torch.manual_seed(seed)
         self.focus_weight, self.context, self.examples = focus_weight, context, examples
+        self.windows = windows
         self.seed, self.batch, self.workers = seed, batch, workers
         self.tokenizer = tokenizer.eval().to(workers.device)
         self.model = Transformer(config)
@@ -138,11 +144,12 @@ class AutoregressiveTrainee:
         self.optimizers.load_state_dict(state["optimizers"])
 
     @torch.no_grad()
-    def _batch(self, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return this worker's share of step `step`: what `NextToken` takes."""
-        first = (self.seed << 40) + step * self.batch
-        share = self.workers.share(self.batch)
-        dropped = np.random.default_rng([self.seed, step, 0x44524F50]).random(self.batch) < CONDITION_DROPOUT
+    def _batch(self, step: int, in_windows: bool = False) -> tuple[Tensor, ...]:
+        """Return this worker's share of step `step`: what `NextToken` takes but for the total."""
+        first = (self.seed << 40) + step * self.batch * self.windows.pictures
+        count = self.batch * (self.windows.pictures if in_windows else 1)
+        share = self.workers.share(count)
+        dropped = np.random.default_rng([self.seed, step, 0x44524F50]).random(count) < CONDITION_DROPOUT
         dropped = dropped[share.start : share.stop]
         examples = [self.examples.training(first + index) for index in share]
         side = self.model.config.grid_height
@@ -151,8 +158,15 @@ class AutoregressiveTrainee:
             self.context.mixed(self.tokenizer, item, own, np.random.default_rng([self.seed, first + index, 0x4D495845]))
             for index, item, own in zip(share, examples, tokens, strict=True)
         ]
-        weights = [self._weights(item, bool(drop), side) for item, drop in zip(examples, dropped, strict=True)]
-        return self._placed(examples, dropped, tokens, torch.stack(contexts), np.stack(weights))
+        focus = [self._focus(item, bool(drop), side) for item, drop in zip(examples, dropped, strict=True)]
+        cells = [
+            self.windows.fed(own, np.random.default_rng([self.seed, first + index, 0x57494E44]))
+            if in_windows
+            else np.arange(side * side - 1)
+            for index, own in zip(share, focus, strict=True)
+        ]
+        weights = np.where(np.stack(focus), self.focus_weight, 1.0).astype(np.float32)
+        return self._placed(examples, dropped, tokens, torch.stack(contexts), weights, np.stack(cells))
 
     def _placed(
         self,
@@ -161,31 +175,35 @@ class AutoregressiveTrainee:
         tokens: Tensor,
         contexts: Tensor,
         weights: NDArray[np.float32],
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        cells: NDArray[np.int64],
+    ) -> tuple[Tensor, ...]:
+        """Return what `NextToken` takes but for the total, of whole grids and the cells to feed, Int[b, n]."""
         prefixes = conditions_of(examples, self.examples.null_condition(), dropped)
         device = self.workers.device
+        fed = torch.from_numpy(cells).to(device)
+        predicted = F.pad(fed + 1, (1, 0))
         return (
             prefixes.to(device),
-            tokens.flatten(1),
-            contexts.flatten(1),
-            torch.from_numpy(weights).flatten(1).to(device),
+            tokens.flatten(1).gather(1, predicted),
+            contexts.flatten(1).gather(1, fed),
+            torch.from_numpy(weights).flatten(1).to(device).gather(1, predicted),
+            fed,
         )
 
-    def _weights(self, item: Example, dropped: bool, side: int) -> NDArray[np.float32]:
-        """Weigh the cells that a caption speaks of `focus_weight` times.
+    def _focus(self, item: Example, dropped: bool, side: int) -> NDArray[np.bool_]:
+        """Return which cells weigh `focus_weight` times, and what windows show: those that a caption speaks of.
 
         Most of an image is background, whose tokens are noisy; the objects are what has to be learned. A weight
         that depends on where they stand alone leaves the best prediction of every cell what it was. Without a
         condition all cells weigh the same: where the objects are would tell what the tokens are.
         """
-        focus = np.zeros((side, side), dtype=np.bool_) if dropped else item.focus(side)
-        return np.where(focus, self.focus_weight, 1.0).astype(np.float32)
+        return np.zeros((side, side), dtype=np.bool_) if dropped else item.focus(side)
 
     def step(self, step: int, steps: int) -> dict[str, float]:
         """Take one step; metrics: weighted loss in nats a token, share of tokens (of objects) predicted exactly."""
-        prefixes, tokens, contexts, weights = self._batch(step)
-        total = self.workers.mean(weights.sum())
-        loss, accuracy, focus_accuracy = self.loss(prefixes, tokens, contexts, weights, total)
+        batch = self._batch(step, self.windows.at(step, steps))
+        total = self.workers.mean(batch[3].sum())
+        loss, accuracy, focus_accuracy = self.loss(*batch, total)
         loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
         self.optimizers.step(step, steps)
         metrics = {"loss": float(loss.detach()), "accuracy": float(accuracy)}
@@ -200,8 +218,9 @@ class AutoregressiveTrainee:
             tokens = tokens_of(self.tokenizer, examples, self.model.config.grid_height)
             ones = np.ones(tokens.shape, dtype=np.float32)
             none_dropped = np.zeros(len(examples), dtype=np.bool_)
-            batch = self._placed(examples, none_dropped, tokens, tokens, ones)
-            sums += float(NextToken(self.model)(*batch, batch[-1].sum())[0]) * len(examples)
+            cells = np.broadcast_to(np.arange(ones[0].size - 1), (len(examples), ones[0].size - 1)).copy()
+            batch = self._placed(examples, none_dropped, tokens, tokens, ones, cells)
+            sums += float(NextToken(self.model)(*batch, batch[3].sum())[0]) * len(examples)
         return sums / count
 
     @torch.no_grad()

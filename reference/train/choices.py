@@ -215,11 +215,17 @@ def _recipe(arguments: argparse.Namespace, models: tuple[str, ...], sizes: Sizes
         "sampler_loss": arguments.sampler_loss,
         "rows_above": arguments.rows_above,
         "rescaled_share": arguments.rescaled_share,
+        "windows": arguments.windows,
         "focus_weight": arguments.focus_weight,
         "patience": arguments.patience,
     }
     if world is not None:
-        defaults = {"rescaled_share": world.rescaled_share, "focus_weight": world.focus_weight, "patience": 0}
+        defaults = {
+            "rescaled_share": world.rescaled_share,
+            "windows": world.windows,
+            "focus_weight": world.focus_weight,
+            "patience": 0,
+        }
         optional = {**optional, **{name: value for name, value in defaults.items() if optional[name] is None}}
     return Recipe(
         sizes,

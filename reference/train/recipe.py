@@ -99,6 +99,7 @@ class Recipe:
         pictures: How many there are to learn from; None where they never end.
         focus_weight: Of the cells that a caption speaks of, in the loss.
         rescaled_share: Of the examples, how many see contexts of other grids.
+        windows: Of a transformer's steps, how many of the first see windows.
         patience: Judgements on held-out pictures without a lower loss, after which a transformer ends; 0: never.
         sampler_loss: Of latent samplers.
         rows_above: Of latent samplers: 2 are row-causal, with 1 a row sees the one below it.
@@ -112,6 +113,7 @@ class Recipe:
     pictures: int | None = None
     focus_weight: float = 1.0
     rescaled_share: float = 0.5
+    windows: float = 0.0
     patience: int = 6
     sampler_loss: ScalerLoss = "pixel"
     rows_above: int = 2

@@ -16,6 +16,7 @@ from mulo_sd.reference.train.starts import load_start
 from mulo_sd.reference.train.tokenizer import TokenizerTrainee
 from mulo_sd.reference.train.training import Training
 from mulo_sd.reference.train.warm_start import config_like
+from mulo_sd.reference.train.windows import Windows
 from mulo_sd.reference.train.workers import Workers
 from mulo_sd.reference.transformer import Transformer, TransformerConfig
 from mulo_sd.reference.weights import load_transformer
@@ -120,6 +121,7 @@ def _transformer(training: Training, name: str, tokenizer: ImageTokenizer, worke
         recipe.matrix_rate_of(name),
         RescaledContext(recipe.rescaled_share, tuple(item for item in sizes.sides if item != side)),
         recipe.focus_weight,
+        Windows(recipe.windows),
         workers,
         training.machine.compiled,
     )

@@ -84,6 +84,7 @@ class Training:
             "patience": recipe.patience,
             "focus_weight": recipe.focus_weight,
             "rescaled_share": recipe.rescaled_share,
+            "windows": recipe.windows,
             "warm_start": file_hash(warm_start) if warm_start else None,
         }
 

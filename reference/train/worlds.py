@@ -51,6 +51,7 @@ class World:
         matrix_rate: Peak learning rate of matrices, by transformer, head and block.
         focus_weight: Of the cells that a caption speaks of, in the loss.
         rescaled_share: Of the examples, how many see contexts of other grids.
+        windows: Of a transformer's steps, how many of the first see windows.
     """
 
     examples: Examples
@@ -63,6 +64,7 @@ class World:
     matrix_rate: Mapping[str, float] = field(default_factory=lambda: dict(MATRIX_RATE))
     focus_weight: float = 5.0
     rescaled_share: float = 0.5
+    windows: float = 0.0
 
     @property
     def grids(self) -> dict[str, int]:
