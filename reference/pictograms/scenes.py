@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mulo_sd.reference.pictograms.captions import COUNTS, RELATIONS, TASKS, Task, Wish, is_plural
+from mulo_sd.reference.pictograms.captions import COUNTS, RELATIONS, TASKS, Relation, Task, Wish, is_plural
 from mulo_sd.reference.pictograms.grounds import GROUND_COLOURS, Ground, draw_ground
 from mulo_sd.reference.pictograms.sheet import pictograms, sprites
 
@@ -90,7 +90,11 @@ def draw_wish(task: Task, rng: np.random.Generator) -> Wish:
 
 
 def place(wish: Wish, rng: np.random.Generator) -> tuple[Placed, ...]:
-    """Place the pictograms of a wish at random: in rows that are fixed, and in columns that are not."""
+    """Place the pictograms of a wish at random: in rows that are fixed, and in columns that are not.
+
+    What a caption says nothing of stands in reading order, what is named first before the other: no model has to look
+    for what it drew already to know what is missing. How many there are decides how they stand.
+    """
 
     def column() -> int:
         return MIDDLE + STEP * int(rng.integers(-1, 2))
@@ -98,10 +102,10 @@ def place(wish: Wish, rng: np.random.Generator) -> tuple[Placed, ...]:
     if len(wish.objects) == 1:
         return (Placed(wish.objects[0], column(), MIDDLE),)
     if len(wish.objects) == 3:
-        one, two = (FAR, NEAR) if rng.integers(2) else (NEAR, FAR)
-        corners = [(column(), one), (NEAR, two), (FAR, two)]
+        corners = [(column(), NEAR), (NEAR, FAR), (FAR, FAR)]
     else:
-        relation = wish.relation or RELATIONS[int(rng.integers(len(RELATIONS)))]
+        in_order: tuple[Relation, ...] = ("left of",) if wish.task == "counting" else ("left of", "above")
+        relation = wish.relation or in_order[int(rng.integers(len(in_order)))]
         if relation in ("left of", "right of"):
             corners = [(NEAR, MIDDLE), (FAR, MIDDLE)]
         else:

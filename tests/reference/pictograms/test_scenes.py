@@ -111,6 +111,18 @@ def test_relations_hold_by_where_pictograms_lie() -> None:
     assert len(seen) == 4
 
 
+@pytest.mark.parametrize("task", ["two_object", "counting"])
+def test_what_a_caption_says_nothing_of_stands_in_reading_order(task: Task) -> None:
+    """What is named first is drawn first; a count alone decides where they stand, but for one column."""
+    layouts: dict[int, set[tuple[int, ...]]] = {}
+    for index in range(SCENES):
+        placed = scene(index, TRAINING_SPLIT, task).placed
+        places = [(item.top, item.left) for item in placed]
+        assert places == sorted(places)
+        layouts.setdefault(len(placed), set()).add(tuple(item.top for item in placed))
+    assert {count: len(rows) for count, rows in layouts.items()} == ({2: 2} if task == "two_object" else {2: 1, 3: 1})
+
+
 def test_a_scene_shows_its_pictograms_alone() -> None:
     """Beside the boxes a picture is its ground."""
     for index in range(20):
