@@ -92,35 +92,29 @@ class _Request:
 
 
 def run_together(shared: SharedPasses, work: list[Callable[[], Any]]) -> None:
-    """Run decodes in threads of their own, none before all have begun, so that each pass waits for the others'.
+    """Run decodes, none before all have begun, so that each pass waits for the others'.
 
     Raises:
         AssertionError: what the first of them found.
     """
     errors: list[BaseException] = []
+    ended = threading.Semaphore(0)
 
     def run(one: Callable[[], Any]) -> None:
-        shared.enter()
         try:
             one()
         except BaseException as error:  # it is raised below, in the test's own thread
             errors.append(error)
         finally:
-            shared.leave()
+            ended.release()
 
-    shared.enter()  # this thread's own: nobody has a turn, and no pass is run, until it leaves
-    threads = [threading.Thread(target=run, args=(one,), daemon=True) for one in work]
-    for thread in threads:
-        thread.start()
+    shared.begin(*(partial(run, one) for one in work))
     deadline = time.monotonic() + MAX_SECONDS
-    while shared.running <= len(work) and time.monotonic() < deadline:
-        time.sleep(0.001)
-    shared.leave()
-    for thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
+    in_time = [ended.acquire(timeout=max(0.0, deadline - time.monotonic())) for _ in work]
     if errors:
         raise errors[0]
-    assert not any(thread.is_alive() for thread in threads), f"requests wait for each other for {MAX_SECONDS:g} s"
+    assert all(in_time), f"requests wait for each other for {MAX_SECONDS:g} s"
+    shared.close()
 
 
 def shared_passes_are_right(subject: Subject, level: Level, note: Note) -> None:

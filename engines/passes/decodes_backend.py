@@ -58,5 +58,4 @@ class DecodesBackend(WrappedBackend):
     def keep_slots(self, graph: str, cache: KVCache, slots: Tokens) -> None:
         """Move slots to the front."""
         assert isinstance(cache, Place)
-        with self.shared.busy:  # a pool that grows meanwhile would lose what moved
-            self.shared.backend.keep_slots(graph, cache.cache, slots)
+        self.shared.backend.keep_slots(graph, cache.cache, slots)

@@ -1,25 +1,25 @@
 """Passes of several decodes at once: what waits at the same time for the same model is one pass of more rows.
 
-Each decode runs in a thread of its own and asks for its passes as if it were alone. A pass waits until every other
-decode waits too; then all that wait are run, those of one model together, and the decodes go on. So requests join and
-leave between steps, and no decode knows of another. Passes too large to gain from batching
-run alone.
+Each decode is straight code that asks for its passes as if it were alone; one thread runs them all (`scheduler`).
+A pass waits until every other decode waits too; then all that wait are run, those of one model together, and the
+decodes go on. So requests join and leave between steps, and no decode knows of another. Passes too large to gain from
+batching run alone.
 """
 
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+import greenlet
 import numpy as np
 from numpy.typing import NDArray
 
 from mulo_sd.engines.backends.base import Backend, BackendError, CachePool, KVCache, PartedScores, Scores, Tensors
 from mulo_sd.engines.backends.host_scores import scorer
-from mulo_sd.engines.passes.turns import Turns
+from mulo_sd.engines.passes.scheduler import Scheduler
 
 # A decode that shares the host's processors with its passes goes on for so many of them before the next has its turn:
 # it finds its keys and values in the processor's cache, from which the next ones drive them.
@@ -48,18 +48,14 @@ class Place:
 
 @dataclass
 class _WaitingPass:
-    """A pass that waits: `gate` opens when it has its scores, or an error."""
+    """A pass that waits, with its decode; then it has its scores, or an error."""
 
     graph: str
     place: Place
     inputs: Tensors
+    decode: greenlet.greenlet
     scores: Scores | None = None
     error: BaseException | None = None
-    gate: threading.Lock = field(default_factory=threading.Lock)
-
-    def __post_init__(self) -> None:
-        """Shut the gate. One for each: woken together, threads would wait for each other again."""
-        self.gate.acquire()
 
     @property
     def fed(self) -> int:
@@ -112,14 +108,15 @@ def _fits(group: list[_WaitingPass], item: _WaitingPass, slots: int, max_tokens:
 
 
 class SharedPasses:
-    """A backend's passes, shared by the decodes that run."""
+    """A backend's passes, shared by the decodes that run; what a decode calls is called in its own greenlet alone."""
 
-    def __init__(self, backend: Backend, places: int) -> None:
+    def __init__(self, backend: Backend, places: int, initializer: Callable[[], object] = lambda: None) -> None:
         """Prepare for decodes.
 
         Args:
             backend: Runs the graphs; one without `Traits.pools` runs every pass alone.
             places: How many decodes may run at once.
+            initializer: Called first in every thread that is made for them.
         """
         self.backend, self.places = backend, places
         self.score_alone = scorer(backend)
@@ -127,55 +124,32 @@ class SharedPasses:
         # Passes of more tokens gain nothing: they compute for longer than they read weights.
         self.max_tokens = float(backend.traits.max_shared_tokens)
         # Where passes compute on the host's processors, decodes would disturb them there: one goes on at a time.
-        self.turns = None if self.max_tokens == float("inf") else Turns()
+        self.in_turns = not self.pooling or self.max_tokens != float("inf")
         self.pools: dict[str, CachePool] = {}
         self.seconds: dict[str, float] = {}  # that stateless graphs take
-        self.lock = threading.Lock()
         self.making = threading.Lock()  # held while a pool is made
-        # Held while anything moves or computes keys and values, so that one pass is made at a time.
-        self.busy = threading.Lock()
-        self.running = 0
         self.waiting: list[_WaitingPass] = []
         self.passes = 0  # of the backend: fewer than the decodes made where some were shared
+        self.scheduler = Scheduler(self._run_waiting, places, initializer)
 
-    @contextmanager
-    def joined(self) -> Iterator[None]:
-        """A decode takes part, from its beginning to its end."""
-        self.enter()
-        try:
-            yield
-        finally:
-            self.leave()
+    def begin(self, *decodes: Callable[[], None]) -> None:
+        """Let decodes begin, from any thread; none of several makes a pass before all have begun. They may not raise.
 
-    @contextmanager
-    def aside(self) -> Iterator[None]:
-        """A decode does something long that is no pass: the others go on without it, and it joins them again."""
-        self.leave()
-        try:
-            yield
-        finally:
-            self.enter()
+        Raises:
+            RuntimeError: they are closed.
+        """
+        self.scheduler.begin(*decodes)
 
-    def enter(self) -> None:
-        """A decode begins."""
-        with self.lock:
-            self.running += 1
-        if self.turns is not None:
-            self.turns.take()
-
-    def leave(self) -> None:
-        """A decode has ended; those that wait need not wait for it."""
-        with self.lock:
-            self.running -= 1
-            self._run_if_all_wait()
-        if self.turns is not None:
-            self.turns.end()
+    def close(self) -> None:
+        """Wait for all decodes, end the threads, and give back the pools."""
+        self.scheduler.close()
+        self.pools.clear()
 
     def next_turn(self) -> None:
         """Let the next decode have its turn, and wait for another."""
-        if self.turns is not None:
-            self.turns.end()
-            self.turns.take()
+        if self.in_turns:
+            self._run_waiting()  # those that make small passes have waited for a whole turn
+            self.scheduler.pause()
 
     def place(self, graph: str, number: int, batch: int) -> Place:
         """Return an empty cache at one of the places, for `batch` rows.
@@ -183,27 +157,30 @@ class SharedPasses:
         The first of a graph may load a model of gigabytes.
         """
         if not self.pooling:
-            with self.aside():
-                return Place(number * ROWS, batch, self.backend.new_cache(graph, batch))
+            return Place(number * ROWS, batch, self.scheduler.beside(lambda: self.backend.new_cache(graph, batch)))
         if graph not in self.pools:
-            with self.aside(), self.making:
-                if graph not in self.pools:
-                    self.pools[graph] = self.backend.new_pool(graph, self.places * ROWS)
+            self.scheduler.beside(lambda: self._make_pool(graph))
         pool = self.pools[graph]
-        with self.busy:
-            pool.clear(number * ROWS, batch)
+        pool.clear(number * ROWS, batch)
         return Place(number * ROWS, batch, pool.rows(number * ROWS, batch))
+
+    def _make_pool(self, graph: str) -> None:
+        with self.making:
+            if graph not in self.pools:
+                self.pools[graph] = self.backend.new_pool(graph, self.places * ROWS)
 
     def run(self, graph: str, inputs: Tensors) -> dict[str, NDArray[Any]]:
         """Run a stateless graph; the others wait for it unless it is long, or never ran and may have to be loaded."""
-        short = self.seconds.get(graph, LONG) < LONG
-        with nullcontext() if short else self.aside():
+
+        def timed() -> dict[str, NDArray[Any]]:
             started = time.perf_counter()
             outputs = self.backend.run(graph, inputs)
             took = time.perf_counter() - started
-        # The shortest time is its own: others hold loading it, or waiting for the backend.
-        self.seconds[graph] = min(took, self.seconds.get(graph, took))
-        return outputs
+            # The shortest time is its own: others hold loading it, or waiting for the backend.
+            self.seconds[graph] = min(took, self.seconds.get(graph, took))
+            return outputs
+
+        return timed() if self.seconds.get(graph, LONG) < LONG else self.scheduler.beside(timed)
 
     def score(self, graph: str, place: Place, inputs: Tensors) -> Scores:
         """Run a pass together with what the other decodes ask for next; return its scores.
@@ -211,44 +188,25 @@ class SharedPasses:
         Raises:
             BackendError: it cannot be run. The others go on.
         """
-        own = _WaitingPass(graph, place, inputs)
+        own = _WaitingPass(graph, place, inputs, greenlet.getcurrent())
         if not self.pooling or own.fed > self.max_tokens:
-            self._run_alone(own)
+            self._run([own])
         else:
-            with self.lock:
-                self.waiting.append(own)
-                self._run_if_all_wait()
-            if self.turns is not None:
-                self.turns.end()
-            own.gate.acquire()
-            if self.turns is not None:
-                self.turns.take()
+            self.waiting.append(own)
+            self.scheduler.wait()
         if own.error is not None:
             raise own.error
         assert own.scores is not None
         return own.scores
 
-    def _run_alone(self, item: _WaitingPass) -> None:
-        """Run a pass that none can share, beside what other decodes do on the host; those that wait go first."""
-        with self.lock:
-            self.running -= 1
-            self._run_if_all_wait()
-        with self.busy:
-            self._run([item])
-        with self.lock:
-            self.running += 1
-
-    def _run_if_all_wait(self) -> None:
-        if not self.waiting or len(self.waiting) < self.running:
-            return
+    def _run_waiting(self) -> bool:
+        """Run the passes that wait, and let their decodes go on; return whether there were any."""
         waiting, self.waiting = self.waiting, []
-        try:
-            with self.busy:
-                for group in self._groups(waiting):
-                    self._run(group)
-        finally:
-            for item in waiting:
-                item.gate.release()
+        for group in self._groups(waiting):
+            self._run(group)
+        for item in waiting:
+            self.scheduler.resume(item.decode)
+        return bool(waiting)
 
     def _groups(self, waiting: list[_WaitingPass]) -> list[list[_WaitingPass]]:
         """Return what can be run together, in the order of models and rows."""

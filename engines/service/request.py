@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -206,6 +206,11 @@ class Request:
             raise CancelledError("the request was cancelled")
         if self._is_late:
             raise DeadlineError(f"deadline: expected the image within {self._deadline:g} s")
+
+    @property
+    def _hooks(self) -> Hooks:
+        """Its order's, of which `watch` lets this request follow, too."""
+        return replace(self._order.hooks, watch=self._watch)
 
     def _watch(self, decoder: Decoder) -> None:
         self._decoder = decoder

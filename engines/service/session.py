@@ -1,30 +1,30 @@
 """Several images at once: requests join and leave between steps, each with its own mode, settings and seed.
 
 A request's prompt is described first; then it waits for a place, joins the shared passes, is decoded and leaves them
-and its place; then its image is made. So nobody waits for another's text model or image decoder. Each of the two halves
-is straight code in a thread of its own.
+and its place; then its image is made. So nobody waits for another's text model or image decoder, which run in threads
+of their own; one thread decodes all (`passes/scheduler.py`).
 """
 
 import heapq
 import os
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 from mulo_sd.engines.condition import Condition
-from mulo_sd.engines.loop.decode import Decoded, Progress
+from mulo_sd.engines.loop.decode import Progress
 from mulo_sd.engines.loop.state import Tokens
 from mulo_sd.engines.numbers import positive_seconds, whole_number
-from mulo_sd.engines.passes.decodes_backend import DecodesBackend
 from mulo_sd.engines.passes.shared_passes import SharedPasses
 from mulo_sd.engines.prompts import Plan
+from mulo_sd.engines.service.halves import decoded_of, image_of, prepared_of
 from mulo_sd.engines.service.hooks import no_progress, split_options
 from mulo_sd.engines.service.request import DeadlineError, Order, Request
-from mulo_sd.engines.service.result import Prepared, Result
+from mulo_sd.engines.service.result import Result
 from mulo_sd.engines.service.stages import Stages
 from mulo_sd.engines.service.waiting import Waiting
 from mulo_sd.engines.settings import Mode
@@ -34,6 +34,10 @@ __all__ = ["MAX_AT_ONCE", "DeadlineError", "QueueFullError", "Request", "Session
 MAX_AT_ONCE = 256
 MAX_WAITING = 2**20
 WAITING_BY_PLACE = 16
+
+
+def _raise(error: BaseException) -> NoReturn:
+    raise error
 
 
 class QueueFullError(RuntimeError):
@@ -46,9 +50,10 @@ class Session:
     An image is the one that `Pipeline.generate` draws with the same arguments, but for near-ties that fall otherwise
     where requests share a pass of another shape (CONF-5).
 
-    It has up to 3 x `size` threads, made as they are needed: `size` describe prompts, the others decode and make
-    images. So a front end and a backend's `run` are called from several threads at once; the text models of this
-    package let one caller in at a time.
+    One thread decodes, and up to 4 x `size` more are made as they are needed: they describe prompts, make images, and
+    run graphs that take long. So a front end and a backend's `run` are called from several threads at once; the text
+    models of this package let one caller in at a time. Callbacks of a decode are called in the thread that decodes:
+    while one of them waits, all decodes wait.
     """
 
     def __init__(self, pipeline: Stages, size: int = 8, queue: int | None = None) -> None:
@@ -64,17 +69,17 @@ class Session:
         """
         self._size = whole_number("size", size, 1, MAX_AT_ONCE)
         self._queue = WAITING_BY_PLACE * self._size if queue is None else whole_number("queue", queue, 0, MAX_WAITING)
-        self._pipeline, self._shared = pipeline, SharedPasses(pipeline.backend, self._size)
+        self._inside = threading.local()  # `yes` in the session's own threads
+        mark = partial(setattr, self._inside, "yes", True)
+        self._pipeline, self._shared = pipeline, SharedPasses(pipeline.backend, self._size, mark)
         self._changed = threading.Condition()  # guards all that follows
         self._waiting = Waiting(self._size)
         self._places = list(range(self._size))  # a heap: low ones lie side by side, where passes can be shared
-        self._working = 0  # threads that decode or make an image
+        self._working = 0  # requests that are decoded, or whose image is made
         self._requests: dict[int, Request] = {}  # that have not ended
         self._submitted = 0
         self._closed = False
         self._process = os.getpid()
-        self._inside = threading.local()  # `yes` in the session's own threads
-        mark = partial(setattr, self._inside, "yes", True)
         self._threads = ThreadPoolExecutor(3 * self._size, thread_name_prefix="mulo-sd", initializer=mark)
         self._clock: threading.Thread | None = None
 
@@ -159,14 +164,14 @@ class Session:
                 break
             request._state = "decoding"
             self._working += 1
-            self._threads.submit(self._draw, request, heapq.heappop(self._places))
+            self._shared.begin(partial(self._decode, request, heapq.heappop(self._places)))
         self._changed.notify_all()
 
     def _describe(self, request: Request) -> None:
         """Describe a prompt: the first half of a request that comes with one."""
         try:
             request._check()
-            prepared = self._prepared(request)
+            prepared = prepared_of(self._pipeline, request)
             request._check()
         except BaseException as error:  # whatever it is, it is the request's alone
             self._end(request, None, error)
@@ -181,47 +186,33 @@ class Session:
         if request._cancelled.is_set():  # since it was checked
             self._drop(request)
 
-    def _prepared(self, request: Request) -> Prepared:
-        order = request._order
-        return self._pipeline.prepare(order.prompt, order.seed, order.mode, order.plan, **order.changes)
-
-    def _draw(self, request: Request, place: int) -> None:
-        """Decode, leave, and make the image: the second half of a request."""
-        result: Result | None = None
-        error: BaseException | None = None
+    def _decode(self, request: Request, place: int) -> None:
+        """Decode, and leave the place: the second half of a request, among the other decodes."""
+        image: Callable[[], Result]
         started = time.perf_counter()
         try:
-            try:
-                request._check()
-                prepared = request._prepared or self._prepared(request)
-                request._begun_at = time.monotonic()
-                decoded = self._decode(request, prepared, place)
-            finally:
-                with self._changed:
-                    heapq.heappush(self._places, place)
-                    request._state = "finishing"
-                    self._go_on()
-            request._check()
-            result = self._pipeline.finish(prepared, decoded, started)
-            request._check()
+            prepared, decoded = decoded_of(self._pipeline, self._shared, request, place)
+            image = partial(image_of, self._pipeline, request, prepared, decoded, started)
+        except BaseException as error:  # whatever it is, it is the request's alone
+            image = partial(_raise, error)
+        with self._changed:
+            heapq.heappush(self._places, place)
+            request._state = "finishing"
+            self._go_on()
+        self._threads.submit(self._finish, request, image)
+
+    def _finish(self, request: Request, image: Callable[[], Result]) -> None:
+        """Make the image, or end with the error of the decode."""
+        result: Result | None = None
+        error: BaseException | None = None
+        try:
+            result = image()
         except BaseException as caught:  # whatever it is, it is the request's alone
             error = caught
         self._end(request, result, error)
         with self._changed:
             self._working -= 1
             self._go_on()
-
-    def _decode(self, request: Request, prepared: Prepared, place: int) -> Decoded:
-        order = request._order
-        with self._shared.joined():
-            return self._pipeline.decode(
-                prepared.described.condition,
-                prepared.settings,
-                prepared.seed,
-                order.draft,
-                hooks=replace(order.hooks, watch=request._watch),
-                backend=DecodesBackend(self._shared, place, request._check),
-            )
 
     def _end(self, request: Request, result: Result | None, error: BaseException | None) -> None:
         """End a request, which is in no queue and no thread any more, and make room for another."""
@@ -278,10 +269,10 @@ class Session:
             for request in left:
                 request.cancel()
             self._wait_for_all()
+            self._shared.close()
             self._threads.shutdown(wait=True)
             if self._clock is not None and self._clock is not threading.current_thread():
                 self._clock.join()
-            self._shared.pools.clear()
 
     def _wait_for_all(self) -> None:
         with self._changed:

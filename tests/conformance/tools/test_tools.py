@@ -22,6 +22,7 @@ TOOLS = (
     "measure_cluster",
     "measure_gpu",
     "measure_service",
+    "measure_sharing",
     "measure_sweeps",
     "measure_triton",
     "profile_decode",
@@ -103,6 +104,14 @@ def test_sweeps(minimal_bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     assert one_by_one["same tokens"] == swept["same tokens"] == "2 of 2"
     assert cascade["same tokens"] == "0 of 2"
     assert one_by_one["x one token a pass"] == "1.00 (1.00-1.00)"
+
+
+def test_sharing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """However many decodes there are, each step is one pass of all of them."""
+    assert run("measure_sharing", "--steps", 40, monkeypatch=monkeypatch) == 0
+    rows = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [(count, passes) for count, _, passes in rows] == [(str(count), "40") for count in (1, 2, 4, 8, 16)]
+    assert all(0 < float(milliseconds) < 5 for _, milliseconds, _ in rows)
 
 
 def test_profile(minimal_bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

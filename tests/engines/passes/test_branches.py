@@ -1,7 +1,7 @@
 """Passes with branches, nodes and hidden states: every backend shows a token what the reference shows it."""
 
-import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -227,29 +227,23 @@ def test_decodes_share_their_passes(bundle: Bundle) -> None:
     """Two decodes with trees of other sizes are padded to one pass, and each gets its own scores."""
     shared = SharedPasses(OnnxRuntimeBackend(bundle, 1), places=2)
     errors: list[BaseException] = []
-    both = threading.Barrier(2)  # on a busy machine one might be at its end before the other begins
 
     def decode(number: int) -> None:
         try:
             generator, target = np.random.default_rng(number), Target()
-            both.wait(60)
-            with shared.joined():
-                session = session_of(DecodesBackend(shared, number, lambda: None), bundle)
-                session.prefill()
-                for cell in range(12):
-                    tree = drawn_tree(generator, cell + 1, 0, 1 + number, {})
-                    token = np.array([cell])
-                    every = np.concatenate([token, tree.cells]), np.concatenate([token, tree.tokens])
-                    scores = session.feed(token, token, tree=tree)
-                    equal(session, scores, target.feed(*every, parents=tree.parents))
+            session = session_of(DecodesBackend(shared, number, lambda: None), bundle)
+            session.prefill()
+            for cell in range(12):
+                tree = drawn_tree(generator, cell + 1, 0, 1 + number, {})
+                token = np.array([cell])
+                every = np.concatenate([token, tree.cells]), np.concatenate([token, tree.tokens])
+                scores = session.feed(token, token, tree=tree)
+                equal(session, scores, target.feed(*every, parents=tree.parents))
         except BaseException as error:  # told by the test, not by a thread
             errors.append(error)
 
-    threads = [threading.Thread(target=decode, args=(number,)) for number in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
+    shared.begin(*(partial(decode, number) for number in range(2)))
+    shared.close()
     assert errors == []
     assert shared.passes < 2 * 13
 

@@ -1,7 +1,6 @@
-"""Passes that several decodes share: one that fails, fails for its culprit alone; turns come in order."""
+"""Passes that several decodes share: one that fails, fails for its culprit alone."""
 
-import threading
-import time
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,34 +9,7 @@ import pytest
 from mulo_sd.engines.backends.array_scores import ArrayScores
 from mulo_sd.engines.backends.base import BackendError, Tensors, Traits
 from mulo_sd.engines.passes.shared_passes import SharedPasses
-from mulo_sd.engines.passes.turns import Turns
 from tests.fakes.noting_backend import NotingBackend
-
-
-def test_turns_come_in_the_order_of_asking() -> None:
-    turns, had = Turns(), list[int]()
-    turns.take()
-    asked = [threading.Event() for _ in range(4)]
-
-    def wait(number: int) -> None:
-        asked[number].set()
-        turns.take()
-        had.append(number)
-        turns.end()
-
-    threads = [threading.Thread(target=wait, args=(number,)) for number in range(4)]
-    for number, thread in enumerate(threads):
-        thread.start()
-        assert asked[number].wait(10)
-        while len(turns._waiting) <= number:
-            time.sleep(0.001)
-    assert had == []
-    turns.end()
-    for thread in threads:
-        thread.join(10)
-    assert had == [0, 1, 2, 3]
-    turns.take()  # free again
-    turns.end()
 
 
 class _RefusesToken(NotingBackend):
@@ -84,17 +56,9 @@ def test_a_shared_pass_that_fails_fails_for_its_culprit_alone(error: BaseExcepti
             outcomes[number] = shared.score("target", shared.place("target", number, 2), inputs).logits()
         except BaseException as caught:
             outcomes[number] = caught
-        finally:
-            shared.leave()
 
-    for _ in range(3):
-        shared.enter()
-    given = ((0, 5, 1), (1, 7, 2), (2, 6, 3))
-    threads = [threading.Thread(target=ask, args=one) for one in given]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    shared.begin(*(partial(ask, *one) for one in ((0, 5, 1), (1, 7, 2), (2, 6, 3))))
+    shared.close()
     assert outcomes[1] is error
     np.testing.assert_array_equal(outcomes[0], np.full((2, 1, 3), 5))
     np.testing.assert_array_equal(outcomes[2], np.full((2, 3, 3), 6))

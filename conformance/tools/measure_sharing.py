@@ -1,0 +1,128 @@
+"""python -m conformance.tools.measure_sharing: what passes shared by several decodes cost beside the passes themselves.
+
+Decodes of one token a pass, on a backend that answers at once, with inputs of LlamaGen-XL's sizes: what is left is
+handing over, joining the inputs, and giving each its own part of the scores.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mulo_sd.engines.backends.array_scores import ArrayScores
+from mulo_sd.engines.backends.base import Backend, CachePool, Floats, KVCache, Tensors, Tokens, Traits
+from mulo_sd.engines.commands.command_line import command, program, purpose
+from mulo_sd.engines.numbers import whole_number
+from mulo_sd.engines.passes.shared_passes import SharedPasses
+
+AT_ONCE = (1, 2, 4, 8, 16)
+DIM, SLOTS, CODES = 1280, 1144, 16384
+ROWS = 2  # with guidance
+ROUNDS = 5
+
+
+@dataclass
+class _Cache:
+    """Keys and values that are none."""
+
+    batch: int
+
+
+class _Rows(CachePool):
+    """A pool that holds nothing."""
+
+    def rows(self, first_row: int, count: int) -> KVCache:
+        return _Cache(count)
+
+    def clear(self, first_row: int, count: int) -> None:
+        return
+
+
+class InstantBackend(Backend):
+    """A backend whose passes take no time and share rows like a GPU's."""
+
+    name, device, traits = "instant", "nothing", Traits(scores=True, pools=True)
+
+    def __init__(self) -> None:
+        self.logits: Floats = np.zeros((ROWS * max(AT_ONCE), 1, CODES), dtype=np.float32)
+
+    def run(self, graph: str, inputs: Tensors) -> dict[str, NDArray[Any]]:
+        return {}
+
+    def new_cache(self, graph: str, batch: int) -> KVCache:
+        return _Cache(batch)
+
+    def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> Floats:
+        return self.logits[: len(inputs["tokens"])]
+
+    def score(self, graph: str, cache: KVCache, inputs: Tensors) -> ArrayScores:
+        return ArrayScores(self.logits[: len(inputs["tokens"])])
+
+    def keep_slots(self, graph: str, cache: KVCache, slots: Tokens) -> None:
+        return
+
+    def new_pool(self, graph: str, rows: int) -> CachePool:
+        return _Rows()
+
+
+def inputs_of_a_pass() -> Tensors:
+    """Return what a pass of one token takes, of two rows."""
+    one = np.zeros((ROWS, 1), dtype=np.int64)
+    return {
+        "tokens": one,
+        "positions": one,
+        "prefix": np.zeros((ROWS, 1, DIM), dtype=np.float32),
+        "slot_ranks": np.zeros((ROWS, SLOTS), dtype=np.int64),
+        "write_index": np.zeros(ROWS, dtype=np.int64),
+    }
+
+
+def seconds_a_step(at_once: int, steps: int) -> tuple[float, int]:
+    """Return the seconds of one step of one decode, and the passes of all; the fastest of some rounds."""
+
+    def decode(shared: SharedPasses, number: int) -> None:
+        place, inputs = shared.place("target", number, ROWS), inputs_of_a_pass()
+        for _ in range(steps):
+            shared.score("target", place, inputs)
+
+    rounds: list[tuple[float, int]] = []
+    for _ in range(ROUNDS):
+        shared = SharedPasses(InstantBackend(), at_once)
+        started = time.perf_counter()
+        shared.begin(*(partial(decode, shared, number) for number in range(at_once)))
+        shared.close()
+        rounds.append(((time.perf_counter() - started) / (at_once * steps), shared.passes))
+    return min(rounds)
+
+
+def table(at_once: Sequence[int], steps: int) -> str:
+    """Return it in Markdown, a line a number of decodes."""
+    lines = ["| decodes at once | ms a decode and step | passes |", "|---:|---:|---:|"]
+    for count in at_once:
+        seconds, passes = seconds_a_step(count, steps)
+        lines.append(f"| {count} | {seconds * 1e3:.3f} | {passes} |")
+    return "\n".join(lines)
+
+
+@command
+def main() -> int:
+    """Measure, and print."""
+    parser = argparse.ArgumentParser(prog=program("conformance.tools.measure_sharing"), description=purpose(__doc__))
+    parser.add_argument("--steps", type=int, default=1000, help="of each decode; default: %(default)s")
+    steps = parser.parse_args().steps
+    try:
+        whole_number("--steps", steps, 1, 10**6)
+    except ValueError as error:
+        parser.error(str(error))
+    print(table(AT_ONCE, steps))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
