@@ -79,16 +79,12 @@ def check_can_build(path: Path, models: str = "demo") -> None:
     extras = []
     if any(importlib.util.find_spec(name) is None for name in ("mulo_sd.export", "torch", "onnx", "onnxscript")):
         extras.append("export")
-    if models == "demo" and not _weights_are_there(models):
+    if models in SHIPPED_MODELS and not _weights_are_there(models):
         extras.append("demo")
     if extras:
         raise BundleError(
             f"{path}: there is no bundle and nothing to build it with; install what builds it with "
             f'`pip install "mulo-sd[{",".join(extras)}]"`, or give a bundle with --bundle'
-        )
-    if models in SHIPPED_MODELS and not _weights_are_there(models):
-        raise BundleError(
-            f"{path}: there is no bundle, and the weights of {models} are not shipped yet; give a bundle with --bundle"
         )
 
 

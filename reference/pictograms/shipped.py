@@ -1,4 +1,7 @@
-"""The shipped models of pictograms: a folder of trained models beside this module."""
+"""The shipped models of pictograms: a folder of trained models beside this module.
+
+A checkout holds them; an installed package has them from the distribution mulo-sd-demo.
+"""
 
 from pathlib import Path
 
@@ -12,8 +15,10 @@ def load() -> Trained:
     """Load them.
 
     Raises:
-        WeightsError: they are not there, or a file is missing or has changed.
+        WeightsError: they are not installed, or a file is missing or has changed.
     """
     if not SHIPPED.is_dir():
-        raise WeightsError("pictograms: the weights are not shipped yet; build --models demo, or --trained DIR")
+        raise WeightsError(
+            'the pictograms\' weights are not installed; install them with `pip install "mulo-sd[demo]"`'
+        )
     return load_trained(SHIPPED)

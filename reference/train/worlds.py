@@ -32,6 +32,12 @@ BATCH = MappingProxyType(
 )
 MATRIX_RATE = MappingProxyType({"target": 0.005, "drafter_1": 0.01, "drafter_2": 0.01, "head": 0.01, "block": 0.005})
 
+# What the pictograms' are trained with where it is something else: of small batches and windows they learned most in
+# an hour.
+PICTOGRAM_STEPS = MappingProxyType({"tokenizer": 10_000, "drafter_1": 1650, "drafter_2": 700, "target": 4950})
+PICTOGRAM_BATCH = MappingProxyType({"drafter_1": 16, "drafter_2": 32, "target": 4})
+PICTOGRAM_RATE = MappingProxyType({"drafter_1": 0.01, "drafter_2": 0.007, "target": 0.007})
+
 # (model, tokenizer, held-out scenes a task) -> the share of each task that holds, and "overall"
 Score = Callable[[Transformer, ImageTokenizer, int], dict[str, float]]
 
@@ -95,7 +101,17 @@ def _pictograms() -> World:
     from mulo_sd.reference.pictograms.sheet import SHEET_FOLDER
 
     data = "captioned pictograms of reference.pictograms.scenes, drawn anew for every step (training split)"
-    return World(PictogramExamples(), data, SHEET_FOLDER.parent / "weights", _pictogram_scores)
+    return World(
+        PictogramExamples(),
+        data,
+        SHEET_FOLDER.parent / "weights",
+        _pictogram_scores,
+        steps={**STEPS, **PICTOGRAM_STEPS},
+        batch={**BATCH, **PICTOGRAM_BATCH},
+        matrix_rate={**MATRIX_RATE, **PICTOGRAM_RATE},
+        rescaled_share=0.3,
+        windows=0.6,
+    )
 
 
 def _pictogram_scores(model: Transformer, tokenizer: ImageTokenizer, per_task: int) -> dict[str, float]:

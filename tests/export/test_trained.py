@@ -227,9 +227,9 @@ def test_models_that_go_by_the_name_of_others(tmp_path: Path) -> None:
 
 
 def test_the_shipped_pictograms_are_such_a_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Until they are there a line says so; then their bundle goes by their name."""
+    """Where they are not installed a line says so; their bundle goes by their name."""
     monkeypatch.setattr(shipped, "SHIPPED", folder / "nothing")
-    with pytest.raises(WeightsError, match="pictograms: the weights are not shipped yet"):
+    with pytest.raises(WeightsError, match=r"the pictograms' weights are not installed; .*mulo-sd\[demo\]"):
         chosen_models.load_chosen(options(models="pictograms"))
     monkeypatch.setattr(shipped, "SHIPPED", folder)
     loaded = chosen_models.load_chosen(options(models="pictograms"))

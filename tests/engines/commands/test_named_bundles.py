@@ -72,13 +72,11 @@ def test_what_is_not_there_is_built(name: str, bundles: Path, monkeypatch: pytes
     assert said == [f"There is no bundle at {path}: building the {name} bundle (fp32) first, once."]
 
 
-def test_weights_that_are_not_there(bundles: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo_bundle, "_weights_are_there", lambda models: models == "demo")
-    with pytest.raises(BundleError, match="the weights of pictograms are not shipped yet; give a bundle with --bundle"):
-        ready_bundle(Path("pictograms"), "ort", print)
+@each_name
+def test_weights_that_are_not_installed(name: str, bundles: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo_bundle, "_weights_are_there", lambda models: False)
     with pytest.raises(BundleError, match=r'pip install "mulo-sd\[demo\]"'):
-        ready_bundle(Path("demo"), "ort", print)
+        ready_bundle(Path(name), "ort", print)
 
 
 def test_a_service_takes_names() -> None:
