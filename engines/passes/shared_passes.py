@@ -133,7 +133,7 @@ class SharedPasses:
         self.scheduler = Scheduler(self._run_waiting, places, initializer)
 
     def begin(self, *decodes: Callable[[], None]) -> None:
-        """Let decodes begin, from any thread; none of several makes a pass before all have begun. They may not raise.
+        """Let decodes begin, from any thread; they share no pass before all of several have begun. They may not raise.
 
         Raises:
             RuntimeError: they are closed.

@@ -218,7 +218,7 @@ class AutoregressiveTrainee:
             tokens = tokens_of(self.tokenizer, examples, self.model.config.grid_height)
             ones = np.ones(tokens.shape, dtype=np.float32)
             none_dropped = np.zeros(len(examples), dtype=np.bool_)
-            cells = np.broadcast_to(np.arange(ones[0].size - 1), (len(examples), ones[0].size - 1)).copy()
+            cells = np.tile(np.arange(ones[0].size - 1), (len(examples), 1))
             batch = self._placed(examples, none_dropped, tokens, tokens, ones, cells)
             sums += float(NextToken(self.model)(*batch, batch[3].sum())[0]) * len(examples)
         return sums / count
