@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from mulo_sd.engines.cluster.batch_options import ActorOptions, BatchOptions
+from mulo_sd.engines.cluster.token import take_token
 from mulo_sd.engines.commands.command_line import INTERRUPTED
 from mulo_sd.engines.commands.demo_bundle import ready_bundle
 from mulo_sd.engines.commands.draw_many import Run
@@ -71,6 +72,7 @@ def _batch_options(arguments: argparse.Namespace) -> BatchOptions | None:
         for name in named:
             raise LayoutError(f"{_option(name)}: expected --ray beside it, got none")
         return None
+    take_token(arguments.ray_address)
     import mulo_sd.engines.cluster.batch  # noqa: F401  # a missing extra is told before a bundle is built
 
     return BatchOptions(**named)

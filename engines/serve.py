@@ -108,7 +108,7 @@ def _serve_on_ray(options: ClusterOptions) -> None:
     Raises:
         Exception: why it cannot begin.
     """
-    take_token()
+    take_token(options.ray_address)
     from mulo_sd.engines.cluster.serve import serve_on_ray  # the extra `ray`
 
     _warn_of_open_doors(options)

@@ -17,7 +17,11 @@ STATUS_SECONDS = 5.0
 
 
 class Head:
-    """Starts `ray start --head` on free ports, in a folder of its own."""
+    """Starts `ray start --head` on free ports, in a folder of its own; it asks for a token, as docs/cluster.md says.
+
+    Attributes:
+        environment: What its commands and clients need to show the token.
+    """
 
     def __init__(self, cpus: int) -> None:
         """Start it and wait until it takes deployments.
@@ -40,10 +44,11 @@ class Head:
             "num-cpus": cpus,
             "temp-dir": self.folder.name,
         }
+        self.environment = {**os.environ, "RAY_AUTH_MODE": "token"}
+        _run([_script("ray"), "get-auth-token", "--generate"], self.environment)  # the one that is there, if one is
         command = [_script("ray"), "start", "--head", "--block", "--disable-usage-stats"]
-        self.process = subprocess.Popen(
-            [*command, *(f"--{name}={value}" for name, value in options.items())], stdout=self.log, stderr=self.log
-        )
+        command += [f"--{name}={value}" for name, value in options.items()]
+        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log, env=self.environment)
         ends_at = time.monotonic() + SECONDS
         while self.status() is None:
             assert self.process.poll() is None, self.output
@@ -61,17 +66,12 @@ class Head:
         config = config | {"http_options": {"host": "127.0.0.1", "port": self.port}}
         path = Path(self.folder.name) / "serve.yaml"
         path.write_text(json.dumps(config), encoding="utf-8")  # which is YAML
-        line = [_script("serve"), "deploy", "-a", self.dashboard, str(path)]
-        environment = {**os.environ, "RAY_AUTH_MODE": "token"}
-        done = subprocess.run(line, capture_output=True, text=True, timeout=SECONDS, env=environment, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
+        _run([_script("serve"), "deploy", "-a", self.dashboard, str(path)], self.environment)
 
     def status(self) -> dict[str, Any] | None:
         """Return Ray Serve's applications by name, as its dashboard tells of them; None while it tells nothing."""
-        token = Path("~/.ray/auth_token").expanduser()
-        if not token.is_file():
-            return None
-        key = {"Authorization": f"Bearer {token.read_text(encoding='utf-8').strip()}"}
+        token = Path("~/.ray/auth_token").expanduser().read_text(encoding="utf-8").strip()
+        key = {"Authorization": f"Bearer {token}"}
         request = urllib.request.Request(f"{self.dashboard}/api/serve/applications/", headers=key)
         try:
             with urllib.request.urlopen(request, timeout=STATUS_SECONDS) as answer:
@@ -112,6 +112,11 @@ def free_ports(count: int) -> list[int]:
     for each in sockets:
         each.close()
     return ports
+
+
+def _run(command: list[str], environment: dict[str, str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, env=environment, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def _script(name: str) -> str:

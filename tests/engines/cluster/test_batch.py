@@ -80,10 +80,10 @@ def test_every_layout_is_a_single_processs(
     assert done.returncode == 0, done.stderr
     drawn = images - (layout == "plain")
     assert done.stdout == f"ray: {images} images of 3 prompts, {drawn} drawn now\n"
-    assert [line.partition(" after ")[0] for line in done.stderr.splitlines()] == [
-        f"images: {images - drawn} of {images}",
-        f"images: {images} of {images}",
-    ]
+    told = [line.partition(" after ")[0] for line in done.stderr.splitlines()]
+    counts = [int(line.removeprefix("images: ").removesuffix(f" of {images}")) for line in told]
+    assert (counts[0], counts[-1]) == (images - drawn, images)
+    assert counts == sorted(counts)  # on a slow machine there are lines between them
     assert content(tmp_path / "ray") == content(tmp_path / "alone")
     again = run(minimal_bundle, *cluster, "--ray-address", "127.0.0.1:1", folder=tmp_path)
     assert (again.returncode, again.stdout) == (0, f"ray: {images} images of 3 prompts, 0 drawn now\n")

@@ -63,7 +63,10 @@ def test_one_machine(demo_bundle: Path, tmp_path: Path) -> None:
 def test_several_machines(minimal_bundle: Path, tmp_path: Path) -> None:
     """One of them: on free ports, and with a small bundle at the page's path."""
     begin, deploy, trial = blocks("Start on several machines")
-    assert begin.startswith("ray start --head ")
+    token, generate, start = begin.splitlines()
+    assert token == "export RAY_AUTH_MODE=token"
+    assert generate == "ray get-auth-token --generate"
+    assert start.startswith("ray start --head ")
     path = tmp_path / "docs" / "cluster" / "mulo-sd.yaml"
     path.parent.mkdir(parents=True)
     config = yaml.safe_load((ROOT / path.relative_to(tmp_path)).read_text(encoding="utf-8"))
@@ -73,7 +76,7 @@ def test_several_machines(minimal_bundle: Path, tmp_path: Path) -> None:
         arguments["bundles"]["demo"] = str(minimal_bundle)
         config["http_options"]["port"] = head.port
         path.write_text(yaml.safe_dump(config))
-        variables = {"RAY_AUTH_MODE": "token", "RAY_DASHBOARD_ADDRESS": head.dashboard}
+        variables = {"RAY_AUTH_MODE": head.environment["RAY_AUTH_MODE"], "RAY_DASHBOARD_ADDRESS": head.dashboard}
         run(
             deploy.replace("serve deploy", f"serve deploy -a {head.dashboard}").replace("serve status", "true"),
             tmp_path,

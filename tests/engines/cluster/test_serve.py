@@ -264,7 +264,7 @@ async def _asked_while_updated(cluster: Head, bundle: Path, expected: Expected) 
 
 def test_it_joins_a_running_cluster_and_leaves_it_as_it_was(minimal_bundle: Path) -> None:
     """By our own command, then by Ray's with texts for options."""
-    bundle, environment = f"{MODEL}={minimal_bundle}", {**os.environ, "RAY_AUTH_MODE": "token"}
+    bundle = f"{MODEL}={minimal_bundle}"
     with Head(cpus=2) as cluster:
         with Served("--bundle", bundle, "--ray", "--ray-address", cluster.address, "--replicas", "1") as served:
             image_of(generate(served.url, {"prompt": PROMPT}))
@@ -279,7 +279,7 @@ def test_it_joins_a_running_cluster_and_leaves_it_as_it_was(minimal_bundle: Path
         assert cluster.status() == {}
         command = [str(Path(sys.executable).parent / "serve"), "run", "--address", cluster.address]
         command += ["mulo_sd.engines.cluster.app:build", f"bundles={bundle}", "replicas=1"]
-        run = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        run = subprocess.Popen(command, env=cluster.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             cluster.wait_until_running("default")
             image_of(generate(served.url, {"prompt": PROMPT}))
