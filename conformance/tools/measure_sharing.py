@@ -1,7 +1,7 @@
 """python -m conformance.tools.measure_sharing: what passes shared by several decodes cost beside the passes themselves.
 
-Decodes of one token a pass, on a backend that answers at once, with inputs of LlamaGen-XL's sizes: what is left is
-handing over, joining the inputs, and giving each its own part of the scores.
+Decodes of one token a pass, on a backend that answers and samples at once, with inputs of LlamaGen-XL's sizes: what is
+left is handing over for the pass and for its sample, joining the inputs, and giving each its own part of the answers.
 """
 
 import argparse
@@ -16,10 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mulo_sd.engines.backends.array_scores import ArrayScores
-from mulo_sd.engines.backends.base import Backend, CachePool, Floats, KVCache, Tensors, Tokens, Traits
+from mulo_sd.engines.backends.base import Backend, CachePool, Floats, KVCache, Tensors, Tokens, Traits, Wanted
 from mulo_sd.engines.commands.command_line import command, program, purpose
+from mulo_sd.engines.distribution import Distribution
 from mulo_sd.engines.numbers import whole_number
 from mulo_sd.engines.passes.shared_passes import SharedPasses
+from mulo_sd.engines.rules.anchor import Anchor
+from mulo_sd.engines.rules.noise import NoiseSource
 
 AT_ONCE = (1, 2, 4, 8, 16)
 DIM, SLOTS, CODES = 1280, 1144, 16384
@@ -44,8 +47,23 @@ class _Rows(CachePool):
         return
 
 
+class _Scores(ArrayScores):
+    """Scores whose samples take no time."""
+
+    def part(self, first_row: int, batch: int, fed: int) -> "_Scores":
+        return _Scores(self.all[first_row : first_row + batch, :fed])
+
+    def sample(
+        self, rows: Tokens, cells: Tokens, distribution: Distribution, noise: NoiseSource, anchor: Anchor | None
+    ) -> Tokens:
+        return rows
+
+    def sample_together(self, wanted: Sequence[Wanted], distribution: Distribution) -> list[Tokens]:
+        return [one.rows for one in wanted]
+
+
 class InstantBackend(Backend):
-    """A backend whose passes take no time and share rows like a GPU's."""
+    """A backend whose passes and samples take no time and share rows like a GPU's."""
 
     name, device, traits = "instant", "nothing", Traits(scores=True, pools=True)
 
@@ -61,8 +79,8 @@ class InstantBackend(Backend):
     def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> Floats:
         return self.logits[: len(inputs["tokens"])]
 
-    def score(self, graph: str, cache: KVCache, inputs: Tensors) -> ArrayScores:
-        return ArrayScores(self.logits[: len(inputs["tokens"])])
+    def score(self, graph: str, cache: KVCache, inputs: Tensors) -> _Scores:
+        return _Scores(self.logits[: len(inputs["tokens"])])
 
     def keep_slots(self, graph: str, cache: KVCache, slots: Tokens) -> None:
         return
@@ -88,8 +106,9 @@ def seconds_a_step(at_once: int, steps: int) -> tuple[float, int]:
 
     def decode(shared: SharedPasses, number: int) -> None:
         place, inputs = shared.place("target", number, ROWS), inputs_of_a_pass()
+        row, noise = np.zeros(1, dtype=np.int64), NoiseSource(number, 0, steps, CODES)
         for _ in range(steps):
-            shared.score("target", place, inputs)
+            shared.score("target", place, inputs).sample(row, row, Distribution(), noise, None)
 
     rounds: list[tuple[float, int]] = []
     for _ in range(ROUNDS):

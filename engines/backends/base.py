@@ -183,6 +183,37 @@ class PartedScores(Scores):
     def part(self, first_row: int, batch: int, fed: int) -> "PartedScores":
         """Return those of one decode: `batch` rows of the pass from `first_row` on, of the first `fed` tokens."""
 
+    def sample_together(self, wanted: Sequence["Wanted"], distribution: Distribution) -> list[Tokens]:
+        """Sample for several decodes; return the tokens of each, those that its part alone would sample.
+
+        Args:
+            wanted: Parts of these scores, all of as many rows, and of anchors all or none, of one strength and codes.
+            distribution: Of all of them.
+        """
+        return [one.part.sample(one.rows, one.cells, distribution, one.noise, one.anchor) for one in wanted]
+
+
+class Wanted(NamedTuple):
+    """What one decode wants sampled of a pass that it shares.
+
+    Attributes:
+        part: Its scores, `part(first_row, batch, ...)`.
+        first_row: Of the pass.
+        batch: Rows of the pass; 2 is guidance.
+        rows: Int[n], as `Scores.sample` takes them, like the next three.
+        cells: Int[n].
+        noise: Of its image.
+        anchor: Towards its draft.
+    """
+
+    part: PartedScores
+    first_row: int
+    batch: int
+    rows: Tokens
+    cells: Tokens
+    noise: NoiseSource
+    anchor: Anchor | None
+
 
 class Backend(ABC):
     """Runs the graphs of one bundle. All arrays are numpy, all randomness comes in as noise.

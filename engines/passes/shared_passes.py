@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from mulo_sd.engines.backends.base import Backend, BackendError, CachePool, KVCache, PartedScores, Scores, Tensors
 from mulo_sd.engines.backends.host_scores import scorer
 from mulo_sd.engines.passes.scheduler import Scheduler
+from mulo_sd.engines.passes.shared_samples import SharedSamples, SharedScores
 
 # A decode that shares the host's processors with its passes goes on for so many of them before the next has its turn:
 # it finds its keys and values in the processor's cache, from which the next ones drive them.
@@ -131,6 +132,7 @@ class SharedPasses:
         self.waiting: list[_WaitingPass] = []
         self.passes = 0  # of the backend: fewer than the decodes made where some were shared
         self.scheduler = Scheduler(self._run_waiting, places, initializer)
+        self.samples = SharedSamples(self.scheduler)
 
     def begin(self, *decodes: Callable[[], None]) -> None:
         """Let decodes begin, from any thread; they share no pass before all of several have begun. They may not raise.
@@ -200,7 +202,9 @@ class SharedPasses:
         return own.scores
 
     def _run_waiting(self) -> bool:
-        """Run the passes that wait, and let their decodes go on; return whether there were any."""
+        """Run what waits, samples before passes, and let their decodes go on; return whether there was anything."""
+        if self.samples.run():
+            return True
         waiting, self.waiting = self.waiting, []
         for group in self._groups(waiting):
             self._run(group)
@@ -215,7 +219,7 @@ class SharedPasses:
         for _, items in groupby(ordered, key=lambda item: item.graph):
             for number, item in enumerate(items):
                 slots = int(item.inputs["slot_ranks"].shape[1])
-                if self.pooling and number and _fits(groups[-1], item, slots, self.max_tokens):
+                if number and _fits(groups[-1], item, slots, self.max_tokens):
                     groups[-1].append(item)
                 else:
                     groups.append([item])
@@ -249,4 +253,7 @@ class SharedPasses:
             raise BackendError(f"backend {self.backend.name}: graph {graph}: expected engines.PartedScores, got {got}")
         self.passes += 1
         for item in group:
-            item.scores = scores.part(item.place.first_row - place.first_row, item.place.batch, item.fed)
+            first, batch = item.place.first_row - place.first_row, item.place.batch
+            part = scores.part(first, batch, item.fed)
+            # In turns the others are in the middle of theirs.
+            item.scores = part if self.in_turns else SharedScores(self.samples, scores, part, first, batch)

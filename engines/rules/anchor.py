@@ -35,6 +35,11 @@ class Anchor:
         places = (np.asarray(cells) - self.first_cell).tolist()
         return np.stack([self._block(place // BLOCK)[place % BLOCK] for place in places])
 
+    def drafts_at(self, cells: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the draft tokens of some cells, Int[n]."""
+        drafts: NDArray[np.int64] = self.draft_tokens[cells - self.first_cell]
+        return drafts
+
     def _block(self, number: int) -> NDArray[np.float32]:
         if number not in self._blocks:
             drafts = self.codes[self.draft_tokens[number * BLOCK : (number + 1) * BLOCK]]

@@ -2,14 +2,14 @@
 
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mulo_sd.engines.backends.base import Floats, PartedScores, Tokens
+from mulo_sd.engines.backends.base import Floats, PartedScores, Tokens, Wanted
 from mulo_sd.engines.backends.cell_noise import CellNoise
 from mulo_sd.engines.backends.device_arrays import DeviceArrays
 from mulo_sd.engines.backends.device_scores import DeviceScores
@@ -31,6 +31,13 @@ class Uploaded(NamedTuple):
 
     placed: Placed
     buffer: DeviceBuffer
+
+
+class Rows(NamedTuple):
+    """Some rows, Int[n], of a table at an address on the device."""
+
+    address: int
+    rows: Tokens
 
 
 class NoiseTable:
@@ -76,24 +83,35 @@ class Sampling:
         self.tables: weakref.WeakKeyDictionary[NoiseSource, NoiseTable] = weakref.WeakKeyDictionary()
         self.gathered: dict[str, DeviceBuffer] = {}
 
-    def rows(self, name: str, address: int, row_bytes: int, rows: Tokens) -> int:
-        """Return where rows of a table lie one after another: in the table, or gathered in a buffer of that name."""
-        first, count = int(rows[0]), len(rows)
-        start = address + first * row_bytes
-        if int(rows[-1]) - first == count - 1 and start % ALIGNMENT == 0:
-            return start
+    def rows(self, name: str, row_bytes: int, *pieces: Rows) -> int:
+        """Return where rows of tables lie one after another: in their table, or gathered in a buffer of that name."""
+        count = sum(len(piece.rows) for piece in pieces)
+        if len(pieces) == 1:
+            address, rows = pieces[0]
+            start = address + int(rows[0]) * row_bytes
+            if int(rows[-1]) - int(rows[0]) == count - 1 and start % ALIGNMENT == 0:
+                return start
         buffer = self.gathered.get(name)
         if buffer is None or buffer.size_bytes < count * row_bytes:
             self.gathered.pop(name, None)
             buffer = self.gathered[name] = DeviceBuffer(self.cuda, count * row_bytes)
+        target = buffer.address
+        for piece in pieces:
+            self._copy(target, piece, row_bytes)
+            target += len(piece.rows) * row_bytes
+        return buffer.address
+
+    def _copy(self, target: int, piece: Rows, row_bytes: int) -> None:
+        """Copy rows of a table one behind the other."""
+        address, rows = piece
         steps = np.diff(rows)
-        if count > 1 and (steps == steps[0]).all():  # one below the other in the grid, say
-            self.cuda.copy_rows(buffer.address, row_bytes, start, int(steps[0]) * row_bytes, row_bytes, count)
+        if len(rows) > 1 and (steps == steps[0]).all():  # one below the other in the grid, say
+            start = address + int(rows[0]) * row_bytes
+            self.cuda.copy_rows(target, row_bytes, start, int(steps[0]) * row_bytes, row_bytes, len(rows))
         else:
             for run in slot_runs(rows):
-                target = buffer.address + run.destination * row_bytes
-                self.cuda.copy(target, address + run.source * row_bytes, run.length * row_bytes)
-        return buffer.address
+                place = target + run.destination * row_bytes
+                self.cuda.copy(place, address + run.source * row_bytes, run.length * row_bytes)
 
     @staticmethod
     def keeps(noise: CellNoise) -> bool:
@@ -101,15 +119,18 @@ class Sampling:
         table_bytes = noise.source.cells * noise.source.vocabulary * FLOAT_BYTES
         return noise.anchor is None and table_bytes <= MAX_NOISE_BYTES
 
-    def noise(self, noise: CellNoise) -> Placed:
-        """Return noise that is kept, Float32[n, V], on the device."""
-        source, cells = noise.source, noise.cells
-        row_bytes = source.vocabulary * FLOAT_BYTES
+    def noise(self, *noises: CellNoise) -> Placed:
+        """Return noise that is kept, of one image or of several, Float32[n, V], on the device."""
+        vocabulary = noises[0].source.vocabulary
+        pieces = [Rows(self._table(one.source).with_rows(one.source, one.cells), one.cells) for one in noises]
+        address = self.rows("noise", vocabulary * FLOAT_BYTES, *pieces)
+        return Placed((sum(len(one.cells) for one in noises), vocabulary), address)
+
+    def _table(self, source: NoiseSource) -> NoiseTable:
         table = self.tables.get(source)
         if table is None:
             table = self.tables[source] = NoiseTable(self.cuda, source)
-        address = self.rows("noise", table.with_rows(source, cells), row_bytes, cells)
-        return Placed((len(cells), source.vocabulary), address)
+        return table
 
 
 class TensorRTScores(DeviceScores, PartedScores):
@@ -190,7 +211,7 @@ class TensorRTScores(DeviceScores, PartedScores):
             inputs = {"noise": noise.on_host()}  # made before others wait for the lock
         with self.sampling.lock:
             self.sampling.cuda.use()
-            placed: dict[str, Any] = self._logits(rows) | setting_inputs(distribution)
+            placed: dict[str, Any] = self._placed([Rows(self.address, rows)], self.batch) | setting_inputs(distribution)
             for name, value in inputs.items():
                 if isinstance(value, CellNoise):
                     placed[name] = self.sampling.noise(value)
@@ -198,12 +219,25 @@ class TensorRTScores(DeviceScores, PartedScores):
                     placed[name] = self.sampling.arrays.of(value).placed if name == "neighbours" else value
             return self.sampling.plan(graph).execute(placed, wanted=outputs)
 
-    def _logits(self, rows: Tokens) -> dict[str, Any]:
-        """Return where the logits of rows lie, conditional and unconditional."""
-        shape = (len(rows), self.vocabulary)
-        cond = self.sampling.rows("cond", self.address, self.row_bytes, rows)
+    def sample_together(self, wanted: Sequence[Wanted], distribution: Distribution) -> list[Tokens]:
+        """Sample for several decodes by one run of the plan."""
+        noises = [CellNoise(one.noise, one.cells, one.anchor) for one in wanted]
+        on_device = all(map(self.sampling.keeps, noises))
+        noise: Any = None if on_device else np.concatenate([one.on_host() for one in noises])
+        with self.sampling.lock:
+            self.sampling.cuda.use()
+            firsts = [Rows(self.address + one.first_row * self.pitch, one.rows) for one in wanted]
+            placed: dict[str, Any] = self._placed(firsts, wanted[0].batch) | setting_inputs(distribution)
+            placed["noise"] = self.sampling.noise(*noises) if on_device else noise
+            tokens = self.sampling.plan("sampler").execute(placed, wanted=("tokens",))["tokens"]
+        return np.split(tokens, np.cumsum([len(one.rows) for one in wanted])[:-1])
+
+    def _placed(self, firsts: Sequence[Rows], batch: int) -> dict[str, Any]:
+        """Return where logits lie, conditional and unconditional: rows of each batch's first and last."""
+        shape = (sum(len(first.rows) for first in firsts), self.vocabulary)
+        cond = self.sampling.rows("cond", self.row_bytes, *firsts)
         uncond = cond
-        if self.batch > 1:
-            address = self.address + (self.batch - 1) * self.pitch
-            uncond = self.sampling.rows("uncond", address, self.row_bytes, rows)
+        if batch > 1:
+            lasts = [Rows(first.address + (batch - 1) * self.pitch, first.rows) for first in firsts]
+            uncond = self.sampling.rows("uncond", self.row_bytes, *lasts)
         return {"cond_logits": Placed(shape, cond), "uncond_logits": Placed(shape, uncond)}

@@ -11,7 +11,7 @@ from mulo_sd.engines.backends.torch_cuda.kernels import sample as sample_kernels
 from mulo_sd.engines.backends.torch_cuda.work import DeviceWork
 from mulo_sd.engines.distribution import Distribution
 
-HEADER = sample_kernels.HEADER
+HEADER, ROW = sample_kernels.HEADER, sample_kernels.ROW
 # A row of more codes does not fit into a program's registers.
 MAX_CODES = 16384
 # Codes that are compared by exact noise at once, and how near in nats a second one calls for it: rough noise errs by
@@ -31,8 +31,8 @@ class _Buffers:
         pinned = device.type == "cuda"
         self.rows = rows
         with torch.inference_mode(False):  # a tensor made there could be written nowhere else
-            self.request = torch.zeros(HEADER + 4 * rows, dtype=torch.int32, device=device)
-            self.request_on_host = torch.zeros(HEADER + 4 * rows, dtype=torch.int32, pin_memory=pinned)
+            self.request = torch.zeros(HEADER + ROW * rows, dtype=torch.int32, device=device)
+            self.request_on_host = torch.zeros(HEADER + ROW * rows, dtype=torch.int32, pin_memory=pinned)
             self.result = torch.zeros(2 * rows, dtype=torch.int32, device=device)
             self.result_on_host = torch.zeros(2 * rows, dtype=torch.int32, pin_memory=pinned)
         self.numbers: NDArray[np.int32] = self.request_on_host.numpy()
@@ -64,7 +64,8 @@ class SampleKernels:
         numbers, floats = buffers.numbers, buffers.floats
         floats[0], floats[1] = distribution.guidance_scale, distribution.temperature
         numbers[2], floats[3] = distribution.top_k, distribution.top_p
-        numbers[HEADER : HEADER + 4 * count : 4] = rows
+        numbers[HEADER : HEADER + ROW * count : ROW] = rows
+        numbers[HEADER + 3 : HEADER + ROW * count : ROW] = 0
         return buffers
 
     @staticmethod
@@ -88,7 +89,7 @@ class SampleKernels:
         }
 
     def _send(self, buffers: _Buffers, count: int) -> None:
-        length = HEADER + 4 * count
+        length = HEADER + ROW * count
         buffers.request[:length].copy_(buffers.request_on_host[:length], non_blocking=True)
 
     def _receive(self, buffers: _Buffers, length: int) -> NDArray[np.int32]:
@@ -103,11 +104,13 @@ class SampleKernels:
         rows: NDArray[np.int64],
         cells: NDArray[np.int64],
         distribution: Distribution,
-        seed: int,
-        stream: int,
+        seed: int | NDArray[np.uint64],
+        stream: int | NDArray[np.int64],
         drafts: NDArray[np.int64] | None = None,
         strength: float = 0.0,
         vectors: Tensor | None = None,
+        first_rows: int | NDArray[np.int64] = 0,
+        guided: bool | None = None,
     ) -> NDArray[np.int64]:
         """Sample one token a row, Int[n].
 
@@ -116,23 +119,27 @@ class SampleKernels:
             rows: Int[n].
             cells: Int[n].
             distribution: What p is (DIST-1).
-            seed: 0..2^64 - 1.
-            stream: RNG-2.
+            seed: 0..2^64 - 1; of all, or UInt64[n].
+            stream: RNG-2; of all, or Int[n].
             drafts: Int[n], the cells' draft tokens, where there is an anchor.
             strength: The anchor's.
             vectors: Float32[d, V], its codes.
+            first_rows: Of the batch, where each image's conditional half lies; of all, or Int[n].
+            guided: Whether the row behind it is the other half; None: B is 2.
         """
         count, buffers = len(rows), self._request(rows, distribution)
-        words, last = buffers.words, HEADER + 4 * count
-        words[4], words[5], words[6] = seed % 2**32, seed // 2**32, stream
-        buffers.numbers[HEADER + 1 : last : 4] = cells
+        words, last = buffers.words, HEADER + ROW * count
+        words[HEADER + 4 : last : ROW], words[HEADER + 5 : last : ROW] = seed % 2**32, seed // 2**32
+        words[HEADER + 6 : last : ROW] = stream
+        buffers.numbers[HEADER + 1 : last : ROW], buffers.numbers[HEADER + 3 : last : ROW] = cells, first_rows
         width = 0
         if drafts is not None and vectors is not None:
-            buffers.floats[7] = strength
-            buffers.numbers[HEADER + 2 : last : 4] = drafts
+            buffers.floats[4] = strength
+            buffers.numbers[HEADER + 2 : last : ROW] = drafts
             width = len(vectors)
         self._send(buffers, count)
         flags = self._flags(logits, distribution)
+        flags["guided"] = flags["guided"] if guided is None else guided
         sample_kernels.sample_kernel[(count,)](
             logits,
             buffers.request,
@@ -164,7 +171,7 @@ class SampleKernels:
             neighbours: Int32[V, k].
         """
         count, buffers = len(rows), self._request(rows, distribution)
-        buffers.numbers[HEADER + 2 : HEADER + 4 * count : 4] = drafts
+        buffers.numbers[HEADER + 2 : HEADER + ROW * count : ROW] = drafts
         self._send(buffers, count)
         pooled = neighbours.shape[1]
         sample_kernels.judge_kernel[(count,)](

@@ -1,6 +1,6 @@
 """The logits of one pass as a tensor on the device, sampled and judged by kernels of our own or by torch."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mulo_sd.engines.backends.base import Floats, PartedScores, Tokens, one_line
+from mulo_sd.engines.backends.base import Floats, PartedScores, Tokens, Wanted, one_line
 from mulo_sd.engines.backends.cell_noise import CellNoise
 from mulo_sd.engines.backends.device_arrays import DeviceArrays
 from mulo_sd.engines.backends.device_scores import DeviceScores
@@ -81,7 +81,7 @@ class Sampling:
     def bonus(self, anchor: Anchor, cells: Tokens) -> Tensor:
         """Return what is added to log p of cells, Float32[n, V] (ANCHOR-1)."""
         codes = self.arrays.of(anchor.codes)
-        drafts = codes[self.work.put(anchor.draft_tokens[cells - anchor.first_cell])]
+        drafts = codes[self.work.put(anchor.drafts_at(cells))]
         return anchor.strength * (drafts @ codes.t())
 
 
@@ -101,6 +101,16 @@ class TorchScores(DeviceScores, PartedScores):
         rows = slice(first_row, first_row + batch)
         states = None if self.states is None else self.states[rows, :fed]
         return TorchScores(self.sampling, self.tensor[rows, :fed], states)
+
+    def sample_together(self, wanted: Sequence[Wanted], distribution: Distribution) -> list[Tokens]:
+        """Sample for several decodes in one launch, where kernels of our own do it."""
+        with self.work.alone():
+            tokens = self.sampling.by_kernels(
+                self.tensor, lambda kernels: self._sampled_together(kernels, wanted, distribution)
+            )
+        if tokens is None:
+            return super().sample_together(wanted, distribution)
+        return np.split(tokens, np.cumsum([len(one.rows) for one in wanted])[:-1])
 
     def logits(self) -> Floats:
         """Return all of them on the host."""
@@ -172,19 +182,33 @@ class TorchScores(DeviceScores, PartedScores):
         self, kernels: "SampleKernels", rows: Tokens, distribution: Distribution, noise: CellNoise
     ) -> Tokens:
         source, cells, anchor = noise
-        if anchor is None:
-            return kernels.sample(self.tensor, rows, cells, distribution, source.seed, source.stream)
+        towards = self._towards(anchor, [] if anchor is None else [anchor.drafts_at(cells)])
+        return kernels.sample(self.tensor, rows, cells, distribution, source.seed, source.stream, **towards)
+
+    def _sampled_together(
+        self, kernels: "SampleKernels", wanted: Sequence[Wanted], distribution: Distribution
+    ) -> Tokens:
+        """Sample rows of several decodes, each by its own noise, from one tensor."""
+        counts = [len(one.rows) for one in wanted]
+        drafts = [one.anchor.drafts_at(one.cells) for one in wanted if one.anchor is not None]
         return kernels.sample(
             self.tensor,
-            rows,
-            cells,
+            np.concatenate([one.rows for one in wanted]),
+            np.concatenate([one.cells for one in wanted]),
             distribution,
-            source.seed,
-            source.stream,
-            drafts=anchor.draft_tokens[cells - anchor.first_cell],
-            strength=anchor.strength,
-            vectors=self.sampling.arrays.of(anchor.codes, _transposed),
+            np.repeat(np.array([one.noise.seed for one in wanted], dtype=np.uint64), counts),
+            np.repeat([one.noise.stream for one in wanted], counts),
+            first_rows=np.repeat([one.first_row for one in wanted], counts),
+            guided=wanted[0].batch > 1,
+            **self._towards(wanted[0].anchor, drafts),
         )
+
+    def _towards(self, anchor: Anchor | None, drafts: Sequence[Tokens]) -> dict[str, Any]:
+        """Return what the kernels need of an anchor, with the draft tokens of all cells."""
+        if anchor is None:
+            return {}
+        vectors = self.sampling.arrays.of(anchor.codes, _transposed)
+        return {"drafts": np.concatenate(drafts), "strength": anchor.strength, "vectors": vectors}
 
     def _judged(
         self, rows: Tokens, distribution: Distribution, draft_tokens: Tokens, neighbours: Tokens

@@ -1,8 +1,9 @@
 """Triton kernels of sampling and acceptance: one program a row (DIST-1, RNG-1, ANCHOR-1, POOL-1).
 
-`asked` is Int32[HEADER + 4 n]. First what a call says once: guidance scale, temperature, top-k, top-p, both halves of
-the seed, stream, the anchor's strength; those that are Float32 by their bits. Then four numbers for each row: its row
-of the logits, its cell, its draft token, and nothing.
+`asked` is Int32[HEADER + ROW n]. First what a call says once: guidance scale, temperature, top-k, top-p, the anchor's
+strength, and nothing; those that are Float32 by their bits. Then of each row, `own` in what follows: its token of the
+pass, its cell, its draft token, its first row of the pass, both halves of the seed, stream, and nothing. So one call
+samples for several images.
 """
 
 import triton
@@ -18,7 +19,8 @@ from mulo_sd.engines.backends.torch_cuda.kernels.sample_kept import (
 )
 from mulo_sd.engines.backends.torch_cuda.kernels.sample_noise import gumbel, philox_words, rough_gumbel
 
-HEADER = 8
+HEADER = ROW = 8
+_HEADER, _ROW = tl.constexpr(HEADER), tl.constexpr(ROW)
 
 
 @triton.jit
@@ -35,7 +37,7 @@ def _bonus(
     for index in range(width):
         vectors = tl.load(vectors_ptr + index * vocabulary + codes, mask=codes < vocabulary, other=0.0)
         alike += tl.load(vectors_ptr + index * vocabulary + draft) * vectors
-    return load_float(asked_ptr, 7) * alike
+    return load_float(asked_ptr, 4) * alike
 
 
 @triton.jit
@@ -80,16 +82,15 @@ def sample_kernel(
         chunk: Codes that are compared at once by exact noise, a power of two.
         near: In nats.
     """
-    row = tl.load(asked_ptr + 8 + tl.program_id(0) * 4)
-    cell = tl.load(asked_ptr + 9 + tl.program_id(0) * 4)
-    draft = tl.load(asked_ptr + 10 + tl.program_id(0) * 4)
+    own_ptr = asked_ptr + _HEADER + tl.program_id(0) * _ROW
+    cell, draft = tl.load(own_ptr + 1), tl.load(own_ptr + 2)
     codes = tl.arange(0, block)
-    warm = load_warm(logits_ptr, row, stride_b, stride_t, codes, asked_ptr, vocabulary, guided, heated)
+    warm = load_warm(logits_ptr, own_ptr, stride_b, stride_t, codes, asked_ptr, vocabulary, guided, heated)
     keys = keys_of(warm, codes, vocabulary)
     peak, last_key, last_code = last_kept(warm, keys, codes, asked_ptr, vocabulary, greedy, by_rank, by_weight)
     token = last_code
     if not greedy:
-        rough = warm + rough_gumbel(philox_words(asked_ptr, cell, tl.full((), 0, tl.int32), block))
+        rough = warm + rough_gumbel(philox_words(own_ptr, cell, tl.full((), 0, tl.int32), block))
         if width > 0:
             rough += _bonus(codes, draft, vectors_ptr, asked_ptr, vocabulary, width)
         kept = is_kept(keys, codes, last_key, last_code)
@@ -101,12 +102,12 @@ def sample_kernel(
             best = tl.full((), float("-inf"), tl.float32)
             for start in range(0, vocabulary, chunk):
                 some = start + tl.arange(0, chunk)
-                part = load_warm(logits_ptr, row, stride_b, stride_t, some, asked_ptr, vocabulary, guided, heated)
-                own = gumbel(philox_words(asked_ptr, cell, start, chunk))
+                part = load_warm(logits_ptr, own_ptr, stride_b, stride_t, some, asked_ptr, vocabulary, guided, heated)
+                noise = gumbel(philox_words(own_ptr, cell, start, chunk))
                 if width > 0:
-                    own += _bonus(some, draft, vectors_ptr, asked_ptr, vocabulary, width)
+                    noise += _bonus(some, draft, vectors_ptr, asked_ptr, vocabulary, width)
                 found = is_kept(keys_of(part, some, vocabulary), some, last_key, last_code)
-                score = tl.where(found, (part - peak - scale) + own, float("-inf"))
+                score = tl.where(found, (part - peak - scale) + noise, float("-inf"))
                 top = tl.max(score, axis=0)
                 first = tl.min(tl.where(score == top, some, vocabulary - 1), axis=0)
                 token = tl.where(top > best, first, token)
@@ -155,9 +156,9 @@ def judge_kernel(
         by_weight: Top-p is on.
     """
     number = tl.program_id(0)
-    row = tl.load(asked_ptr + 8 + number * 4)
+    own_ptr = asked_ptr + _HEADER + number * _ROW
     codes = tl.arange(0, block)
-    warm = load_warm(logits_ptr, row, stride_b, stride_t, codes, asked_ptr, vocabulary, guided, heated)
+    warm = load_warm(logits_ptr, own_ptr, stride_b, stride_t, codes, asked_ptr, vocabulary, guided, heated)
     keys = keys_of(warm, codes, vocabulary)
     peak, last_key, last_code = last_kept(warm, keys, codes, asked_ptr, vocabulary, greedy, by_rank, by_weight)
     kept = is_kept(keys, codes, last_key, last_code)
@@ -167,11 +168,11 @@ def judge_kernel(
     if pooled > 0:
         probs = tl.where(kept, tl.exp(log_probs), 0.0)
         entropy = -tl.sum(tl.where(probs > 0, probs * log_probs, 0.0), axis=0)
-        draft = tl.load(asked_ptr + 10 + number * 4)
+        draft = tl.load(own_ptr + 2)
         places = tl.arange(0, pooled_block)
         inside = places < pooled
         near = tl.load(neighbours_ptr + draft * pooled + places, mask=inside, other=vocabulary)
-        part = load_warm(logits_ptr, row, stride_b, stride_t, near, asked_ptr, vocabulary, guided, heated)
+        part = load_warm(logits_ptr, own_ptr, stride_b, stride_t, near, asked_ptr, vocabulary, guided, heated)
         taken = is_kept(keys_of(part, near, vocabulary), near, last_key, last_code)
         total = tl.sum(tl.where(taken, tl.exp(part - peak - scale), 0.0), axis=0) + scale * 0.0
         tl.store(found_ptr + number, total)

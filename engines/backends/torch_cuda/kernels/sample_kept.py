@@ -1,8 +1,8 @@
 """Triton functions of what top-k and top-p keep of a row, which a program holds in registers (DIST-1).
 
 Nothing is sorted. A logit's bits, read as an integer of the same order, are its key. What top-k and top-p keep is told
-by the last key that is kept, which is found by halving, and by the last of the codes that equal it. `asked` is what
-`sample` says of it.
+by the last key that is kept, which is found by halving, and by the last of the codes that equal it. What `asked` and
+`own` are, `sample` says.
 """
 
 import triton
@@ -34,7 +34,7 @@ def load_float(asked_ptr: tl.tensor, place: tl.constexpr) -> tl.tensor:
 @triton.jit
 def load_warm(
     logits_ptr: tl.tensor,
-    row: tl.tensor,
+    own_ptr: tl.tensor,
     stride_b: tl.tensor,
     stride_t: tl.tensor,
     codes: tl.tensor,
@@ -43,8 +43,8 @@ def load_warm(
     guided: tl.constexpr,
     heated: tl.constexpr,
 ) -> tl.tensor:
-    """Return logits of codes, Float32[N], after guidance and temperature; no zero has a sign."""
-    place = logits_ptr + row.to(tl.int64) * stride_t + codes
+    """Return a row's logits of codes, Float32[N], after guidance and temperature; no zero has a sign."""
+    place = logits_ptr + tl.load(own_ptr + 3).to(tl.int64) * stride_b + tl.load(own_ptr).to(tl.int64) * stride_t + codes
     inside = codes < vocabulary
     warm = tl.load(place, mask=inside, other=0.0).to(tl.float32)
     if guided:

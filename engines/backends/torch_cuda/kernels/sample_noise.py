@@ -1,17 +1,17 @@
-"""Triton functions of the noise that tokens are sampled with (RNG-1); `asked` is what `sample` says of it."""
+"""Triton functions of the noise that tokens are sampled with (RNG-1); `own` is what `sample` says of a row."""
 
 import triton
 import triton.language as tl
 
 
 @triton.jit
-def philox_words(asked_ptr: tl.tensor, cell: tl.tensor, start: tl.tensor, count: tl.constexpr) -> tl.tensor:
+def philox_words(own_ptr: tl.tensor, cell: tl.tensor, start: tl.tensor, count: tl.constexpr) -> tl.tensor:
     """Return Philox4x32-10's words of codes start..start + count, UInt32[count] (RNG-1)."""
     c0 = (start // 4 + tl.arange(0, count // 4)).to(tl.uint32)
     zero = c0 ^ c0
-    c1, c2, c3 = zero + cell.to(tl.uint32), zero + tl.load(asked_ptr + 6).to(tl.uint32, bitcast=True), zero
-    key_0 = tl.load(asked_ptr + 4).to(tl.uint32, bitcast=True)
-    key_1 = tl.load(asked_ptr + 5).to(tl.uint32, bitcast=True)
+    c1, c2, c3 = zero + cell.to(tl.uint32), zero + tl.load(own_ptr + 6).to(tl.uint32, bitcast=True), zero
+    key_0 = tl.load(own_ptr + 4).to(tl.uint32, bitcast=True)
+    key_1 = tl.load(own_ptr + 5).to(tl.uint32, bitcast=True)
     for _ in tl.static_range(10):
         product_0 = c0.to(tl.uint64) * 0xD2511F53
         product_1 = c2.to(tl.uint64) * 0xCD9E8D57

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from mulo_sd import engines
 from mulo_sd.engines.backends import BackendError
+from mulo_sd.engines.backends.base import PartedScores, Wanted
 from mulo_sd.engines.backends.host_scores import HostScores
 from mulo_sd.engines.backends.tensorrt import scores as tensorrt_scores
 from mulo_sd.engines.backends.tensorrt.backend import TensorRTBackend
@@ -81,6 +82,41 @@ def test_scores_are_those_of_the_logits(
     kept = first.logits()
     state.feed(np.arange(8, 20), np.arange(12))
     np.testing.assert_array_equal(first.logits(), kept)
+
+
+@pytest.mark.parametrize("anchored", [False, True])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_samples_of_several_decodes(large_fakes: Fakes, minimal: Bundle, batch: int, anchored: bool) -> None:
+    """By one run of the plan, whose tokens come in one copy: those that each decode's own part samples."""
+    backend = TensorRTBackend(with_plans(minimal, "trt-rtx"), "trt-rtx")
+    scores = _of_several_rows(backend, minimal, 3 * batch)
+    codes = np.random.default_rng(1).standard_normal((48, 4), dtype=np.float32)
+    wanted, cuda = [], large_fakes.cuda
+    for number, rows in enumerate(([0], [0, 2], [0, 1, 2])):
+        first, places = number * batch, np.array(rows)
+        anchor = Anchor(1.0, codes, np.arange(40), number) if anchored else None
+        noise = NoiseSource(2**63 + number, number, 64, 48)
+        wanted.append(Wanted(scores.part(first, batch, 3), first, batch, places, places + 7, noise, anchor))
+    distribution = engines.Distribution(guidance_scale=float(batch), top_k=20)
+    alone = [one.part.sample(one.rows, one.cells, distribution, one.noise, one.anchor).tolist() for one in wanted]
+    before = cuda.downloaded, cuda.synchronisations
+    assert [tokens.tolist() for tokens in scores.sample_together(wanted, distribution)] == alone
+    assert (cuda.downloaded, cuda.synchronisations) == (before[0] + 6 * 8, before[1] + 1)
+    assert len(set(map(tuple, alone))) == 3
+
+
+def _of_several_rows(backend: TensorRTBackend, minimal: Bundle, rows: int) -> PartedScores:
+    """Return the scores of a pass of three tokens."""
+    entry, pool = minimal.manifest.target, backend.new_pool("target", rows)
+    slots = np.where(np.arange(entry.slots) < 3, np.arange(12, 12 + entry.slots), 10**6)
+    inputs: dict[str, NDArray[Any]] = {
+        "tokens": np.arange(3 * rows).reshape(rows, 3),
+        "prefix": np.zeros((rows, 3, entry.dim), dtype=np.float32),
+        "positions": np.tile(np.arange(12, 15), (rows, 1)),
+        "slot_ranks": np.tile(slots, (rows, 1)),
+        "write_index": np.zeros(rows, dtype=np.int64),
+    }
+    return backend.score("target", pool.rows(0, rows), inputs)
 
 
 def test_parts_of_a_shared_pass(large_fakes: Fakes, minimal: Bundle) -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mulo_sd.engines import Distribution
 from mulo_sd.engines.backends.array_scores import ArrayScores, log_probs
+from mulo_sd.engines.backends.base import Wanted
 from mulo_sd.engines.backends.torch_cuda.scores import Sampling, TorchScores
 from mulo_sd.engines.backends.torch_cuda.work import DeviceWork
 from mulo_sd.engines.rules.anchor import Anchor
@@ -119,19 +120,19 @@ def test_noise(sampling: Any, seed: int, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setitem(globals(), "sample_noise", sample_noise)
 
     @triton.jit  # type: ignore[untyped-decorator]  # it has no types
-    def kernel(asked_ptr: Any, words_ptr: Any, noise_ptr: Any, rough_ptr: Any, count: tl.constexpr) -> None:
+    def kernel(own_ptr: Any, words_ptr: Any, noise_ptr: Any, rough_ptr: Any, count: tl.constexpr) -> None:
         places = tl.arange(0, count)
-        words = sample_noise.philox_words(asked_ptr, tl.load(asked_ptr + 9), tl.full((), 0, tl.int32), count)
+        words = sample_noise.philox_words(own_ptr, tl.load(own_ptr + 1), tl.full((), 0, tl.int32), count)
         tl.store(words_ptr + places, words.to(tl.int32, bitcast=True))
         tl.store(noise_ptr + places, sample_noise.gumbel(words))
         tl.store(rough_ptr + places, sample_noise.rough_gumbel(words))
 
     count, cell = 16384, 1023
-    asked = torch.zeros(12, dtype=torch.int32)
-    asked.numpy().view(np.uint32)[[4, 5, 6, 9]] = seed % 2**32, seed // 2**32, STREAM, cell
+    own = torch.zeros(8, dtype=torch.int32)
+    own.numpy().view(np.uint32)[[4, 5, 6, 1]] = seed % 2**32, seed // 2**32, STREAM, cell
     words = torch.zeros(count, dtype=torch.int32)
     noise, rough = torch.zeros(2, count)
-    kernel[(1,)](asked, words, noise, rough, count)
+    kernel[(1,)](own, words, noise, rough, count)
     expected = uniform_noise(seed, STREAM, np.array([cell]), count)[0]
     assert np.array_equal(words.numpy().view(np.uint32), (expected * 2.0**32 - 0.5).astype(np.uint32))
     gumbel = NoiseSource(seed, STREAM, CELLS, count).rows([cell])[0]
@@ -148,6 +149,36 @@ def test_scores_of_16_bits_and_parts(sampling: Any) -> None:
         expected = rounded.sample(made.rows, made.cells, Distribution(), source, None)
         found = TorchScores(sampling, tensor).part(2, 2, 9).sample(made.rows, made.cells, Distribution(), source, None)
         assert found.tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("guided", [False, True])
+@pytest.mark.parametrize("anchored", [False, True])
+def test_samples_of_several_decodes(
+    sampling: Any, anchored: bool, guided: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One launch for rows of three images in one pass, each by its own noise towards its own draft."""
+    generator, batch, vocabulary = np.random.default_rng(8), 1 + guided, 100
+    logits = 2 * generator.standard_normal((3 * batch, 9, vocabulary), dtype=np.float32)
+    whole, distribution = TorchScores(sampling, torch.from_numpy(logits)), Distribution(2.0 if guided else 1.0, 0.8)
+    codes = generator.standard_normal((vocabulary, 8), dtype=np.float32)
+    wanted, expected = [], []
+    for number, rows in enumerate(([0], [1, 4, 5], [2, 8])):
+        first, places = number * batch, np.array(rows)
+        cells = places + 100 * number
+        noise = NoiseSource(2**63 + number, number, CELLS, vocabulary)
+        anchor = Anchor(2.0, codes, generator.integers(0, vocabulary, CELLS), number) if anchored else None
+        wanted.append(Wanted(whole.part(first, batch, 9), first, batch, places, cells, noise, anchor))
+        alone = ArrayScores(logits[first : first + batch])
+        expected.append(alone.sample(places, cells, distribution, noise, anchor).tolist())
+    rows_of_launches, sample = [], sampling.kernels.sample
+
+    def counted(*given: Any, **named: Any) -> Any:
+        rows_of_launches.append(len(given[1]))
+        return sample(*given, **named)
+
+    monkeypatch.setattr(sampling.kernels, "sample", counted)
+    assert [tokens.tolist() for tokens in whole.sample_together(wanted, distribution)] == expected
+    assert rows_of_launches == [6]
 
 
 @pytest.mark.parametrize(
