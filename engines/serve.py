@@ -60,7 +60,7 @@ def _load(service: Service, options: ServeOptions) -> None:
     engines: dict[str, Engine] = {}
     for name, folder in _bundles(options).items():
         pipeline = load(folder, options.backend, options.threads, options.text_model)
-        engines[name] = SessionEngine(name, pipeline, options.size)
+        engines[name] = SessionEngine(name, pipeline, options.size, options.workers)
     service.engines.update(engines)
 
 

@@ -286,6 +286,10 @@ class Backend(ABC):
         """Return an empty pool for a transformer's graph (`Traits.pools`)."""
         raise NotImplementedError(f"backend {self.name}: new_pool: declared in its traits, but not written")
 
+    def gains_by_sharing(self, graph: str) -> bool:
+        """Whether several decodes should share passes of a transformer's graph (`Traits.pools`)."""
+        return True
+
     def memory(self) -> dict[str, int]:
         """Return bytes by what they hold, keys and values as "caches"; empty where a backend does not count them."""
         return {}

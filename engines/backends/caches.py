@@ -1,5 +1,6 @@
 """What a transformer's cache consists of, as the manifest describes it."""
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -13,6 +14,9 @@ from mulo_sd.engines.bundle.manifest import Manifest, PassesEntry
 # The manifest's types that numpy has; bfloat16 it has not.
 NUMPY_DTYPES: Mapping[str, type[np.generic]] = {"int64": np.int64, "float32": np.float32, "float16": np.float16}
 
+# Keys and values are counted in bytes, bfloat16 too.
+ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
+
 # Inputs of a pass that have a number for each slot, Int64[B, C].
 OF_SLOTS = ("slot_ranks", "slot_branches")
 
@@ -23,6 +27,21 @@ class CacheTensor(NamedTuple):
     name: str
     shape: tuple[int, int, int, int]  # B, heads, slots, head_dim
     dtype: str
+
+    @property
+    def slot_bytes(self) -> int:
+        """The size of one slot of one head."""
+        return self.shape[3] * ITEM_BYTES[self.dtype]
+
+    @property
+    def row_bytes(self) -> int:
+        """The size of one row of the batch."""
+        return math.prod(self.shape[1:3]) * self.slot_bytes
+
+    @property
+    def bytes(self) -> int:
+        """Its size."""
+        return self.shape[0] * self.row_bytes
 
 
 def cache_tensors(graph: GraphEntry, batch: int) -> list[CacheTensor]:

@@ -70,6 +70,10 @@ class WrappedBackend(Backend):
         """Return an empty pool."""
         return self.backend.new_pool(graph, rows)
 
+    def gains_by_sharing(self, graph: str) -> bool:
+        """Whether several decodes should share passes of a graph."""
+        return self.backend.gains_by_sharing(graph)
+
     def memory(self) -> dict[str, int]:
         """Return bytes by what they hold."""
         return self.backend.memory()

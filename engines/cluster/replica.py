@@ -36,7 +36,7 @@ class Held:
             Exception: as `load`.
         """
         pipeline = load(expanded(folder), options.backend, options.threads_each, options.text_model)
-        self.engine = SessionEngine(name, pipeline, options.size)
+        self.engine = SessionEngine(name, pipeline, options.size, options.workers)
         self.models = models_hash(pipeline.bundle.manifest)
         self._users, self._idle = 0, threading.Condition()
 

@@ -26,6 +26,9 @@ class EngineOptions(BaseModel):
         str | None, Field(description="flan-t5-xl, or Tar's language model; needs the extra `text`")
     ] = None
     size: Annotated[int, Field(ge=1, le=MAX_AT_ONCE, description="images that each model draws at once")] = 4
+    workers: Annotated[
+        int, Field(ge=1, le=MAX_AT_ONCE, description="threads that decode; on a CPU as many as its cores, threads at 1")
+    ] = 1
     queue: Annotated[int, Field(ge=0, le=MAX_WAITING, description="images that may wait beyond those")] = 64
     deadline: Annotated[Seconds, Field(description="seconds in which a request has its answer")] = 120.0
     max_prompt: Annotated[int, Field(ge=1, le=32_000, description="characters of a prompt")] = 4000

@@ -17,22 +17,23 @@ from mulo_sd.engines.settings import Settings
 class SessionEngine:
     """Draws in a session, which it owns."""
 
-    def __init__(self, name: str, pipeline: Pipeline, size: int) -> None:
+    def __init__(self, name: str, pipeline: Pipeline, size: int, workers: int = 1) -> None:
         """Open the session, and measure what passes take while nothing else runs (SWEEP-6).
 
         Args:
             name: What requests call the model.
             pipeline: Over its bundle.
             size: Images that are drawn at once, 1..256.
+            workers: Threads that decode, 1..256 (`Session`).
 
         Raises:
-            SettingsError: the size is out of its range.
+            SettingsError: the size or the number of workers is out of its range.
             BackendError: no pass can be run.
         """
         self.pipeline, self.size = pipeline, size
         pipeline.auto_widths.measure_again()
         # The ingress bounds what waits: it knows which requests are the same.
-        self.session = pipeline.session(size, queue=MAX_WAITING)
+        self.session = pipeline.session(size, MAX_WAITING, workers)
         self.card = card_of(name, pipeline)
 
     def settings(self, preset: str | None, changes: Mapping[str, object]) -> Settings:

@@ -115,7 +115,7 @@ class SharedPasses:
         """Prepare for decodes.
 
         Args:
-            backend: Runs the graphs; one without `Traits.pools` runs every pass alone.
+            backend: Runs the graphs; without `Traits.pools` every pass runs alone, and where it gains nothing.
             places: How many decodes may run at once.
             initializer: Called first in every thread that is made for them.
         """
@@ -127,6 +127,7 @@ class SharedPasses:
         # Where passes compute on the host's processors, decodes would disturb them there: one goes on at a time.
         self.in_turns = not self.pooling or self.max_tokens != float("inf")
         self.pools: dict[str, CachePool] = {}
+        self.gains: dict[str, bool] = {}  # which graphs' passes are shared
         self.seconds: dict[str, float] = {}  # that stateless graphs take
         self.making = threading.Lock()  # held while a pool is made
         self.waiting: list[_WaitingPass] = []
@@ -158,13 +159,18 @@ class SharedPasses:
 
         The first of a graph may load a model of gigabytes.
         """
-        if not self.pooling:
+        if not self._shares(graph):
             return Place(number * ROWS, batch, self.scheduler.beside(lambda: self.backend.new_cache(graph, batch)))
         if graph not in self.pools:
             self.scheduler.beside(lambda: self._make_pool(graph))
         pool = self.pools[graph]
         pool.clear(number * ROWS, batch)
         return Place(number * ROWS, batch, pool.rows(number * ROWS, batch))
+
+    def _shares(self, graph: str) -> bool:
+        if graph not in self.gains:
+            self.gains[graph] = self.pooling and self.backend.gains_by_sharing(graph)
+        return self.gains[graph]
 
     def _make_pool(self, graph: str) -> None:
         with self.making:
@@ -191,7 +197,7 @@ class SharedPasses:
             BackendError: it cannot be run. The others go on.
         """
         own = _WaitingPass(graph, place, inputs, greenlet.getcurrent())
-        if not self.pooling or own.fed > self.max_tokens:
+        if not self._shares(graph) or own.fed > self.max_tokens:
             self._run([own])
         else:
             self.waiting.append(own)

@@ -110,17 +110,18 @@ class Pipeline:
             requests = [session.submit(one, own, mode, **options) for one, own in zip(prompts, seeds, strict=True)]
             return [request.result() for request in requests]
 
-    def session(self, size: int = 8, queue: int | None = None) -> Session:
+    def session(self, size: int = 8, queue: int | None = None, workers: int = 1) -> Session:
         """Return a session, which draws up to `size` images at once for requests that come and go.
 
         Args:
             size: 1..256.
             queue: How many requests may wait beyond those; None is 16 times the size.
+            workers: Threads that decode, 1..256 (`Session`).
 
         Raises:
-            SettingsError: the size or the queue is out of its range.
+            SettingsError: one of them is out of its range.
         """
-        return Session(self, size, queue)
+        return Session(self, size, queue, workers)
 
     def draw(
         self,
@@ -135,8 +136,7 @@ class Pipeline:
         """Draw one image.
 
         Args:
-            prompt: What to draw, as the bundle's models understand it (docs/demo.md, docs/checkpoints.md); or a
-                condition in numbers.
+            prompt: What to draw, as the bundle's models understand it (docs/demo.md, docs/checkpoints.md), or numbers.
             seed: 0..2^64 - 1; of the plan, where none is given, and of every sample.
             mode: "ar", "zipar", "serial", "parallel" or "exact"; None takes the bundle's.
             plan: Where the objects of the demo go.

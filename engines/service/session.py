@@ -20,6 +20,7 @@ from mulo_sd.engines.loop.decode import Progress
 from mulo_sd.engines.loop.state import Tokens
 from mulo_sd.engines.numbers import positive_seconds, whole_number
 from mulo_sd.engines.passes.shared_passes import SharedPasses
+from mulo_sd.engines.passes.workers import Workers
 from mulo_sd.engines.prompts import Plan
 from mulo_sd.engines.service.halves import decoded_of, image_of, prepared_of
 from mulo_sd.engines.service.hooks import no_progress, split_options
@@ -50,31 +51,34 @@ class Session:
     An image is the one that `Pipeline.generate` draws with the same arguments, but for near-ties that fall otherwise
     where requests share a pass of another shape (CONF-5).
 
-    One thread decodes, and up to 4 x `size` more are made as they are needed: they describe prompts, make images, and
-    run graphs that take long. So a front end and a backend's `run` are called from several threads at once; the text
-    models of this package let one caller in at a time. Callbacks of a decode are called in the thread that decodes:
-    while one of them waits, all decodes wait.
+    One thread decodes, or as many as there are workers, and up to 4 x `size` more are made as they are needed: they
+    describe prompts, make images, and run graphs that take long. So a front end and a backend's `run` are called from
+    several threads at once; the text models of this package let one caller in at a time. Callbacks of a decode are
+    called in the thread that decodes: while one of them waits, all of that worker's decodes wait.
     """
 
-    def __init__(self, pipeline: Stages, size: int = 8, queue: int | None = None) -> None:
+    def __init__(self, pipeline: Stages, size: int = 8, queue: int | None = None, workers: int = 1) -> None:
         """Prepare a session; memory for keys and values is taken as requests need it, and kept until `close`.
 
         Args:
             pipeline: Draws: an `engines.Pipeline`.
             size: Images that are decoded at once, 1..256.
             queue: Requests beyond those that have not ended yet, 0..2^20; None is 16 times the size.
+            workers: Threads that decode, 1..256; more than the size are not made. Several help where the host's
+                processors make the passes, each of one thread (`load(..., threads=1)`); a GPU's passes one shares.
 
         Raises:
-            SettingsError: the size or the queue is out of its range.
+            SettingsError: the size, the queue or the number of workers is out of its range.
         """
         self._size = whole_number("size", size, 1, MAX_AT_ONCE)
         self._queue = WAITING_BY_PLACE * self._size if queue is None else whole_number("queue", queue, 0, MAX_WAITING)
         self._inside = threading.local()  # `yes` in the session's own threads
         mark = partial(setattr, self._inside, "yes", True)
-        self._pipeline, self._shared = pipeline, SharedPasses(pipeline.backend, self._size, mark)
+        count = min(self._size, whole_number("workers", workers, 1, MAX_AT_ONCE))
+        self._pipeline, self._workers = pipeline, Workers(pipeline.backend, self._size, count, mark)
         self._changed = threading.Condition()  # guards all that follows
         self._waiting = Waiting(self._size)
-        self._places = list(range(self._size))  # a heap: low ones lie side by side, where passes can be shared
+        self._places = list(range(self._size))  # a heap: low ones lie side by side in pools, where they share
         self._working = 0  # requests that are decoded, or whose image is made
         self._requests: dict[int, Request] = {}  # that have not ended
         self._submitted = 0
@@ -86,7 +90,7 @@ class Session:
     @property
     def passes(self) -> int:
         """Passes made so far; fewer than the requests' own where some were shared."""
-        return self._shared.passes
+        return self._workers.passes
 
     @property
     def places_in_use(self) -> int:
@@ -164,7 +168,9 @@ class Session:
                 break
             request._state = "decoding"
             self._working += 1
-            self._shared.begin(partial(self._decode, request, heapq.heappop(self._places)))
+            place = heapq.heappop(self._places)
+            shared, own = self._workers.at(place)
+            shared.begin(partial(self._decode, request, place, shared, own))
         self._changed.notify_all()
 
     def _describe(self, request: Request) -> None:
@@ -186,12 +192,12 @@ class Session:
         if request._cancelled.is_set():  # since it was checked
             self._drop(request)
 
-    def _decode(self, request: Request, place: int) -> None:
-        """Decode, and leave the place: the second half of a request, among the other decodes."""
+    def _decode(self, request: Request, place: int, shared: SharedPasses, own: int) -> None:
+        """Decode at place `own` of shared passes, and leave it: the second half of a request, among other decodes."""
         image: Callable[[], Result]
         started = time.perf_counter()
         try:
-            prepared, decoded = decoded_of(self._pipeline, self._shared, request, place)
+            prepared, decoded = decoded_of(self._pipeline, shared, request, own)
             image = partial(image_of, self._pipeline, request, prepared, decoded, started)
         except BaseException as error:  # whatever it is, it is the request's alone
             image = partial(_raise, error)
@@ -269,7 +275,7 @@ class Session:
             for request in left:
                 request.cancel()
             self._wait_for_all()
-            self._shared.close()
+            self._workers.close()
             self._threads.shutdown(wait=True)
             if self._clock is not None and self._clock is not threading.current_thread():
                 self._clock.join()

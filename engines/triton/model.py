@@ -71,4 +71,4 @@ def _service(name: str, folder: Path, options: ModelOptions, log: Any) -> Servic
             f"{folder}: expected the bundle that config.pbtxt was written for, got another one; "
             "write the repository again with `mulo-sd triton`"
         )
-    return Service(name, SessionEngine(name, pipeline, options.size), options.limits, log)
+    return Service(name, SessionEngine(name, pipeline, options.size, options.workers), options.limits, log)

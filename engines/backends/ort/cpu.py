@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 
 from mulo_sd.engines.backends.array_scores import ArrayScores
 from mulo_sd.engines.backends.base import Backend, BackendError, CachePool, KVCache, Tensors, Traits, one_line
-from mulo_sd.engines.backends.caches import NUMPY_DTYPES, OF_SLOTS, CacheTensor, cache_tensors, output_widths
+from mulo_sd.engines.backends.caches import (
+    NUMPY_DTYPES,
+    OF_SLOTS,
+    CacheTensor,
+    cache_tensors,
+    output_widths,
+)
 from mulo_sd.engines.backends.readiness import elsewhere, unsuited_precision
 from mulo_sd.engines.bundle import Bundle
 from mulo_sd.engines.bundle.contract import updated_cache
@@ -37,6 +43,8 @@ def naming(graph: str) -> Iterator[None]:
 SPINNING = {"intra_op.allow_spinning": "1", "intra_op.spin_duration_us": "100", "force_spinning_stop": "1"}
 # Slots by which a cache grows: attention pays for every slot that is there, growing for every copy.
 GROWTH = 128
+# Of a decode with guidance.
+ROWS = 2
 
 
 def make_session(path: Path, threads: int | None, providers: Sequence[str]) -> onnxruntime.InferenceSession:
@@ -185,6 +193,15 @@ class OnnxRuntimeBackend(Backend):
         pool = Pool(self.session(graph), cache_tensors(self.bundle.manifest.graphs[graph], rows))
         self.pools.add(pool)
         return pool
+
+    def gains_by_sharing(self, graph: str) -> bool:
+        """Whether a pass reads more weights than keys and values.
+
+        A shared pass reads weights once for all decodes. But it drives out of the processor's cache the keys and values
+        of each, which a decode in its turn finds there; and in a pool all attend to as many slots as the longest.
+        """
+        entry = self.bundle.manifest.graphs[graph]
+        return entry.onnx.size_bytes >= sum(tensor.bytes for tensor in cache_tensors(entry, ROWS))
 
     def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> NDArray[np.float32]:
         """Run one pass; return its logits."""

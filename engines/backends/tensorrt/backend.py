@@ -22,24 +22,6 @@ from mulo_sd.engines.bundle.contract import HIDDEN
 from mulo_sd.engines.bundle.manifest import MANIFEST_NAME
 from mulo_sd.engines.bundle.open import sha256_of_file
 
-# Keys and values are counted in bytes: numpy has no bfloat16.
-ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
-
-
-def slot_bytes(tensor: CacheTensor) -> int:
-    """Return the size of one slot of one head."""
-    return tensor.shape[3] * ITEM_BYTES[tensor.dtype]
-
-
-def cache_bytes(tensor: CacheTensor) -> int:
-    """Return the size of the keys or values of one layer."""
-    return math.prod(tensor.shape[:3]) * slot_bytes(tensor)
-
-
-def row_bytes(tensor: CacheTensor) -> int:
-    """Return the size of the keys or values of one layer and one row."""
-    return math.prod(tensor.shape[1:3]) * slot_bytes(tensor)
-
 
 class Resident(NamedTuple):
     """Keys or values of one layer, and the address at which they stay."""
@@ -59,7 +41,7 @@ class TensorRTPool(CachePool):
         self.cuda, self.lock, self.tensors = cuda, lock, tensors
         with lock:
             cuda.use()
-            self.buffers = [DeviceBuffer(cuda, cache_bytes(tensor), "caches") for tensor in tensors]
+            self.buffers = [DeviceBuffer(cuda, tensor.bytes, "caches") for tensor in tensors]
             for buffer in self.buffers:
                 cuda.clear(buffer.address, buffer.size_bytes)
             cuda.synchronise()
@@ -73,7 +55,7 @@ class TensorRTPool(CachePool):
         with self.lock:
             self.cuda.use()
             for tensor, address in self.rows(first_row, count).tensors.values():
-                self.cuda.clear(address, cache_bytes(tensor))
+                self.cuda.clear(address, tensor.bytes)
 
 
 class TensorRTCache(KVCache):
@@ -90,7 +72,7 @@ class TensorRTCache(KVCache):
         self.tensors: dict[str, Resident] = {}
         for tensor, buffer in zip(pool.tensors, pool.buffers, strict=True):
             own = tensor._replace(shape=(batch, *tensor.shape[1:]))
-            self.tensors[tensor.name] = Resident(own, buffer.address + first_row * row_bytes(tensor))
+            self.tensors[tensor.name] = Resident(own, buffer.address + first_row * tensor.row_bytes)
         self.logits: Lease | None = None
 
 
@@ -129,7 +111,7 @@ class TensorRTBackend(Backend):
         profiles = self.entries[graph].profiles
         most = max((ranges["batch"][-1] for ranges in profiles if "batch" in ranges), default=0)
         tensors = cache_tensors(self.bundle.manifest.graphs[graph], 1)
-        return most > 2 and all(row_bytes(tensor) % ALIGNMENT == 0 for tensor in tensors)
+        return most > 2 and all(tensor.row_bytes % ALIGNMENT == 0 for tensor in tensors)
 
     def run(self, graph: str, inputs: Tensors) -> dict[str, NDArray[Any]]:
         """Run a stateless graph."""
@@ -202,7 +184,7 @@ class TensorRTBackend(Backend):
         if not moving:
             return
         count = sum(run.length for run in moving)
-        largest = max(math.prod(tensor.shape[:2]) * slot_bytes(tensor) for tensor, _ in cache.tensors.values())
+        largest = max(math.prod(tensor.shape[:2]) * tensor.slot_bytes for tensor, _ in cache.tensors.values())
         with self.lock:
             self.runtime.cuda.use()
             with DeviceBuffer(self.runtime.cuda, largest * count) as scratch:
@@ -220,7 +202,7 @@ class TensorRTBackend(Backend):
         last = moving[-1].source + moving[-1].length - 1
         if last >= slots:
             raise ValueError(f"slots: expected numbers below {slots}, got {last}")
-        size, rows, first = slot_bytes(tensor), batch * heads, moving[0].destination
+        size, rows, first = tensor.slot_bytes, batch * heads, moving[0].destination
         pitch, packed = slots * size, sum(run.length for run in moving) * size
         copy_rows = self.runtime.cuda.copy_rows
         for run in moving:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mulo_sd.conformance.tools import measure_service, soak_service
+from mulo_sd.conformance.tools import measure_service, measure_workers, soak_service
 from tests.in_process import InProcess
 
 
@@ -33,7 +33,18 @@ def test_the_measurements(minimal_bundle: Path, in_process: InProcess) -> None:
     assert figures["first_partial_ms"]["p50"] < figures["streamed_ms"]["p99"]
 
 
-@pytest.mark.parametrize("tool", [measure_service, soak_service])
+def test_the_measurement_of_workers(minimal_bundle: Path, in_process: InProcess) -> None:
+    arguments = ("--bundle", str(minimal_bundle), "--images", "2", "--size", "2", "--rounds", "1")
+    done = in_process.run(measure_workers.__name__, *arguments)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert [line.split(" | ")[0] for line in lines[2:]] == ["| the default", "| serial", "| ar"]
+    assert "2 at once, 2 workers, 1 thread a pass" in lines[0]
+    for line in lines[2:]:
+        assert all(float(figure) > 0 for figure in line.split(" | ")[1:4])
+
+
+@pytest.mark.parametrize("tool", [measure_service, measure_workers, soak_service])
 def test_no_bundle(tool: object, in_process: InProcess, tmp_path: Path) -> None:
     done = in_process.run(getattr(tool, "__name__"), "--bundle", str(tmp_path / "none"))  # noqa: B009  (of a module)
     assert done.returncode == 2

@@ -25,6 +25,7 @@ TOOLS = (
     "measure_sharing",
     "measure_sweeps",
     "measure_triton",
+    "measure_workers",
     "profile_decode",
     "run_triton",
     "soak_batch",

@@ -63,3 +63,31 @@ def test_a_shared_pass_that_fails_fails_for_its_culprit_alone(error: BaseExcepti
     np.testing.assert_array_equal(outcomes[0], np.full((2, 1, 3), 5))
     np.testing.assert_array_equal(outcomes[2], np.full((2, 3, 3), 6))
     assert backend.calls == 5, "once for all, then half by half down to the culprit"
+
+
+def test_a_graph_that_gains_nothing_has_a_cache_for_each_decode() -> None:
+    """Its passes are made one by one; those of another graph are shared."""
+
+    class Choosy(_RefusesToken):
+        def gains_by_sharing(self, graph: str) -> bool:
+            return graph == "drafter_1"
+
+    backend = Choosy(-1, BackendError("none"))
+    shared = SharedPasses(backend, 2)
+    inputs = {
+        "tokens": np.full((2, 1), 3),
+        "prefix": np.zeros((2, 1, 4), np.float32),
+        "positions": np.zeros((2, 1), np.int64),
+        "slot_ranks": np.zeros((2, 40), np.int64),
+        "write_index": np.zeros(2, np.int64),
+    }
+
+    def ask(number: int) -> None:
+        for graph in ("target", "drafter_1"):
+            place = shared.place(graph, number, 2)
+            for _ in range(3):
+                shared.score(graph, place, inputs)
+
+    shared.begin(*(partial(ask, number) for number in range(2)))
+    shared.close()
+    assert (shared.passes, backend.calls) == (2 * 3 + 3, 2 * 3 + 3)

@@ -18,10 +18,10 @@ from mulo_sd.engines.settings import SettingsError
 from tests.engines.service.toy_session import REQUESTS, alone
 
 
-@pytest.mark.parametrize("size", [1, 3, 7])
-def test_images_are_those_drawn_alone(pipeline: Pipeline, condition: Condition, size: int) -> None:
-    """Modes, seeds and settings mixed; more requests than places."""
-    with pipeline.session(size) as session:
+@pytest.mark.parametrize(("size", "workers"), [(1, 1), (3, 1), (7, 1), (7, 2), (2, 5)])
+def test_images_are_those_drawn_alone(pipeline: Pipeline, condition: Condition, size: int, workers: int) -> None:
+    """Modes, seeds and settings mixed; more requests than places, fewer places than workers."""
+    with pipeline.session(size, workers=workers) as session:
         asked = [session.submit(condition, **given) for given in REQUESTS]
         found = [request.result(60) for request in asked]
     for given, result in zip(REQUESTS, found, strict=True):
@@ -43,6 +43,27 @@ def test_passes_are_shared(pipelines: Mapping[str, Pipeline], condition: Conditi
     assert set(passes["no pools"]) == {8 * 16}
     assert 16 <= min(passes["pools"]) < 4 * 16
     assert 16 <= min(passes["few"]) < 6 * 16, "but for prefills, passes of one token"
+
+
+def test_workers_decode_side_by_side(pipelines: Mapping[str, Pipeline], condition: Condition) -> None:
+    """Each in a thread of its own: two decodes wait for each other in the midst of a pass, and both go on."""
+    both, threads = threading.Barrier(2), set[str]()
+
+    def meet(done: int, total: int) -> None:
+        if done == total:
+            threads.add(threading.current_thread().name + str(threading.get_ident()))
+            both.wait(60)
+
+    with pipelines["pools"].session(4, workers=2) as session:
+        for request in [session.submit(condition, seed, "ar", progress=meet) for seed in range(2)]:
+            request.result(60)
+    assert len(threads) == 2
+
+
+@pytest.mark.parametrize("workers", [0, 257, 1.5, True])
+def test_a_number_of_workers_that_is_none(pipelines: Mapping[str, Pipeline], workers: Any) -> None:
+    with pytest.raises(SettingsError, match="workers: expected"):
+        pipelines["pools"].session(2, workers=workers)
 
 
 def test_requests_join_from_several_threads(pipelines: Mapping[str, Pipeline], condition: Condition) -> None:

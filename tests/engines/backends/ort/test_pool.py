@@ -1,11 +1,14 @@
 """Rows of a pool in ONNX Runtime."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
+from mulo_sd.engines.backends.caches import cache_tensors
 from mulo_sd.engines.backends.ort.cpu import OnnxRuntimeBackend
 from mulo_sd.engines.bundle import open_bundle
 from mulo_sd.engines.rules.slots import DEAD_RANK
@@ -45,3 +48,15 @@ def test_rows_of_a_pool_in_onnx_runtime(tiny_bundle: Path) -> None:
     for value in pools[0].arrays.values():
         assert not value[:3].any()
         assert value[3:5].any()
+
+
+@pytest.mark.parametrize("ratio", [0.5, 2.0])
+def test_passes_that_read_more_weights_than_keys_and_values_gain(tiny_bundle: Path, ratio: float) -> None:
+    """Of a decode with guidance: two rows, all their slots."""
+    bundle = open_bundle(tiny_bundle)
+    graph = bundle.manifest.graphs["target"]
+    read = sum(tensor.bytes for tensor in cache_tensors(graph, 2))
+    file = graph.onnx.model_copy(update={"size_bytes": int(ratio * read)})
+    graphs = bundle.manifest.graphs | {"target": graph.model_copy(update={"onnx": file})}
+    manifest = bundle.manifest.model_copy(update={"graphs": graphs})
+    assert OnnxRuntimeBackend(replace(bundle, manifest=manifest)).gains_by_sharing("target") == (ratio > 1)

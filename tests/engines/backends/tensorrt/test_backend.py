@@ -12,7 +12,7 @@ from mulo_sd import engines
 from mulo_sd.engines.backends import BackendError
 from mulo_sd.engines.backends.caches import CacheTensor
 from mulo_sd.engines.backends.ort.cpu import OnnxRuntimeBackend
-from mulo_sd.engines.backends.tensorrt.backend import TensorRTBackend, TensorRTCache, cache_bytes, slot_bytes
+from mulo_sd.engines.backends.tensorrt.backend import TensorRTBackend, TensorRTCache
 from mulo_sd.engines.bundle import Bundle, open_bundle
 from mulo_sd.engines.passes.transformer import TransformerSession
 from tests.engines.backends.tensorrt.minimal_decodes import SETTINGS, with_plans
@@ -23,8 +23,8 @@ from tests.fakes.tensorrt import FakeEngine, Fakes
 @pytest.mark.parametrize(("dtype", "item_bytes"), [("float32", 4), ("float16", 2), ("bfloat16", 2)])
 def test_cache_sizes(dtype: str, item_bytes: int) -> None:
     tensor = CacheTensor("key_0", (2, 4, 1292, 64), dtype)
-    assert slot_bytes(tensor) == 64 * item_bytes
-    assert cache_bytes(tensor) == 2 * 4 * 1292 * 64 * item_bytes
+    assert tensor.slot_bytes == 64 * item_bytes
+    assert tensor.bytes == 2 * 4 * 1292 * 64 * item_bytes
 
 
 @pytest.mark.parametrize("batch", [1, 2])
@@ -50,7 +50,7 @@ def test_feed_and_keep_slots_equal_onnx_runtime(
     cache: Any = actual.cache
     for name, (tensor, address) in cache.tensors.items():
         value = expected.cache.arrays[name]  # type: ignore[attr-defined]
-        content = ctypes.string_at(address, cache_bytes(tensor))
+        content = ctypes.string_at(address, tensor.bytes)
         found = np.frombuffer(content, dtype=value.dtype).reshape(tensor.shape)
         np.testing.assert_array_equal(found[:, :, : actual.slots.used], value[:, :, : actual.slots.used])
 
@@ -137,4 +137,4 @@ def test_memory(large_fakes: Fakes, minimal: Bundle) -> None:
     on_device = sum(len(data) for data in large_fakes.cuda.memory.values())
     assert sum(found.values()) - found["weights"] == on_device
     cache = backend.new_cache("target", 2)
-    assert backend.memory()["caches"] == sum(cache_bytes(tensor) for tensor, _ in cache.tensors.values())
+    assert backend.memory()["caches"] == sum(tensor.bytes for tensor, _ in cache.tensors.values())
