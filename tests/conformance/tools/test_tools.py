@@ -1,6 +1,7 @@
 """The tools behind the docs' figures and pictures: each runs here at its smallest, as its command."""
 
 import importlib
+import importlib.util
 import json
 import re
 import sys
@@ -186,12 +187,10 @@ def test_wrong_arguments(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_part_of_the_gpu_s_measurements(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """`check` on the CPU alone, where every token is equal; a part that cannot run is told, and fails the whole."""
-    module = importlib.import_module("mulo_sd.conformance.tools.measure_gpu")
-    monkeypatch.setattr(module, "DEVICE", "cpu")
+def test_decodes_of_the_gpu_s_measurements(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`check` on the CPU alone, where every token is equal."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    module = importlib.import_module("mulo_sd.conformance.tools.gpu.decodes")
     small_shape = module.small_shape
 
     def tiny_shape(name: str) -> Shape:
@@ -209,6 +208,25 @@ def test_a_part_of_the_gpu_s_measurements(
     assert {line["family"] for line in lines} == {"llamagen", "tar"}
     assert {line.get("mode") for line in lines} == {*MEASURED, None}
     assert all(share == 1 for line in lines for share in line["equal"])
-    if not torch.cuda.is_available():
-        assert run("measure_gpu", "--out", tmp_path / "out", "--parts", "tensorrt", monkeypatch=monkeypatch) == 1
-        assert "tensorrt: " in capsys.readouterr().out
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a rehearsal is what there is without a GPU")
+def test_the_gpu_s_measurements_are_rehearsed(
+    minimal_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Up to the driver: plans are built, and what each runtime says without one is told; every part fails the whole."""
+    out = tmp_path / "out"
+    options = ("--bundle", minimal_bundle, "--prompts", 1, "--parts", "plans", "tensorrt")
+    assert run("measure_gpu", "--out", out, *options, monkeypatch=monkeypatch) == 1
+    said = capsys.readouterr()
+    assert "no GPU: a rehearsal" in said.out
+    assert "Traceback" not in said.out
+    errors = {line["backend"]: line["error"] for line in json.loads((out / "plans.json").read_text())}
+    assert set(errors) == {"trt-rtx", "trt", "ort-cuda", "torch-cuda"}
+    assert all(error.startswith("BackendError: ") for error in errors.values())
+    if importlib.util.find_spec("tensorrt_rtx") is not None:
+        lines = json.loads((out / "tensorrt.json").read_text())
+        targets = [line["target"] for line in lines if "built_bytes" in line]
+        assert targets[:2] == ["8.0", "all from 8.0 on"]
+        assert len(targets) == 3
+        assert [line["target"] for line in lines if "error" in line] == targets
