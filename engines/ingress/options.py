@@ -27,7 +27,7 @@ class EngineOptions(BaseModel):
     ] = None
     size: Annotated[int, Field(ge=1, le=MAX_AT_ONCE, description="images that each model draws at once")] = 4
     workers: Annotated[
-        int, Field(ge=1, le=MAX_AT_ONCE, description="threads that decode; on a CPU as many as its cores, threads at 1")
+        int, Field(ge=1, le=MAX_AT_ONCE, description="threads that decode: on a CPU one a core, with one thread a pass")
     ] = 1
     queue: Annotated[int, Field(ge=0, le=MAX_WAITING, description="images that may wait beyond those")] = 64
     deadline: Annotated[Seconds, Field(description="seconds in which a request has its answer")] = 120.0

@@ -14,6 +14,7 @@ backend = "ort"
 threads = 2
 text-model = "flan"
 size = 8
+workers = 2
 queue = 16
 deadline = 60
 grace = 2.5
