@@ -58,6 +58,10 @@ class NotingBackend(Backend):
         self.called.append("new_pool")
         return None  # type: ignore[return-value]  # nobody takes rows of it
 
+    def gains_by_sharing(self, graph: str) -> bool:
+        self.called.append("gains_by_sharing")
+        return True
+
     def memory(self) -> dict[str, int]:
         self.called.append("memory")
         return {"weights": 1}

@@ -145,6 +145,7 @@ CALLS: dict[str, Callable[[Backend], object]] = {
     "score": lambda backend: backend.score("g", None, {"tokens": np.zeros((1, 1))}),  # type: ignore[arg-type]
     "scores_of": lambda backend: backend.scores_of(np.zeros((1, 1, 2), dtype=np.float32)),
     "new_pool": lambda backend: backend.new_pool("g", 1),
+    "gains_by_sharing": lambda backend: backend.gains_by_sharing("target"),
     "memory": lambda backend: backend.memory(),
 }
 
