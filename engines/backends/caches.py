@@ -17,6 +17,9 @@ NUMPY_DTYPES: Mapping[str, type[np.generic]] = {"int64": np.int64, "float32": np
 # Keys and values are counted in bytes, bfloat16 too.
 ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 
+# Rows of a decode with guidance.
+GUIDED_ROWS = 2
+
 # Inputs of a pass that have a number for each slot, Int64[B, C].
 OF_SLOTS = ("slot_ranks", "slot_branches")
 

@@ -4,16 +4,22 @@ Only tokens, log p where it is asked for, and judgements come to the host.
 """
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from mulo_sd.engines.backends.base import Draw, Floats, Judgement, Scores, Tokens
+from mulo_sd.engines.backends.base import Draw, Floats, Judgement, Scores, Tokens, Wanted
 from mulo_sd.engines.backends.cell_noise import CellNoise
 from mulo_sd.engines.distribution import Distribution
 from mulo_sd.engines.rules.anchor import Anchor
 from mulo_sd.engines.rules.noise import NoiseSource
+
+
+def split_by(wanted: Sequence[Wanted], tokens: Tokens) -> list[Tokens]:
+    """Return the tokens of each decode, of those of all in turn."""
+    return np.split(tokens, np.cumsum([len(one.rows) for one in wanted])[:-1])
 
 
 class DeviceScores(Scores):

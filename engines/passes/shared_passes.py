@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mulo_sd.engines.backends.base import Backend, BackendError, CachePool, KVCache, PartedScores, Scores, Tensors
+from mulo_sd.engines.backends.caches import GUIDED_ROWS
 from mulo_sd.engines.backends.host_scores import scorer
 from mulo_sd.engines.passes.scheduler import Scheduler
 from mulo_sd.engines.passes.shared_samples import SharedSamples, SharedScores
@@ -28,8 +29,6 @@ PASSES_A_TURN = 16
 # Seconds for which the others may wait for a graph that keeps no state. Where they go on without a decode, its next
 # passes are shared with fewer of them; where they wait for an image to be resized, they may wait for seconds.
 LONG = 0.05
-# Guidance takes two rows of a pool.
-ROWS = 2
 # Of the tokens of a shared pass, the largest share that may be padding.
 MAX_PADDING = 0.25
 # Inputs of a pass that have something for each token; of these, embeddings.
@@ -159,13 +158,14 @@ class SharedPasses:
 
         The first of a graph may load a model of gigabytes.
         """
+        first = number * GUIDED_ROWS
         if not self._shares(graph):
-            return Place(number * ROWS, batch, self.scheduler.beside(lambda: self.backend.new_cache(graph, batch)))
+            return Place(first, batch, self.scheduler.beside(lambda: self.backend.new_cache(graph, batch)))
         if graph not in self.pools:
             self.scheduler.beside(lambda: self._make_pool(graph))
         pool = self.pools[graph]
-        pool.clear(number * ROWS, batch)
-        return Place(number * ROWS, batch, pool.rows(number * ROWS, batch))
+        pool.clear(first, batch)
+        return Place(first, batch, pool.rows(first, batch))
 
     def _shares(self, graph: str) -> bool:
         if graph not in self.gains:
@@ -175,7 +175,7 @@ class SharedPasses:
     def _make_pool(self, graph: str) -> None:
         with self.making:
             if graph not in self.pools:
-                self.pools[graph] = self.backend.new_pool(graph, self.places * ROWS)
+                self.pools[graph] = self.backend.new_pool(graph, self.places * GUIDED_ROWS)
 
     def run(self, graph: str, inputs: Tensors) -> dict[str, NDArray[Any]]:
         """Run a stateless graph; the others wait for it unless it is long, or never ran and may have to be loaded."""

@@ -20,7 +20,7 @@ def prepared_of(pipeline: Stages, request: Request) -> Prepared:
     return pipeline.prepare(order.prompt, order.seed, order.mode, order.plan, **order.changes)
 
 
-def decoded_of(pipeline: Stages, shared: SharedPasses, request: Request, place: int) -> tuple[Prepared, Decoded]:
+def decoded_of(pipeline: Stages, shared: SharedPasses, place: int, request: Request) -> tuple[Prepared, Decoded]:
     """Decode a request at a place of the shared passes; a condition in numbers is prepared here.
 
     Raises:

@@ -19,7 +19,6 @@ from mulo_sd.engines.condition import Condition
 from mulo_sd.engines.loop.decode import Progress
 from mulo_sd.engines.loop.state import Tokens
 from mulo_sd.engines.numbers import positive_seconds, whole_number
-from mulo_sd.engines.passes.shared_passes import SharedPasses
 from mulo_sd.engines.passes.workers import Workers
 from mulo_sd.engines.prompts import Plan
 from mulo_sd.engines.service.halves import decoded_of, image_of, prepared_of
@@ -169,8 +168,7 @@ class Session:
             request._state = "decoding"
             self._working += 1
             place = heapq.heappop(self._places)
-            shared, own = self._workers.at(place)
-            shared.begin(partial(self._decode, request, place, shared, own))
+            self._workers.at(place)[0].begin(partial(self._decode, request, place))
         self._changed.notify_all()
 
     def _describe(self, request: Request) -> None:
@@ -192,12 +190,12 @@ class Session:
         if request._cancelled.is_set():  # since it was checked
             self._drop(request)
 
-    def _decode(self, request: Request, place: int, shared: SharedPasses, own: int) -> None:
-        """Decode at place `own` of shared passes, and leave it: the second half of a request, among other decodes."""
+    def _decode(self, request: Request, place: int) -> None:
+        """Decode, and leave the place: the second half of a request, among the other decodes."""
         image: Callable[[], Result]
         started = time.perf_counter()
         try:
-            prepared, decoded = decoded_of(self._pipeline, shared, request, own)
+            prepared, decoded = decoded_of(self._pipeline, *self._workers.at(place), request)
             image = partial(image_of, self._pipeline, request, prepared, decoded, started)
         except BaseException as error:  # whatever it is, it is the request's alone
             image = partial(_raise, error)

@@ -18,6 +18,13 @@ from mulo_sd.engines.passes.transformer import TransformerSession
 PASSES = 200
 
 
+def forget_after(session: TransformerSession, slots: int) -> None:
+    """Free all slots but the first ones."""
+    session.slots.used = slots
+    session.slots.ranks[slots:] = np.iinfo(np.int64).max
+    session.slots.slot_of_position[session.slots.slot_of_position >= slots] = -1
+
+
 def seconds_a_pass(session: TransformerSession, filled: int, fed: int) -> float:
     """Return the median time of a pass of `fed` tokens after `filled` slots, its logits on the device."""
     cells = np.arange(filled, filled + fed) - session.entry.prefix_length
@@ -29,9 +36,7 @@ def seconds_a_pass(session: TransformerSession, filled: int, fed: int) -> float:
         torch.cuda.synchronize()
         if number >= PASSES // 4:
             times.append(time.perf_counter() - started)
-        session.slots.used = filled  # the same slots again
-        session.slots.ranks[filled:] = np.iinfo(np.int64).max
-        session.slots.slot_of_position[session.slots.slot_of_position >= filled] = -1
+        forget_after(session, filled)  # the same slots again
     return statistics.median(times)
 
 

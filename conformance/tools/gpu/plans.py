@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mulo_sd.conformance.tools.gpu.passes import forget_after
 from mulo_sd.conformance.tools.gpu.report import Asked, Report
 from mulo_sd.engines.backends import make_backend
 from mulo_sd.engines.bundle import Bundle, BundleError, open_bundle
@@ -98,8 +99,6 @@ def _passes(pipeline: Pipeline) -> dict[int, float]:
             started = time.perf_counter()
             session.feed(cells, tokens).sample(row, row, Distribution(2.0), noise, None)
             times.append(time.perf_counter() - started)
-            session.slots.used = before
-            session.slots.ranks[before:] = np.iinfo(np.int64).max
-            session.slots.slot_of_position[session.slots.slot_of_position >= before] = -1
+            forget_after(session, before)
         found[fed] = round(1e3 * statistics.median(times[REPEATS // 4 :]), 3)
     return found

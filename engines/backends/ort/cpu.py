@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from mulo_sd.engines.backends.array_scores import ArrayScores
 from mulo_sd.engines.backends.base import Backend, BackendError, CachePool, KVCache, Tensors, Traits, one_line
 from mulo_sd.engines.backends.caches import (
+    GUIDED_ROWS,
     NUMPY_DTYPES,
     OF_SLOTS,
     CacheTensor,
@@ -43,8 +44,6 @@ def naming(graph: str) -> Iterator[None]:
 SPINNING = {"intra_op.allow_spinning": "1", "intra_op.spin_duration_us": "100", "force_spinning_stop": "1"}
 # Slots by which a cache grows: attention pays for every slot that is there, growing for every copy.
 GROWTH = 128
-# Of a decode with guidance.
-ROWS = 2
 
 
 def make_session(path: Path, threads: int | None, providers: Sequence[str]) -> onnxruntime.InferenceSession:
@@ -201,7 +200,7 @@ class OnnxRuntimeBackend(Backend):
         of each, which a decode in its turn finds there; and in a pool all attend to as many slots as the longest.
         """
         entry = self.bundle.manifest.graphs[graph]
-        return entry.onnx.size_bytes >= sum(tensor.bytes for tensor in cache_tensors(entry, ROWS))
+        return entry.onnx.size_bytes >= sum(tensor.bytes for tensor in cache_tensors(entry, GUIDED_ROWS))
 
     def feed(self, graph: str, cache: KVCache, inputs: Tensors) -> NDArray[np.float32]:
         """Run one pass; return its logits."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mulo_sd.engines.backends.base import Floats, PartedScores, Tokens, Wanted
 from mulo_sd.engines.backends.cell_noise import CellNoise
 from mulo_sd.engines.backends.device_arrays import DeviceArrays
-from mulo_sd.engines.backends.device_scores import DeviceScores
+from mulo_sd.engines.backends.device_scores import DeviceScores, split_by
 from mulo_sd.engines.backends.host_scores import setting_inputs
 from mulo_sd.engines.backends.tensorrt.cuda import ALIGNMENT, Cuda, DeviceBuffer, aligned
 from mulo_sd.engines.backends.tensorrt.leases import Lease, Leases
@@ -230,7 +230,7 @@ class TensorRTScores(DeviceScores, PartedScores):
             placed: dict[str, Any] = self._placed(firsts, wanted[0].batch) | setting_inputs(distribution)
             placed["noise"] = self.sampling.noise(*noises) if on_device else noise
             tokens = self.sampling.plan("sampler").execute(placed, wanted=("tokens",))["tokens"]
-        return np.split(tokens, np.cumsum([len(one.rows) for one in wanted])[:-1])
+        return split_by(wanted, tokens)
 
     def _placed(self, firsts: Sequence[Rows], batch: int) -> dict[str, Any]:
         """Return where logits lie, conditional and unconditional: rows of each batch's first and last."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from mulo_sd.engines.backends.base import Floats, PartedScores, Tokens, Wanted, one_line
 from mulo_sd.engines.backends.cell_noise import CellNoise
 from mulo_sd.engines.backends.device_arrays import DeviceArrays
-from mulo_sd.engines.backends.device_scores import DeviceScores
+from mulo_sd.engines.backends.device_scores import DeviceScores, split_by
 from mulo_sd.engines.backends.torch_cuda.noise import NoiseTables
 from mulo_sd.engines.backends.torch_cuda.sampling import best_tokens, log_probs
 from mulo_sd.engines.backends.torch_cuda.work import DeviceWork, host
@@ -110,7 +110,7 @@ class TorchScores(DeviceScores, PartedScores):
             )
         if tokens is None:
             return super().sample_together(wanted, distribution)
-        return np.split(tokens, np.cumsum([len(one.rows) for one in wanted])[:-1])
+        return split_by(wanted, tokens)
 
     def logits(self) -> Floats:
         """Return all of them on the host."""

@@ -7,29 +7,19 @@ import numpy as np
 import pytest
 
 from mulo_sd.engines.backends.array_scores import ArrayScores
-from mulo_sd.engines.backends.base import BackendError, Tensors, Traits
+from mulo_sd.engines.backends.base import BackendError, Tensors
 from mulo_sd.engines.passes.shared_passes import SharedPasses
-from tests.fakes.noting_backend import NotingBackend
+from tests.fakes.pooling_backend import PoolingBackend, inputs_of
 
 
-class _RefusesToken(NotingBackend):
+class _RefusesToken(PoolingBackend):
     """A pooling backend that fails at a pass in which some row feeds one token."""
 
     name = "refuses"
-    traits = Traits(scores=True, pools=True)
 
     def __init__(self, token: int, error: BaseException) -> None:
         super().__init__()
         self.token, self.error, self.calls = token, error, 0
-
-    def new_pool(self, graph: str, rows: int) -> Any:
-        return self
-
-    def rows(self, first_row: int, count: int) -> Any:
-        return count
-
-    def clear(self, first_row: int, count: int) -> None:
-        return
 
     def score(self, graph: str, cache: Any, inputs: Tensors) -> ArrayScores:
         self.calls += 1
@@ -45,13 +35,7 @@ def test_a_shared_pass_that_fails_fails_for_its_culprit_alone(error: BaseExcepti
     outcomes: dict[int, Any] = {}
 
     def ask(number: int, token: int, fed: int) -> None:
-        inputs = {
-            "tokens": np.full((2, fed), token),
-            "prefix": np.zeros((2, fed, 4), np.float32),
-            "positions": np.zeros((2, fed), np.int64),
-            "slot_ranks": np.zeros((2, 40), np.int64),
-            "write_index": np.zeros(2, np.int64),
-        }
+        inputs = inputs_of(np.full((2, fed), token))
         try:
             outcomes[number] = shared.score("target", shared.place("target", number, 2), inputs).logits()
         except BaseException as caught:
@@ -74,13 +58,7 @@ def test_a_graph_that_gains_nothing_has_a_cache_for_each_decode() -> None:
 
     backend = Choosy(-1, BackendError("none"))
     shared = SharedPasses(backend, 2)
-    inputs = {
-        "tokens": np.full((2, 1), 3),
-        "prefix": np.zeros((2, 1, 4), np.float32),
-        "positions": np.zeros((2, 1), np.int64),
-        "slot_ranks": np.zeros((2, 40), np.int64),
-        "write_index": np.zeros(2, np.int64),
-    }
+    inputs = inputs_of(np.full((2, 1), 3))
 
     def ask(number: int) -> None:
         for graph in ("target", "drafter_1"):

@@ -13,7 +13,7 @@ from mulo_sd.engines.distribution import Distribution
 from mulo_sd.engines.passes.shared_passes import SharedPasses
 from mulo_sd.engines.rules.anchor import Anchor
 from mulo_sd.engines.rules.noise import NoiseSource
-from tests.fakes.noting_backend import NotingBackend
+from tests.fakes.pooling_backend import PoolingBackend, inputs_of
 
 CODES, DECODES = 40, 3
 
@@ -31,24 +31,15 @@ class _Noting(ArrayScores):
         return super().sample_together(wanted, distribution)
 
 
-class _Pooling(NotingBackend):
+class _Pooling(PoolingBackend):
     """A backend that answers a pass with logits of its tokens."""
 
-    name, traits = "pooling", Traits(scores=True, pools=True)
+    name = "pooling"
 
     def __init__(self, refused: int | None = None) -> None:
         super().__init__()
         self.calls: list[int] = []
         self.refused, self.passes = refused, 0
-
-    def new_pool(self, graph: str, rows: int) -> Any:
-        return self
-
-    def rows(self, first_row: int, count: int) -> Any:
-        return count
-
-    def clear(self, first_row: int, count: int) -> None:
-        return
 
     def score(self, graph: str, cache: Any, inputs: Tensors) -> ArrayScores:
         self.passes += 1
@@ -62,15 +53,9 @@ def logits_of(tokens: Tokens) -> Any:
     return np.sin(tokens[..., None] * 1.7 + places).astype(np.float32)
 
 
-def inputs_of(number: int, step: int) -> Tensors:
-    """Return those of a pass of two rows and one token."""
-    return {
-        "tokens": np.array([[number + step], [number]]),
-        "prefix": np.zeros((2, 1, 4), np.float32),
-        "positions": np.zeros((2, 1), np.int64),
-        "slot_ranks": np.zeros((2, 40), np.int64),
-        "write_index": np.zeros(2, np.int64),
-    }
+def fed_by(number: int, step: int) -> Tokens:
+    """Return the token that a decode feeds at a step, in two rows."""
+    return np.array([[number + step], [number]])
 
 
 def run_together(
@@ -83,7 +68,7 @@ def run_together(
         place, tokens = shared.place("target", number, 2), []
         try:
             for step in range(steps):
-                tokens += ask(number, shared.score("target", place, inputs_of(number, step)), step).tolist()
+                tokens += ask(number, shared.score("target", place, inputs_of(fed_by(number, step))), step).tolist()
             outcomes[number] = tokens
         except BaseException as error:
             outcomes[number] = error
@@ -101,7 +86,7 @@ def sampled(number: int, scores: Scores, step: int, anchor: Anchor | None = None
 def expected_of(number: int, steps: int = 4, anchor: Anchor | None = None, heat: float = 1.0) -> list[int]:
     tokens: list[int] = []
     for step in range(steps):
-        alone = ArrayScores(logits_of(inputs_of(number, step)["tokens"]))
+        alone = ArrayScores(logits_of(fed_by(number, step)))
         tokens += sampled(number, alone, step, anchor, heat).tolist()
     return tokens
 
