@@ -1,15 +1,23 @@
 """Pictograms as training examples."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from mulo_sd.engines.prompts.caption_ids import CaptionIds
-from mulo_sd.reference.pictograms.scenes import BOX, HELD_OUT_SPLIT, PIXELS, Scene, scene
+from mulo_sd.reference.pictograms.captions import TASKS, Task
+from mulo_sd.reference.pictograms.scenes import BOX, HELD_OUT_SPLIT, PIXELS, TRAINING_SPLIT, Scene, scene
 
+# Of the examples to learn from. What asks for several pictograms is learned last, and shows most of them.
+TRAINING_SHARES: Mapping[Task, float] = MappingProxyType(
+    {"single_object": 0.1, "two_object": 0.3, "counting": 0.2, "colors": 0.1, "position": 0.3}
+)
 CAPTIONS_FILE = Path(__file__).parent / "sheet" / "captions.json"
 PREFIX_LENGTH = 20  # ids; the longest caption has 10
 
@@ -58,8 +66,9 @@ class PictogramExamples:
         return self.captions.vocabulary
 
     def training(self, index: int) -> PictogramExample:
-        """Return an example of the training split."""
-        return PictogramExample(scene(index), self.captions)
+        """Return an example of the training split, its task drawn by `TRAINING_SHARES`."""
+        task = np.random.default_rng([0x5441534B, index]).choice(TASKS, p=[TRAINING_SHARES[task] for task in TASKS])
+        return PictogramExample(scene(index, TRAINING_SPLIT, cast(Task, str(task))), self.captions)
 
     def held_out(self, index: int) -> PictogramExample:
         """Return an example of the held-out split."""

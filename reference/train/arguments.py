@@ -86,6 +86,12 @@ def _add_course(add: argparse._ArgumentGroup) -> None:
         help="of the steps: how many of the first see parts of pictures; default: 0",
     )
     add.add_argument(
+        "--decay",
+        type=float,
+        metavar="SHARE",
+        help="of a transformer's steps: in how many of the last its rate falls; default: 0.4",
+    )
+    add.add_argument(
         "--focus-weight", type=float, help="of the cells that a world's caption speaks of, in the loss; default: 5"
     )
     add.add_argument("--sampler-loss", choices=get_args(ScalerLoss), help="of latent samplers; default: pixel")

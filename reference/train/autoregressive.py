@@ -18,6 +18,7 @@ from mulo_sd.reference.train.devices import mixed_precision
 from mulo_sd.reference.train.examples import Example, Examples, check_codes, conditions_of, images_of, tokens_of
 from mulo_sd.reference.train.optimizers import Optimizers
 from mulo_sd.reference.train.pictures import save_grid
+from mulo_sd.reference.train.schedule import DECAY_SHARE
 from mulo_sd.reference.train.warm_start import warm_tensors
 from mulo_sd.reference.train.windows import Windows
 from mulo_sd.reference.train.workers import Workers
@@ -79,6 +80,7 @@ class AutoregressiveTrainee:
         windows: Windows = Windows(),  # noqa: B008  (it is frozen, like the next one)
         workers: Workers = Workers(),  # noqa: B008
         compiled: bool = False,
+        decay_share: float = DECAY_SHARE,
     ) -> None:
         """Prepare a model with random weights.
 
@@ -94,6 +96,7 @@ class AutoregressiveTrainee:
             windows: Parts of pictures that it sees at first.
             workers: This process among those that share every batch, and its device.
             compiled: Compile the passes first.
+            decay_share: Of the steps, in how many of the last the rates fall.
 
         Raises:
             ValueError: the tokenizer has another number of codes.
@@ -110,7 +113,7 @@ class AutoregressiveTrainee:
         matrices = [weight for weight in self.model.layers.parameters() if weight.ndim == 2]
         chosen = {id(weight) for weight in matrices}
         rest = [weight for weight in self.model.parameters() if id(weight) not in chosen]
-        self.optimizers = Optimizers(matrices, rest, matrix_rate)
+        self.optimizers = Optimizers(matrices, rest, matrix_rate, decay_share)
         loss: Callable[..., tuple[Tensor, ...]] = workers.shared(NextToken(self.model))
         self.loss = torch.compile(loss) if compiled else loss
 

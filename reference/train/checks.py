@@ -56,6 +56,7 @@ REAL = {
     "rate": (1e-9, 1e3),
     "rescaled_share": (0, 1),
     "windows": (0, 1),
+    "decay": (0, 1),
     "focus_weight": (1, 1e6),
     "held_out_share": (0.001, 0.5),
 }
@@ -149,9 +150,8 @@ def _check_together(arguments: argparse.Namespace) -> None:
     if not kinds & {*EXTRAS}:
         _check_none(arguments, ("target",), f"models other than {HEAD} and {BLOCK}")
     if kinds and kinds <= {TOKENIZER, *SAMPLERS, *EXTRAS}:
-        _check_none(
-            arguments, ("warm_start", "rescaled_share", "windows", "focus_weight"), "models that are no transformers"
-        )
+        own = ("warm_start", "rescaled_share", "windows", "decay", "focus_weight")
+        _check_none(arguments, own, "models that are no transformers")
     if not (arguments.latent_samplers or kinds & {*SAMPLERS}):
         _check_none(arguments, ("sampler_loss", "rows_above"), "models without latent samplers")
     if arguments.minutes is not None:

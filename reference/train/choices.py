@@ -216,6 +216,7 @@ def _recipe(arguments: argparse.Namespace, models: tuple[str, ...], sizes: Sizes
         "rows_above": arguments.rows_above,
         "rescaled_share": arguments.rescaled_share,
         "windows": arguments.windows,
+        "decay": arguments.decay,
         "focus_weight": arguments.focus_weight,
         "patience": arguments.patience,
     }

@@ -57,6 +57,7 @@ def _facts_of_its_kind(training: Training, name: str, trainee: AnyTrainee) -> di
         "focus_weight": recipe.focus_weight,
         "rescaled_share": recipe.rescaled_share,
         "windows": recipe.windows,
+        "decay": recipe.decay,
         "warm_start": warm_start.name if warm_start else None,
         "held_out_loss": round(trainee.held_out_loss(JUDGED), 4),
     }

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from mulo_sd.reference.train.scaler_losses import ScalerLoss
+from mulo_sd.reference.train.schedule import DECAY_SHARE
 
 TOKENIZER, TARGET = "tokenizer", "target"
 HEAD, BLOCK = "head", "block"
@@ -100,6 +101,7 @@ class Recipe:
         focus_weight: Of the cells that a caption speaks of, in the loss.
         rescaled_share: Of the examples, how many see contexts of other grids.
         windows: Of a transformer's steps, how many of the first see windows.
+        decay: Of a transformer's steps, in how many of the last the rates fall.
         patience: Judgements on held-out pictures without a lower loss, after which a transformer ends; 0: never.
         sampler_loss: Of latent samplers.
         rows_above: Of latent samplers: 2 are row-causal, with 1 a row sees the one below it.
@@ -114,6 +116,7 @@ class Recipe:
     focus_weight: float = 1.0
     rescaled_share: float = 0.5
     windows: float = 0.0
+    decay: float = DECAY_SHARE
     patience: int = 6
     sampler_loss: ScalerLoss = "pixel"
     rows_above: int = 2

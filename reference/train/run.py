@@ -12,6 +12,7 @@ from mulo_sd.reference.train.curves import draw_curves
 from mulo_sd.reference.train.lock import alone
 from mulo_sd.reference.train.progress import RunProgress, run_progress
 from mulo_sd.reference.train.run_log import Row, RunLog
+from mulo_sd.reference.train.schedule import DECAY_SHARE
 from mulo_sd.reference.train.stop_request import Stopped, StopRequest
 from mulo_sd.reference.train.stopping import Stopping
 from mulo_sd.reference.train.workers import Workers
@@ -63,6 +64,7 @@ class Run:
         job: Job = MappingProxyType({}),
         workers: Workers = Workers(),  # noqa: B008  (it is frozen)
         patience: int = 0,
+        decay_share: float = DECAY_SHARE,
         save_seconds: float = 60.0,
         draw_seconds: float = 120.0,
     ) -> None:
@@ -74,11 +76,12 @@ class Run:
             job: What is trained; a checkpoint of another job is refused.
             workers: This process among those that share every batch; only the leader writes and shows anything.
             patience: Judgements on held-out examples without a lower loss that end the run; 0: it never ends early.
+            decay_share: Of the steps, in how many of the last the rate falls.
             save_seconds: Between checkpoints.
             draw_seconds: Between sample pictures; more, where drawing them would take a larger share of the time.
         """
         self.folder, self.workers, self.job = folder, workers, {**job, "steps": steps}
-        self.stopping = Stopping(steps, patience)
+        self.stopping = Stopping(steps, patience, decay_share)
         self.save_seconds, self.draw_seconds = save_seconds, draw_seconds
         self.history: list[Row] = []
         self.sums: Row = {}

@@ -17,6 +17,7 @@ class Stopping:
     Attributes:
         steps: That were asked for.
         patience: Judgements without a lower loss; 0 never stops early.
+        decay_share: Of the steps, in how many of the last the rate falls.
         end: The step at which the run ends as things stand.
         best: The lowest loss so far, in nats a token.
         since: Judgements since then.
@@ -24,6 +25,7 @@ class Stopping:
 
     steps: int
     patience: int = 0
+    decay_share: float = DECAY_SHARE
     end: int = field(init=False)
     best: float = math.inf
     since: int = 0
@@ -39,8 +41,9 @@ class Stopping:
         self.since += 1
         if self.patience and self.since >= self.patience:
             self.since = 0
-            is_decaying = step > self.end * (1 - DECAY_SHARE)
-            self.end = step if is_decaying else min(self.end, max(step + 1, math.ceil(step / (1 - DECAY_SHARE))))
+            is_decaying = step > self.end * (1 - self.decay_share)
+            whole = step if is_decaying else math.ceil(step / (1 - self.decay_share))
+            self.end = step if is_decaying else min(self.end, max(step + 1, whole))
         return False
 
     def state_dict(self) -> dict[str, Any]:

@@ -124,6 +124,7 @@ def _transformer(training: Training, name: str, tokenizer: ImageTokenizer, worke
         Windows(recipe.windows),
         workers,
         training.machine.compiled,
+        recipe.decay,
     )
     if other is not None:
         trainee.warm_start(other)

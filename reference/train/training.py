@@ -85,11 +85,20 @@ class Training:
             "focus_weight": recipe.focus_weight,
             "rescaled_share": recipe.rescaled_share,
             "windows": recipe.windows,
+            "decay": recipe.decay,
             "warm_start": file_hash(warm_start) if warm_start else None,
         }
 
     def run(self, name: str, workers: Workers) -> Run:
         """Return a model's run, which resumes in its folder."""
-        patience = self.recipe.patience if self.shares_batches(name) else 0
-        steps = self.recipe.steps_of(name)
-        return Run(self.place.run(name), steps, job=self.job(name), workers=workers, patience=patience)
+        recipe, steps = self.recipe, self.recipe.steps_of(name)
+        if not self.shares_batches(name):
+            return Run(self.place.run(name), steps, job=self.job(name), workers=workers)
+        return Run(
+            self.place.run(name),
+            steps,
+            job=self.job(name),
+            workers=workers,
+            patience=recipe.patience,
+            decay_share=recipe.decay,
+        )

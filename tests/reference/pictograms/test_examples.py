@@ -6,17 +6,25 @@ from tokenizers import Tokenizer
 
 from mulo_sd.engines.prompts.caption_ids import NULL, PADDING
 from mulo_sd.reference.pictograms.captions import Wish, is_plural
-from mulo_sd.reference.pictograms.examples import CAPTIONS_FILE, PREFIX_LENGTH, PictogramExamples
-from mulo_sd.reference.pictograms.scenes import HELD_OUT_SPLIT, Scene, scene
+from mulo_sd.reference.pictograms.examples import CAPTIONS_FILE, PREFIX_LENGTH, TRAINING_SHARES, PictogramExamples
+from mulo_sd.reference.pictograms.scenes import HELD_OUT_SPLIT, TRAINING_SPLIT, Scene, scene
 from mulo_sd.reference.pictograms.sheet import pictograms
 
 EXAMPLES = PictogramExamples()
+LEARNED = 2000
+
+
+def test_what_asks_for_several_pictograms_is_learned_most() -> None:
+    tasks = [EXAMPLES.training(index).scene.wish.task for index in range(LEARNED)]
+    for task, share in TRAINING_SHARES.items():
+        assert tasks.count(task) / LEARNED == pytest.approx(share, abs=0.04)
+    assert sum(TRAINING_SHARES.values()) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("index", [0, 7, 1 << 40])
 def test_an_example_is_a_scene_of_its_split(index: int) -> None:
     for example, expected in (
-        (EXAMPLES.training(index), scene(index)),
+        (EXAMPLES.training(index), scene(index, TRAINING_SPLIT, EXAMPLES.training(index).scene.wish.task)),
         (EXAMPLES.held_out(index), scene(index, HELD_OUT_SPLIT)),
     ):
         assert example.scene == expected
@@ -57,7 +65,7 @@ def test_the_focus_holds_every_pictogram_and_not_the_whole_picture(side: int) ->
     """Except where the caption names the ground."""
     shares = []
     for index in range(30):
-        example = EXAMPLES.training(index)
+        example = EXAMPLES.held_out(index)
         focus = example.focus(side)
         bare = Scene(example.scene.wish, (), example.scene.ground).render(side * 4)
         drawn = (example.render(side * 4) != bare).any(axis=-1).reshape(side, 4, side, 4).any(axis=(1, 3))

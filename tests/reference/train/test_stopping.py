@@ -97,6 +97,14 @@ def test_a_decay_never_makes_a_run_longer() -> None:
     assert (stopping.end, stopping.best) == (94, 0.5)
 
 
+@pytest.mark.parametrize(("share", "at", "end"), [(0.75, 8, 32), (0.9, 12, 12), (1.0, 4, 4), (0.0, 40, 41)])
+def test_a_decay_of_another_length_begins_early_as_well(share: float, at: int, end: int) -> None:
+    stopping = Stopping(100, 1, share)
+    stopping.judged(at - 1, 1.0)
+    stopping.judged(at, 2.0)
+    assert stopping.end == end
+
+
 def test_without_patience_nothing_ends_early_but_the_best_weights_stay(tmp_path: Path) -> None:
     trainee = autoregressive_trainee()
     run, judge = Run(tmp_path / "run", 12), Scripted(trainee, [3.0, 2.0, *[9.0] * 10])
