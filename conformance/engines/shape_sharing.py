@@ -24,6 +24,7 @@ from mulo_sd.conformance.engines.shapes import (
     shared_shape,
 )
 from mulo_sd.conformance.subject import Subject
+from mulo_sd.engines.backends.wrapped import WrappedBackend
 from mulo_sd.engines.passes.decodes_backend import DecodesBackend
 from mulo_sd.engines.passes.shared_passes import SharedPasses
 from mulo_sd.engines.passes.transformer import TransformerSession
@@ -39,6 +40,13 @@ def max_shared_tokens(subject: Subject) -> float:
     """Return the tokens of the longest pass that requests share; 0 where the backend shares none."""
     traits = subject.pipeline.backend.traits
     return float(traits.max_shared_tokens) if traits.pools else 0.0
+
+
+class _Shares(WrappedBackend):
+    """A backend whose pools serve every graph, those that would gain nothing on this machine, too."""
+
+    def gains_by_sharing(self, graph: str) -> bool:
+        return True
 
 
 class _Request:
@@ -128,7 +136,7 @@ def shared_passes_are_right(subject: Subject, level: Level, note: Note) -> None:
         for requests in request_counts(level):
             # The last one has no guidance, and one row: beside a request of two it is the end of the shared rows.
             batches = [last] * (requests - 1) + [1 if requests % 2 else last]
-            shared = SharedPasses(subject.pipeline.backend, requests)
+            shared = SharedPasses(_Shares(subject.pipeline.backend), requests)
             walks = [_Request(subject, number, index, batch) for index, batch in enumerate(batches)]
             # Of the same length for all, then shorter ones beside: their ends are padded.
             plans = [[*lengths, *(max(1, fed - index % fed) for fed in lengths)] for index in range(requests)]
