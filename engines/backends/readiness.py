@@ -14,7 +14,11 @@ from mulo_sd.engines.bundle.manifest import MANIFEST_NAME
 # The first of a backend's verdicts is the whole's.
 GRAVEST = (Outcome.CANNOT, Outcome.INSTALL, Outcome.REBUILD, Outcome.UNKNOWN, Outcome.RUNS)
 INSTALL_ORT = "pip install onnxruntime"
-INSTALL_ORT_CUDA = "pip uninstall -y onnxruntime && pip install --force-reinstall --no-deps onnxruntime-gpu"
+# Both packages write into one folder, so the one without CUDA goes, and the other is laid down anew.
+INSTALL_ORT_CUDA = (
+    "pip install 'onnxruntime-gpu[cuda,cudnn]' && pip uninstall -y onnxruntime && "
+    "pip install --force-reinstall --no-deps onnxruntime-gpu"
+)
 MAX_NAMED = 4
 
 # One more judgement of a plan that may run, by the plan's own file.

@@ -20,6 +20,7 @@ from mulo_sd.engines.backends.cell_noise import CellNoise
 from mulo_sd.engines.backends.device_arrays import DeviceArrays
 from mulo_sd.engines.backends.device_scores import DeviceScores
 from mulo_sd.engines.backends.host_scores import setting_inputs
+from mulo_sd.engines.backends.nvidia_driver import gpus
 from mulo_sd.engines.backends.ort.cpu import make_session, naming
 from mulo_sd.engines.backends.readiness import INSTALL_ORT_CUDA, elsewhere, unsuited_precision
 from mulo_sd.engines.bundle import Bundle
@@ -69,7 +70,7 @@ class OnnxRuntimeDeviceBackend(Backend):
             device: "cuda"; "cpu" for tests.
 
         Raises:
-            BackendError: ONNX Runtime has no such provider, there is no GPU, or the bundle is in bf16.
+            BackendError: ONNX Runtime has no such provider, there is no GPU or no CUDA, or the bundle is in bf16.
         """
         self.bundle, self.device, self.name = bundle, device, f"ort-{device}"
         provider = PROVIDERS[device][0]
@@ -81,14 +82,18 @@ class OnnxRuntimeDeviceBackend(Backend):
         unsuited = unsuited_precision(self.name, bundle.manifest.precision)
         if unsuited is not None:
             raise BackendError(f"backend {self.name}: {unsuited}; {elsewhere(bundle)}")
+        if device == "cuda":
+            if not gpus():
+                raise BackendError(f"backend {self.name}: no NVIDIA GPU is at hand; use --backend ort")
+            onnxruntime.preload_dlls()  # CUDA and cuDNN from NVIDIA's wheels, which the loader does not search
         self.sessions: dict[str, onnxruntime.InferenceSession] = {}
         self.widths = {entry.graph: output_widths(bundle.manifest, entry) for entry in bundle.manifest.with_caches}
         self.arrays = DeviceArrays(partial(_uploaded, device))
         self.lock = threading.Lock()
         if provider not in self.session("sampler").get_providers():  # ONNX Runtime goes on without it, on the CPU
             raise BackendError(
-                f"backend {self.name}: {provider} does not start: no NVIDIA GPU is at hand, or CUDA is not installed; "
-                "use --backend ort"
+                f"backend {self.name}: {provider} does not start: ONNX Runtime cannot load CUDA or cuDNN, see above; "
+                "install them with `pip install 'onnxruntime-gpu[cuda,cudnn]'`, or use --backend ort"
             )
 
     def session(self, graph: str) -> onnxruntime.InferenceSession:

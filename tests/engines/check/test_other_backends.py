@@ -90,7 +90,8 @@ from tests.in_process import InProcess
             HERE,
             1,
             "must be installed: the ONNX Runtime that is installed has no CUDA provider; install it with `pip "
-            "uninstall -y onnxruntime && pip install --force-reinstall --no-deps onnxruntime-gpu`",
+            "install 'onnxruntime-gpu[cuda,cudnn]' && pip uninstall -y onnxruntime && pip install --force-reinstall "
+            "--no-deps onnxruntime-gpu`",
         ),
         ("ort-cuda", unchanged, host(ADA, **WITH_CUDA), 0, "runs here: ONNX Runtime 1.32.0, NVIDIA L4"),
         ("ort-cuda", unchanged, host(**WITH_CUDA), 1, NO_GPU),

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mulo_sd import engines
 from mulo_sd.engines.backends import BackendError, make_backend
 from mulo_sd.engines.backends.host_scores import HostScores
+from mulo_sd.engines.backends.nvidia_driver import Gpu
 from mulo_sd.engines.backends.ort import device as onnx_runtime_device
 from mulo_sd.engines.backends.ort.cpu import OnnxRuntimeBackend
 from mulo_sd.engines.backends.ort.device import OnnxRuntimeDeviceBackend
@@ -114,9 +115,21 @@ def test_without_the_provider(minimal: Bundle, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_without_a_gpu(minimal: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    """ONNX Runtime would go on with the CPU alone."""
+    """Nothing is loaded, so that ONNX Runtime prints no lines of its own."""
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr(onnx_runtime_device, "gpus", tuple)
+    with pytest.raises(BackendError, match=r"^backend ort-cuda: no NVIDIA GPU is at hand; use --backend ort$"):
+        make_backend("ort-cuda", minimal)
+
+
+def test_without_cuda(minimal: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONNX Runtime would go on with the CPU alone."""
+    asked: list[str] = []
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: asked.append("libraries of wheels"))
+    monkeypatch.setattr(onnx_runtime_device, "gpus", lambda: (Gpu("NVIDIA L4", "8.9"),))
     session = SimpleNamespace(get_providers=lambda: ["CPUExecutionProvider"])
     monkeypatch.setattr(onnx_runtime_device, "make_session", lambda *_: session)
-    with pytest.raises(BackendError, match=r"^backend ort-cuda: .* does not start: .* --backend ort$"):
+    with pytest.raises(BackendError, match=r"^backend ort-cuda: .* cannot load CUDA or cuDNN.* --backend ort$"):
         make_backend("ort-cuda", minimal)
+    assert asked == ["libraries of wheels"]
