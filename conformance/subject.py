@@ -20,12 +20,28 @@ from mulo_sd.reference.models import Models
 from mulo_sd.reference.transformer import Transformer
 from mulo_sd.reference.weights import weights_sha256
 
+
+@cache
+def _pictograms() -> Models:
+    """Load the second world's models.
+
+    Raises:
+        ModuleNotFoundError: the distribution that holds them is not installed.
+    """
+    from mulo_sd.reference.pictograms import shipped
+
+    if not shipped.SHIPPED.is_dir():
+        raise ModuleNotFoundError(f"no {shipped.SHIPPED}")
+    return shipped.load().models
+
+
 # Models whose weights a bundle may have without further telling.
 KNOWN_MODELS: Mapping[str, Callable[[], Models]] = {
     "minimal": minimal.load,
     "minimal-oblong": minimal.load_oblong,
     "minimal-large": minimal.load_large,
     "demo": cache(demo.load),
+    "pictograms": _pictograms,
 }
 
 
@@ -152,7 +168,10 @@ def _models_of(pipeline: engines.Pipeline, models: str | None) -> Models:
     bundle = pipeline.bundle
     if models is None:
         for load in KNOWN_MODELS.values():
-            loaded = load()
+            try:
+                loaded = load()
+            except ModuleNotFoundError:
+                continue
             if hashes_of(loaded) == [entry.weights_sha256 for entry in bundle.manifest.models]:
                 return loaded
         raise SubjectError(
