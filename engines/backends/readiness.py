@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from mulo_sd.engines.backends.base import BackendError
 from mulo_sd.engines.backends.host import CUDA_LIBRARIES, Host
-from mulo_sd.engines.backends.verdicts import WORDS, Outcome, Verdict, judge_plan
+from mulo_sd.engines.backends.verdicts import NO_GPU, WORDS, Outcome, Verdict, judge_plan
 from mulo_sd.engines.bundle import Bundle
 from mulo_sd.engines.bundle.contract import PLAN_PACKAGES
 from mulo_sd.engines.bundle.entries import PlanEntry
@@ -57,6 +57,8 @@ def judge_backend(name: str, bundle: Bundle, host: Host, second_opinion: SecondO
     judges = {"ort": _judge_ort, "ort-cuda": _judge_ort_cuda, "torch-cuda": _judge_torch}
     if name not in judges:
         return Readiness(name, Verdict(Outcome.UNKNOWN, "it is a backend of your own"))
+    if name != "ort" and host.gpus == ():  # whatever else is missing would not help
+        return Readiness(name, Verdict(Outcome.CANNOT, NO_GPU))
     return Readiness(name, judges[name](bundle, host))
 
 
@@ -110,10 +112,8 @@ def _judge_torch(bundle: Bundle, host: Host) -> Verdict:
 
 
 def _needing_a_gpu(host: Host, runtime: str) -> Verdict:
-    if host.gpus is None:
-        return Verdict(Outcome.UNKNOWN, f"{runtime}, and the GPU is not known")
     if not host.gpus:
-        return Verdict(Outcome.CANNOT, "no NVIDIA GPU is at hand")
+        return Verdict(Outcome.UNKNOWN, f"{runtime}, and the GPU is not known")
     return Verdict(Outcome.RUNS, f"{runtime}, {host.gpus[0].name}")
 
 
@@ -130,7 +130,7 @@ def _judge_plans(name: str, bundle: Bundle, host: Host, second_opinion: SecondOp
         if second_opinion is not None and verdict.outcome not in (Outcome.REBUILD, Outcome.INSTALL):
             verdict = second_opinion(bundle, plan) or verdict
         judged.append(PlanVerdict(graph, plan.version, verdict))
-    whole = _judge_missing(name, bundle, host)
+    whole = Verdict(Outcome.CANNOT, NO_GPU) if host.gpus == () else _judge_missing(name, bundle, host)
     if whole is None and "cuda.bindings" not in host.packages and PLAN_PACKAGES[name] in host.packages:
         whole = Verdict(Outcome.INSTALL, "the package cuda-bindings is not installed", install=_extra(name))
     if whole is None:
@@ -148,8 +148,6 @@ def _judge_missing(name: str, bundle: Bundle, host: Host) -> Verdict | None:
     if PLAN_PACKAGES[name] not in host.packages:
         reason += f", and {PLAN_PACKAGES[name]}, which builds them, is not installed"
         return Verdict(Outcome.INSTALL, reason, install=_extra(name))
-    if name == "trt" and host.gpus == ():
-        return Verdict(Outcome.CANNOT, f"{reason}, which are built on an NVIDIA GPU, and none is at hand")
     return Verdict(Outcome.REBUILD, reason, ("--backend", name))
 
 
@@ -174,7 +172,7 @@ def check_plans(name: str, bundle: Bundle, host: Host) -> None:
     Raises:
         BackendError: it is not so; the line is that of the command that checks bundles.
     """
-    missing = _judge_missing(name, bundle, host)
+    missing = Verdict(Outcome.CANNOT, NO_GPU) if host.gpus == () else _judge_missing(name, bundle, host)
     if missing is not None:
         raise BackendError(f"{bundle.path / MANIFEST_NAME}: {told(missing, bundle, host)}")
     for plan in plans_of(name, bundle).values():

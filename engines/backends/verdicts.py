@@ -10,6 +10,7 @@ from mulo_sd.engines.bundle.entries import ANY, PlanCompatibility, PlanEntry
 
 # TensorRT for RTX builds for GPUs from the first on, and unless it is told otherwise from the second on.
 RTX_OLDEST, RTX_DEFAULT_OLDEST = (7, 5), (8, 0)
+NO_GPU = "no NVIDIA GPU is at hand"
 
 
 class Outcome(StrEnum):
@@ -80,7 +81,7 @@ def judge_plan(plan: PlanEntry, host: Host) -> Verdict:
         reason = f"it was built with {name} {plan.version}, and {installed} reads plans of its own version alone"
         return Verdict(Outcome.REBUILD, reason, rebuild)
     if host.gpus == ():
-        return Verdict(Outcome.CANNOT, "no NVIDIA GPU is at hand")
+        return Verdict(Outcome.CANNOT, NO_GPU)
     if told is None:
         reason = "its manifest, of an older build, does not say on which platforms and GPUs it runs"
         return Verdict(Outcome.UNKNOWN, reason, rebuild)

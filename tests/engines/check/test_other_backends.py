@@ -41,8 +41,7 @@ from tests.in_process import InProcess
             unchanged,
             host(tensorrt="11.2.0.1"),
             1,
-            "does not run here: it holds no plans for trt, which are built on an NVIDIA GPU, and none is at hand; use "
-            "--backend ort",
+            NO_GPU,
         ),
         (
             "trt",

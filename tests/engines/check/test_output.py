@@ -77,11 +77,21 @@ def test_an_unknown_backend(bundle: Path, in_process: InProcess) -> None:
 
 
 def test_a_table_on_a_terminal(bundle: Path) -> None:
-    """With this machine as it is; a command stays in one piece, however narrow the terminal is."""
+    """With a GPU, so that a build would help; a command stays in one piece, however narrow the terminal is."""
+    program = (
+        "import dataclasses, sys\n"
+        f"sys.argv = ['check', {str(bundle)!r}]\n"
+        f"import {COMMAND} as check\n"
+        "from mulo_sd.engines.backends.nvidia_driver import Gpu\n"
+        "here = dataclasses.replace(check.Host.of_this_machine(), gpus=(Gpu('NVIDIA L4', '8.9'),))\n"
+        "check.Host.of_this_machine = lambda: here\n"
+        "sys.exit(check.main())\n"
+    )
     reader, writer = pty.openpty()
     variables = os.environ | {"COLUMNS": "60", "TERM": "xterm"}
-    command = [sys.executable, "-m", COMMAND, str(bundle)]
-    with subprocess.Popen(command, stdout=writer, stderr=subprocess.PIPE, env=variables) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=writer, stderr=subprocess.PIPE, env=variables
+    ) as process:
         os.close(writer)
         output = b""
         try:
