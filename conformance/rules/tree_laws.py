@@ -107,14 +107,15 @@ def hold_sibling(
 
 
 def draft_sources(case: DecodeCase, item: TreeJudged, child: int, tried: list[int]) -> list[list[float]]:
-    """Return what q of a node may be: 1 at its token where it is certain, else q without the siblings before it."""
+    """Return what q of a node may be: without the siblings before it; 1 at its token where it is certain."""
     log_q, token = item.told.draft_log_probs, int(item.told.tokens[child])
     assert (log_q is None) == (case.settings.decoding.draft == "tree"), "drafts of a grown tree are certain, others not"
+    certain = [float(code == token) for code in range(case.codes)]
     if log_q is None:
-        return [[float(code == token) for code in range(case.codes)]]
+        return [certain]
     weights = log_q[child].double().exp().tolist()
     left = [0.0 if code in tried else weight for code, weight in enumerate(weights)]
-    return [acceptance_oracles.normalised(left, weights)]
+    return [acceptance_oracles.normalised(left, certain)]
 
 
 def head_passes_before(decoded: Decoded, source: Pass) -> list[Pass]:

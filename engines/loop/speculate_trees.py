@@ -74,15 +74,19 @@ class TreeWalk:
         return probs, -1
 
     def _draft_probs(self, child: int, tried: list[int]) -> Probs:
-        """Return q of a draft, Float64[V]: without the siblings drawn before it; 1 at the draft if it is certain."""
-        if self.tree.log_q is None:
-            certain = np.zeros(self.log_probs.shape[1])
-            certain[self.tree.tokens[child]] = 1
-            return certain
-        draft_probs: Probs = np.exp(self.tree.log_q[child].astype(np.float64))
-        draft_probs[tried] = 0
-        draft_probs /= draft_probs.sum()
-        return draft_probs
+        """Return q of a draft, Float64[V]: without the siblings drawn before it; 1 at the draft if it is certain.
+
+        It is certain, too, where these siblings were all that q draws: what follows them does not hang on the noise.
+        """
+        if self.tree.log_q is not None:
+            draft_probs: Probs = np.exp(self.tree.log_q[child].astype(np.float64))
+            draft_probs[tried] = 0
+            total = float(draft_probs.sum())
+            if total > 0:
+                return draft_probs / total
+        certain = np.zeros(self.log_probs.shape[1])
+        certain[self.tree.tokens[child]] = 1
+        return certain
 
 
 def speculate_trees(

@@ -87,6 +87,7 @@ def test_each_by_itself(pipeline: Pipeline, changes: dict[str, Any]) -> None:
 )
 @example(mode="parallel", changes={"temperature": 1e-5, "guidance_scale": -100, "top_p": TINY, "radius_nats": TINY})
 @example(mode="zipar", changes={"temperature": 1e-5, "guidance_scale": 100, "adaptive_window": True, "window": 1})
+@example(mode="lantern-plus", changes={"guidance_scale": -100, "top_p": 1})
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_of_them_together(pipeline: Pipeline, mode: str, changes: dict[str, Any]) -> None:
     draw(pipeline, mode, changes)
