@@ -68,9 +68,7 @@ class Reading:
                 raise FolderError(f"--captions: cannot read {shown(str(options.captions))}: {error.strerror}") from None
             named = (os.path.realpath(options.captions), status.st_size, status.st_mtime_ns)
         limits = (options.max_pixels, options.max_file_bytes, options.smallest_side)
-        return Fingerprint(
-            cache.VERSION, options.cached_side, ground_colour(options.ground), limits, options.need_captions, named
-        )
+        return Fingerprint(cache.VERSION, options.cached_side, ground_colour(options.ground), limits, named)
 
 
 def build_cache(reading: Reading, fingerprint: str) -> PictureCache:
@@ -113,10 +111,11 @@ def _can_go_on(partial: Path, fingerprint: str) -> bool:
         return False
     try:
         with Catalogue(partial) as catalogue:
-            fact = catalogue.fact(READY)
+            fact, counts = catalogue.fact(READY), catalogue.fact("counts") or {}
     except Exception:  # whatever is wrong with it, it is as good as none
         return False
-    return fact is not None and fact["fingerprint"] == fingerprint
+    # Without candidates there was nothing to read where captions were needed; they may not be now.
+    return fact is not None and fact["fingerprint"] == fingerprint and bool(counts.get("candidates"))
 
 
 def _list(reading: Reading, catalogue: Catalogue) -> None:
@@ -125,7 +124,7 @@ def _list(reading: Reading, catalogue: Catalogue) -> None:
     left_out = os.path.realpath(reading.run_folder)
     others, metadata = add_files(catalogue, reading.root, left_out, fingerprint, options.captions, reading.tell)
     add_captions(catalogue, reading.root, options.captions, metadata, reading.tell)
-    counts = catalogue.choose_candidates(options.need_captions)
+    counts = catalogue.choose_candidates(options.need_captions or options.captions is not None)
     catalogue.note("counts", dict(counts))
     catalogue.note("other_files", dict(others))
     catalogue.note(READY, {"fingerprint": fingerprint.hexdigest()})
@@ -142,7 +141,8 @@ def _check_candidates(reading: Reading, catalogue: Catalogue) -> None:
     counts = {name: int(value) for name, value in (catalogue.fact("counts") or {}).items()}
     if not counts["pictures"]:
         raise FolderError(f"{folder}: expected pictures ({' '.join(SUFFIXES)}), found none")
-    if not counts["candidates"]:
+    captioned = counts["pictures"] - counts["without_caption"]
+    if not counts["candidates"] or (options.need_captions and not captioned):
         fields = f'"{NAME_FIELDS[0]}" and "{TEXT_FIELDS[0]}"'
         wrong = ""
         if counts["captions_of_no_picture"]:
@@ -154,7 +154,7 @@ def _check_candidates(reading: Reading, catalogue: Catalogue) -> None:
             f"(cat.png, cat.txt), metadata.jsonl or metadata.csv in the folder, or --captions FILE, JSONL or CSV with "
             f"{fields}{wrong}"
         )
-    if counts["without_caption"] and options.need_captions:
+    if counts["without_caption"] and captioned:
         first = shown(catalogue.first_without_caption())
         reading.tell.say(f"left out: {counts['without_caption']} pictures without a caption, the first is {first}")
     if counts["candidates"] < FEWEST_PICTURES:

@@ -117,18 +117,24 @@ class Catalogue:
             yield os.fsdecode(text), os.fsdecode(picture)
 
     def choose_candidates(self, need_captions: bool) -> dict[str, int]:
-        """Number the pictures that are to be read, in the order of their names' bytes; return counts for the report."""
+        """Number the pictures that are to be read, in the order of their names' bytes; return counts for the report.
+
+        Args:
+            need_captions: Leave out pictures without; else only where others have some, so that all models of a
+                folder learn from the same pictures.
+        """
         self._rows.executescript(INDICES)
         captioned = "EXISTS (SELECT 1 FROM caption WHERE caption.key = file.key)"
+        captions = self._value(f"SELECT count(*) FROM file WHERE is_text = 0 AND {captioned}")
         unknown = "NOT EXISTS (SELECT 1 FROM file WHERE file.key = caption.key AND is_text = 0)"
         self._rows.execute(
             f"INSERT INTO candidate(name, key) SELECT name, key FROM file WHERE is_text = 0 AND ({captioned} OR ?) "
             "ORDER BY name",
-            (not need_captions,),
+            (not need_captions and not captions,),
         )
         return {
             "pictures": self._value("SELECT count(*) FROM file WHERE is_text = 0"),
-            "without_caption": self._value(f"SELECT count(*) FROM file WHERE is_text = 0 AND NOT {captioned}"),
+            "without_caption": self._value("SELECT count(*) FROM file WHERE is_text = 0") - captions,
             "captions_of_no_picture": self._value(f"SELECT count(*) FROM caption WHERE {unknown}"),
             "candidates": self._value("SELECT count(*) FROM candidate"),
         }

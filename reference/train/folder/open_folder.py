@@ -99,7 +99,7 @@ def _cache(reading: Reading, say: Callable[[str], None]) -> PictureCache:
         if isinstance(entry, Entry):
             fingerprint.add(entry)
     found = open_cache(reading.run_folder, fingerprint.hexdigest())
-    if found is not None:
+    if found is not None and (found.header.captions or not reading.options.need_captions):
         discard(found.folder)  # of a process that was killed at its very end
         say(
             f"cache: {found.header.rows} pictures of {found.header.side} x {found.header.side} pixels are there already"

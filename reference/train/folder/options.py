@@ -40,7 +40,7 @@ class FolderOptions:
         caption_tokenizer: One that is there already, in the `tokenizers` library's JSON; None trains one.
         prefix_length: Ids of a prefix; None takes what 99% of the captions need.
         seed: Of the order, of the captions drawn, and of the augmentations.
-        need_captions: Without, pictures that have none are learned from too.
+        need_captions: Without, a folder without any captions can be learned from too.
         readers: Processes that decode pictures; 0 takes one a core, at most 8.
         max_pixels: Of one picture.
         max_file_bytes: Of one picture's file.

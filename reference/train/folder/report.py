@@ -44,7 +44,7 @@ class FolderReport:
 
     def lines(self) -> Iterator[str]:
         """Yield what the user should know."""
-        gone = {"without a caption": self.without_caption} | dict(self.left_out)
+        gone = {"without a caption": self.without_caption if self.captions else 0} | dict(self.left_out)
         listed = ", ".join(f"{count} {kind}" for kind, count in gone.items() if count)
         yield f"pictures: {self.pictures} found, {self.kept} used; left out: {listed or 'none'}"
         if self.other_files:

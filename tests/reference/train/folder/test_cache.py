@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ from tests.reference.train.folder.made import Opened, add_pictures, noise
 FILES = {"pictures.npy", "pictures.jsonl", "offsets.npy", "hashes.npy", "left_out.jsonl", "pictures.json"}
 READ = "take up to"
 TAKEN = "are there already"
+PICTURE_BYTES = 32 * 32 * 3
 
 
 @pytest.fixture
@@ -184,9 +185,10 @@ def started(images: Path, run: Path) -> subprocess.Popen[str]:
     )
 
 
-def moments() -> Iterator[float]:
-    """Yield after which shares of the whole time a reading is killed."""
-    yield from (0.3, 0.5, 0.6, 0.75, 0.9)
+def wait_for(process: subprocess.Popen[str], path: Path, size: int) -> None:
+    """Wait until a file has a size, or a reading has ended."""
+    while process.poll() is None and not (path.exists() and path.stat().st_size >= size):
+        time.sleep(0.002)
 
 
 @pytest.mark.timeout(300)
@@ -195,15 +197,12 @@ def test_a_reading_that_is_killed_at_any_moment(tmp_path: Path) -> None:
     images, run = tmp_path / "images", tmp_path / "run"
     add_pictures(images, 1200)
     (images / "0700.png").write_text("no picture")
-    begun = time.monotonic()
-    whole = started(images, tmp_path / "whole")
-    whole.communicate()
-    seconds = time.monotonic() - begun
-    assert whole.returncode == 0
-    killed = 0
-    for share in moments():
+    Opened(images, tmp_path / "whole", readers=2)
+    partial, killed = run / "picture_cache.partial", 0
+    moments = (("reading.sqlite", 0), *(("pictures.npy", PICTURE_BYTES * count) for count in (0, 200, 600, 1000)))
+    for name, size in moments:
         process = started(images, run)
-        time.sleep(share * seconds)
+        wait_for(process, partial / name, size)
         process.kill()
         process.communicate()
         killed += process.returncode == -signal.SIGKILL
@@ -227,8 +226,7 @@ def test_a_killed_reading_is_gone_on_with(tmp_path: Path) -> None:
     add_pictures(images, 2000)
     process = started(images, run)
     pictures = run / "picture_cache.partial" / "pictures.npy"
-    while process.poll() is None and not (pictures.exists() and pictures.stat().st_size > 600 * 32 * 32 * 3):
-        time.sleep(0.002)
+    wait_for(process, pictures, 600 * PICTURE_BYTES)
     assert process.poll() is None
     process.kill()
     process.communicate()

@@ -214,6 +214,36 @@ def test_pictures_alone_where_captions_are_not_needed(images: Path, tmp_path: Pa
     example = examples.training(0)
     assert example.caption is None
     assert (example.condition() == examples.null_condition()).all()
+    with pytest.raises(FolderError, match="expected captions of its"):
+        Opened(images, tmp_path / "run")
+    again = Opened(images, tmp_path / "run", need_captions=False)
+    assert any("are there already" in line for line in again.said)
+    assert again.said[-3] == f"pictures: {COUNT} found, {COUNT} used; left out: none"
+
+
+def test_a_refused_reading_does_not_keep_pictures_alone_from_being_read(images: Path, tmp_path: Path) -> None:
+    with pytest.raises(FolderError, match="expected captions of its"):
+        Opened(images, tmp_path / "run")
+    assert Opened(images, tmp_path / "run", need_captions=False).report.kept == COUNT
+
+
+def test_all_models_of_a_folder_learn_from_the_same_pictures(images: Path, tmp_path: Path) -> None:
+    """A tokenizer needs no captions, but where there are some it takes the pictures that have them."""
+    for name in names():
+        (images / name).with_suffix(".txt").write_text(f"about {name}")
+    add_pictures(images, 3, first=100, captions=False)
+    alone = Opened(images, tmp_path / "run", need_captions=False)
+    assert (alone.report.kept, alone.report.without_caption) == (COUNT, 3)
+    assert "left out: 3 pictures without a caption, the first is 0100.png" in alone.said
+    whole = Opened(images, tmp_path / "run")
+    assert any("are there already" in line for line in whole.said)
+    assert whole.examples.identity == alone.examples.identity
+
+
+def test_a_named_caption_file_is_meant(images: Path, tmp_path: Path) -> None:
+    file = write_jsonl(tmp_path / "c.jsonl", {"file_name": "nothing.png", "text": "nothing"})
+    with pytest.raises(FolderError, match=r"name others, such as nothing\.png"):
+        Opened(images, tmp_path / "run", captions=file, need_captions=False)
 
 
 def test_two_spellings_of_a_name(images: Path, tmp_path: Path) -> None:
