@@ -74,8 +74,11 @@ def write_safetensors(tensors: dict[str, torch.Tensor], path: Path, metadata: di
     Raises:
         OSError: it cannot be written; safetensors has an error of its own where a disk is full.
     """
+    path.touch()  # with the mode that files have here; safetensors makes its own for the owner alone
+    mode = path.stat().st_mode & 0o777
     try:
         save_file(tensors, path, metadata)
+        path.chmod(mode)
     except SafetensorError as error:
         raise OSError(errno.EIO, " ".join(str(error).split()), str(path)) from None
 

@@ -17,12 +17,17 @@ Job = Mapping[str, str | int | float | None]
 FIELDS = ("job", "step", "seconds", "history", "stopping", "best", "trainee")
 
 
-def read_checkpoint(file: Path, job: Job) -> dict[str, Any] | None:
+# What a folder's pictures and captions make of it, in the order in which a change is told.
+OF_PICTURES = ("pictures", "captions", "prefix_length")
+
+
+def read_checkpoint(file: Path, job: Job, partly: bool = False) -> dict[str, Any] | None:
     """Return a run's checkpoint, or None where there is none yet.
 
     Args:
         file: Its path.
         job: What it must have been made with.
+        partly: The job holds what is known before pictures are read; the rest does not matter.
 
     Raises:
         RunError: the file is no checkpoint, or one of another job.
@@ -34,17 +39,26 @@ def read_checkpoint(file: Path, job: Job) -> dict[str, Any] | None:
         made_with = dict(state["job"])
     except Exception as error:  # torch raises half a dozen classes for a file that is no checkpoint
         raise broken(file, type(error).__name__) from None
-    for name in sorted(job.keys() | made_with.keys()):
+    names = job.keys() if partly else job.keys() | made_with.keys()
+    for name in sorted(names, key=lambda one: (OF_PICTURES.index(one) if one in OF_PICTURES else -1, one)):
         if made_with.get(name) != job.get(name):
             raise RunError(
                 f"{file}: expected a run with {_shown(name, job)}, got one with {_shown(name, made_with)}; "
-                "resume it with the same arguments, or give another --out"
+                f"{_advice(name)}, or give another --out"
             )
     missing = [name for name in FIELDS if name not in state]
     if missing:
         raise broken(file, f"one without {missing[0]}")
     checkpoint: dict[str, Any] = state
     return checkpoint
+
+
+def _advice(name: str) -> str:
+    if name == "steps":
+        return "resume it with the same --steps or --minutes"
+    if name in OF_PICTURES:
+        return "pictures, captions or options about them have changed since: change them back"
+    return "resume it with the same arguments"
 
 
 def _shown(name: str, job: Job) -> str:

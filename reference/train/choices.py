@@ -12,7 +12,7 @@ import torch
 
 from mulo_sd.reference.checkpoints.vq import VQTokenizer, load_image_tokenizer
 from mulo_sd.reference.tokenizer import ImageTokenizer, Tokenizer
-from mulo_sd.reference.train.checkpoints import RunError
+from mulo_sd.reference.train.checkpoints import RunError, read_checkpoint
 from mulo_sd.reference.train.chosen_starts import chosen_starts, start_config
 from mulo_sd.reference.train.devices import device_named
 from mulo_sd.reference.train.folder.options import FolderOptions, augmentations
@@ -28,7 +28,7 @@ from mulo_sd.reference.train.recipe import (
     whole_models,
 )
 from mulo_sd.reference.train.starts import Starts, keep_tokenizer, load_given_tokenizer
-from mulo_sd.reference.train.training import Machine, Training
+from mulo_sd.reference.train.training import Machine, Training, chosen_job
 from mulo_sd.reference.train.worlds import World
 from mulo_sd.reference.transformer import TransformerConfig
 
@@ -93,7 +93,7 @@ def begun(choice: Choice, arguments: argparse.Namespace, place: Place, say: Call
         ValueError: something does not fit (WeightsError, RunError, FolderError among them).
         OSError: something cannot be written.
     """
-    material = choice.world or _folder(arguments, choice, say)
+    material = choice.world or _folder(arguments, choice, place, say)
     recipe = replace(choice.recipe, pictures=material.pictures)
     for name in recipe.models:
         if not place.run(name).is_dir():
@@ -181,7 +181,7 @@ def _machine(arguments: argparse.Namespace) -> Machine:
     return Machine(device, arguments.workers, arguments.threads, arguments.compile)
 
 
-def _folder(arguments: argparse.Namespace, choice: Choice, say: Callable[[str], None]) -> Material:
+def _folder(arguments: argparse.Namespace, choice: Choice, place: Place, say: Callable[[str], None]) -> Material:
     own = ("captions", "ground", "held_out_share", "vocabulary", "caption_tokenizer", "prefix_length")
     optional = {name: getattr(arguments, name) for name in (*own, *LIMITS)}
     options = FolderOptions(
@@ -189,9 +189,12 @@ def _folder(arguments: argparse.Namespace, choice: Choice, say: Callable[[str], 
         size=arguments.pixels,
         augment=augmentations(arguments.augment or ""),
         seed=arguments.seed,
-        need_captions=_need_captions(choice, Place(arguments.out)),
+        need_captions=_need_captions(choice, place),
         **{name: value for name, value in optional.items() if value is not None},
     )
+    for name in choice.recipe.models:  # before pictures that were read are given up for others
+        job = {**chosen_job(choice.recipe, arguments.seed, name), **options.chosen}
+        read_checkpoint(place.checkpoint(name), job, partly=True)
     return material_of_folder(options, arguments.out, choice.name, say)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mulo_sd.engines.prompts.caption_ids import CaptionIds
+from mulo_sd.reference.train.checkpoints import Job
 from mulo_sd.reference.train.examples import Examples
 from mulo_sd.reference.train.folder.open_folder import open_folder
 from mulo_sd.reference.train.folder.options import FolderOptions
@@ -18,7 +19,7 @@ class Material:
     Attributes:
         name: Of the bundle.
         examples: To learn from and to judge by.
-        identity: Changes with what the examples are: a run that began with others does not go on.
+        identity: What the examples are, by name: a run that began with others does not go on.
         data: For people.
         counts: Of pictures, for the card.
         pictures: How many there are to learn from; None where they never end.
@@ -28,7 +29,7 @@ class Material:
 
     name: str
     examples: Examples
-    identity: str
+    identity: Job
     data: str
     counts: tuple[str, ...] = ()
     pictures: int | None = None
@@ -44,7 +45,7 @@ def material_of_world(name: WorldName) -> Material:
     """
     world = world_named(name)
     captions = getattr(world.examples, "captions", None)
-    return Material(name, world.examples, name, world.data, captions=captions, world=world)
+    return Material(name, world.examples, {"world": name}, world.data, captions=captions, world=world)
 
 
 def material_of_folder(options: FolderOptions, out: Path, name: str, say: Callable[[str], None]) -> Material:
@@ -65,7 +66,7 @@ def material_of_folder(options: FolderOptions, out: Path, name: str, say: Callab
     return Material(
         name,
         examples,
-        examples.identity,
+        {**options.chosen, **examples.parts},
         f"{report.training} pictures of {options.images.name}{changed}; {report.held_out} more held out",
         tuple(report.lines()),
         report.training,

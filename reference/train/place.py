@@ -10,9 +10,13 @@ from pathlib import Path
 
 from mulo_sd.engines.files.whole_files import PARTIAL, make_folder
 from mulo_sd.reference.train.checkpoints import RunError
+from mulo_sd.reference.train.folder.open_folder import LOCK as PICTURES_LOCK
 from mulo_sd.reference.train.lock import alone
-from mulo_sd.reference.train.run import SUFFIX
+from mulo_sd.reference.train.recipe import MAX_DRAFTERS, known_models
+from mulo_sd.reference.train.run import CHECKPOINT, SUFFIX
+from mulo_sd.reference.trained.description import CAPTIONS_FILE, MODELS_FILE, PICTURE_FILE
 
+LOCK = ".lock"
 LEFT_BY_A_KILL = re.compile(rf"{re.escape(PARTIAL)}\w+")
 
 
@@ -48,6 +52,10 @@ class Place:
         """Return the folder of a model's checkpoint, log, curves and samples."""
         return self.out / f"{name}{SUFFIX}"
 
+    def checkpoint(self, name: str) -> Path:
+        """Return where a model's run goes on."""
+        return self.run(name) / CHECKPOINT
+
     def weights(self, name: str) -> Path:
         return self.models / f"{name}.safetensors"
 
@@ -72,14 +80,32 @@ class Place:
         """Make the folders, and keep other trainings out of them until the end of the block.
 
         Raises:
-            RunError: another process trains there.
+            RunError: another process trains there, or something else has the name of what would be written.
             OSError: they cannot be made.
         """
         make_folder(self.out)
-        with alone(self.out / ".lock", f"{self.out}: expected no other process that trains here"):
+        self._check_own()
+        with alone(self.out / LOCK, f"{self.out}: expected no other process that trains here"):
             make_folder(self.models)
             self._clean()
             yield
+
+    def _check_own(self) -> None:
+        """Check that a training which begins writes over nobody's files.
+
+        Raises:
+            RunError: something has the name of what it would write.
+        """
+        names = known_models(MAX_DRAFTERS)
+        if os.path.lexists(self.out / LOCK) or any(self.checkpoint(name).exists() for name in names):
+            return
+        described = (self.models / file for file in (MODELS_FILE, CAPTIONS_FILE, PICTURE_FILE))
+        locks = (self.out / PICTURES_LOCK,)
+        for path in (self.card, self.steps, *map(self.run, names), *described, *locks):
+            if os.path.lexists(path):
+                raise RunError(
+                    f"{path}: expected none where no training has begun; move it away, or give another --out"
+                )
 
     def _clean(self) -> None:
         """Remove what writers of whole files left when they were killed."""

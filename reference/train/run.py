@@ -18,6 +18,7 @@ from mulo_sd.reference.train.stopping import Stopping
 from mulo_sd.reference.train.workers import Workers
 
 SUFFIX = ".run"  # ends the name of a run's folder
+CHECKPOINT = "checkpoint.pt"
 DRAWN_SHARE = 0.05  # of the time, at most, that sample pictures take
 JUDGEMENTS = 25  # of a run
 ORPHAN_SECONDS = 60.0  # in which a worker whose parent was killed has ended
@@ -107,7 +108,7 @@ class Run:
 
     @property
     def checkpoint(self) -> Path:
-        return self.folder / "checkpoint.pt"
+        return self.folder / CHECKPOINT
 
     def saved(self) -> dict[str, Any] | None:
         """Return the checkpoint that is there, or None.

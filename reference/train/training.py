@@ -59,35 +59,17 @@ class Training:
 
     def job(self, name: str) -> Job:
         """Return what a run trains: a checkpoint made with anything else is not resumed."""
-        recipe, sizes, kind = self.recipe, self.recipe.sizes, kind_of(name)
-        described: dict[str, str | int | float | None] = {
-            "model": name,
-            "seed": self.seed,
-            "data": self.material.identity,
-            "pixels": sizes.pixels,
-            "factor": sizes.factor,
-            "drafters": sizes.drafters,
-        }
+        kind = kind_of(name)
+        described = {**chosen_job(self.recipe, self.seed, name), **self.material.identity}
         if kind == TOKENIZER:
-            return described | {"codes": sizes.codes, "width": sizes.width}
-        described |= {"batch": recipe.batch_of(name), "tokenizer": file_hash(self.starts.tokenizer)}
+            return described
+        described["tokenizer"] = file_hash(self.starts.tokenizer)
         if kind in SAMPLERS:
-            return described | {"loss": recipe.sampler_loss, "rows_above": recipe.rows_above}
-        described["rate"] = recipe.matrix_rate_of(name)
+            return described
         if kind in EXTRAS:
             return described | {"target": file_hash(self.starts.target)}
         warm_start = self.starts.warm_start.get(name)
-        return described | {
-            "layers": sizes.layers,
-            "heads": sizes.heads,
-            "dim": sizes.dim,
-            "patience": recipe.patience,
-            "focus_weight": recipe.focus_weight,
-            "rescaled_share": recipe.rescaled_share,
-            "windows": recipe.windows,
-            "decay": recipe.decay,
-            "warm_start": file_hash(warm_start) if warm_start else None,
-        }
+        return described | {"warm_start": file_hash(warm_start) if warm_start else None}
 
     def run(self, name: str, workers: Workers) -> Run:
         """Return a model's run, which resumes in its folder."""
@@ -102,3 +84,33 @@ class Training:
             patience=recipe.patience,
             decay_share=recipe.decay,
         )
+
+
+def chosen_job(recipe: Recipe, seed: int, name: str) -> dict[str, str | int | float | None]:
+    """Return what options alone say of a run: the part of its job that is known before a picture or file is read."""
+    sizes, kind = recipe.sizes, kind_of(name)
+    described: dict[str, str | int | float | None] = {
+        "model": name,
+        "seed": seed,
+        "pixels": sizes.pixels,
+        "factor": sizes.factor,
+        "drafters": sizes.drafters,
+    }
+    if kind == TOKENIZER:
+        return described | {"codes": sizes.codes, "width": sizes.width}
+    described["batch"] = recipe.batch_of(name)
+    if kind in SAMPLERS:
+        return described | {"loss": recipe.sampler_loss, "rows_above": recipe.rows_above}
+    described["rate"] = recipe.matrix_rate_of(name)
+    if kind in EXTRAS:
+        return described
+    return described | {
+        "layers": sizes.layers,
+        "heads": sizes.heads,
+        "dim": sizes.dim,
+        "patience": recipe.patience,
+        "focus_weight": recipe.focus_weight,
+        "rescaled_share": recipe.rescaled_share,
+        "windows": recipe.windows,
+        "decay": recipe.decay,
+    }

@@ -106,6 +106,15 @@ class FolderExamples:
         kept = (options.cached_side, ground_colour(options.ground), self.cache.content_hash())
         return sha256(repr((kept, self._prefix.sha256, seen)).encode()).hexdigest()
 
+    @property
+    def parts(self) -> dict[str, str | int | float]:
+        """What the identity is made of beside options, by name."""
+        return {
+            "pictures": self.cache.content_hash(),
+            "captions": self._prefix.sha256,
+            "prefix_length": self.prefix_length,
+        }
+
     def training(self, index: int) -> FolderExample:
         """Return a view to learn from: every picture once an epoch, with a caption drawn anew."""
         row = int(self.split.training[self._epochs.place(index)])

@@ -86,6 +86,18 @@ class FolderOptions:
         ground_colour(self.ground)
 
     @property
+    def chosen(self) -> dict[str, str | int | float]:
+        """What decides which pictures there are and how they are seen, by the names of the options."""
+        return {
+            "augment": ",".join(self.augment),
+            "ground": self.ground,
+            "held_out_share": self.held_out_share,
+            "max_file_bytes": self.max_file_bytes,
+            "max_pixels": self.max_pixels,
+            "smallest_side": self.smallest_side,
+        }
+
+    @property
     def cached_side(self) -> int:
         """Pixels a side of the pictures as they are kept: random crops need a quarter more."""
         return -(-self.size * 5 // 4) if "crop" in self.augment else self.size

@@ -249,6 +249,35 @@ def test_a_run_that_begins_writes_over_nobodys_files(name: str, tmp_path: Path) 
     assert path.read_text() == "mine"
 
 
+@pytest.mark.parametrize("name", ["card.md", "steps.json", "target.run", "models/models.json", "models/captions.json"])
+def test_a_training_that_begins_writes_over_nobodys_files(name: str, tmp_path: Path) -> None:
+    """A link, too: what it leads to is somebody's as well."""
+    path, mine = tmp_path / "out" / name, tmp_path / "mine"
+    path.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    path.symlink_to(mine)
+    error = refusal("tokenizer", *DEMO, "--out", tmp_path / "out", "--steps", "1")
+    assert f"{path}: expected none where no training has begun; move it away, or give another --out" in error
+    assert (path.is_symlink(), mine.read_text()) == (True, "mine")
+
+
+def test_pictures_that_were_read_stay_where_a_command_is_refused(images: Path, tmp_path: Path) -> None:
+    given = ("tokenizer", "--images", images, *TINY, "--out", tmp_path / "out", "--steps", "1")
+    assert command(*given).returncode == 0
+    cache = tmp_path / "out" / "picture_cache"
+    before = {path: path.stat().st_mtime_ns for path in cache.iterdir()}
+    for extra, told in (
+        (["--smallest-side", "20"], "with smallest_side 20, got one with smallest_side 16; resume it with the same a"),
+        (["--pixels", "64"], "expected a run with pixels 64, got one with pixels 32"),
+        (["--augment", "crop"], "expected a run with augment crop, got one with augment ;"),
+        (["--ground", "black"], "expected a run with ground black, got one with ground white;"),
+    ):
+        assert told in refusal(*given, *extra)
+    assert {path: path.stat().st_mtime_ns for path in cache.iterdir()} == before
+    add_pictures(images, 1, first=90)
+    assert "; pictures, captions or options about them have changed since: change them back, or" in refusal(*given)
+
+
 def test_another_tokenizer_is_not_written_over(images: Path, tmp_path: Path) -> None:
     own = tmp_path / "out" / "models" / "tokenizer.safetensors"
     own.parent.mkdir(parents=True)
@@ -276,7 +305,7 @@ def test_world_whose_weights_are_not_installed_is_told(tmp_path: Path, monkeypat
         world = material.world
         assert isinstance(world, World)
         moved = World(world.examples, world.data, tmp_path / "none", world.score)
-        return type(material)(name, world.examples, name, world.data, world=moved)
+        return type(material)(name, world.examples, {"world": name}, world.data, world=moved)
 
     monkeypatch.setattr(choices, "material_of_world", without_weights)
     error = refusal("drafter_1", *DEMO, "--out", tmp_path / "out")
