@@ -1,6 +1,7 @@
 """python -m reference.train --images DIR --out DIR: from a folder of captioned pictures to a bundle that draws them."""
 
 import argparse
+import errno
 import sys
 from collections.abc import Callable
 
@@ -19,11 +20,14 @@ from mulo_sd.reference.train.place import Place
 from mulo_sd.reference.train.stop_request import Stopped, signals_interrupt
 
 AGAIN = "the same command goes on from there"
+USAGE = "%(prog)s [-h] [MODEL ...] (--images DIR | --world NAME) --out DIR [OPTION ...]"
+# What the same command meets again.
+OF_THE_PLACE = (errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG)
 
 
 def _arguments() -> argparse.Namespace:
     """Read the command line; what is out of range, or contradicts itself, ends the command with a line."""
-    parser = argparse.ArgumentParser(prog=program("reference.train"), description=purpose(__doc__))
+    parser = argparse.ArgumentParser(prog=program("reference.train"), usage=USAGE, description=purpose(__doc__))
     add_training_arguments(parser)
     arguments = parser.parse_args()
     try:
@@ -79,7 +83,8 @@ def main() -> int:
         return UNUSABLE
     except OSError as error:
         where = f"{error.filename or arguments.out}: "
-        print(f"error: {where}{error.strerror or error}; {AGAIN}", file=sys.stderr)
+        advice = "give another --out, or mend this one" if error.errno in OF_THE_PLACE else AGAIN
+        print(f"error: {where}{error.strerror or error}; {advice}", file=sys.stderr)
         return UNUSABLE
     except RuntimeError as error:
         if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):

@@ -90,4 +90,5 @@ def write_checkpoint(file: Path, state: Mapping[str, Any]) -> None:
     except (OSError, RuntimeError) as error:  # the latter is torch's where a disk is full
         beside.unlink(missing_ok=True)
         reason = (isinstance(error, OSError) and error.strerror) or "is the disk full?"
-        raise RunError(f"{file}: cannot write the checkpoint: {reason}; the last one is still there") from None
+        kept = "the last one is still there" if path.exists() else "there is none yet"
+        raise RunError(f"{file}: cannot write the checkpoint: {reason}; {kept}") from None

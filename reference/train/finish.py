@@ -8,12 +8,14 @@ from importlib.util import find_spec
 
 import torch
 
+from mulo_sd.engines.bundle import BundleError, open_bundle
 from mulo_sd.engines.prompts.caption_ids import CaptionIds
 from mulo_sd.processes import environment
 from mulo_sd.reference.checkpoints.vq import load_image_tokenizer
 from mulo_sd.reference.settings import Settings
 from mulo_sd.reference.train.checkpoints import RunError
 from mulo_sd.reference.train.examples import tokens_of
+from mulo_sd.reference.train.place import Place
 from mulo_sd.reference.train.training import Training
 from mulo_sd.reference.trained import describe_again, describe_trained, is_described
 from mulo_sd.reference.trained.description import MODELS_FILE
@@ -77,9 +79,23 @@ def finish(training: Training, captions: CaptionIds, with_bundle: bool, say: Cal
     elif is_new:
         _say_to_build_again(training, say)
     else:
+        _check_bundle(place)
         say(f"{place.bundle} is there already")
     if with_bundle:
         say(f'draw with: mulo-sd generate "..." --bundle {place.bundle} --out image.png')
+
+
+def _check_bundle(place: Place) -> None:
+    """Check that the bundle that is there can be drawn from.
+
+    Raises:
+        RunError: it cannot.
+    """
+    try:
+        open_bundle(place.bundle)
+    except BundleError as error:
+        again = f"mulo-sd build --trained {place.models} --out {place.bundle} --force"
+        raise RunError(f"{error}; or, of the models here: {again}") from None
 
 
 def refresh(training: Training, say: Callable[[str], None]) -> None:

@@ -18,6 +18,7 @@ MAX_LINE_BYTES = 2**20
 MAX_CHARACTERS = 4096  # of a caption: no prefix holds more
 MAX_CAPTIONS = 64  # of one line
 
+OPEN_QUOTE = "unexpected end of data"  # the csv module's words for a quote that is never closed
 EXPECTED = f"{' or '.join(NAME_FIELDS)}, and {' or '.join(TEXT_FIELDS)}"
 
 
@@ -114,18 +115,25 @@ def _csv_texts(path: Path) -> Iterator[str]:
 
 def _csv_lines(path: Path) -> Iterator[CaptionLine | UnusableLine]:
     csv.field_size_limit(MAX_LINE_BYTES)
-    rows = csv.reader(_csv_texts(path))
+    rows = csv.reader(_csv_texts(path), strict=True)
     try:
         header = [name.strip() for name in next(rows, [])]
     except csv.Error as error:
         raise FolderError(f"{shown(str(path))}: line 1: expected a header of CSV, got: {error}") from None
     if not (set(header) & set(NAME_FIELDS) and set(header) & set(TEXT_FIELDS)):
         raise FolderError(f"{shown(str(path))}: expected a header with {EXPECTED}, got {','.join(header)!r:.80}")
+    twice = [name for name in dict.fromkeys(header) if name in (*NAME_FIELDS, *TEXT_FIELDS) and header.count(name) > 1]
+    if twice:
+        raise FolderError(f"{shown(str(path))}: expected each field once in the header, got {twice[0]!r} twice")
     while True:
+        first = rows.line_num + 1
         try:
             row = next(rows, None)
         except csv.Error as error:
-            yield UnusableLine(rows.line_num, f"expected a line of CSV, got: {error}")
+            why = f"expected a line of CSV, got: {error}"
+            if OPEN_QUOTE in str(error):
+                why = f"expected a closing quote, found none up to line {rows.line_num}, the last; all of that is lost"
+            yield UnusableLine(first, why)
             continue
         if row is None:
             return

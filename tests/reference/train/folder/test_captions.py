@@ -240,6 +240,24 @@ def test_all_models_of_a_folder_learn_from_the_same_pictures(images: Path, tmp_p
     assert whole.examples.identity == alone.examples.identity
 
 
+def test_a_quote_that_is_never_closed_is_told_where_it_opens(images: Path, tmp_path: Path) -> None:
+    lines = [f"{name},about {name}" for name in names()]
+    file = tmp_path / "c.csv"
+    file.write_text("\n".join(["file_name,text", *lines, '0100.png,"an open quote', "0101.png,lost", "0102.png,lost"]))
+    opened = Opened(images, tmp_path / "run", captions=file)
+    assert opened.captions() == expected()
+    told = next(line for line in opened.said if "closing quote" in line)
+    assert f"c.csv: line {COUNT + 2}: " in told
+    assert f"expected a closing quote, found none up to line {COUNT + 4}, the last; all of that is lost" in told
+
+
+def test_a_field_twice_in_a_header_is_refused(images: Path, tmp_path: Path) -> None:
+    file = tmp_path / "c.csv"
+    file.write_text("file_name,text,text\n0000.png,one,another\n")
+    with pytest.raises(FolderError, match="expected each field once in the header, got 'text' twice"):
+        Opened(images, tmp_path / "run", captions=file)
+
+
 def test_a_named_caption_file_is_meant(images: Path, tmp_path: Path) -> None:
     file = write_jsonl(tmp_path / "c.jsonl", {"file_name": "nothing.png", "text": "nothing"})
     with pytest.raises(FolderError, match=r"name others, such as nothing\.png"):
