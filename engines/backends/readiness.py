@@ -57,9 +57,8 @@ def judge_backend(name: str, bundle: Bundle, host: Host, second_opinion: SecondO
     judges = {"ort": _judge_ort, "ort-cuda": _judge_ort_cuda, "torch-cuda": _judge_torch}
     if name not in judges:
         return Readiness(name, Verdict(Outcome.UNKNOWN, "it is a backend of your own"))
-    if name != "ort" and host.gpus == ():  # whatever else is missing would not help
-        return Readiness(name, Verdict(Outcome.CANNOT, NO_GPU))
-    return Readiness(name, judges[name](bundle, host))
+    missing = None if name == "ort" else _judge_gpu(host)
+    return Readiness(name, missing or judges[name](bundle, host))
 
 
 def unsuited_precision(name: str, precision: str) -> str | None:
@@ -111,6 +110,11 @@ def _judge_torch(bundle: Bundle, host: Host) -> Verdict:
     return _needing_a_gpu(host, f"torch {installed}")
 
 
+def _judge_gpu(host: Host) -> Verdict | None:
+    """Judge a machine without a GPU: whatever else is missing would not help; None where there may be one."""
+    return Verdict(Outcome.CANNOT, NO_GPU) if host.gpus == () else None
+
+
 def _needing_a_gpu(host: Host, runtime: str) -> Verdict:
     if not host.gpus:
         return Verdict(Outcome.UNKNOWN, f"{runtime}, and the GPU is not known")
@@ -130,7 +134,7 @@ def _judge_plans(name: str, bundle: Bundle, host: Host, second_opinion: SecondOp
         if second_opinion is not None and verdict.outcome not in (Outcome.REBUILD, Outcome.INSTALL):
             verdict = second_opinion(bundle, plan) or verdict
         judged.append(PlanVerdict(graph, plan.version, verdict))
-    whole = Verdict(Outcome.CANNOT, NO_GPU) if host.gpus == () else _judge_missing(name, bundle, host)
+    whole = _judge_missing(name, bundle, host)
     if whole is None and "cuda.bindings" not in host.packages and PLAN_PACKAGES[name] in host.packages:
         whole = Verdict(Outcome.INSTALL, "the package cuda-bindings is not installed", install=_extra(name))
     if whole is None:
@@ -139,11 +143,12 @@ def _judge_plans(name: str, bundle: Bundle, host: Host, second_opinion: SecondOp
 
 
 def _judge_missing(name: str, bundle: Bundle, host: Host) -> Verdict | None:
-    """Judge a bundle by the graphs of which it holds no plan; None where it holds one of each."""
+    """Judge by what is missing, a GPU or a plan of each graph; None where all is there."""
     plans = plans_of(name, bundle)
     missing = sorted(bundle.manifest.graphs.keys() - plans.keys())
-    if not missing:
-        return None
+    without_gpu = _judge_gpu(host)
+    if without_gpu is not None or not missing:
+        return without_gpu
     reason = f"it holds no {name} plan of {few(missing)}" if plans else f"it holds no plans for {name}"
     if PLAN_PACKAGES[name] not in host.packages:
         reason += f", and {PLAN_PACKAGES[name]}, which builds them, is not installed"
@@ -172,7 +177,7 @@ def check_plans(name: str, bundle: Bundle, host: Host) -> None:
     Raises:
         BackendError: it is not so; the line is that of the command that checks bundles.
     """
-    missing = Verdict(Outcome.CANNOT, NO_GPU) if host.gpus == () else _judge_missing(name, bundle, host)
+    missing = _judge_missing(name, bundle, host)
     if missing is not None:
         raise BackendError(f"{bundle.path / MANIFEST_NAME}: {told(missing, bundle, host)}")
     for plan in plans_of(name, bundle).values():

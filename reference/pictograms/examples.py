@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,8 +66,9 @@ class PictogramExamples:
 
     def training(self, index: int) -> PictogramExample:
         """Return an example of the training split, its task drawn by `TRAINING_SHARES`."""
-        task = np.random.default_rng([0x5441534B, index]).choice(TASKS, p=[TRAINING_SHARES[task] for task in TASKS])
-        return PictogramExample(scene(index, TRAINING_SPLIT, cast(Task, str(task))), self.captions)
+        shares = [TRAINING_SHARES[task] for task in TASKS]
+        task = TASKS[int(np.random.default_rng([0x5441534B, index]).choice(len(TASKS), p=shares))]
+        return PictogramExample(scene(index, TRAINING_SPLIT, task), self.captions)
 
     def held_out(self, index: int) -> PictogramExample:
         """Return an example of the held-out split."""

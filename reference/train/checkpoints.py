@@ -1,7 +1,7 @@
 """The checkpoint of a run: one file that is there whole or not at all, and says what it was made with."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -15,42 +15,58 @@ class RunError(ValueError):
 # What a checkpoint must have been made with: arguments that change what is trained, by name.
 Job = Mapping[str, str | int | float | None]
 FIELDS = ("job", "step", "seconds", "history", "stopping", "best", "trainee")
-
-
 # What a folder's pictures and captions make of it, in the order in which a change is told.
 OF_PICTURES = ("pictures", "captions", "prefix_length")
 
 
-def read_checkpoint(file: Path, job: Job, partly: bool = False) -> dict[str, Any] | None:
+def read_checkpoint(file: Path, job: Job) -> dict[str, Any] | None:
     """Return a run's checkpoint, or None where there is none yet.
 
     Args:
         file: Its path.
         job: What it must have been made with.
-        partly: The job holds what is known before pictures are read; the rest does not matter.
 
     Raises:
         RunError: the file is no checkpoint, or one of another job.
     """
+    state = _loaded(file)
+    if state is None:
+        return None
+    _check_job(file, job, state["job"], job.keys() | state["job"].keys())
+    missing = [name for name in FIELDS if name not in state]
+    if missing:
+        raise broken(file, f"one without {missing[0]}")
+    return state
+
+
+def check_checkpoint(file: Path, job: Job) -> None:
+    """Check what is known of a job so far against a run's checkpoint, if there is one; its weights are not read.
+
+    Raises:
+        RunError: the file is no checkpoint, or one of another job.
+    """
+    state = _loaded(file, mmap=True)
+    if state is not None:
+        _check_job(file, job, state["job"], job.keys())
+
+
+def _loaded(file: Path, mmap: bool = False) -> dict[str, Any] | None:
     if not os.path.lexists(file):
         return None
     try:
-        state = torch.load(file, weights_only=True, map_location="cpu")
-        made_with = dict(state["job"])
+        state: dict[str, Any] = torch.load(file, weights_only=True, map_location="cpu", mmap=mmap)
+        return state | {"job": dict(state["job"])}
     except Exception as error:  # torch raises half a dozen classes for a file that is no checkpoint
         raise broken(file, type(error).__name__) from None
-    names = job.keys() if partly else job.keys() | made_with.keys()
-    for name in sorted(names, key=lambda one: (OF_PICTURES.index(one) if one in OF_PICTURES else -1, one)):
+
+
+def _check_job(file: Path, job: Job, made_with: Job, names: Set[str]) -> None:
+    for name in (*sorted(names - {*OF_PICTURES}), *(name for name in OF_PICTURES if name in names)):
         if made_with.get(name) != job.get(name):
             raise RunError(
                 f"{file}: expected a run with {_shown(name, job)}, got one with {_shown(name, made_with)}; "
                 f"{_advice(name)}, or give another --out"
             )
-    missing = [name for name in FIELDS if name not in state]
-    if missing:
-        raise broken(file, f"one without {missing[0]}")
-    checkpoint: dict[str, Any] = state
-    return checkpoint
 
 
 def _advice(name: str) -> str:

@@ -12,7 +12,7 @@ import torch
 
 from mulo_sd.reference.checkpoints.vq import VQTokenizer, load_image_tokenizer
 from mulo_sd.reference.tokenizer import ImageTokenizer, Tokenizer
-from mulo_sd.reference.train.checkpoints import RunError, read_checkpoint
+from mulo_sd.reference.train.checkpoints import RunError, check_checkpoint
 from mulo_sd.reference.train.chosen_starts import chosen_starts, start_config
 from mulo_sd.reference.train.devices import device_named
 from mulo_sd.reference.train.folder.options import FolderOptions, augmentations
@@ -194,7 +194,7 @@ def _folder(arguments: argparse.Namespace, choice: Choice, place: Place, say: Ca
     )
     for name in choice.recipe.models:  # before pictures that were read are given up for others
         job = {**chosen_job(choice.recipe, arguments.seed, name), **options.chosen}
-        read_checkpoint(place.checkpoint(name), job, partly=True)
+        check_checkpoint(place.checkpoint(name), job)
     return material_of_folder(options, arguments.out, choice.name, say)
 
 

@@ -8,7 +8,6 @@ from importlib.util import find_spec
 
 import torch
 
-from mulo_sd.engines.bundle import BundleError, open_bundle
 from mulo_sd.engines.prompts.caption_ids import CaptionIds
 from mulo_sd.processes import environment
 from mulo_sd.reference.checkpoints.vq import load_image_tokenizer
@@ -73,7 +72,7 @@ def finish(training: Training, captions: CaptionIds, with_bundle: bool, say: Cal
         _describe(training, captions)
         say(f"wrote {place.models / MODELS_FILE}")
     if not with_bundle:
-        say(f"build a bundle with: mulo-sd build --trained {place.models} --out {place.bundle}")
+        say(f"build a bundle with: {_build_command(place)}")
     elif not (place.bundle / "manifest.json").exists():
         _build(training)
     elif is_new:
@@ -86,16 +85,16 @@ def finish(training: Training, captions: CaptionIds, with_bundle: bool, say: Cal
 
 
 def _check_bundle(place: Place) -> None:
-    """Check that the bundle that is there can be drawn from.
+    """Check by the command that checks bundles that the one that is there can be drawn from.
 
     Raises:
         RunError: it cannot.
     """
-    try:
-        open_bundle(place.bundle)
-    except BundleError as error:
-        again = f"mulo-sd build --trained {place.models} --out {place.bundle} --force"
-        raise RunError(f"{error}; or, of the models here: {again}") from None
+    command = [sys.executable, "-m", "mulo_sd.engines.check", str(place.bundle), "--backend", "ort"]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+    if done.returncode:
+        told = (done.stderr or done.stdout).splitlines()[-1].removeprefix("error: ")
+        raise RunError(f"{told}; or, of the models here: {_build_command(place)} --force")
 
 
 def refresh(training: Training, say: Callable[[str], None]) -> None:
@@ -114,10 +113,11 @@ def refresh(training: Training, say: Callable[[str], None]) -> None:
 
 def _say_to_build_again(training: Training, say: Callable[[str], None]) -> None:
     place = training.place
-    say(
-        f"{place.bundle} was built without these models; replace it with: mulo-sd build --trained {place.models} --out "
-        f"{place.bundle} --force"
-    )
+    say(f"{place.bundle} was built without these models; replace it with: {_build_command(place)} --force")
+
+
+def _build_command(place: Place) -> str:
+    return f"mulo-sd build --trained {place.models} --out {place.bundle}"
 
 
 def _describe(training: Training, captions: CaptionIds) -> None:
@@ -157,5 +157,5 @@ def _build(training: Training) -> None:
     if status and not (place.bundle / "manifest.json").exists():
         raise RunError(
             f"{place.bundle}: expected a bundle, but the build failed, see above; the models are in {place.models}: "
-            f"build it with `mulo-sd build --trained {place.models} --out {place.bundle}`"
+            f"build it with `{_build_command(place)}`"
         )

@@ -66,7 +66,7 @@ def material_of_folder(options: FolderOptions, out: Path, name: str, say: Callab
     return Material(
         name,
         examples,
-        {**options.chosen, **examples.parts},
+        examples.identity,
         f"{report.training} pictures of {options.images.name}{changed}; {report.held_out} more held out",
         tuple(report.lines()),
         report.training,

@@ -3,7 +3,7 @@
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,11 +69,7 @@ class Place:
         Raises:
             RunError: something is there already.
         """
-        for path in (self.weights(name), self.facts(name)):
-            if os.path.lexists(path):
-                raise RunError(
-                    f"{path}: expected none before a run's first step, found one; move it away, or give another --out"
-                )
+        _check_none((self.weights(name), self.facts(name)), "before a run's first step, found one")
 
     @contextmanager
     def taken(self) -> Iterator[None]:
@@ -100,12 +96,8 @@ class Place:
         if os.path.lexists(self.out / LOCK) or any(self.checkpoint(name).exists() for name in names):
             return
         described = (self.models / file for file in (MODELS_FILE, CAPTIONS_FILE, PICTURE_FILE))
-        locks = (self.out / PICTURES_LOCK,)
-        for path in (self.card, self.steps, *map(self.run, names), *described, *locks):
-            if os.path.lexists(path):
-                raise RunError(
-                    f"{path}: expected none where no training has begun; move it away, or give another --out"
-                )
+        written = (self.card, self.steps, self.out / PICTURES_LOCK, *map(self.run, names), *described)
+        _check_none(written, "where no training has begun")
 
     def _clean(self) -> None:
         """Remove what writers of whole files left when they were killed."""
@@ -113,3 +105,14 @@ class Place:
             for path in folder.iterdir():
                 if LEFT_BY_A_KILL.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
                     shutil.rmtree(path, ignore_errors=True)
+
+
+def _check_none(paths: Iterable[Path], when: str) -> None:
+    """Check that nothing has these names.
+
+    Raises:
+        RunError: something has.
+    """
+    for path in paths:
+        if os.path.lexists(path):
+            raise RunError(f"{path}: expected none {when}; move it away, or give another --out")

@@ -41,9 +41,11 @@ class Stopping:
         self.since += 1
         if self.patience and self.since >= self.patience:
             self.since = 0
-            is_decaying = step > self.end * (1 - self.decay_share)
-            whole = step if is_decaying else math.ceil(step / (1 - self.decay_share))
-            self.end = step if is_decaying else min(self.end, max(step + 1, whole))
+            full = 1 - self.decay_share  # of the steps: at the full rate
+            if step > self.end * full:
+                self.end = step
+            else:
+                self.end = min(self.end, max(step + 1, math.ceil(step / full)))
         return False
 
     def state_dict(self) -> dict[str, Any]:

@@ -61,28 +61,24 @@ class Training:
         """Return what a run trains: a checkpoint made with anything else is not resumed."""
         kind = kind_of(name)
         described = {**chosen_job(self.recipe, self.seed, name), **self.material.identity}
-        if kind == TOKENIZER:
-            return described
-        described["tokenizer"] = file_hash(self.starts.tokenizer)
-        if kind in SAMPLERS:
-            return described
+        if kind != TOKENIZER:
+            described["tokenizer"] = file_hash(self.starts.tokenizer)
         if kind in EXTRAS:
-            return described | {"target": file_hash(self.starts.target)}
-        warm_start = self.starts.warm_start.get(name)
-        return described | {"warm_start": file_hash(warm_start) if warm_start else None}
+            described["target"] = file_hash(self.starts.target)
+        if self.shares_batches(name):
+            warm_start = self.starts.warm_start.get(name)
+            described["warm_start"] = file_hash(warm_start) if warm_start else None
+        return described
 
     def run(self, name: str, workers: Workers) -> Run:
         """Return a model's run, which resumes in its folder."""
-        recipe, steps = self.recipe, self.recipe.steps_of(name)
-        if not self.shares_batches(name):
-            return Run(self.place.run(name), steps, job=self.job(name), workers=workers)
         return Run(
             self.place.run(name),
-            steps,
+            self.recipe.steps_of(name),
             job=self.job(name),
             workers=workers,
-            patience=recipe.patience,
-            decay_share=recipe.decay,
+            patience=self.recipe.patience if self.shares_batches(name) else 0,
+            decay_share=self.recipe.decay,
         )
 
 

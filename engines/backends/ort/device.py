@@ -23,6 +23,7 @@ from mulo_sd.engines.backends.host_scores import setting_inputs
 from mulo_sd.engines.backends.nvidia_driver import gpus
 from mulo_sd.engines.backends.ort.cpu import make_session, naming
 from mulo_sd.engines.backends.readiness import INSTALL_ORT_CUDA, elsewhere, unsuited_precision
+from mulo_sd.engines.backends.verdicts import NO_GPU
 from mulo_sd.engines.bundle import Bundle
 from mulo_sd.engines.bundle.contract import HIDDEN, updated_cache
 from mulo_sd.engines.distribution import Distribution
@@ -84,7 +85,7 @@ class OnnxRuntimeDeviceBackend(Backend):
             raise BackendError(f"backend {self.name}: {unsuited}; {elsewhere(bundle)}")
         if device == "cuda":
             if not gpus():
-                raise BackendError(f"backend {self.name}: no NVIDIA GPU is at hand; use --backend ort")
+                raise BackendError(f"backend {self.name}: {NO_GPU}; use --backend ort")
             onnxruntime.preload_dlls()  # CUDA and cuDNN from NVIDIA's wheels, which the loader does not search
         self.sessions: dict[str, onnxruntime.InferenceSession] = {}
         self.widths = {entry.graph: output_widths(bundle.manifest, entry) for entry in bundle.manifest.with_caches}

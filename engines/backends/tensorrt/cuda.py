@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mulo_sd.engines.backends.base import BackendError, one_line
 from mulo_sd.engines.backends.nvidia_driver import Gpu
+from mulo_sd.engines.backends.verdicts import NO_GPU
 
 # Of the addresses that TensorRT takes, in bytes; cudaMalloc gives such.
 ALIGNMENT = 256
@@ -54,9 +55,7 @@ class Cuda:
         code, count = self.api.cudaGetDeviceCount()
         if code != self.api.cudaError_t.cudaSuccess or count < 1:
             reason = self._reason(code) if code != self.api.cudaError_t.cudaSuccess else "0 devices"
-            raise BackendError(
-                f"backend {backend}: no NVIDIA GPU is at hand (CUDA reports: {reason}); use --backend ort"
-            )
+            raise BackendError(f"backend {backend}: {NO_GPU} (CUDA reports: {reason}); use --backend ort")
         self.device: int = self._call("cudaGetDevice")
         self.live: dict[int, tuple[str, int]] = {}  # purpose and size by address
         self._uploading: list[NDArray[Any]] = []

@@ -1,7 +1,6 @@
 """A folder's pictures as training examples."""
 
 from functools import cached_property
-from hashlib import sha256
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +10,7 @@ from mulo_sd.reference.train.folder.augment import CAPTION_STREAM, resized, stre
 from mulo_sd.reference.train.folder.cache import PictureCache
 from mulo_sd.reference.train.folder.caption_prefix import CaptionPrefix
 from mulo_sd.reference.train.folder.epochs import Epochs
-from mulo_sd.reference.train.folder.options import FolderError, FolderOptions, ground_colour
+from mulo_sd.reference.train.folder.options import FolderError, FolderOptions
 from mulo_sd.reference.train.folder.report import FolderReport
 from mulo_sd.reference.train.folder.split import Split
 
@@ -96,20 +95,15 @@ class FolderExamples:
         return self.captions.vocabulary
 
     @property
-    def identity(self) -> str:
-        """A hash of everything that examples depend on: a run that began with another one must not go on.
+    def identity(self) -> dict[str, str | int | float]:
+        """Everything that examples depend on, by name: a run that began with others must not go on.
 
         It is of what is in the pictures and captions; when a file was copied or touched does not matter.
         """
-        options = self.options
-        seen = (options.size, options.augment, options.held_out_share, options.seed, self.prefix_length)
-        kept = (options.cached_side, ground_colour(options.ground), self.cache.content_hash())
-        return sha256(repr((kept, self._prefix.sha256, seen)).encode()).hexdigest()
-
-    @property
-    def parts(self) -> dict[str, str | int | float]:
-        """What the identity is made of beside options, by name."""
         return {
+            **self.options.chosen,
+            "pixels": self.options.size,
+            "seed": self.options.seed,
             "pictures": self.cache.content_hash(),
             "captions": self._prefix.sha256,
             "prefix_length": self.prefix_length,

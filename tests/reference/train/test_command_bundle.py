@@ -54,6 +54,14 @@ def test_a_bundle_that_is_there_stays(place: Path) -> None:
     assert again.returncode == 0, again.stderr
     assert f"{bundle} is there already" in again.stdout
     assert "wrote" not in again.stdout
+    (bundle / "codes.npy").rename(bundle / "codes.moved")
+    broken = command(*whole_training(place))
+    assert broken.returncode == 2
+    assert "codes.npy" in broken.stderr
+    assert (
+        f"; or, of the models here: mulo-sd build --trained {place}/out/models --out {bundle} --force" in broken.stderr
+    )
+    (bundle / "codes.moved").rename(bundle / "codes.npy")
     head = command("head", *training_arguments(place), "--steps", "1")
     assert head.returncode == 0, head.stderr
     assert f"{bundle} was built without these models; replace it with: mulo-sd build --trained " in head.stdout
