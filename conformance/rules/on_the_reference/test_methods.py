@@ -242,8 +242,8 @@ class TestMethod6:
     their log q, and keeps the `tree_nodes` best of all; they are certain. A static tree has a fixed shape and draws
     siblings from q without replacement. One pass scores all nodes, each seeing its ancestors alone. From the root
     down, children are judged one after the other: where one stays, the walk goes on below it; where it does not, p
-    becomes the residual, and q loses the child, both renormalised. Where none stays the token is drawn from what is
-    left of p.
+    becomes the residual, and q loses the child, both renormalised; a child is certain where those before it were
+    all that q draws. Where none stays the token is drawn from what is left of p.
     """
 
     @must_reach("a cell is drafted again", "a pass decides several tokens")
