@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple, get_args
 
 from mulo_sd import engines
-from mulo_sd.engines.bundle.contract import PUBLISHED_FAMILIES, PlanBackend
+from mulo_sd.engines.bundle.contract import FEWEST_PASSES_PRESET, PUBLISHED_FAMILIES, PlanBackend
 from mulo_sd.export.build_bundle import neighbour_table
 from mulo_sd.export.demo_evidence import demo_evidence
 from mulo_sd.export.evidence import Evidence
@@ -55,9 +55,6 @@ KNOWN_MODELS = {
 # Those that the command knows and that were trained on captioned pictures.
 TRAINED_MODELS: Mapping[str, Callable[[], Trained]] = {"pictograms": _load_pictograms}
 MODEL_NAMES = (*KNOWN_MODELS, *TRAINED_MODELS)
-# The preset that a bundle with the files of a runtime on a GPU starts from, where there it is: passes cost time there,
-# and cells in them little.
-GPU_PRESET = "passes"
 
 
 def plan_backends_of(chosen: list[str] | None) -> list[PlanBackend]:
@@ -175,7 +172,8 @@ def request_for(arguments: argparse.Namespace, loaded: Loaded) -> BuildRequest:
     return BuildRequest(
         name=trained.name if trained and arguments.trained else f"mulo-sd {known}",
         evidence=_evidence(arguments, loaded),
-        settings=presets.get(GPU_PRESET, settings) if plan_backends or with_modules else settings,
+        # On a GPU passes cost time, and cells in them little.
+        settings=presets.get(FEWEST_PASSES_PRESET, settings) if plan_backends or with_modules else settings,
         presets=presets,
         precision=arguments.precision,
         family=arguments.family or ("captioned" if trained else "demo"),

@@ -1,4 +1,4 @@
-"""python -m conformance.calibrate: find the fastest settings that keep an agreement with a bundle's target.
+"""python -m conformance.calibrate: the fastest settings and presets that keep an agreement with a bundle's target.
 
 Agreement is measured against MODE-AR at the same prompts and seeds: in the demo and in pictograms by the scene
 score (`--by scene`), elsewhere by the target's own likelihood of the tokens (`--by likelihood`). The image distance to
@@ -20,10 +20,11 @@ from mulo_sd.conformance.calibrate.candidates import Candidate, candidates_of
 from mulo_sd.conformance.calibrate.figure import draw_frontier
 from mulo_sd.conformance.calibrate.measure import Meter
 from mulo_sd.conformance.calibrate.prompts import PromptFileError, read_prompts
-from mulo_sd.conformance.calibrate.search import Measured, Sample, choose, search
+from mulo_sd.conformance.calibrate.search import Choice, Measured, Sample, choose, search
 from mulo_sd.conformance.worlds.choice import add_world_argument, world_of
 from mulo_sd.conformance.worlds.world import World, WorldError
 from mulo_sd.engines.bundle import Bundle
+from mulo_sd.engines.bundle.contract import FEWEST_PASSES_PRESET, WINDOWS_PRESET
 from mulo_sd.engines.bundle.manifest import MANIFEST_NAME
 from mulo_sd.engines.bundle.write_settings import write_settings
 from mulo_sd.engines.commands.backend_argument import add_backend_argument
@@ -158,24 +159,48 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:
     if not any(item.samples for item in measured):
         print(f"error: --budget: {arguments.budget:g} minutes measured no candidate; give more", file=sys.stderr)
         return 2
-    chosen = choose([item for item in measured if item.samples], -lost)
-    _print_table(measured, meter, chosen, console)
+    choice = choose([item for item in measured if item.samples], -lost)
+    _print_table(measured, meter, choice.fastest, console)
     skipped = sum(not item.samples for item in measured)
     if skipped:
         console.print(f"{skipped} of {len(measured)} candidates were not reached within the budget")
     autoregressive = mean(item.result.stats.seconds for item in meter.baselines.values())
     console.print(f"autoregressive: {autoregressive:.2f} s an image")
     if figure is not None:
-        draw_frontier(measured, chosen, -lost, autoregressive, figure)
+        draw_frontier(measured, choice.fastest, -lost, autoregressive, figure)
         console.print(f"wrote {figure}")
-    if chosen is None:
+    if choice.fastest is None:
         print(f"error: no candidate loses at most {lost:g}; give another --keep or better models", file=sys.stderr)
         return 1
     if not arguments.dry_run:
-        settings = pipeline.settings(mode=arguments.mode, **vars(chosen.candidate))
-        write_settings(arguments.bundle, settings)
-        console.print(f"wrote {chosen.candidate.name}, mode {arguments.mode}, into {arguments.bundle}")
+        _write(arguments, pipeline, choice.fastest, _presets(choice, measured), console)
     return 0
+
+
+def _presets(choice: Choice, measured: list[Measured]) -> dict[str, Measured]:
+    """Return what becomes a preset, by name; nothing of a mode that does not choose between windows and sweeps."""
+    if not any(item.candidate.is_by_sweeps for item in measured):
+        return {}
+    named = {WINDOWS_PRESET: choice.by_windows, FEWEST_PASSES_PRESET: choice.fewest_passes}
+    return {name: item for name, item in named.items() if item is not None}
+
+
+def _write(
+    arguments: argparse.Namespace,
+    pipeline: engines.Pipeline,
+    fastest: Measured,
+    presets: dict[str, Measured],
+    console: Console,
+) -> None:
+    """Write settings and presets into the bundle, and say which."""
+
+    def settings(item: Measured) -> engines.Settings:
+        return pipeline.settings(mode=arguments.mode, **vars(item.candidate))
+
+    write_settings(arguments.bundle, settings(fastest), {name: settings(item) for name, item in presets.items()})
+    console.print(f"wrote {fastest.candidate.name}, mode {arguments.mode}, into {arguments.bundle}")
+    for name, item in presets.items():
+        console.print(f"wrote preset {name}: {item.candidate.name}")
 
 
 @command

@@ -8,7 +8,7 @@ from statistics import mean, stdev
 from mulo_sd.conformance.calibrate.candidates import Candidate
 
 FIRST_RUNG = 4  # prompts on which every candidate is measured
-FEWEST_SURVIVORS = 3
+FEWEST_SURVIVORS = 3  # by seconds, and by passes
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,12 @@ class Measured:
         """Mean seconds, then mean passes."""
         return mean(sample.seconds for sample in self.samples), mean(sample.nfe for sample in self.samples)
 
+    @property
+    def cost_in_passes(self) -> tuple[float, float]:
+        """Mean passes, then mean seconds: what costs time where a pass of many cells takes hardly longer."""
+        seconds, passes = self.cost
+        return passes, seconds
+
 
 def rungs(prompts: int) -> Iterator[range]:
     """Yield the prompts of each round: four, then as many again as there were, up to all."""
@@ -59,7 +65,7 @@ def rungs(prompts: int) -> Iterator[range]:
 
 
 def survivors(measured: Sequence[Measured], lowest: float) -> list[Measured]:
-    """Return who is worth measuring further: the faster half of those that may keep the agreement.
+    """Return who is worth measuring further: the faster half of what may keep the agreement, and the fewest passes.
 
     Args:
         measured: Candidates with samples.
@@ -67,14 +73,36 @@ def survivors(measured: Sequence[Measured], lowest: float) -> list[Measured]:
     """
     hopeful = [item for item in measured if item.agreement + 2 * item.standard_error >= lowest]
     ranked = sorted(hopeful or measured, key=lambda item: item.cost)
-    return ranked[: max(FEWEST_SURVIVORS, -(-len(ranked) // 2))]
+    fast = ranked[: max(FEWEST_SURVIVORS, -(-len(ranked) // 2))]
+    few = sorted(ranked, key=lambda item: item.cost_in_passes)[:FEWEST_SURVIVORS]
+    return fast + [item for item in few if item not in fast]
 
 
-def choose(measured: Sequence[Measured], lowest: float) -> Measured | None:
-    """Return the fastest candidate that keeps the agreement, of those measured on the most prompts; None if none."""
+@dataclass(frozen=True)
+class Choice:
+    """What a calibration settles on, of the candidates that keep the agreement; None where none does.
+
+    Attributes:
+        fastest: The fewest seconds.
+        fewest_passes: The fewest passes of all models.
+        by_windows: The fewest seconds by windows.
+    """
+
+    fastest: Measured | None
+    fewest_passes: Measured | None
+    by_windows: Measured | None
+
+
+def choose(measured: Sequence[Measured], lowest: float) -> Choice:
+    """Choose among those measured on the most prompts that keep the agreement."""
     most = max(len(item.samples) for item in measured)
     keeping = [item for item in measured if len(item.samples) == most and item.agreement >= lowest]
-    return min(keeping, key=lambda item: item.cost, default=None)
+    windowed = [item for item in keeping if not item.candidate.is_by_sweeps]
+    return Choice(
+        min(keeping, key=lambda item: item.cost, default=None),
+        min(keeping, key=lambda item: item.cost_in_passes, default=None),
+        min(windowed, key=lambda item: item.cost, default=None),
+    )
 
 
 def search(

@@ -51,6 +51,9 @@ SEMANTIC_FEATURES = "semantic_features"
 # The module of which the decoder and the resize filters' scalers are made.
 TOKENIZER = "tokenizer"
 
+# Presets that builders and calibrations make: by windows, and in the fewest passes, which count on a GPU.
+WINDOWS_PRESET, FEWEST_PASSES_PRESET = "windows", "passes"
+
 # Neighbours of a code that a bundle lists, at most (POOL-1).
 MAX_NEIGHBOURS = 64
 # Slots beyond the sequence, for tokens that are fed again before the cache is compacted (KV-1).

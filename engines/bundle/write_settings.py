@@ -1,6 +1,7 @@
-"""Write new decode settings into a bundle's manifest."""
+"""Write new decode settings and presets into a bundle's manifest."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from mulo_sd.engines.bundle.manifest import MANIFEST_NAME, Manifest
@@ -10,17 +11,20 @@ from mulo_sd.engines.files.whole_files import write_text_whole
 from mulo_sd.engines.settings import Settings
 
 
-def write_settings(folder: Path | str, settings: Settings) -> None:
-    """Replace a bundle's decode settings; the manifest is written as a whole.
+def write_settings(folder: Path | str, settings: Settings, presets: Mapping[str, Settings]) -> None:
+    """Replace a bundle's decode settings and some of its presets; the manifest is written as a whole.
 
     Args:
         folder: The bundle's folder.
         settings: From `Pipeline.settings`, which checks them against the bundle.
+        presets: By name, checked likewise; those of other names stay.
 
     Raises:
         BundleError: the folder holds no bundle that can be opened.
     """
     folder = expanded(folder)
-    content = json.loads(open_bundle(folder).manifest.model_dump_json()) | {"settings": settings.model_dump()}
+    content = json.loads(open_bundle(folder).manifest.model_dump_json())
+    content["settings"] = settings.model_dump()
+    content["presets"] |= {name: preset.model_dump() for name, preset in presets.items()}
     text = Manifest.model_validate(content).model_dump_json(indent=1) + "\n"
     write_text_whole(folder / MANIFEST_NAME, text)

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from mulo_sd.engines.bundle.contract import FEWEST_PASSES_PRESET
 from mulo_sd.engines.ingress.engine import Card, Drawn
 
 Quality = Literal["fast", "balanced", "exact"]
 QUALITIES: tuple[Quality, ...] = get_args(Quality)
-FEWEST_PASSES = "passes"  # a preset
 # What clients of other services send.
 OTHER_NAMES: Mapping[str, Quality] = {
     "low": "fast",
@@ -44,9 +44,9 @@ def quality_settings(quality: str, card: Card) -> QualitySettings:
     if name == "exact":
         promise = "the image of autoregressive decoding, token for token, by sweeps"
         return QualitySettings(None, {"mode": "ar", "sweep_width": "auto"}, promise)
-    if name == "fast" and FEWEST_PASSES in card.presets:
+    if name == "fast" and FEWEST_PASSES_PRESET in card.presets:
         promise = "another image of like quality, in the fewest passes: the bundle's preset passes"
-        return QualitySettings(FEWEST_PASSES, {}, promise)
+        return QualitySettings(FEWEST_PASSES_PRESET, {}, promise)
     return QualitySettings(None, {}, "another image of like quality: the bundle's own settings")
 
 

@@ -12,6 +12,7 @@ from mulo_sd import engines
 from mulo_sd.conformance.calibrate import __main__ as command
 from mulo_sd.conformance.calibrate.candidates import SWEPT, Candidate, candidates_of
 from mulo_sd.conformance.calibrate.search import Sample
+from mulo_sd.engines.bundle import open_bundle
 
 
 class ChosenMeter:
@@ -49,6 +50,8 @@ def test_the_fastest_that_keeps_the_agreement_reaches_the_bundle(bundle: Path, m
     assert status == 0
     settings = engines.load(bundle, threads=1).settings()
     assert (settings.mode, settings.radius, settings.neighbours) == ("parallel", 2, 4)  # passes break the tie
+    presets = open_bundle(bundle).manifest.presets
+    assert presets == {"windows": settings, "passes": settings}
     assert (folder / "calibration.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -126,3 +129,13 @@ def test_sweeps_that_are_faster_reach_the_bundle(bundle: Path, monkeypatch: pyte
     settings = engines.load(bundle, threads=1).settings()
     assert (settings.resample_by, settings.sweeps, settings.sweep_width) == ("sweeps", 4, None)
     assert (settings.draft_by, settings.draft_sweeps, settings.radius) == ("sweeps", 6, 0)
+    presets = open_bundle(bundle).manifest.presets
+    assert presets["passes"] == settings
+    assert presets["windows"].resample_by == "windows"
+
+
+def test_a_mode_without_that_choice_gets_no_presets(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = open_bundle(bundle).manifest.presets
+    assert run(bundle, ["--mode", "serial"], monkeypatch)[0] == 0
+    assert engines.load(bundle, threads=1).settings().mode == "serial"
+    assert open_bundle(bundle).manifest.presets == before

@@ -59,10 +59,12 @@ def test_settings_are_written_and_the_rest_stays(demo_bundle: Path, tmp_path: Pa
     shutil.copytree(demo_bundle, copy)
     before = open_bundle(copy).manifest
     settings = engines.load(copy).settings(mode="serial", tau=0.37, radius=2)
-    write_settings(copy, settings)
+    preset = engines.load(copy).settings(radius=3)
+    write_settings(copy, settings, {"passes": preset, "mine": preset})
     after = open_bundle(copy).manifest
     assert after.settings == settings
-    assert after.model_copy(update={"settings": before.settings}) == before
+    assert after.presets == {"windows": before.presets["windows"], "passes": preset, "mine": preset}
+    assert after.model_copy(update={"settings": before.settings, "presets": before.presets}) == before
     assert not list(copy.glob(".manifest-*"))
 
 

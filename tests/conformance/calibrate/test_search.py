@@ -1,9 +1,11 @@
 """The choice among candidates, on synthetic measurements."""
 
+from dataclasses import replace
+
 import pytest
 
 from mulo_sd.conformance.calibrate.candidates import Candidate
-from mulo_sd.conformance.calibrate.search import Measured, Sample, choose, rungs, search, survivors
+from mulo_sd.conformance.calibrate.search import Choice, Measured, Sample, choose, rungs, search, survivors
 
 
 def candidate(radius: int) -> Candidate:
@@ -16,19 +18,34 @@ def measured(radius: int, agreements: list[float], seconds: float, nfe: int = 10
 
 def test_the_fastest_that_keeps_the_agreement_is_chosen() -> None:
     slow, fast, bad = measured(3, [0.0] * 8, 2.0), measured(2, [0.0] * 8, 1.0), measured(0, [-0.5] * 8, 0.5)
-    assert choose([slow, fast, bad], -0.02) is fast
-    assert choose([slow, fast, bad], -0.6) is bad
-    assert choose([bad], -0.02) is None
+    assert choose([slow, fast, bad], -0.02).fastest is fast
+    assert choose([slow, fast, bad], -0.6).fastest is bad
+    assert choose([bad], -0.02) == Choice(None, None, None)
 
 
 def test_equal_seconds_are_decided_by_passes() -> None:
     many, few = measured(1, [0.0] * 4, 1.0, nfe=20), measured(2, [0.0] * 4, 1.0, nfe=10)
-    assert choose([many, few], -0.02) is few
+    assert choose([many, few], -0.02).fastest is few
+
+
+def test_fewest_passes_and_windows_are_chosen_for_themselves() -> None:
+    swept = Measured(replace(candidate(1), resample_by="sweeps"), [Sample(0.0, 1.0, 50)] * 4)
+    few = Measured(replace(candidate(2), resample_by="sweeps"), [Sample(0.0, 9.0, 5)] * 4)
+    windows = measured(3, [0.0] * 4, 2.0, nfe=60)
+    fewer_but_worse = measured(0, [-0.5] * 4, 1.0, nfe=1)
+    assert choose([swept, few, windows, fewer_but_worse], -0.02) == Choice(swept, few, windows)
+    assert choose([swept, few], -0.02) == Choice(swept, few, None)
+
+
+def test_few_passes_stay_although_they_are_slow() -> None:
+    slow = [measured(radius, [0.0] * 4, 10.0 + radius, nfe=radius) for radius in range(8)]
+    fast = [measured(radius, [0.0] * 4, 1.0, nfe=100) for radius in range(8)]
+    assert survivors(slow + fast, -0.02) == fast + slow[:3]
 
 
 def test_who_was_measured_on_fewer_prompts_is_not_chosen() -> None:
     lucky, known = measured(0, [0.0] * 4, 0.1), measured(2, [0.0] * 16, 1.0)
-    assert choose([lucky, known], -0.02) is known
+    assert choose([lucky, known], -0.02).fastest is known
 
 
 def test_what_cannot_keep_the_agreement_is_dropped_first() -> None:
@@ -54,7 +71,7 @@ def test_every_candidate_meets_the_same_prompts_and_the_slow_drop_out() -> None:
     found = search([candidate(radius) for radius in range(8)], 16, -0.02, measure, lambda: True)
     assert [len(item.samples) for item in found] == [16, 16, 16, 8, 4, 4, 4, 4]
     assert {number for radius, number in asked if radius == 0} == set(range(16))
-    best = choose(found, -0.02)
+    best = choose(found, -0.02).fastest
     assert best is not None
     assert best.candidate.radius == 0
 
