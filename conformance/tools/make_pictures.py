@@ -1,4 +1,4 @@
-"""python -m conformance.tools.make_pictures: draw the README's pictures from the demo bundle."""
+"""python -m conformance.tools.make_pictures: draw the README's pictures from a bundle of one of our worlds."""
 
 import argparse
 import sys
@@ -6,13 +6,19 @@ import sys
 from PIL import Image, ImageDraw
 
 from mulo_sd import engines
+from mulo_sd.conformance.worlds.choice import sure_world_of
+from mulo_sd.conformance.worlds.world import WorldError
 from mulo_sd.engines.commands.command_line import command, program, purpose
-from mulo_sd.engines.commands.demo_bundle import demo_bundle_path
+from mulo_sd.engines.commands.demo_bundle import BUNDLE_HELP, ready_bundle
 from mulo_sd.engines.commands.storyboard import CAPTION_HEIGHT, GAP, PANEL_PIXELS, draw_storyboard
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.engines.files.whole_files import check_writable, write_whole
 
-PROMPTS = ("a red circle left of a blue square", "three green stars", "a pink diamond above a yellow cross")
+# By world: two things in relation, and several of a kind.
+PROMPTS = {
+    "demo": ("a red circle left of a blue square", "three green stars", "a pink diamond above a yellow cross"),
+    "pictograms": ("a panda right of a sunrise", "three lobsters", "a tiger face above a cat face"),
+}
 SEED = 1
 SWEEP_WIDTH = 64
 TITLE_HEIGHT = 20
@@ -60,18 +66,20 @@ def _stacked(rows: list[Image.Image]) -> Image.Image:
 def main() -> int:
     """Write the pictures: a row a prompt."""
     parser = argparse.ArgumentParser(prog=program("conformance.tools.make_pictures"), description=purpose(__doc__))
-    parser.add_argument("--bundle", type=user_path, default=demo_bundle_path(), help="its folder; default: %(default)s")
+    parser.add_argument("--bundle", type=user_path, default="pictograms", help=f"{BUNDLE_HELP}; default: %(default)s")
     parser.add_argument("--out", type=user_path, default="docs/images", help="folder; default: %(default)s")
     arguments = parser.parse_args()
     pictures = {arguments.out / "readme.png": _row, arguments.out / "sweeps.png": _sweep_row}
     for path in pictures:
         check_writable(path)
     try:
-        pipeline = engines.load(arguments.bundle)
-    except engines.BundleError as error:
+        bundle = ready_bundle(arguments.bundle, "ort", lambda line: print(line, file=sys.stderr))
+        pipeline = engines.load(bundle)
+        prompts = PROMPTS[sure_world_of(pipeline.bundle).name]
+    except (engines.BundleError, WorldError) as error:
         parser.error(str(error))
     for path, draw in pictures.items():
-        write_whole(path, _stacked([draw(pipeline, prompt) for prompt in PROMPTS]).save)
+        write_whole(path, _stacked([draw(pipeline, prompt) for prompt in prompts]).save)
     return 0
 
 
