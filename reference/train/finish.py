@@ -24,18 +24,18 @@ END_SECONDS = 60.0  # for a build that is asked to end
 # What a build imports; of the extra `export`.
 NEEDED = ("onnx", "onnxscript")
 # What a new bundle starts from until `mulo-sd calibrate` finds better ones: of all that was measured, what holds on
-# both worlds (docs/study).
+# both worlds (docs/study). By windows a draft loses what it shows where a picture is not as simple as the demo's.
 STARTING_SETTINGS = Settings(
     mode="parallel",
     guidance_scale=1.2,
     top_p=0.95,
     drafters=(1,),
     tau=0.2,
-    radius=2,
-    anchor=8.0,
+    radius=1,
+    anchor=16.0,
     neighbours=16,
-    draft_window=2,
-    island_window=2,
+    draft_by="sweeps",
+    resample_by="sweeps",
 )
 
 
