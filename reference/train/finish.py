@@ -23,16 +23,16 @@ SHOWN_CAPTIONS = 8
 END_SECONDS = 60.0  # for a build that is asked to end
 # What a build imports; of the extra `export`.
 NEEDED = ("onnx", "onnxscript")
-# What a new bundle starts from until `mulo-sd calibrate` finds better ones: of all that was measured, what holds on
-# both worlds (docs/study). By windows a draft loses what it shows where a picture is not as simple as the demo's.
+# What a new bundle starts from until `mulo-sd calibrate` finds better ones: what holds on the pictograms, whose captions
+# do not say where things stand, as a folder's do not. Windows and a nucleus lose what a draft shows (docs/pictograms.md).
 STARTING_SETTINGS = Settings(
     mode="parallel",
     guidance_scale=1.2,
-    top_p=0.95,
+    temperature=0.6,
     drafters=(1,),
     tau=0.2,
     radius=1,
-    anchor=16.0,
+    anchor=32.0,
     neighbours=16,
     draft_by="sweeps",
     resample_by="sweeps",
