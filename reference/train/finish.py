@@ -23,8 +23,9 @@ SHOWN_CAPTIONS = 8
 END_SECONDS = 60.0  # for a build that is asked to end
 # What a build imports; of the extra `export`.
 NEEDED = ("onnx", "onnxscript")
-# What a new bundle starts from until `mulo-sd calibrate` finds better ones: what holds on the pictograms, whose captions
-# do not say where things stand, as a folder's do not. Windows and a nucleus lose what a draft shows (docs/pictograms.md).
+# What a new bundle starts from until `mulo-sd calibrate` finds better ones: what holds on the pictograms, whose
+# captions do not say where things stand, as a folder's do not. Windows and a nucleus lose what a draft shows there
+# (docs/pictograms.md).
 STARTING_SETTINGS = Settings(
     mode="parallel",
     guidance_scale=1.2,

@@ -1,13 +1,14 @@
 """One file: a square picture of a given side, or why there is none."""
 
+import json
 import os
 import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from hashlib import blake2b
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +46,16 @@ class ReadOptions:
     max_pixels: int
     max_file_bytes: int
     smallest_side: int
+
+    def as_line(self) -> str:
+        """Return them as a line, for a process that reads."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_line(cls, line: str) -> Self:
+        """Return what `as_line` made a line of; JSON knows no tuples, and Pillow takes no list for a colour."""
+        content = json.loads(line)
+        return cls(**content | {"ground": tuple(content["ground"])})
 
 
 @dataclass(frozen=True)

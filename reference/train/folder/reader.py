@@ -27,4 +27,4 @@ def answer_requests(options: ReadOptions, requests: BinaryIO, answers: BinaryIO)
 
 
 if __name__ == "__main__":
-    answer_requests(ReadOptions(**json.loads(sys.argv[1])), sys.stdin.buffer, sys.stdout.buffer)
+    answer_requests(ReadOptions.from_line(sys.argv[1]), sys.stdin.buffer, sys.stdout.buffer)

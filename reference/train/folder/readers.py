@@ -1,6 +1,5 @@
 """Pictures in their order from several reading processes, few at a time."""
 
-import dataclasses
 import json
 import os
 import queue
@@ -65,7 +64,7 @@ class Reader:
         if self._process is None:
             if self._closed.is_set():
                 raise _EndedError
-            given = json.dumps(dataclasses.asdict(self._options))
+            given = self._options.as_line()
             process = subprocess.Popen(
                 [sys.executable, "-m", MODULE, given],
                 stdin=subprocess.PIPE,

@@ -4,19 +4,21 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from mulo_sd.reference.train.folder import problems, readers
 from mulo_sd.reference.train.folder.options import FolderError
-from mulo_sd.reference.train.folder.picture import PictureError, Square, read_square
+from mulo_sd.reference.train.folder.picture import PictureError, ReadOptions, Square, read_square
 from mulo_sd.reference.train.folder.readers import AHEAD, Reader, Readers
 from tests.reference.train.folder.made import add_pictures, read_options
 
 # A reader with a decoder that some files bring down.
 FRAGILE = """
-import json, os, sys, time
+import os, sys, time
 from mulo_sd.reference.train.folder import reader
 
 whole = reader.read_square
@@ -29,7 +31,7 @@ def fragile(name, options):
     return whole(name, options)
 
 reader.read_square = fragile
-reader.answer_requests(reader.ReadOptions(**json.loads(sys.argv[1])), sys.stdin.buffer, sys.stdout.buffer)
+reader.answer_requests(reader.ReadOptions.from_line(sys.argv[1]), sys.stdin.buffer, sys.stdout.buffer)
 """
 
 
@@ -55,6 +57,18 @@ def test_pictures_come_in_their_order_and_few_at_a_time(tmp_path: Path) -> None:
             assert isinstance(square, Square)
             assert square.hash == read_square(name, options).hash
             assert asked <= number + 2 * AHEAD
+
+
+def test_a_transparent_picture_is_laid_over_the_ground(tmp_path: Path) -> None:
+    """In a reading process as in this one."""
+    Image.new("RGBA", (32, 32), (255, 0, 0, 0)).save(tmp_path / "clear.png")
+    options = replace(read_options(tmp_path), ground=(10, 200, 30))
+    assert ReadOptions.from_line(options.as_line()) == options
+    with Readers(options, 1) as several:
+        [(_, square)] = several.squares(iter(["clear.png"]))
+    assert isinstance(square, Square)
+    assert (square.pixels == (10, 200, 30)).all()
+    assert square.hash == read_square("clear.png", options).hash
 
 
 def test_a_file_that_brings_its_decoder_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
