@@ -150,7 +150,9 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:
             return meter.measure(candidate, number)
 
         measured = search(
-            candidates_of(arguments.mode, pipeline.bundle.manifest.max_neighbours),
+            candidates_of(
+                arguments.mode, pipeline.bundle.manifest.max_neighbours, pipeline.settings(mode=arguments.mode).anchor
+            ),
             len(prompts),
             -lost,
             measure,

@@ -1,7 +1,7 @@
 """The candidates of a calibration: settings of the verification, by windows and by sweeps."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -12,11 +12,12 @@ from mulo_sd.engines.modes import MODES
 TAUS = (0.2, 0.05, 0.5)
 RADII = (0, 1, 2, 3)
 NEIGHBOURS = (16, 4, 64)
+ANCHORS = (8.0, 16.0, 32.0)  # beside the bundle's own
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """Settings to try; the names are those of `engines.Settings`."""
+    """Settings to try; the names are those of `engines.Settings`, and None is the bundle's own anchor."""
 
     tau: float
     radius: int
@@ -26,6 +27,7 @@ class Candidate:
     resample_by: str = "windows"
     sweeps: int | None = None
     sweep_width: int | str | None = "auto"
+    anchor: float | None = None
 
     @property
     def is_by_sweeps(self) -> bool:
@@ -36,6 +38,7 @@ class Candidate:
     def name(self) -> str:
         """The candidate in words."""
         verified = f"tau {self.tau:g}, radius {self.radius}, {self.neighbours} neighbours"
+        verified += "" if self.anchor is None else f", anchor {self.anchor:g}"
         if not self.is_by_sweeps:
             return verified
         width = "all cells" if self.sweep_width is None else f"{self.sweep_width} cells"
@@ -59,15 +62,17 @@ def _swept(sweeps: int | None, draft_sweeps: int | None, sweep_width: int | None
 
 
 # Where a pass costs what its cells cost, few sweeps or narrow ones are fast; elsewhere those of all cells.
-SWEPT = (_swept(1, 6, None), _swept(4, 6, None), _swept(7, 6, None), _swept(None, None, 16), _swept(None, None, None))
+NO_LIMIT = _swept(None, None, None)
+SWEPT = (_swept(1, 6, None), _swept(4, 6, None), _swept(7, 6, None), _swept(None, None, 16), NO_LIMIT)
 
 
-def candidates_of(mode: engines.Mode, most_neighbours: int) -> Sequence[Candidate]:
+def candidates_of(mode: engines.Mode, most_neighbours: int, anchor: float) -> Sequence[Candidate]:
     """Return the candidates of a mode, the middle first; those by sweeps stand in the middle only.
 
     Args:
         mode: One that verifies locally; only one that chooses between windows and sweeps gets candidates of both.
         most_neighbours: That the bundle pools.
+        anchor: The bundle's own; others are tried by sweeps without a limit.
     """
     near = dict.fromkeys(min(count, most_neighbours) for count in NEIGHBOURS)
     by_windows = [Candidate(tau, radius, count) for count, tau, radius in product(near, TAUS, RADII)]
@@ -78,5 +83,8 @@ def candidates_of(mode: engines.Mode, most_neighbours: int) -> Sequence[Candidat
         Candidate(item.tau, item.radius, item.neighbours, **schedule)
         for schedule in SWEPT
         for item in by_windows[:middle]
+    ]
+    by_sweeps += [
+        replace(item, anchor=other, **NO_LIMIT) for other in ANCHORS if other != anchor for item in by_windows[:middle]
     ]
     return by_windows[:middle] + by_sweeps + by_windows[middle:]

@@ -98,22 +98,24 @@ def test_the_world_is_the_bundles(
 
 
 def test_a_short_budget_tries_every_radius_and_sweeps_first() -> None:
-    candidates = candidates_of("parallel", 1024)
+    candidates = candidates_of("parallel", 1024, anchor=8.0)
     assert candidates[:4] == [Candidate(0.2, radius, 16) for radius in (0, 1, 2, 3)]
-    first = candidates[: 4 * (1 + len(SWEPT))]
+    by_sweeps = 4 * (len(SWEPT) + 2)  # the bundle's own anchor and two others
+    first = candidates[: 4 + by_sweeps]
+    assert {item.anchor for item in first} == {None, 16.0, 32.0}
     assert {(item.tau, item.neighbours) for item in first} == {(0.2, 16)}
-    assert sum(item.is_by_sweeps for item in first) == sum(item.is_by_sweeps for item in candidates) == 4 * len(SWEPT)
-    assert len(set(candidates)) == len(candidates) == 36 + 4 * len(SWEPT)
+    assert sum(item.is_by_sweeps for item in first) == sum(item.is_by_sweeps for item in candidates) == by_sweeps
+    assert len(set(candidates)) == len(candidates) == 36 + by_sweeps
     assert len({item.name for item in candidates}) == len(candidates)
     assert first[4].name == "tau 0.2, radius 0, 16 neighbours; 1 sweep, all cells; draft by 6 sweeps"
     assert (
-        first[-8].name
-        == "tau 0.2, radius 0, 16 neighbours; sweeps without limit, 16 cells; draft by sweeps without limit"
+        first[-1].name
+        == "tau 0.2, radius 3, 16 neighbours, anchor 32; sweeps without limit, all cells; draft by sweeps without limit"
     )
 
 
 def test_a_mode_that_always_resamples_by_sweeps_has_no_choice_of_them() -> None:
-    candidates = candidates_of("serial", 8)
+    candidates = candidates_of("serial", 8, anchor=8.0)
     assert not any(item.is_by_sweeps for item in candidates)
     assert {item.neighbours for item in candidates} == {8, 4}
 
