@@ -79,12 +79,6 @@ def candidates_of(mode: engines.Mode, most_neighbours: int, anchor: float) -> Se
     if MODES[mode].resampling.by is None:
         return by_windows
     middle = len(RADII)
-    by_sweeps = [
-        Candidate(item.tau, item.radius, item.neighbours, **schedule)
-        for schedule in SWEPT
-        for item in by_windows[:middle]
-    ]
-    by_sweeps += [
-        replace(item, anchor=other, **NO_LIMIT) for other in ANCHORS if other != anchor for item in by_windows[:middle]
-    ]
+    schedules = [*SWEPT, *({**NO_LIMIT, "anchor": other} for other in ANCHORS if other != anchor)]
+    by_sweeps = [replace(item, **schedule) for schedule in schedules for item in by_windows[:middle]]
     return by_windows[:middle] + by_sweeps + by_windows[middle:]
