@@ -32,6 +32,7 @@ from mulo_sd.engines.service.pipeline import Pipeline
 from mulo_sd.engines.settings import Settings
 
 GO_ON = "what is drawn stays, run the same command to go on"
+_ACTORS_END_WITHIN = 10.0  # seconds
 
 
 class ClusterRun(RunImages):
@@ -96,7 +97,11 @@ class ClusterRun(RunImages):
             BackendError: Ray gives up.
         """
         self.failures, self.deaths = [], 0
-        with in_use(self.folder), tempfile.TemporaryDirectory(prefix=PARTIAL, dir=self.folder) as sign:
+        # Ray ends its actors without waiting for them, and one that is killed cannot clean up.
+        with (
+            in_use(self.folder, others_end_within=_ACTORS_END_WITHIN),
+            tempfile.TemporaryDirectory(prefix=PARTIAL, dir=self.folder) as sign,
+        ):
             Path(sign, ATTEMPTS).touch()
             missing = list(self.missing())
             self._left = set(missing)

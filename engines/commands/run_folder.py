@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from mulo_sd.engines.commands.layouts import LayoutError
 from mulo_sd.engines.files.whole_files import PARTIAL, make_folder
 
 _HAS_LOCKS = importlib.util.find_spec("fcntl") is not None  # not on Windows; leftovers then stay
+_SECONDS_BETWEEN_LOOKS = 0.05
 
 RUN_NAME = "run.json"
 FORMAT = 2
@@ -88,10 +90,14 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def in_use(folder: Path) -> Iterator[bool]:
+def in_use(folder: Path, others_end_within: float = 0.0) -> Iterator[bool]:
     """Lock a folder, which several processes may share; yield whether this process is the only one.
 
-    The system releases the lock when a process ends, however it ends.
+    The system releases the lock when a process ends, however it ends. The last one removes the file of claims.
+
+    Args:
+        folder: Of a run.
+        others_end_within: Seconds to wait at the end for others to be gone, where they are ending just then.
     """
     if not _HAS_LOCKS:
         yield False
@@ -111,10 +117,25 @@ def in_use(folder: Path) -> Iterator[bool]:
             fcntl.flock(descriptor, fcntl.LOCK_SH)
         yield alone
     finally:
-        with contextlib.suppress(OSError):  # raised as long as another process is there
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            (folder / CLAIMS_NAME).unlink(missing_ok=True)
+        _leave(folder, descriptor, others_end_within)
         os.close(descriptor)
+
+
+def _leave(folder: Path, descriptor: int, others_end_within: float) -> None:
+    """Remove the file of claims once no other process is there; leave it to those that stay longer."""
+    import fcntl
+
+    ends_at = time.monotonic() + others_end_within
+    with contextlib.suppress(OSError):  # the file system knows no locks, or others are there still
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= ends_at:
+                    raise
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+        (folder / CLAIMS_NAME).unlink(missing_ok=True)
 
 
 def clean(folder: Path) -> None:

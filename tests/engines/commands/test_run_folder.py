@@ -77,6 +77,37 @@ def test_leftovers_of_killed_processes_go(start: Callable[..., Run], tmp_path: P
         assert ours[0].exists()
 
 
+# Stays in the folder until a file appears in it, and then dies as an actor does that Ray kills.
+STAYING = """
+import os, signal, sys, time
+from pathlib import Path
+from mulo_sd.engines.commands.image_claims import opened_claims
+from mulo_sd.engines.commands.run_folder import in_use
+folder = Path(sys.argv[1])
+with in_use(folder), opened_claims(folder):
+    print(flush=True)
+    while not (folder / "end").exists():
+        time.sleep(0.02)
+    time.sleep(0.3)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_the_last_to_leave_removes_the_claims(tmp_path: Path) -> None:
+    """Also where the others are killed just then; those that stay keep them."""
+    process = subprocess.Popen([sys.executable, "-c", STAYING, str(tmp_path)], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"\n"
+    with in_use(tmp_path):
+        pass
+    assert (tmp_path / ".claims").exists()
+    with in_use(tmp_path, others_end_within=60.0) as alone:
+        assert alone is False
+        (tmp_path / "end").touch()
+    assert not (tmp_path / ".claims").exists()
+    process.communicate(timeout=60)
+
+
 def test_a_folder_that_cannot_be_written_is_told_before_the_decode(
     start: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
