@@ -110,7 +110,8 @@ def measure_costs(
     """
     threads = pipeline.backend.threads or usable_processors()
     machine = f"{processor_name()}, {threads} threads"
-    modes = [BenchMode(entry.name, entry.of.title, entry.variant.settings) for entry in entries]
+    own = pipeline.settings()
+    modes = [BenchMode(entry.name, entry.of.title, entry.variant.changes(own)) for entry in entries]
     drawings = held_out_drawings(world, len(world.tasks) * rounds)
     measured = compare(pipeline, modes, drawings, 1, 0, None, None, advance)
     base = measured[AR_METHOD]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from mulo_sd.conformance.compare.methods import AR_METHOD, BY_NAME, METHODS, Method
-from mulo_sd.conformance.study.sweeps import BY_SWEEPS
+from mulo_sd.conformance.study.sweeps import BY_SWEEPS, FOR_SWEEPS
 from mulo_sd.conformance.study.variant import Variant
 from mulo_sd.conformance.study.variants import AR, ONE_BY_ONE, OTHER_SEEDS
 
@@ -49,7 +49,9 @@ class Entry:
         """How it is drawn: AR one token a pass may be drawn in batches, as in the study."""
         if self.method == AR_METHOD:
             return CONTROLS[0]
-        return Variant(self.name, self.method, {"mode": self.of.mode, **self.of.changes, **self.changes})
+        besides = FOR_SWEEPS if self.changes.get("resample_by") == "sweeps" else {}
+        settings = {"mode": self.of.mode, **self.of.changes, **self.changes}
+        return Variant(self.name, self.method, settings, unless_by_sweeps=besides)
 
 
 # Beside every row: AR, whose images all are compared with, by sweeps where many are wanted, and with other seeds.

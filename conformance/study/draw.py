@@ -138,7 +138,8 @@ class Worker:
 
     def _draw_one(self, item: Variant, where: Scene) -> Row:
         drawn = self.world.held_out_prompt(*where)
-        settings = self.pipeline.settings(**item.settings)
+        changes = item.changes(self.pipeline.settings())
+        settings = self.pipeline.settings(**changes)
         draft = None
         if item.oracle:
             side = self.pipeline.bundle.manifest.models[settings.model_numbers[-1]].grid_height
@@ -147,13 +148,13 @@ class Worker:
         graphs = (settings.mode, settings.drafters, settings.up_sampler)
         for _ in range(1 if graphs in self.warm else 2):
             result = self.pipeline.generate(
-                drawn.text, seed=seed_of(drawn, item), plan=drawn.plan, draft=draft, **item.settings
+                drawn.text, seed=seed_of(drawn, item), plan=drawn.plan, draft=draft, **changes
             )
         self.warm.add(graphs)
         return self._row(item, drawn, result.tokens, np.asarray(result.image), figures_of(result))
 
     def _draw_batch(self, job: Job) -> list[Row]:
-        settings = self.pipeline.settings(**job.variant.settings)
+        settings = self.pipeline.settings(**job.variant.changes(self.pipeline.settings()))
         drawn = [self.world.held_out_prompt(*where) for where in job.scenes]
         null = self.pipeline.bundle.null_conditions[0]
         # Unguided a prefix stands alone; its null condition is not looked at, and here only so that there is one.

@@ -16,9 +16,9 @@ BY_SWEEPS: Mapping[str, Any] = {
     "draft_by": "sweeps",
     "resample_by": "sweeps",
     "sweep_width": None,
-    "radius": 1,
-    "anchor": 16.0,
 }
+# What goes with them on the demo, whose own settings are by windows (docs/demo.md).
+FOR_SWEEPS: Mapping[str, Any] = {"radius": 1, "anchor": 16.0}
 # The demo's preset "passes"; the same with no limit; and what the passes of either could have bought.
 FEW_PASSES, NO_LIMIT = "sweeps, few passes", "sweeps, no limit"
 SWEEPS_ACCEPTED = "draft by sweeps, accepted"
@@ -65,42 +65,40 @@ def _limit_name(limit: int | None) -> str:
 def sweeps(section: str) -> list[Variant]:
     """MODE-PARALLEL by sweeps: what it claims, what its passes could have bought, limits, widths, radii and chains."""
     listed = [
-        Variant(FEW_PASSES, section, {**BY_SWEEPS, "sweeps": 7, "draft_sweeps": 6}),
-        Variant(NO_LIMIT, section, BY_SWEEPS),
-        Variant(SWEEPS_ACCEPTED, section, {**BY_SWEEPS, **ACCEPT_ALL}),
-        Variant(FINE_LIMITED, section, {**BY_SWEEPS, **ACCEPT_ALL, "drafters": RATIO_2, "draft_sweeps": 20}),
-        Variant(FINE_BY_SWEEPS, section, {**BY_SWEEPS, **ACCEPT_ALL, "drafters": RATIO_2}),
+        _by_sweeps(FEW_PASSES, section, {"sweeps": 7, "draft_sweeps": 6}),
+        _by_sweeps(NO_LIMIT, section),
+        _by_sweeps(SWEEPS_ACCEPTED, section, ACCEPT_ALL),
+        _by_sweeps(FINE_LIMITED, section, {**ACCEPT_ALL, "drafters": RATIO_2, "draft_sweeps": 20}),
+        _by_sweeps(FINE_BY_SWEEPS, section, {**ACCEPT_ALL, "drafters": RATIO_2}),
     ]
     listed += [
-        Variant(
-            f"islands: {_limit_name(limit)}, draft: limit 6", section, {**BY_SWEEPS, "sweeps": limit, "draft_sweeps": 6}
-        )
+        _by_sweeps(f"islands: {_limit_name(limit)}, draft: limit 6", section, {"sweeps": limit, "draft_sweeps": 6})
         for limit in SWEEP_LIMITS
     ]
     listed += [
-        Variant(
-            f"islands: limit 7, draft: {_limit_name(limit)}", section, {**BY_SWEEPS, "sweeps": 7, "draft_sweeps": limit}
-        )
+        _by_sweeps(f"islands: limit 7, draft: {_limit_name(limit)}", section, {"sweeps": 7, "draft_sweeps": limit})
         for limit in DRAFT_LIMITS
     ]
+    listed += [_by_sweeps(f"no limit, width {width}", section, {"sweep_width": width}) for width in (4, 8, 16, 32)]
     listed += [
-        Variant(f"no limit, width {width}", section, {**BY_SWEEPS, "sweep_width": width}) for width in (4, 8, 16, 32)
-    ]
-    listed += [
-        Variant(f"limit 7 and 6, radius {radius}, anchor {anchor:g}", section, _near(radius, anchor))
+        _by_sweeps(f"limit 7 and 6, radius {radius}, anchor {anchor:g}", section, _near(radius, anchor))
         for radius, anchor in ((0, 16.0), (2, 16.0), (1, 0.0), (1, 8.0), (1, 32.0))
     ]
     listed += [
-        Variant(
+        _by_sweeps(
             f"limit 7 and 6, {chain_name(drafters)}",
             section,
-            {**BY_SWEEPS, "sweeps": 7, "draft_sweeps": 6, "drafters": drafters, **FAR_UP[drafters]},
+            {"sweeps": 7, "draft_sweeps": 6, "drafters": drafters, **FAR_UP[drafters]},
         )
         for drafters in CHAINS
     ]
-    listed.append(Variant("limit 7, draft by windows", section, {**BY_SWEEPS, "sweeps": 7, "draft_by": "windows"}))
+    listed.append(_by_sweeps("limit 7, draft by windows", section, {"sweeps": 7, "draft_by": "windows"}))
     return listed
 
 
 def _near(radius: int, anchor: float) -> dict[str, Any]:
-    return {**BY_SWEEPS, "sweeps": 7, "draft_sweeps": 6, "radius": radius, "anchor": anchor}
+    return {"sweeps": 7, "draft_sweeps": 6, "radius": radius, "anchor": anchor}
+
+
+def _by_sweeps(name: str, section: str, settings: Mapping[str, Any] | None = None) -> Variant:
+    return Variant(name, section, {**BY_SWEEPS, **(settings or {})}, unless_by_sweeps=FOR_SWEEPS)

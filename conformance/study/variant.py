@@ -9,6 +9,7 @@ from typing import Any
 from mulo_sd import engines
 from mulo_sd.engines.bundle import Manifest
 from mulo_sd.engines.bundle.manifest import PassesEntry
+from mulo_sd.engines.settings import Settings
 
 Chain = tuple[int, ...]
 RATIO_2: Chain = (1,)
@@ -28,6 +29,8 @@ class Variant:
         settings: What differs from the bundle's settings.
         oracle: Whether the real scene's tokens replace those of the coarsest drafter.
         other_seeds: Whether every prompt is drawn with another seed: the noise floor of every comparison.
+        unless_by_sweeps: What differs besides where the bundle's own settings resample by windows: those by sweeps have
+            a radius and an anchor of their own.
     """
 
     name: str
@@ -35,6 +38,12 @@ class Variant:
     settings: Mapping[str, Any] = field(default_factory=dict)
     oracle: bool = False
     other_seeds: bool = False
+    unless_by_sweeps: Mapping[str, Any] = field(default_factory=dict)
+
+    def changes(self, own: Settings) -> dict[str, Any]:
+        """Return what differs from a bundle's own settings."""
+        besides = {} if own.resample_by == "sweeps" else self.unless_by_sweeps
+        return {**besides, **self.settings}
 
 
 def zipar_name(window: int) -> str:
@@ -63,7 +72,7 @@ def identity(item: Variant, pipeline: engines.Pipeline) -> str:
     Raises:
         SettingsError: the bundle does not hold what the variant asks for.
     """
-    settings = pipeline.settings(**item.settings)
+    settings = pipeline.settings(**item.changes(pipeline.settings()))
     manifest = pipeline.bundle.manifest
     fields, reads = settings.model_dump(), settings.decoding.reads_of(settings.drafters)
     read = {name: fields[name] for name in sorted(reads)}

@@ -22,15 +22,15 @@ def test_names_are_unique() -> None:
 
 def test_every_mode_is_compared() -> None:
     """A new mode of the table of modes stands in no comparison until it has a row."""
-    assert {settings_of(entry.variant.settings).mode for entry in ENTRIES} == set(MODES)
+    assert {settings_of(entry.variant.changes(Settings())).mode for entry in ENTRIES} == set(MODES)
     assert {entry.method for entry in ENTRIES} == set(BY_NAME)
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
 def test_a_row_changes_only_what_its_mode_reads(entry: Any) -> None:
     """A setting without effect would make two rows of one decode."""
-    settings = settings_of(entry.variant.settings)
-    changed = [name for name in entry.variant.settings if name != "mode"]
+    settings = settings_of(entry.variant.changes(Settings()))
+    changed = [name for name in entry.variant.changes(Settings()) if name != "mode"]
     assert settings.unread(changed) == []
     assert settings.idle(changed) == {}
 
@@ -39,7 +39,7 @@ def test_rows_are_decodes_of_their_own() -> None:
     """Rows of one method differ in what the mode reads; with defaults that a row repeats, two might be one."""
     seen: dict[str, str] = {}
     for entry in ENTRIES:
-        settings = settings_of(entry.variant.settings)
+        settings = settings_of(entry.variant.changes(Settings()))
         reads = settings.decoding.reads_of(settings.drafters)
         decode = repr({name: getattr(settings, name) for name in sorted(reads)})
         assert decode not in seen, f"{entry.name} and {seen[decode]}"
@@ -54,7 +54,7 @@ def test_every_method_that_is_published_has_its_authors_setting() -> None:
 def test_no_width_is_left_to_the_machine() -> None:
     """What "auto" is depends on the processor, and so would the passes of a row."""
     for entry in ENTRIES:
-        settings = settings_of(entry.variant.settings)
+        settings = settings_of(entry.variant.changes(Settings()))
         by_sweeps = "sweep_width" in settings.decoding.reads_of(settings.drafters)
         orders = (settings.draft_by, settings.resample_by)
         if by_sweeps and (settings.mode in ("ar", "exact") or "sweeps" in orders):

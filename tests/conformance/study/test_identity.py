@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from mulo_sd import engines
+from mulo_sd.conformance.study.sweeps import BY_SWEEPS, FOR_SWEEPS, NO_LIMIT
 from mulo_sd.conformance.study.variant import Variant, identity
+from mulo_sd.conformance.study.variants import variants_of
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +33,17 @@ def test_modes_without_drafters_do_not_depend_on_the_default(
 ) -> None:
     default = pipeline.settings(tau=0.37, radius=5, up_sampler="latent", island_window=2)
     assert named(with_manifest(pipeline, settings=default), **settings) == named(pipeline, **settings)
+
+
+def test_rows_by_sweeps_follow_a_bundle_whose_own_settings_are_by_sweeps(pipeline: engines.Pipeline) -> None:
+    """What else goes with sweeps on the demo, whose own are by windows, is no advice for another world."""
+    (row,) = [item for item in variants_of(["sweeps"]) if item.name == NO_LIMIT]
+    own = pipeline.settings()
+    assert own.resample_by == "windows"
+    assert pipeline.settings(**row.changes(own)) == pipeline.settings(**BY_SWEEPS, **FOR_SWEEPS)
+    swept = pipeline.settings(**BY_SWEEPS, radius=3, anchor=32.0)
+    other = with_manifest(pipeline, settings=swept)
+    assert identity(row, other) == identity(Variant("x", "controls"), other) != identity(row, pipeline)
 
 
 def test_a_new_drafter_changes_only_what_it_drafts(pipeline: engines.Pipeline) -> None:
