@@ -26,7 +26,7 @@ from mulo_sd.conformance.worlds.world import World, WorldError
 from mulo_sd.engines.bundle import Bundle
 from mulo_sd.engines.bundle.contract import FEWEST_PASSES_PRESET, WINDOWS_PRESET
 from mulo_sd.engines.bundle.manifest import MANIFEST_NAME
-from mulo_sd.engines.bundle.write_settings import write_settings
+from mulo_sd.engines.bundle.write_settings import check_room_for, write_settings
 from mulo_sd.engines.commands.backend_argument import add_backend_argument
 from mulo_sd.engines.commands.command_line import command, program, purpose
 from mulo_sd.engines.commands.demo_bundle import BUNDLE_HELP, ready_bundle
@@ -130,6 +130,8 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:
     read_prompts(arguments.prompts, str)  # a wrong file is told before a bundle is opened
     arguments.bundle = ready_bundle(arguments.bundle, arguments.backend, console.print)
     pipeline = engines.load(arguments.bundle, arguments.backend, arguments.threads, arguments.text_model)
+    if not arguments.dry_run:
+        check_room_for((WINDOWS_PRESET, FEWEST_PASSES_PRESET), pipeline.bundle.manifest)
     judge = _judge(arguments, pipeline.bundle)
     by = "likelihood" if judge is None else "scene"
     # Once more: now an error names the line that is not understood.

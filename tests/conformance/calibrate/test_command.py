@@ -1,5 +1,6 @@
 """The calibration command: wrong input in one line, and settings that reach the bundle whole or not at all."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -66,6 +67,32 @@ def test_settings_are_written_and_the_rest_stays(demo_bundle: Path, tmp_path: Pa
     assert after.presets == {"windows": before.presets["windows"], "passes": preset, "mine": preset}
     assert after.model_copy(update={"settings": before.settings, "presets": before.presets}) == before
     assert not list(copy.glob(".manifest-*"))
+
+
+def test_too_many_presets_are_told_before_the_search(demo_bundle: Path, tmp_path: Path, in_process: InProcess) -> None:
+    """Presets of the names that a calibration writes are replaced, and take no room."""
+    copy, prompts = tmp_path / "bundle", tmp_path / "prompts.txt"
+    shutil.copytree(demo_bundle, copy)
+    prompts.write_text("a red circle\n")
+    pipeline = engines.load(copy, threads=1)
+    preset = pipeline.settings()
+    most = {f"mine-{number}": preset for number in range(62)}
+    write_settings(copy, preset, most)  # beside windows and passes: 64
+    write_settings(copy, preset, {"windows": preset, "passes": preset})
+    with pytest.raises(
+        engines.BundleError, match=r"manifest.json: expected at most 64 presets with one more, got 64 o"
+    ):
+        write_settings(copy, preset, {"one more": preset})
+    text = json.loads((copy / "manifest.json").read_text())
+    text["presets"]["mine-62"] = text["presets"].pop("windows")
+    (copy / "manifest.json").write_text(json.dumps(text))
+    done = in_process.run(
+        "mulo_sd.conformance.calibrate.__main__", "--bundle", str(copy), "--prompts", str(prompts), "--budget", "9"
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines() == [
+        "error: manifest.json: expected at most 64 presets with windows and passes, got 63 others; take some out of it"
+    ]
 
 
 def test_a_finished_image_is_likelier_than_a_shuffled_one(demo_bundle: Path) -> None:
