@@ -38,6 +38,8 @@ STARTING_SETTINGS = Settings(
     draft_by="sweeps",
     resample_by="sweeps",
 )
+# A preset of the same images in the fewest passes, which count on a GPU: sweeps as wide as a grid.
+FEWEST_PASSES = "passes"
 
 
 def check_can_build() -> None:
@@ -133,7 +135,8 @@ def _describe(training: Training, captions: CaptionIds) -> None:
         drafters=tuple(range(1, 1 + sizes.drafters)),
         neighbours=min(STARTING_SETTINGS.neighbours, tokenizer.config.codes),
     )
-    describe_trained(training.place.models, training.material.name, captions, texts, tokens, settings)
+    presets = {FEWEST_PASSES: replace(settings, sweep_width=None)}
+    describe_trained(training.place.models, training.material.name, captions, texts, tokens, settings, presets)
 
 
 def _build(training: Training) -> None:

@@ -3,11 +3,15 @@
 import os
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from mulo_sd.engines.bundle.contract import FEWEST_PASSES_PRESET
+from mulo_sd.reference.pictograms import shipped
+from mulo_sd.reference.trained import load_trained
 from tests.captioned_bundle import PIXELS, CaptionedBundle, training_arguments, whole_training
 from tests.in_process import InProcess
 from tests.reference.train.commanded import command, signalled
@@ -33,6 +37,15 @@ def test_a_bundle_is_made_up_for_and_draws(
     assert drawn.returncode == 0, drawn.stderr
     with Image.open(out) as image:
         assert image.size == (PIXELS, PIXELS)
+
+
+@pytest.mark.parametrize("world", ["a folder's", "pictograms"])
+def test_the_preset_of_the_fewest_passes(world: str, captioned_bundle: CaptionedBundle) -> None:
+    """The same decode by sweeps as wide as a grid, whatever the machine is fastest with."""
+    trained = shipped.load() if world == "pictograms" else load_trained(captioned_bundle.models)
+    assert trained.settings.resample_by == trained.settings.draft_by == "sweeps"
+    assert trained.settings.sweep_width == "auto"
+    assert trained.presets == {FEWEST_PASSES_PRESET: replace(trained.settings, sweep_width=None)}
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
