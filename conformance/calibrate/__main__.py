@@ -201,7 +201,10 @@ def _write(
     def settings(item: Measured) -> engines.Settings:
         return pipeline.settings(mode=arguments.mode, **vars(item.candidate))
 
-    write_settings(arguments.bundle, settings(fastest), {name: settings(item) for name, item in presets.items()})
+    own = settings(fastest)
+    if own.sweep_width is None:  # the same images (SWEEP-6), and mode ar stays as fast as it is
+        own = own.changed(sweep_width="auto")
+    write_settings(arguments.bundle, own, {name: settings(item) for name, item in presets.items()})
     console.print(f"wrote {fastest.candidate.name}, mode {arguments.mode}, into {arguments.bundle}")
     for name, item in presets.items():
         console.print(f"wrote preset {name}: {item.candidate.name}")

@@ -61,9 +61,10 @@ def _swept(sweeps: int | None, draft_sweeps: int | None, sweep_width: int | None
     }
 
 
-# Where a pass costs what its cells cost, few sweeps or narrow ones are fast; elsewhere those of all cells.
-NO_LIMIT = _swept(None, None, None)
-SWEPT = (_swept(1, 6, None), _swept(4, 6, None), _swept(7, 6, None), _swept(None, None, 16), NO_LIMIT)
+# Where a pass costs what its cells cost, few sweeps or narrow ones are fast; elsewhere those of all cells. On the demo
+# a draft may be cut short, on the pictograms islands alone.
+NO_LIMIT, FEW = _swept(None, None, None), _swept(2, None, None)
+SWEPT = (_swept(1, 6, None), _swept(4, 6, None), _swept(7, 6, None), FEW, _swept(None, None, 16), NO_LIMIT)
 
 
 def candidates_of(mode: engines.Mode, most_neighbours: int, anchor: float) -> Sequence[Candidate]:
@@ -72,13 +73,14 @@ def candidates_of(mode: engines.Mode, most_neighbours: int, anchor: float) -> Se
     Args:
         mode: One that verifies locally; only one that chooses between windows and sweeps gets candidates of both.
         most_neighbours: That the bundle pools.
-        anchor: The bundle's own; others are tried by sweeps without a limit.
+        anchor: The bundle's own; others are tried by two sweeps and by sweeps without a limit.
     """
     near = dict.fromkeys(min(count, most_neighbours) for count in NEIGHBOURS)
     by_windows = [Candidate(tau, radius, count) for count, tau, radius in product(near, TAUS, RADII)]
     if MODES[mode].resampling.by is None:
         return by_windows
     middle = len(RADII)
-    schedules = [*SWEPT, *({**NO_LIMIT, "anchor": other} for other in ANCHORS if other != anchor)]
+    others = [other for other in ANCHORS if other != anchor]
+    schedules = [*SWEPT, *({**schedule, "anchor": other} for schedule in (FEW, NO_LIMIT) for other in others)]
     by_sweeps = [replace(item, **schedule) for schedule in schedules for item in by_windows[:middle]]
     return by_windows[:middle] + by_sweeps + by_windows[middle:]

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from mulo_sd.conformance.compare.methods import AR_METHOD, BY_NAME, METHODS, Method
-from mulo_sd.conformance.study.sweeps import BY_SWEEPS, FOR_SWEEPS
+from mulo_sd.conformance.study.sweeps import BY_SWEEPS, FOR_SWEEPS, WITHOUT_LIMIT
 from mulo_sd.conformance.study.variant import Variant
 from mulo_sd.conformance.study.variants import AR, ONE_BY_ONE, OTHER_SEEDS
 
 # published: as its authors set it. found: as it does best on the demo, of what was tried.
 Kind = Literal["published", "found"]
-OURS: Mapping[str, Any] = {**BY_SWEEPS, "drafters": (1, 2)}
+OURS: Mapping[str, Any] = {**BY_SWEEPS, **WITHOUT_LIMIT, "drafters": (1, 2)}
 FEW: Mapping[str, Any] = {**OURS, "sweeps": 7, "draft_sweeps": 6}
 
 
@@ -86,6 +86,7 @@ def _ours() -> list[Entry]:
         _found("mulo", "ratio 4, windows 3", **_windows(3), drafters=(2,), up_sampler="latent"),
         _found("mulo-sweeps", "no limit", **_without_mode(OURS)),
         _found("mulo-sweeps", "limits 7 and 6", **_without_mode(FEW)),
+        _found("mulo-sweeps", "limit 2, draft without", **_without_mode({**OURS, "sweeps": 2})),
         _found("mulo-sweeps", "limits 7 and 4", **_without_mode({**FEW, "draft_sweeps": 4})),
         _found("mulo-sweeps", "limits 4 and 6", **_without_mode({**FEW, "sweeps": 4})),
         _found("mulo-sweeps", "no limit, width 16", **_without_mode({**OURS, "sweep_width": 16})),

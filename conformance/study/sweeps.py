@@ -17,9 +17,12 @@ BY_SWEEPS: Mapping[str, Any] = {
     "resample_by": "sweeps",
     "sweep_width": None,
 }
+WITHOUT_LIMIT: Mapping[str, Any] = {"sweeps": None, "draft_sweeps": None}
 # What goes with them on the demo, whose own settings are by windows (docs/demo.md).
 FOR_SWEEPS: Mapping[str, Any] = {"radius": 1, "anchor": 16.0}
-# The demo's preset "passes"; the same with no limit; and what the passes of either could have bought.
+FOR_FEW_SWEEPS: Mapping[str, Any] = {**FOR_SWEEPS, "sweeps": 7, "draft_sweeps": 6}
+# A bundle's own few sweeps, on the demo those of its preset "passes"; the same with no limit; and what the passes of
+# either could have bought.
 FEW_PASSES, NO_LIMIT = "sweeps, few passes", "sweeps, no limit"
 SWEEPS_ACCEPTED = "draft by sweeps, accepted"
 FINE_LIMITED = "drafters 1, draft by 20 sweeps, accepted"
@@ -65,11 +68,11 @@ def _limit_name(limit: int | None) -> str:
 def sweeps(section: str) -> list[Variant]:
     """MODE-PARALLEL by sweeps: what it claims, what its passes could have bought, limits, widths, radii and chains."""
     listed = [
-        _by_sweeps(FEW_PASSES, section, {"sweeps": 7, "draft_sweeps": 6}),
-        _by_sweeps(NO_LIMIT, section),
-        _by_sweeps(SWEEPS_ACCEPTED, section, ACCEPT_ALL),
+        Variant(FEW_PASSES, section, BY_SWEEPS, unless_by_sweeps=FOR_FEW_SWEEPS),
+        _by_sweeps(NO_LIMIT, section, WITHOUT_LIMIT),
+        _by_sweeps(SWEEPS_ACCEPTED, section, {**WITHOUT_LIMIT, **ACCEPT_ALL}),
         _by_sweeps(FINE_LIMITED, section, {**ACCEPT_ALL, "drafters": RATIO_2, "draft_sweeps": 20}),
-        _by_sweeps(FINE_BY_SWEEPS, section, {**ACCEPT_ALL, "drafters": RATIO_2}),
+        _by_sweeps(FINE_BY_SWEEPS, section, {**WITHOUT_LIMIT, **ACCEPT_ALL, "drafters": RATIO_2}),
     ]
     listed += [
         _by_sweeps(f"islands: {_limit_name(limit)}, draft: limit 6", section, {"sweeps": limit, "draft_sweeps": 6})
@@ -79,7 +82,14 @@ def sweeps(section: str) -> list[Variant]:
         _by_sweeps(f"islands: limit 7, draft: {_limit_name(limit)}", section, {"sweeps": 7, "draft_sweeps": limit})
         for limit in DRAFT_LIMITS
     ]
-    listed += [_by_sweeps(f"no limit, width {width}", section, {"sweep_width": width}) for width in (4, 8, 16, 32)]
+    listed += [
+        _by_sweeps(f"islands: {_limit_name(limit)}, draft: no limit", section, {**WITHOUT_LIMIT, "sweeps": limit})
+        for limit in (1, 2, 3, 4)
+    ]
+    listed += [
+        _by_sweeps(f"no limit, width {width}", section, {**WITHOUT_LIMIT, "sweep_width": width})
+        for width in (4, 8, 16, 32)
+    ]
     listed += [
         _by_sweeps(f"limit 7 and 6, radius {radius}, anchor {anchor:g}", section, _near(radius, anchor))
         for radius, anchor in ((0, 16.0), (2, 16.0), (1, 0.0), (1, 8.0), (1, 32.0))

@@ -24,8 +24,8 @@ END_SECONDS = 60.0  # for a build that is asked to end
 # What a build imports; of the extra `export`.
 NEEDED = ("onnx", "onnxscript")
 # What a new bundle starts from until `mulo-sd calibrate` finds better ones: what holds on the pictograms, whose
-# captions do not say where things stand, as a folder's do not. Windows and a nucleus lose what a draft shows there
-# (docs/pictograms.md).
+# captions do not say where things stand, as a folder's do not. Windows, a nucleus and a draft that is cut short lose
+# what should stand there (docs/pictograms.md).
 STARTING_SETTINGS = Settings(
     mode="parallel",
     guidance_scale=1.2,
@@ -33,10 +33,11 @@ STARTING_SETTINGS = Settings(
     drafters=(1,),
     tau=0.2,
     radius=1,
-    anchor=32.0,
+    anchor=16.0,
     neighbours=16,
     draft_by="sweeps",
     resample_by="sweeps",
+    sweeps=2,
 )
 # A preset of the same images in the fewest passes, which count on a GPU: sweeps as wide as a grid.
 FEWEST_PASSES = "passes"

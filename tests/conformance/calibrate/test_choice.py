@@ -100,7 +100,7 @@ def test_the_world_is_the_bundles(
 def test_a_short_budget_tries_every_radius_and_sweeps_first() -> None:
     candidates = candidates_of("parallel", 1024, anchor=8.0)
     assert candidates[:4] == [Candidate(0.2, radius, 16) for radius in (0, 1, 2, 3)]
-    by_sweeps = 4 * (len(SWEPT) + 2)  # the bundle's own anchor and two others
+    by_sweeps = 4 * (len(SWEPT) + 2 * 2)  # the bundle's own anchor and, of two schedules, two others
     first = candidates[: 4 + by_sweeps]
     assert {item.anchor for item in first} == {None, 16.0, 32.0}
     assert {(item.tau, item.neighbours) for item in first} == {(0.2, 16)}
@@ -129,10 +129,10 @@ def test_sweeps_that_are_faster_reach_the_bundle(bundle: Path, monkeypatch: pyte
     monkeypatch.setattr(ChosenMeter, "measure", sweeps_are_fast)
     assert run(bundle, [], monkeypatch)[0] == 0
     settings = engines.load(bundle, threads=1).settings()
-    assert (settings.resample_by, settings.sweeps, settings.sweep_width) == ("sweeps", 4, None)
+    assert (settings.resample_by, settings.sweeps, settings.sweep_width) == ("sweeps", 4, "auto")
     assert (settings.draft_by, settings.draft_sweeps, settings.radius) == ("sweeps", 6, 0)
     presets = open_bundle(bundle).manifest.presets
-    assert presets["passes"] == settings
+    assert presets["passes"] == settings.changed(sweep_width=None)
     assert presets["windows"].resample_by == "windows"
 
 
