@@ -11,6 +11,7 @@ from PIL import Image
 
 from mulo_sd.engines.bundle.contract import FEWEST_PASSES_PRESET
 from mulo_sd.reference.pictograms import shipped
+from mulo_sd.reference.train.finish import STARTING_SETTINGS
 from mulo_sd.reference.trained import load_trained
 from tests.captioned_bundle import PIXELS, CaptionedBundle, training_arguments, whole_training
 from tests.in_process import InProcess
@@ -41,10 +42,15 @@ def test_a_bundle_is_made_up_for_and_draws(
 
 @pytest.mark.parametrize("world", ["a folder's", "pictograms"])
 def test_the_preset_of_the_fewest_passes(world: str, captioned_bundle: CaptionedBundle) -> None:
-    """The same decode by sweeps as wide as a grid, whatever the machine is fastest with."""
+    """The same decode by sweeps as wide as a grid, whatever the machine is fastest with.
+
+    What holds on the pictograms is what a folder's bundle starts from.
+    """
     trained = shipped.load() if world == "pictograms" else load_trained(captioned_bundle.models)
-    assert trained.settings.resample_by == trained.settings.draft_by == "sweeps"
-    assert trained.settings.sweep_width == "auto"
+    drafters = tuple(range(1, len(trained.models.drafters) + 1))
+    neighbours = min(STARTING_SETTINGS.neighbours, trained.models.tokenizer.config.codes)
+    assert trained.settings == replace(STARTING_SETTINGS, drafters=drafters, neighbours=neighbours)
+    assert (trained.settings.sweeps, trained.settings.draft_sweeps, trained.settings.sweep_width) == (2, None, "auto")
     assert trained.presets == {FEWEST_PASSES_PRESET: replace(trained.settings, sweep_width=None)}
 
 
