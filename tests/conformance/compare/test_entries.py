@@ -4,14 +4,18 @@ from typing import Any
 
 import pytest
 
-from mulo_sd.conformance.compare.entries import CONTROLS, ENTRIES, entries_of
+from mulo_sd.conformance.compare.entries import CONTROLS, ENTRIES, Entry, entries_of
 from mulo_sd.conformance.compare.methods import BY_NAME, METHODS
 from mulo_sd.engines.modes import MODES
 from mulo_sd.engines.settings import Settings
 
 
-def settings_of(changes: Any) -> Settings:
-    return Settings().changed(**changes)
+def changes_of(entry: Entry) -> dict[str, Any]:
+    return entry.variant.changes(Settings())
+
+
+def settings_of(entry: Entry) -> Settings:
+    return Settings().changed(**changes_of(entry))
 
 
 def test_names_are_unique() -> None:
@@ -22,15 +26,15 @@ def test_names_are_unique() -> None:
 
 def test_every_mode_is_compared() -> None:
     """A new mode of the table of modes stands in no comparison until it has a row."""
-    assert {settings_of(entry.variant.changes(Settings())).mode for entry in ENTRIES} == set(MODES)
+    assert {settings_of(entry).mode for entry in ENTRIES} == set(MODES)
     assert {entry.method for entry in ENTRIES} == set(BY_NAME)
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
 def test_a_row_changes_only_what_its_mode_reads(entry: Any) -> None:
     """A setting without effect would make two rows of one decode."""
-    settings = settings_of(entry.variant.changes(Settings()))
-    changed = [name for name in entry.variant.changes(Settings()) if name != "mode"]
+    settings = settings_of(entry)
+    changed = [name for name in changes_of(entry) if name != "mode"]
     assert settings.unread(changed) == []
     assert settings.idle(changed) == {}
 
@@ -39,7 +43,7 @@ def test_rows_are_decodes_of_their_own() -> None:
     """Rows of one method differ in what the mode reads; with defaults that a row repeats, two might be one."""
     seen: dict[str, str] = {}
     for entry in ENTRIES:
-        settings = settings_of(entry.variant.changes(Settings()))
+        settings = settings_of(entry)
         reads = settings.decoding.reads_of(settings.drafters)
         decode = repr({name: getattr(settings, name) for name in sorted(reads)})
         assert decode not in seen, f"{entry.name} and {seen[decode]}"
@@ -54,7 +58,7 @@ def test_every_method_that_is_published_has_its_authors_setting() -> None:
 def test_no_width_is_left_to_the_machine() -> None:
     """What "auto" is depends on the processor, and so would the passes of a row."""
     for entry in ENTRIES:
-        settings = settings_of(entry.variant.changes(Settings()))
+        settings = settings_of(entry)
         by_sweeps = "sweep_width" in settings.decoding.reads_of(settings.drafters)
         orders = (settings.draft_by, settings.resample_by)
         if by_sweeps and (settings.mode in ("ar", "exact") or "sweeps" in orders):
