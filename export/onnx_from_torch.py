@@ -1,12 +1,17 @@
 """Export a graph's module to ONNX (opset 24)."""
 
+import contextlib
+import functools
 import logging
 import warnings
+from collections.abc import Iterator
 from typing import Any
+from unittest import mock
 
 import onnx_ir
 import torch
 from onnxscript.values import Opset
+from torch.onnx._internal._lazy_import import onnxscript_apis  # type: ignore[attr-defined]  # not in its __all__
 
 from mulo_sd.export.graphs.slots import append_slots  # registers the operator
 from mulo_sd.export.graphs.specification import GraphSpecification
@@ -19,6 +24,23 @@ _op = Opset("", OPSET)
 
 def _append_slots_onnx(cache, update, write_index):  # type: ignore[no-untyped-def]  # onnxscript infers the types
     return _op.TensorScatter(cache, update, write_index, axis=2)
+
+
+@functools.cache
+def _torchs_operators() -> list[Any]:
+    return list(onnxscript_apis.get_torchlib_ops())
+
+
+@contextlib.contextmanager
+def _operators_read_once() -> Iterator[None]:
+    """Let torch's exporter read the source of its own operators once a process.
+
+    It parses all 500 of them for every graph, which is a fifth of an export. The list is only read, and torch is pinned
+    to one version, so that what is replaced here is known.
+    """
+    operators = _torchs_operators()
+    with mock.patch.object(onnxscript_apis, "get_torchlib_ops", return_value=operators):
+        yield
 
 
 def forget_origin(model: onnx_ir.Model) -> None:
@@ -63,7 +85,7 @@ def onnx_from_torch(specification: GraphSpecification) -> onnx_ir.Model:
         name: [axes(name) for _ in value] if isinstance(value, list) else axes(name)
         for name, value in specification.example.items()
     }
-    with warnings.catch_warnings():
+    with _operators_read_once(), warnings.catch_warnings():
         # torch's exporter warns of its own deprecated internals; nothing here can act on them.
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
