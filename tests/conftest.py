@@ -1,6 +1,7 @@
 """What several test folders share: the demo bundle, built once if it is not there, and untrained models."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +27,9 @@ os.environ["PYTHONPATH"] = environment()["PYTHONPATH"]
 os.environ["MULO_SD_SWEEP_WIDTH"] = "1"
 # One token a pass keeps one core busy; threads of several test processes would only wait for each other.
 torch.set_num_threads(1)
+# A shell's background jobs ignore Ctrl-C, and so would the commands that tests interrupt.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 PRESETS = Path(__file__).resolve().parent / "presets"
 

@@ -55,7 +55,7 @@ MODE_OPTIONS = {
     "ar": ["--temperature", "0"],
     "zipar": ["--window", "2", "--adaptive-window", "--temperature", "1.5", "--top-p", "1"],
     "serial": ["--drafters", "2", "--radius", "0", "--tau", "0.01"],
-    "parallel": ["--drafters", "1,2", "--draft-window", "2", "--radius-nats", "0.5", "--up-sampler", "latent"],
+    "parallel": ["--drafters", "1,2", "--draft-window", "2", "--radius-nats", "2", "--up-sampler", "latent"],
     "exact": ["--drafters", "2", "--sweep-width", "48", "--temperature", "0.3"],
     "sjd": ["--jacobi-window", "64"],
     "gsd": ["--jacobi-window", "64", "--group", "50"],
@@ -74,17 +74,21 @@ HEADED = {"eagle", "eagle-tree", "lantern", "lantern-plus", "cool-sd"}
 
 @pytest.mark.parametrize("mode", MODES)
 def test_every_mode(
-    mode: Mode, demo_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    mode: Mode,
+    minimal_bundle: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Options reach the decode, its figures are printed, and the trace holds the events of its mode."""
     monkeypatch.chdir(tmp_path)
     arguments = [PROMPT, "--out", "a.png", "--trace", "t.json", "--overlay", "o.png", "--threads", "1"]
-    command = ["generate", *arguments, "--mode", mode, "--bundle", str(demo_bundle), *MODE_OPTIONS.get(mode, [])]
+    command = ["generate", *arguments, "--mode", mode, "--bundle", str(minimal_bundle), *MODE_OPTIONS.get(mode, [])]
     monkeypatch.setattr(sys, "argv", command)
     assert generate.main() == 0
     trace = json.loads(Path("t.json").read_text())
     printed, stats = capsys.readouterr().out, trace["stats"]
-    assert printed.startswith(f"a.png: 128 x 128 pixels, mode {mode}\n")
+    assert printed.startswith(f"a.png: 16 x 16 pixels, mode {mode}\n")
     assert f"  passes (NFE): target {stats['nfe_target']}, drafter {stats['nfe_drafter']}\n" in printed
     assert re.search(r"^  time: \d+\.\d\d s$", printed, re.MULTILINE)
     accepted = f"  draft tokens accepted: {stats['acceptance_rate']:.1%}, resampled: {stats['resampled_rate']:.1%}\n"
@@ -94,7 +98,7 @@ def test_every_mode(
     check_trace(mode, trace)
     # Only drafted cells are tinted.
     plain = _pixels(Path("a.png")).repeat(4, axis=0).repeat(4, axis=1)
-    assert np.array_equal(_pixels(Path("o.png"))[:512], plain) == (not MODES[mode].drafts)
+    assert np.array_equal(_pixels(Path("o.png"))[: len(plain)], plain) == (not MODES[mode].drafts)
 
 
 def check_trace(mode: Mode, trace: dict[str, Any]) -> None:
