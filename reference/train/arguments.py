@@ -5,7 +5,7 @@ from typing import get_args
 
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.reference.train.folder.options import AUGMENTATIONS
-from mulo_sd.reference.train.recipe import Sizes
+from mulo_sd.reference.train.recipe import BY_HEART, Keep, Sizes
 from mulo_sd.reference.train.scaler_losses import ScalerLoss
 from mulo_sd.reference.train.worlds import WORLD_NAMES
 
@@ -71,10 +71,16 @@ def _add_course(add: argparse._ArgumentGroup) -> None:
     add.add_argument("--batch", type=int, help="images a step of the one model that is named")
     add.add_argument("--rate", type=float, help="peak learning rate of its matrices")
     add.add_argument(
+        "--keep",
+        choices=get_args(Keep),
+        help="which weights of a transformer: the best on held-out pictures, or the last, which know most by heart; "
+        f"default: best, of fewer than {BY_HEART} pictures last",
+    )
+    add.add_argument(
         "--patience",
         type=int,
-        help="judgements without a lower held-out loss that end a run; 0: never; default: 6, of a world's endless "
-        "pictures 0",
+        help="judgements without a lower held-out loss that end a run; 0: never; default: 6, where the last weights "
+        "are kept and of a world's endless pictures 0",
     )
     add.add_argument(
         "--rescaled-share", type=float, help="of the examples: how many see other grids' contexts; default: 0.5"

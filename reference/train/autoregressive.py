@@ -81,6 +81,7 @@ class AutoregressiveTrainee:
         workers: Workers = Workers(),  # noqa: B008
         compiled: bool = False,
         decay_share: float = DECAY_SHARE,
+        shown: Callable[[int], Example] | None = None,
     ) -> None:
         """Prepare a model with random weights.
 
@@ -97,6 +98,7 @@ class AutoregressiveTrainee:
             workers: This process among those that share every batch, and its device.
             compiled: Compile the passes first.
             decay_share: Of the steps, in how many of the last the rates fall.
+            shown: Pictures that are drawn beside the model's, by number; by default those that are held out.
 
         Raises:
             ValueError: the tokenizer has another number of codes.
@@ -104,7 +106,7 @@ class AutoregressiveTrainee:
         check_codes(tokenizer, config)
         torch.manual_seed(seed)
         self.focus_weight, self.context, self.examples = focus_weight, context, examples
-        self.windows = windows
+        self.windows, self.shown = windows, shown or examples.held_out
         self.seed, self.batch, self.workers = seed, batch, workers
         self.tokenizer = tokenizer.eval().to(workers.device)
         self.model = Transformer(config)
@@ -228,8 +230,8 @@ class AutoregressiveTrainee:
 
     @torch.no_grad()
     def draw(self, path: Path) -> None:
-        """Draw held-out captions, decoded autoregressively, below the true pictures."""
-        examples = [self.examples.held_out(index) for index in range(SHOWN)]
+        """Draw captions, decoded autoregressively, below their true pictures."""
+        examples = [self.shown(index) for index in range(SHOWN)]
         null = self.examples.null_condition()
         cond = conditions_of(examples, null, [False] * SHOWN)
         tokens = decode_batch(self.model, cond, torch.from_numpy(null), list(range(SHOWN)), PICTURE_GUIDANCE)

@@ -150,7 +150,7 @@ def _check_together(arguments: argparse.Namespace) -> None:
     if not kinds & {*EXTRAS}:
         _check_none(arguments, ("target",), f"models other than {HEAD} and {BLOCK}")
     if kinds and kinds <= {TOKENIZER, *SAMPLERS, *EXTRAS}:
-        own = ("warm_start", "rescaled_share", "windows", "decay", "focus_weight", "patience")
+        own = ("warm_start", "rescaled_share", "windows", "decay", "focus_weight", "keep", "patience")
         _check_none(arguments, own, "models that are no transformers")
     if not (arguments.latent_samplers or kinds & {*SAMPLERS}):
         _check_none(arguments, ("sampler_loss", "rows_above"), "models without latent samplers")

@@ -19,6 +19,7 @@ from mulo_sd.reference.train.folder.options import FolderOptions, augmentations
 from mulo_sd.reference.train.material import Material, material_of_folder, material_of_world
 from mulo_sd.reference.train.place import Place
 from mulo_sd.reference.train.recipe import (
+    BY_HEART,
     SAMPLERS,
     TOKENIZER,
     Recipe,
@@ -95,6 +96,11 @@ def begun(choice: Choice, arguments: argparse.Namespace, place: Place, say: Call
     """
     material = choice.world or _folder(arguments, choice, place, say)
     recipe = replace(choice.recipe, pictures=material.pictures)
+    if recipe.keep is None and recipe.learns_by_heart and recipe.has_transformers:
+        say(
+            f"fewer than {BY_HEART} pictures: transformers learn them by heart and keep their last weights (--keep "
+            "best: those that are best on held-out pictures)"
+        )
     for name in recipe.models:
         if not place.run(name).is_dir():
             place.check_new(name)
@@ -221,6 +227,7 @@ def _recipe(arguments: argparse.Namespace, models: tuple[str, ...], sizes: Sizes
         "windows": arguments.windows,
         "decay": arguments.decay,
         "focus_weight": arguments.focus_weight,
+        "keep": arguments.keep,
         "patience": arguments.patience,
     }
     if world is not None:

@@ -58,6 +58,7 @@ def _facts_of_its_kind(training: Training, name: str, trainee: AnyTrainee) -> di
         "rescaled_share": recipe.rescaled_share,
         "windows": recipe.windows,
         "decay": recipe.decay,
+        "kept": "last" if recipe.learns_by_heart else "best",
         "warm_start": warm_start.name if warm_start else None,
         "held_out_loss": round(trainee.held_out_loss(JUDGED), 4),
     }

@@ -125,9 +125,9 @@ def _build_command(place: Place) -> str:
 
 
 def _describe(training: Training, captions: CaptionIds) -> None:
-    sizes, examples = training.recipe.sizes, training.material.examples
+    sizes = training.recipe.sizes
     tokenizer = load_image_tokenizer(training.starts.tokenizer)
-    shown = [examples.held_out(index) for index in range(4 * SHOWN_CAPTIONS)]
+    shown = [training.shown(index) for index in range(4 * SHOWN_CAPTIONS)]
     texts = list(dict.fromkeys(text for item in shown if (text := getattr(item, "caption", None))))[:SHOWN_CAPTIONS]
     with torch.inference_mode():
         tokens = [tokens_of(tokenizer, shown[:1], side)[0] for side in sizes.sides]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Literal
 
 from mulo_sd.reference.train.scaler_losses import ScalerLoss
 from mulo_sd.reference.train.schedule import DECAY_SHARE
@@ -19,7 +20,14 @@ EXTRA_TIME_SHARE = 0.5  # of a sampler, head or block
 DEFAULT_STEPS = MappingProxyType({TOKENIZER: 4000, UP_SAMPLER: 600, DOWN_SAMPLER: 400, HEAD: 300, BLOCK: 400})
 VIEWS = (8_000, 400_000)  # that a transformer has by default, at least and at most ...
 VIEWS_A_PICTURE = 40  # ... and else as many of each picture
+# Judgements on held-out pictures without a lower loss, after which a transformer ends.
+PATIENCE = 6
+# Of fewer pictures a transformer can draw hardly anything but what it has learned by heart.
+BY_HEART = 1_000
 BATCH_ROWS = 512  # rows of tokens in a batch, about
+
+# Which weights of a transformer are kept: the best on held-out pictures, or the last.
+Keep = Literal["best", "last"]
 
 
 @dataclass(frozen=True)
@@ -102,7 +110,9 @@ class Recipe:
         rescaled_share: Of the examples, how many see contexts of other grids.
         windows: Of a transformer's steps, how many of the first see windows.
         decay: Of a transformer's steps, in how many of the last the rates fall.
-        patience: Judgements on held-out pictures without a lower loss, after which a transformer ends; 0: never.
+        keep: Which weights of a transformer; by default the best, or the last where pictures are fewer than BY_HEART.
+        patience: Judgements on held-out pictures without a lower loss, after which a transformer ends; 0: never. By
+            default PATIENCE where the best weights are kept.
         sampler_loss: Of latent samplers.
         rows_above: Of latent samplers: 2 are row-causal, with 1 a row sees the one below it.
     """
@@ -117,9 +127,27 @@ class Recipe:
     rescaled_share: float = 0.5
     windows: float = 0.0
     decay: float = DECAY_SHARE
-    patience: int = 6
+    keep: Keep | None = None
+    patience: int | None = None
     sampler_loss: ScalerLoss = "pixel"
     rows_above: int = 2
+
+    @property
+    def learns_by_heart(self) -> bool:
+        """Whether transformers keep their last weights, which draw what they have learned, however others look."""
+        few = self.pictures is not None and self.pictures < BY_HEART
+        return few if self.keep is None else self.keep == "last"
+
+    @property
+    def has_transformers(self) -> bool:
+        """Whether a drafter or the target is among the models."""
+        return any(name in self.sizes.grids for name in self.models)
+
+    @property
+    def ends_after(self) -> int:
+        """After how many judgements without a lower loss a transformer ends; 0: never."""
+        default = 0 if self.learns_by_heart else PATIENCE
+        return default if self.patience is None else self.patience
 
     def batch_of(self, name: str) -> int:
         """Return how many images a step of a model takes."""

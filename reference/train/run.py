@@ -65,6 +65,7 @@ class Run:
         job: Job = MappingProxyType({}),
         workers: Workers = Workers(),  # noqa: B008  (it is frozen)
         patience: int = 0,
+        keep_best: bool = True,
         decay_share: float = DECAY_SHARE,
         save_seconds: float = 60.0,
         draw_seconds: float = 120.0,
@@ -77,12 +78,14 @@ class Run:
             job: What is trained; a checkpoint of another job is refused.
             workers: This process among those that share every batch; only the leader writes and shows anything.
             patience: Judgements on held-out examples without a lower loss that end the run; 0: it never ends early.
+            keep_best: End with the weights that were best on held-out examples, and not with the last.
             decay_share: Of the steps, in how many of the last the rate falls.
             save_seconds: Between checkpoints.
             draw_seconds: Between sample pictures; more, where drawing them would take a larger share of the time.
         """
         self.folder, self.workers, self.job = folder, workers, {**job, "steps": steps}
         self.stopping = Stopping(steps, patience, decay_share)
+        self.keep_best = keep_best
         self.save_seconds, self.draw_seconds = save_seconds, draw_seconds
         self.history: list[Row] = []
         self.sums: Row = {}
@@ -155,7 +158,7 @@ class Run:
             self.log.forget_after(self.step)
 
     def train(self, trainee: Trainee, log_every: int = 20, judge: Judge | None = None) -> None:
-        """Train to the last step, from the checkpoint if there is one; end with the best weights that were judged.
+        """Train to the last step, from the checkpoint if there is one; end with the best weights, or the last.
 
         Raises:
             RunError: the loss is no number any more, or the folder holds something else.
@@ -236,7 +239,7 @@ class Run:
     def _judge(self, judge: Judge) -> float:
         loss = judge.loss()
         self._check_finite(loss, "a finite loss on held-out pictures")
-        if self.stopping.judged(self.step, loss):
+        if self.stopping.judged(self.step, loss) and self.keep_best:
             self.best = judge.weights()
         return loss
 

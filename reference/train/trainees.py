@@ -125,6 +125,7 @@ def _transformer(training: Training, name: str, tokenizer: ImageTokenizer, worke
         workers,
         training.machine.compiled,
         recipe.decay,
+        training.shown,
     )
     if other is not None:
         trainee.warm_start(other)

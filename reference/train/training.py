@@ -6,6 +6,7 @@ import torch
 
 from mulo_sd.reference.train.checkpoints import Job
 from mulo_sd.reference.train.devices import CPU
+from mulo_sd.reference.train.examples import Example
 from mulo_sd.reference.train.material import Material
 from mulo_sd.reference.train.place import Place
 from mulo_sd.reference.train.recipe import EXTRAS, SAMPLERS, TOKENIZER, Recipe, kind_of
@@ -53,6 +54,11 @@ class Training:
     seed: int = 0
     score_per_task: int = 40
 
+    def shown(self, index: int) -> Example:
+        """Return an example that shows what a model does: held out, or a learned one where it learns by heart."""
+        examples = self.material.examples
+        return examples.training(index) if self.recipe.learns_by_heart else examples.held_out(index)
+
     def shares_batches(self, name: str) -> bool:
         """Whether workers share a model's batches: those of transformers."""
         return name in self.recipe.sizes.grids
@@ -77,7 +83,8 @@ class Training:
             self.recipe.steps_of(name),
             job=self.job(name),
             workers=workers,
-            patience=self.recipe.patience if self.shares_batches(name) else 0,
+            patience=self.recipe.ends_after if self.shares_batches(name) else 0,
+            keep_best=not self.recipe.learns_by_heart,
             decay_share=self.recipe.decay,
         )
 
@@ -104,6 +111,7 @@ def chosen_job(recipe: Recipe, seed: int, name: str) -> dict[str, str | int | fl
         "layers": sizes.layers,
         "heads": sizes.heads,
         "dim": sizes.dim,
+        "keep": recipe.keep,
         "patience": recipe.patience,
         "focus_weight": recipe.focus_weight,
         "rescaled_share": recipe.rescaled_share,

@@ -48,7 +48,7 @@ class Description(BaseModel):
     version: Literal[1] = VERSION
     name: Name
     prefix_length: Annotated[int, Field(ge=1, le=MAX_PREFIX)]
-    # Captions that were held out, a line each; the first one's picture is the one of PICTURE_FILE.
+    # Captions that show what the models do, a line each; the first one's picture is the one of PICTURE_FILE.
     examples: Annotated[list[str], Field(min_length=1, max_length=MAX_EXAMPLES)]
     settings: dict[str, Any]
     presets: Annotated[dict[PresetName, dict[str, Any]], Field(max_length=MAX_PRESETS)] = Field(default_factory=dict)

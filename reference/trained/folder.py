@@ -5,7 +5,7 @@ tokenizer.safetensors, target.safetensors, drafter_1.safetensors   and drafter_2
 up_sampler_2.safetensors, down_sampler_2.safetensors, ...          latent samplers by ratio, where there are some
 head.safetensors, block.safetensors                                what else drafts for the target, likewise
 captions.json                                                      the captions' tokenizer, as the library writes it
-picture.safetensors                                                a held-out picture's tokens on the grid of each model
+picture.safetensors                                                a picture's tokens on the grid of each model
 models.json                                                        what all this is, with the hash of each file
 ```
 """
@@ -53,7 +53,7 @@ class Trained:
         name: What their bundle calls itself.
         models: In float32.
         captions: Turns captions into prefixes.
-        examples: Held-out captions, a line each.
+        examples: Captions that show what the models do, a line each.
         tokens: Of the first one's picture, on the grid of each model, Int[h, w].
         settings: That a decode starts from.
         presets: Further ones by name.

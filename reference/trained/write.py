@@ -44,7 +44,7 @@ def describe_trained(
         folder: Holds the weights, under the names above; other files are let be.
         name: Of letters, digits, ".", "_" and "-".
         captions: As in training.
-        examples: Captions that were held out, 1 to 16.
+        examples: Captions to show what the models do, 1 to 16.
         tokens: Of the first one's picture, on the grid of each model, the target's first, Int[h, w].
         settings: That a decode starts from.
         presets: Further ones by name.

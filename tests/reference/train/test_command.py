@@ -1,6 +1,7 @@
 """The training command on a folder of pictures: what it leaves, and that it does nothing twice."""
 
 import json
+import shutil
 import time
 from pathlib import Path
 
@@ -30,6 +31,7 @@ def whole(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("whole") / "out"
     done = command("--images", images, "--out", out, *TINY, *SHORT, "--no-bundle")
     assert done.returncode == 0, done.stderr
+    assert "fewer than 1000 pictures: transformers learn them by heart" in done.stdout
     return out
 
 
@@ -56,10 +58,11 @@ def test_a_whole_training_leaves_models_cards_curves_and_samples(whole: Path, im
                 assert min(shown.size) > 30
         assert len((run / "log.jsonl").read_text().splitlines()) == 1
         assert (card["steps"], card["seed"], card["parameters"] > 100) == (STEPS, 0, True)
-        assert card["data"] == "19 pictures of my pictures; 1 more held out" or "held out" in card["data"]
+        assert card["data"] == "12 pictures of my pictures; 8 more held out"
         assert f"| {name} | " in page
         if name != "tokenizer":
             assert card["held_out_loss"] > 0
+            assert card["kept"] == "last"
             assert card["final"]["held_out"] > 0
     assert "- pictures: 20 found, 20 used; left out: none" in page
     assert "dB at 32px" in page
@@ -87,6 +90,18 @@ def test_by_name_the_models_are_the_same(whole: Path, images: Path, tmp_path: Pa
     names = {f"{name}.safetensors" for name in MODELS}
     ours = {path: content for path, content in files(out / "models").items() if path in names}
     assert ours == {path: content for path, content in files(whole / "models").items() if path in names}
+
+
+def test_the_best_weights_are_kept_on_request(whole: Path, images: Path, tmp_path: Path) -> None:
+    """Another job than that of the last weights, which no checkpoint of one goes on with."""
+    (tmp_path / "models").mkdir()
+    shutil.copy(whole / "models" / "tokenizer.safetensors", tmp_path / "models")
+    own = ("drafter_1", "--images", images, "--out", tmp_path, *TINY, "--steps", str(STEPS))
+    done = command(*own, "--keep", "best")
+    assert done.returncode == 0, done.stderr
+    assert "by heart" not in done.stdout
+    assert json.loads((tmp_path / "models" / "drafter_1.json").read_text())["kept"] == "best"
+    assert "keep" in refusal(*own)
 
 
 def test_a_lost_card_or_weights_are_written_again_and_changed_ones_told(whole: Path, images: Path) -> None:

@@ -113,6 +113,20 @@ def test_without_patience_nothing_ends_early_but_the_best_weights_stay(tmp_path:
     assert_equal(dict(trainee.model.state_dict()), judge.given[1])
 
 
+def test_a_run_that_keeps_the_last_weights_judges_and_keeps_them(tmp_path: Path) -> None:
+    trainee = autoregressive_trainee()
+    run, judge = Run(tmp_path / "run", 12, keep_best=False), Scripted(trainee, [3.0, 2.0, *[9.0] * 10])
+    noted = Noted(trainee)
+    run.train(noted, log_every=1, judge=judge)
+    assert (run.step, run.stopping.best, judge.given) == (12, 2.0, [])
+    assert [row["held_out"] for row in run.history] == [3.0, 2.0, *[9.0] * 10]
+    last = {name: value.clone() for name, value in trainee.model.state_dict().items()}
+    assert_equal(dict((run.saved() or {})["trainee"]["model"]), last)
+    again, unbroken = Run(tmp_path / "again", 12), autoregressive_trainee()
+    again.train(unbroken, log_every=1)
+    assert_equal(dict(unbroken.model.state_dict()), last)
+
+
 @pytest.mark.parametrize("at", [9, 19, 20, 31])
 def test_a_run_that_is_killed_ends_as_early_with_the_same_weights(at: int, tmp_path: Path) -> None:
     losses = [5.0, 4.0, *[4.5] * 20]
