@@ -123,7 +123,8 @@ def _check_source(arguments: argparse.Namespace) -> None:
     for name in ("captions", "caption_tokenizer"):
         file = getattr(arguments, name)
         if file is not None and not file.is_file():
-            raise ValueError(f"{option(name)}: expected a file, found none at {file}")
+            found = "a folder" if file.is_dir() else "none"
+            raise ValueError(f"{option(name)}: expected a file, found {found} at {file}")
     if arguments.caption_tokenizer is not None:
         _check_none(arguments, ("vocabulary",), "--caption-tokenizer")
     try:

@@ -43,6 +43,8 @@ def train_model(training: Training, name: str, say: Callable[[str], None]) -> No
     elif state.get("finished") and _is_whole(training, name):
         say(f"{name}: trained already, {state['step']} steps; {place.weights(name)} stays as it is")
         return
+    elif not state.get("finished"):
+        say(f"{name}: goes on from step {state['step']}")
     shares = training.shares_batches(name)
     run_workers(
         machine.workers if shares else 1,

@@ -4,7 +4,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,12 +79,17 @@ class Place:
             RunError: another process trains there, or something else has the name of what would be written.
             OSError: they cannot be made.
         """
+        is_new = not os.path.lexists(self.out)
         make_folder(self.out)
         self._check_own()
         with alone(self.out / LOCK, f"{self.out}: expected no other process that trains here"):
             make_folder(self.models)
             self._clean()
-            yield
+            try:
+                yield
+            except Exception:
+                self._leave(is_new)
+                raise
 
     def _check_own(self) -> None:
         """Check that a training which begins writes over nobody's files.
@@ -98,6 +103,21 @@ class Place:
         described = (self.models / file for file in (MODELS_FILE, CAPTIONS_FILE, PICTURE_FILE))
         written = (self.card, self.steps, self.out / PICTURES_LOCK, *map(self.run, names), *described)
         _check_none(written, "where no training has begun")
+
+    def _leave(self, is_new: bool) -> None:
+        """Remove what a command made that was refused before anything was trained: empty folders and locks.
+
+        Args:
+            is_new: The command made `out`, too.
+        """
+        if any(map(os.path.lexists, (self.steps, self.card, *self.out.glob(f"*{SUFFIX}")))):
+            return
+        with suppress(OSError):  # where something is in a folder
+            self.models.rmdir()
+            for name in (PICTURES_LOCK, LOCK):
+                (self.out / name).unlink(missing_ok=True)
+            if is_new:
+                self.out.rmdir()
 
     def _clean(self) -> None:
         """Remove what writers of whole files left when they were killed."""

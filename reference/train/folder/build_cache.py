@@ -82,6 +82,15 @@ def build_cache(reading: Reading, fingerprint: str) -> PictureCache:
         FolderError: no captions, too few pictures, too little room, or something else lies where the cache should.
         OSError, sqlite3.Error: the system refuses to read or write.
     """
+    try:
+        return _built(reading, fingerprint)
+    except FolderError:  # nothing to go on with: what is in the folder has to change first
+        cache.remove(reading.partial)
+        raise
+
+
+def _built(reading: Reading, fingerprint: str) -> PictureCache:
+    """Do what `build_cache` does, and leave what was read where the folder cannot be used."""
     if not _can_go_on(reading.partial, fingerprint):
         cache.remove(reading.partial)
         reading.partial.mkdir()
@@ -233,8 +242,10 @@ def _decode(reading: Reading, catalogue: Catalogue) -> None:
                 problem = Problem(square.kind, name, str(square))
                 catalogue.refuse(done, problem)
                 reading.tell.problem(problem)
-            elif catalogue.keep(done, name, square.hash, square.width, square.height):
-                array.append(square.pixels)
+            else:
+                catalogue.note_conversions(done, square.conversions)
+                if catalogue.keep(done, name, square.hash, square.width, square.height):
+                    array.append(square.pixels)
             if done % BATCH == 0 or time.monotonic() - saved > SECONDS:
                 # In this order: a picture that is noted is on the disk.
                 array.sync()

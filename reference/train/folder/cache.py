@@ -28,7 +28,7 @@ PICTURES, LINES, OFFSETS, HASHES = "pictures.npy", "pictures.jsonl", "offsets.np
 LEFT_OUT, HEADER = "left_out.jsonl", "pictures.json"
 PREFIX_FILES = "prefix-*.json"
 
-VERSION = 1  # of the files; another one is made anew
+VERSION = 2  # of the files; another one is made anew
 MAX_HEADER_BYTES = 2**20
 
 
@@ -44,6 +44,7 @@ class Header:
         counts: The report's, by name.
         other_files: The report's.
         left_out: The report's.
+        converted: The report's.
     """
 
     fingerprint: str
@@ -53,6 +54,7 @@ class Header:
     counts: dict[str, int]
     other_files: dict[str, int]
     left_out: dict[str, int]
+    converted: dict[str, int]
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,8 @@ def caption_lines(path: Path) -> Iterator[CaptionLine | UnusableLine]:
     if path.suffix.lower() not in FORMS:
         raise FolderError(f"{shown(str(path))}: expected captions in a file {' or '.join(FORMS)}, got another suffix")
     if not path.is_file():
-        raise FolderError(f"{shown(str(path))}: expected a file of captions, found none")
+        found = "a folder" if path.is_dir() else "none"
+        raise FolderError(f"{shown(str(path))}: expected a file of captions, found {found}")
     try:
         with path.open("rb") as file:
             head = file.read(max(map(len, OTHER_MARKS)))

@@ -137,16 +137,19 @@ def given_tokenizer(path: Path) -> Tokenizer:
     except Exception as error:  # the library knows no narrower class
         line = " ".join(str(error).split())[:100]
         raise FolderError(
-            f"{path}: expected a tokenizer in the JSON of the library tokenizers, got another file: {line}"
+            f"--caption-tokenizer: {path}: expected a tokenizer in the JSON of the library tokenizers, got another "
+            f"file: {line}"
         ) from None
     first = tuple(tokenizer.id_to_token(number) for number in range(len(SPECIAL)))
     if first != SPECIAL:
         raise FolderError(
-            f"{path}: expected {', '.join(SPECIAL)} as ids 0, 1 and 2, got {', '.join(map(str, first))}; give the "
-            "tokenizer of another bundle, or none"
+            f"--caption-tokenizer: {path}: expected {', '.join(SPECIAL)} as ids 0, 1 and 2, got "
+            f"{', '.join(map(str, first))}; give the tokenizer of another bundle, or none"
         )
     if tokenizer.get_vocab_size() > VOCABULARIES[1]:
-        raise FolderError(f"{path}: expected at most {VOCABULARIES[1]} ids, got {tokenizer.get_vocab_size()}")
+        raise FolderError(
+            f"--caption-tokenizer: {path}: expected at most {VOCABULARIES[1]} ids, got {tokenizer.get_vocab_size()}"
+        )
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer

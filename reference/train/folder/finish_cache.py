@@ -57,4 +57,5 @@ def _header(catalogue: Catalogue, side: int, captions: int) -> Header:
         counts=counts | {"copies": catalogue.copies(), "enlarged": catalogue.enlarged(side)},
         other_files=others,
         left_out=catalogue.problem_counts(),
+        converted=catalogue.conversion_counts(),
     )

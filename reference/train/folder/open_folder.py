@@ -11,7 +11,7 @@ from rich.console import Console
 from mulo_sd.engines.files.whole_files import make_folder
 from mulo_sd.reference.train.folder.build_cache import Reading, build_cache
 from mulo_sd.reference.train.folder.cache import FOLDER, LEFT_OUT, PictureCache, open_cache
-from mulo_sd.reference.train.folder.caption_prefix import caption_prefix
+from mulo_sd.reference.train.folder.caption_prefix import caption_prefix, given_tokenizer
 from mulo_sd.reference.train.folder.catalogue import discard
 from mulo_sd.reference.train.folder.examples import FolderExamples
 from mulo_sd.reference.train.folder.listing import Entry, walk
@@ -40,6 +40,8 @@ def open_folder(
         FolderError: the folder cannot be used.
     """
     root = _real_folder(options.images)
+    if options.caption_tokenizer is not None:
+        given_tokenizer(options.caption_tokenizer)  # before pictures are read for it
     try:
         make_folder(run_folder)
         if os.path.realpath(run_folder) == root:
@@ -65,6 +67,7 @@ def open_folder(
         **header.counts,
         other_files=header.other_files,
         left_out=header.left_out,
+        converted=header.converted,
         kept=header.rows,
         captions=header.captions,
         training=len(chosen.training),

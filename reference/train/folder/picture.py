@@ -18,6 +18,8 @@ from mulo_sd.reference.train.folder import problems
 from mulo_sd.reference.train.folder.colours import UnknownPixelsError, flattened, plain
 from mulo_sd.reference.train.folder.names import is_inside
 
+# What was done to a picture that is used, as the last line counts it.
+FROM_CMYK, FLATTENED, TURNED = "from CMYK", "laid over the ground", "turned as EXIF says"
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "TIFF", "GIF")
 EXPECTED = "expected PNG, JPEG, WebP, BMP, TIFF or GIF"
 # A JPEG is decoded at half, a quarter or an eighth where that leaves this much: the largest side that is kept is 640.
@@ -60,12 +62,13 @@ class ReadOptions:
 
 @dataclass(frozen=True)
 class Square:
-    """A picture's middle square, UInt8[side, side, 3], its whole size, and a hash of what is to be seen."""
+    """A picture's middle square, UInt8[side, side, 3], its whole size, a hash of what is to be seen, what was done."""
 
     pixels: NDArray[np.uint8]
     width: int
     height: int
     hash: bytes
+    conversions: tuple[str, ...] = ()
 
 
 class PictureError(ValueError):
@@ -169,7 +172,9 @@ def _square(image: Image.Image, width: int, height: int, options: ReadOptions) -
 
     seen = at(HASHED_SIDE, Image.Resampling.BOX)
     content = blake2b(np.ascontiguousarray(seen).tobytes(), digest_size=HASH_BYTES).digest()
-    return Square(at(options.side, Image.Resampling.LANCZOS), width, height, content)
+    done = {FROM_CMYK: known.mode == "CMYK", FLATTENED: known.mode == "RGBA", TURNED: turn is not None}
+    conversions = tuple(name for name, is_done in done.items() if is_done)
+    return Square(at(options.side, Image.Resampling.LANCZOS), width, height, content, conversions)
 
 
 def _orientation(image: Image.Image) -> int:

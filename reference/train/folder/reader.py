@@ -21,7 +21,8 @@ def answer_requests(options: ReadOptions, requests: BinaryIO, answers: BinaryIO)
         except PictureError as error:
             answers.write(json.dumps({"kind": error.kind, "why": str(error)}).encode() + b"\n")
         else:
-            head = {"width": square.width, "height": square.height, "hash": square.hash.hex()}
+            size = {"width": square.width, "height": square.height}
+            head = size | {"hash": square.hash.hex(), "conversions": square.conversions}
             answers.write(json.dumps(head).encode() + b"\n" + square.pixels.tobytes())
         answers.flush()
 

@@ -113,7 +113,8 @@ class Reader:
                     raise PictureError(head["kind"], head["why"])
                 side = self._options.side
                 pixels = np.frombuffer(process.stdout.read(side * side * 3), np.uint8).reshape(side, side, 3)
-                return Square(pixels, head["width"], head["height"], bytes.fromhex(head["hash"]))
+                content, conversions = bytes.fromhex(head["hash"]), tuple(head["conversions"])
+                return Square(pixels, head["width"], head["height"], content, conversions)
             except PictureError:
                 raise
             except (OSError, ValueError):  # a closed pipe, an answer that breaks off

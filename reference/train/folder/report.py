@@ -14,6 +14,7 @@ class FolderReport:
         captions_of_no_picture: Captions in files that name no picture of the folder.
         other_files: By their suffix, at most `MAX_SUFFIXES` of them.
         left_out: What cannot be used, by kind (`problems`).
+        converted: To how many pictures what was done, by kind (`picture`).
         copies: Pictures that look like another.
         enlarged: Pictures that are smaller than they are kept.
         kept: Different pictures.
@@ -31,6 +32,7 @@ class FolderReport:
     captions_of_no_picture: int
     other_files: Mapping[str, int]
     left_out: Mapping[str, int]
+    converted: Mapping[str, int]
     copies: int
     enlarged: int
     kept: int
@@ -52,6 +54,8 @@ class FolderReport:
             yield f"other files, which are not read: {shown}"
         if self.captions_of_no_picture:
             yield f"captions that name no picture of the folder: {self.captions_of_no_picture}"
+        if self.converted:
+            yield f"converted: {', '.join(f'{count} {kind}' for kind, count in self.converted.items())}"
         if self.copies:
             yield f"copies: {self.copies} pictures look like another one, which has their captions, too"
         if self.enlarged:

@@ -60,7 +60,9 @@ def test_what_was_found_is_kept(training: Training, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_step_is_measured_of_all_workers_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seconds = iter([10.0, 18.0, 30.0, 38.0])
+    """The middle one of eight counts: what took the processors meanwhile does not."""
+    each = [1.0, 1.0, 90.0, 1.0, 1.0, 60.0, 1.0, 1.0] * 2
+    seconds = iter(time for number, step in enumerate(each) for time in (100.0 * number, 100.0 * number + step))
     monkeypatch.setattr("mulo_sd.reference.train.budget.time.perf_counter", lambda: next(seconds))
     taken = []
 

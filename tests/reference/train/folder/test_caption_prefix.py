@@ -102,3 +102,5 @@ def test_a_tokenizer_that_cannot_be_used(tmp_path: Path, content: str | None, to
     with pytest.raises(FolderError, match=told) as caught:
         Opened(images, tmp_path / "run", caption_tokenizer=path)
     assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith("--caption-tokenizer: ")
+    assert not (tmp_path / "run").exists(), "pictures were read for it"

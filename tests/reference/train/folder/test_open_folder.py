@@ -263,3 +263,29 @@ def test_two_processes_at_once_read_a_folder_once(tmp_path: Path) -> None:
     assert sum("take up to" in line for line in said) == 1
     assert sum("are there already" in line for line in said) == 1
     assert found[0].examples.identity == found[1].examples.identity
+
+
+def test_what_was_done_to_pictures_is_counted(tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    add_pictures(images, 18)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.fromarray(noise(0)).convert("CMYK").save(images / "0000.png".replace("png", "jpg"))
+    Image.fromarray(noise(1)).convert("RGBA").save(images / "0001.png")
+    for number in (2, 3):
+        Image.fromarray(noise(number)).save(images / f"{number:04}.png", exif=turned)
+    opened = Opened(images, tmp_path / "run")
+    assert opened.report.converted == {"turned as EXIF says": 2, "from CMYK": 1, "laid over the ground": 1}
+    assert "converted: 2 turned as EXIF says, 1 from CMYK, 1 laid over the ground" in opened.said
+    again = Opened(images, tmp_path / "run")
+    assert again.report.converted == opened.report.converted
+
+
+def test_a_folder_that_cannot_be_used_leaves_nothing_of_its_reading(tmp_path: Path) -> None:
+    images, run = tmp_path / "images", tmp_path / "run"
+    add_pictures(images, 15)
+    with pytest.raises(FolderError, match="expected at least 16"):
+        Opened(images, run)
+    assert [path.name for path in run.iterdir()] == ["picture_cache.lock"]
+    add_pictures(images, 1, first=20)
+    assert Opened(images, run).report.kept == 16
