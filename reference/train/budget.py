@@ -23,6 +23,7 @@ from mulo_sd.reference.train.workers import Workers
 MEASURED_STEPS = 8  # after one that is not counted
 TRAINED_SHARE = 0.8  # of the time: the rest goes to held-out pictures, samples, comparing and building
 LEAST_STEPS = 20
+FEW_STEPS = 80  # which teach a model next to nothing
 MAX_BYTES = 2**16
 
 
@@ -93,8 +94,10 @@ def with_steps_for(training: Training, name: str, minutes: float, say: Callable[
         share = _share(training, name, budget)
         budget.steps[name] = max(LEAST_STEPS, math.floor(share / seconds))
         budget.save()
-        fewest = ", which are the fewest" if share < LEAST_STEPS * seconds else ""
-        say(f"{name}: {seconds:.2f} s a step, {time_text(share)} for it: {budget.steps[name]} steps{fewest}")
+        few = ""
+        if budget.steps[name] < FEW_STEPS:
+            few = ", which is little: give more --minutes, or, if the machine was busy, begin again in another --out"
+        say(f"{name}: {seconds:.2f} s a step, {time_text(share)} for it: {budget.steps[name]} steps{few}")
     steps = {**training.recipe.steps, kind_of(name): budget.steps[name]}
     return replace(training, recipe=replace(training.recipe, steps=steps))
 

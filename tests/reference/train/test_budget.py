@@ -53,6 +53,15 @@ def test_a_model_that_took_longer_costs_the_others(training: Training) -> None:
     assert steps_for(training, "target") == 20, "the fewest"
 
 
+@pytest.mark.parametrize(("minutes", "told"), [(3.7, True), (3.8, False)])
+def test_few_steps_are_told_with_what_helps(training: Training, minutes: float, told: bool) -> None:
+    said: list[str] = []
+    with_steps_for(training, "tokenizer", minutes, said.append)
+    (line,) = said
+    assert line.startswith(f"tokenizer: 0.50 s a step, {39 if told else 41} s for it: {78 if told else 81} steps")
+    assert ("give more --minutes, or, if the machine was busy, begin again in another --out" in line) == told
+
+
 def test_what_was_found_is_kept(training: Training, monkeypatch: pytest.MonkeyPatch) -> None:
     found = steps_for(training, "tokenizer")
     monkeypatch.setattr(budget, "step_seconds", lambda training, name: pytest.fail("it was measured again"))
