@@ -39,15 +39,25 @@ def read_checkpoint(file: Path, job: Job) -> dict[str, Any] | None:
     return state
 
 
+def job_of(file: Path) -> Job | None:
+    """Return what a run's checkpoint was made with, or None where there is none; its weights are not read.
+
+    Raises:
+        RunError: the file is no checkpoint.
+    """
+    state = _loaded(file, mmap=True)
+    return None if state is None else dict(state["job"])
+
+
 def check_checkpoint(file: Path, job: Job) -> None:
     """Check what is known of a job so far against a run's checkpoint, if there is one; its weights are not read.
 
     Raises:
         RunError: the file is no checkpoint, or one of another job.
     """
-    state = _loaded(file, mmap=True)
-    if state is not None:
-        _check_job(file, job, state["job"], job.keys())
+    made_with = job_of(file)
+    if made_with is not None:
+        _check_job(file, job, made_with, job.keys())
 
 
 def _loaded(file: Path, mmap: bool = False) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ import torch
 
 from mulo_sd.reference.checkpoints.vq import VQTokenizer, load_image_tokenizer
 from mulo_sd.reference.tokenizer import ImageTokenizer, Tokenizer
-from mulo_sd.reference.train.checkpoints import RunError, check_checkpoint
+from mulo_sd.reference.train.checkpoints import RunError, check_checkpoint, job_of
 from mulo_sd.reference.train.chosen_starts import chosen_starts, start_config
 from mulo_sd.reference.train.devices import device_named
 from mulo_sd.reference.train.folder.options import FolderOptions, augmentations
@@ -20,6 +20,7 @@ from mulo_sd.reference.train.material import Material, material_of_folder, mater
 from mulo_sd.reference.train.place import Place
 from mulo_sd.reference.train.recipe import (
     BY_HEART,
+    MAX_DRAFTERS,
     SAMPLERS,
     TOKENIZER,
     Recipe,
@@ -201,7 +202,13 @@ def _folder(arguments: argparse.Namespace, choice: Choice, place: Place, say: Ca
     for name in choice.recipe.models:  # before pictures that were read are given up for others
         job = {**chosen_job(choice.recipe, arguments.seed, name), **options.chosen}
         check_checkpoint(place.checkpoint(name), job)
-    return material_of_folder(options, arguments.out, choice.name, say)
+    return material_of_folder(options, arguments.out, choice.name, say, _pictures_of(place))
+
+
+def _pictures_of(place: Place) -> str | None:
+    """Return the hash of the pictures that a training was begun with; None where there is no checkpoint."""
+    jobs = (job_of(place.checkpoint(name)) for name in known_models(MAX_DRAFTERS))
+    return next((str(job["pictures"]) for job in jobs if job is not None and job.get("pictures")), None)
 
 
 def _need_captions(choice: Choice, place: Place) -> bool:

@@ -48,7 +48,9 @@ def material_of_world(name: WorldName) -> Material:
     return Material(name, world.examples, {"world": name}, world.data, captions=captions, world=world)
 
 
-def material_of_folder(options: FolderOptions, out: Path, name: str, say: Callable[[str], None]) -> Material:
+def material_of_folder(
+    options: FolderOptions, out: Path, name: str, say: Callable[[str], None], begun_with: str | None = None
+) -> Material:
     """Return the examples of a user's folder, which are read first where they were not.
 
     Args:
@@ -56,11 +58,12 @@ def material_of_folder(options: FolderOptions, out: Path, name: str, say: Callab
         out: Of the training; what is read is kept there.
         name: Of the bundle.
         say: Shows a line.
+        begun_with: Hash of the pictures that a training in `out` was begun with; those that are there stay.
 
     Raises:
         FolderError: the folder cannot be used.
     """
-    examples = open_folder(options, out, say)
+    examples = open_folder(options, out, say, begun_with=begun_with)
     report = examples.report
     changed = f", {' and '.join(options.augment)} augmented" if options.augment else ""
     return Material(

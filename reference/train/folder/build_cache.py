@@ -42,6 +42,7 @@ class Reading:
         run_folder: The run's; what lies in it is no picture of the user's.
         console: Where progress is shown.
         tell: Takes what is left out.
+        begun_with: Hash of the pictures that a training was begun with, which no others replace; None where none was.
     """
 
     options: FolderOptions
@@ -49,6 +50,7 @@ class Reading:
     run_folder: Path
     console: Console
     tell: Teller
+    begun_with: str | None = None
 
     @property
     def partial(self) -> Path:
@@ -99,7 +101,8 @@ def _built(reading: Reading, fingerprint: str) -> PictureCache:
     with Catalogue(reading.partial) as catalogue:
         _check_candidates(reading, catalogue)
         final = reading.run_folder / cache.FOLDER
-        cache.remove(final)  # of other pictures: its room may be needed
+        if reading.begun_with is None:
+            cache.remove(final)  # of other pictures: its room may be needed
         _check_room(reading, catalogue)
         _decode(reading, catalogue)
         if catalogue.kept < FEWEST_PICTURES:
@@ -108,6 +111,13 @@ def _built(reading: Reading, fingerprint: str) -> PictureCache:
                 f"got {catalogue.kept}"
             )
         header = write_files(reading.partial, catalogue, reading.options.cached_side)
+    if reading.begun_with is not None:
+        if PictureCache(reading.partial, header).content_hash() != reading.begun_with:
+            raise FolderError(
+                f"{shown(str(reading.options.images))}: expected the pictures and captions with which "
+                f"{final.parent} was begun, found others; change them back, or give another --out"
+            )
+        cache.remove(final)
     reading.partial.rename(final)
     discard(final)  # only now: a kill before it would lose what was read
     made = PictureCache(final, header)

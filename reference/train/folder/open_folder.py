@@ -25,7 +25,11 @@ LOCK = f"{FOLDER}.lock"
 
 
 def open_folder(
-    options: FolderOptions, run_folder: Path, say: Callable[[str], None], console: Console | None = None
+    options: FolderOptions,
+    run_folder: Path,
+    say: Callable[[str], None],
+    console: Console | None = None,
+    begun_with: str | None = None,
 ) -> FolderExamples:
     """Return a folder's pictures as examples.
 
@@ -35,6 +39,7 @@ def open_folder(
             in it is none of them.
         say: Shows a line: what is left out, how much room is needed, and a summary.
         console: Where progress is shown; standard error if none is given.
+        begun_with: Hash of the pictures that a training in the run's folder was begun with: no others replace them.
 
     Raises:
         FolderError: the folder cannot be used.
@@ -47,7 +52,7 @@ def open_folder(
         if os.path.realpath(run_folder) == root:
             raise FolderError(f"--out: expected another folder than that of the pictures, got {shown(str(run_folder))}")
         tell = Teller(say, shown(str(run_folder / FOLDER / LEFT_OUT)))
-        reading = Reading(options, root, run_folder, console or Console(stderr=True), tell)
+        reading = Reading(options, root, run_folder, console or Console(stderr=True), tell, begun_with)
         with _Lock(run_folder / LOCK, say):
             cache = _cache(reading, say)
             chosen = split(cache.hashes(), options.held_out_share)

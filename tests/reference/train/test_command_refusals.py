@@ -283,8 +283,19 @@ def test_pictures_that_were_read_stay_where_a_command_is_refused(images: Path, t
     ):
         assert told in refusal(*given, *extra)
     assert {path: path.stat().st_mtime_ns for path in cache.iterdir()} == before
+    content = {path: path.read_bytes() for path in before}
     add_pictures(images, 1, first=90)
-    assert "; pictures, captions or options about them have changed since: change them back, or" in refusal(*given)
+    told = f"expected the pictures and captions with which {tmp_path / 'out'} was begun, found others; change them back"
+    assert told in refusal(*given)
+    add_pictures(tmp_path / "others", 30, first=200)
+    assert told in refusal("tokenizer", "--images", tmp_path / "others", *given[3:])
+    assert {path: path.read_bytes() for path in cache.iterdir()} == content
+    assert not (tmp_path / "out" / "picture_cache.partial").exists()
+    (images / "0090.png").unlink()
+    assert command(*given).returncode == 0
+    target = ("drafter_1", *given[1:])
+    assert command(*target).returncode == 0
+    assert "prefix_length" in refusal(*target, "--prefix-length", "12")
 
 
 def test_another_tokenizer_is_not_written_over(images: Path, tmp_path: Path) -> None:
