@@ -37,6 +37,11 @@ def write_page(training: Training) -> bool:
         *(_row(name, card) for name, card in cards.items()),
         "",
     ]
+    if any(card.get("kept") == "last" for card in cards.values()):
+        lines += [
+            "Drafters and target know these pictures by heart, and draw hardly anything that none of them shows.",
+            "",
+        ]
     scores = cards.get(TOKENIZER, {}).get("scores")
     if isinstance(scores, dict):
         shown = ", ".join(f"{value:g} dB at {name.split('_')[-1]}" for name, value in scores.items())

@@ -44,9 +44,7 @@ def open_folder(
     Raises:
         FolderError: the folder cannot be used.
     """
-    root = _real_folder(options.images)
-    if options.caption_tokenizer is not None:
-        given_tokenizer(options.caption_tokenizer)  # before pictures are read for it
+    root = _checked_folder(options)
     try:
         make_folder(run_folder)
         if os.path.realpath(run_folder) == root:
@@ -87,12 +85,15 @@ def open_folder(
     return FolderExamples(cache, chosen, prefix, options, report)
 
 
-def _real_folder(folder: Path) -> str:
-    """Return a folder's real path.
+def _checked_folder(options: FolderOptions) -> str:
+    """Return the folder's real path; what is given beside it is looked at before a picture is.
 
     Raises:
-        FolderError: it is none.
+        FolderError: it is no folder, or the tokenizer of captions cannot be used.
     """
+    if options.caption_tokenizer is not None:
+        given_tokenizer(options.caption_tokenizer)
+    folder = options.images
     if not folder.is_dir():
         what = "a file" if os.path.lexists(folder) else "nothing"
         raise FolderError(f"--images: expected a folder of pictures, found {what} at {shown(str(folder))}")

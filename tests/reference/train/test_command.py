@@ -66,6 +66,7 @@ def test_a_whole_training_leaves_models_cards_curves_and_samples(whole: Path, im
             assert card["final"]["held_out"] > 0
     assert "- pictures: 20 found, 20 used; left out: none" in page
     assert "dB at 32px" in page
+    assert "know these pictures by heart" in page
     start = json.loads((whole / "models" / "target.json").read_text())["warm_start"]
     assert start == "drafter_1.safetensors"
 
