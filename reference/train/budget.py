@@ -96,7 +96,7 @@ def with_steps_for(training: Training, name: str, minutes: float, say: Callable[
         budget.save()
         few = ""
         if budget.steps[name] < FEW_STEPS:
-            few = ", which is little: give more --minutes, or, if the machine was busy, begin again in another --out"
+            few = ", which are few: give more --minutes, or, if the machine was busy, begin again in another --out"
         say(f"{name}: {seconds:.2f} s a step, {time_text(share)} for it: {budget.steps[name]} steps{few}")
     steps = {**training.recipe.steps, kind_of(name): budget.steps[name]}
     return replace(training, recipe=replace(training.recipe, steps=steps))
