@@ -1,10 +1,9 @@
 """Export a graph's module to ONNX (opset 24)."""
 
-import contextlib
 import functools
 import logging
 import warnings
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 from unittest import mock
 
@@ -31,16 +30,13 @@ def _torchs_operators() -> list[Any]:
     return list(onnxscript_apis.get_torchlib_ops())
 
 
-@contextlib.contextmanager
-def _operators_read_once() -> Iterator[None]:
+def _operators_read_once() -> AbstractContextManager[object]:
     """Let torch's exporter read the source of its own operators once a process.
 
     It parses all 500 of them for every graph, which is a fifth of an export. The list is only read, and torch is pinned
     to one version, so that what is replaced here is known.
     """
-    operators = _torchs_operators()
-    with mock.patch.object(onnxscript_apis, "get_torchlib_ops", return_value=operators):
-        yield
+    return mock.patch.object(onnxscript_apis, "get_torchlib_ops", return_value=_torchs_operators())
 
 
 def forget_origin(model: onnx_ir.Model) -> None:

@@ -115,7 +115,7 @@ def _built(reading: Reading, fingerprint: str) -> PictureCache:
         if PictureCache(reading.partial, header).content_hash() != reading.begun_with:
             raise FolderError(
                 f"{shown(str(reading.options.images))}: expected the pictures and captions with which "
-                f"{final.parent} was begun, found others; change them back, or give another --out"
+                f"{reading.run_folder} was begun, found others; change them back, or give another --out"
             )
         cache.remove(final)
     reading.partial.rename(final)
@@ -253,7 +253,7 @@ def _decode(reading: Reading, catalogue: Catalogue) -> None:
                 catalogue.refuse(done, problem)
                 reading.tell.problem(problem)
             else:
-                catalogue.note_conversions(done, square.conversions)
+                catalogue.note_conversions(square.conversions)
                 if catalogue.keep(done, name, square.hash, square.width, square.height):
                     array.append(square.pixels)
             if done % BATCH == 0 or time.monotonic() - saved > SECONDS:

@@ -43,18 +43,17 @@ class CaptionPrefix:
     sha256: str
 
 
-def caption_prefix(cache: PictureCache, training: NDArray[np.int64], options: FolderOptions) -> CaptionPrefix:
+def caption_prefix(
+    cache: PictureCache, training: NDArray[np.int64], options: FolderOptions, given: Tokenizer | None
+) -> CaptionPrefix:
     """Return how the captions become prefixes; what was found once is kept with the pictures.
 
     Args:
         cache: The pictures and their captions.
         training: Rows of the pictures whose captions may be learned from.
-        options: The vocabulary, or a tokenizer; the length.
-
-    Raises:
-        FolderError: the given tokenizer cannot be used.
+        options: The vocabulary of a tokenizer that is trained; the length.
+        given: The tokenizer to take in its place.
     """
-    given = given_tokenizer(options.caption_tokenizer) if options.caption_tokenizer else None
     asked = (options.vocabulary, given.to_str() if given else None, options.prefix_length, options.held_out_share)
     path = cache.folder / f"prefix-{sha256(repr(asked).encode()).hexdigest()[:16]}.json"
     kept = _kept(path)

@@ -27,7 +27,7 @@ CREATE TABLE file(name BLOB PRIMARY KEY, key BLOB NOT NULL, stem BLOB NOT NULL, 
 CREATE TABLE caption(number INTEGER PRIMARY KEY, key BLOB NOT NULL, text TEXT NOT NULL);
 CREATE TABLE candidate(place INTEGER PRIMARY KEY, name BLOB NOT NULL, key BLOB NOT NULL);
 CREATE TABLE outcome(place INTEGER PRIMARY KEY, row INTEGER);
-CREATE TABLE conversion(place INTEGER NOT NULL, kind TEXT NOT NULL);
+CREATE TABLE conversion(kind TEXT NOT NULL);
 CREATE TABLE picture(row INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, width INTEGER, height INTEGER, name BLOB);
 CREATE TABLE problem(number INTEGER PRIMARY KEY, kind TEXT NOT NULL, name BLOB NOT NULL, why TEXT NOT NULL);
 """
@@ -184,9 +184,9 @@ class Catalogue:
         self._rows.execute("INSERT INTO outcome VALUES (?, ?)", (place, row))
         return not found
 
-    def note_conversions(self, place: int, kinds: Iterable[str]) -> None:
+    def note_conversions(self, kinds: Iterable[str]) -> None:
         """Note what was done to a picture that was read."""
-        self._rows.executemany("INSERT INTO conversion VALUES (?, ?)", [(place, kind) for kind in kinds])
+        self._rows.executemany("INSERT INTO conversion VALUES (?)", [(kind,) for kind in kinds])
 
     def refuse(self, place: int, problem: Problem) -> None:
         """Note that a candidate cannot be used."""

@@ -44,7 +44,8 @@ def open_folder(
     Raises:
         FolderError: the folder cannot be used.
     """
-    root = _checked_folder(options)
+    root = _real_folder(options.images)
+    given = given_tokenizer(options.caption_tokenizer) if options.caption_tokenizer else None  # before any picture
     try:
         make_folder(run_folder)
         if os.path.realpath(run_folder) == root:
@@ -59,7 +60,7 @@ def open_folder(
                     f"--held-out-share: expected at least {LEAST} pictures to learn from, got {len(chosen.training)} "
                     f"of {cache.header.rows}; give a smaller one"
                 )
-            prefix = caption_prefix(cache, chosen.training, options)
+            prefix = caption_prefix(cache, chosen.training, options, given)
     except OSError as error:
         where = f"{shown(str(error.filename))}: " if error.filename else ""
         raise FolderError(f"{where}{error.strerror or error}") from None
@@ -85,15 +86,12 @@ def open_folder(
     return FolderExamples(cache, chosen, prefix, options, report)
 
 
-def _checked_folder(options: FolderOptions) -> str:
-    """Return the folder's real path; what is given beside it is looked at before a picture is.
+def _real_folder(folder: Path) -> str:
+    """Return a folder's real path.
 
     Raises:
-        FolderError: it is no folder, or the tokenizer of captions cannot be used.
+        FolderError: it is none.
     """
-    if options.caption_tokenizer is not None:
-        given_tokenizer(options.caption_tokenizer)
-    folder = options.images
     if not folder.is_dir():
         what = "a file" if os.path.lexists(folder) else "nothing"
         raise FolderError(f"--images: expected a folder of pictures, found {what} at {shown(str(folder))}")

@@ -68,7 +68,7 @@ class Square:
     width: int
     height: int
     hash: bytes
-    conversions: tuple[str, ...] = ()
+    conversions: tuple[str, ...]
 
 
 class PictureError(ValueError):

@@ -158,7 +158,6 @@ def test_folders_that_cannot_be_used_are_told_in_one_line(images: Path, tmp_path
     assert file.read_text() == "mine"
 
 
-@pytest.mark.skipif(os.name != "posix", reason="folders that cannot be written into")
 def test_a_refused_training_leaves_nothing(tmp_path: Path) -> None:
     """Neither folders nor locks of its own; a folder of the user's stays."""
     (tmp_path / "empty").mkdir()
@@ -168,6 +167,7 @@ def test_a_refused_training_leaves_nothing(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["empty", "there"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="folders that cannot be written into")
 def test_place_that_cannot_be_written_is_told_in_one_line(images: Path) -> None:
     for place in ("/proc/none", "/sys/none"):
         assert f"error: {place}" in refusal("--images", images, "--out", place)

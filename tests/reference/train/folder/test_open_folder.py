@@ -270,7 +270,7 @@ def test_what_was_done_to_pictures_is_counted(tmp_path: Path) -> None:
     add_pictures(images, 18)
     turned = Image.Exif()
     turned[0x0112] = 6
-    Image.fromarray(noise(0)).convert("CMYK").save(images / "0000.png".replace("png", "jpg"))
+    Image.fromarray(noise(0)).convert("CMYK").save(images / "0000.jpg")
     Image.fromarray(noise(1)).convert("RGBA").save(images / "0001.png")
     for number in (2, 3):
         Image.fromarray(noise(number)).save(images / f"{number:04}.png", exif=turned)
