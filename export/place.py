@@ -6,13 +6,13 @@ import os
 import re
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from mulo_sd.engines.files.folder_beside import folder_beside
 from mulo_sd.export.own_bundle import WRITTEN, BuildError, check_place, known_files, remove_known
 
 # In every folder of a build that is under way, beside the bundle that it makes.
@@ -105,12 +105,16 @@ def _is_left_by_a_build(path: str) -> bool:
     return path == MARKER or WRITTEN.fullmatch(inside) is not None
 
 
+def _remove_left(folder: Path) -> None:
+    remove_known(folder, _is_left_by_a_build)
+
+
 def _clean(folder: Path, name: str) -> None:
     """Remove what a killed build of a bundle left; where it was killed as it replaced one, put that back."""
     place, old = folder.with_name(name), folder / (name + OLD)
     if old.is_dir() and not os.path.lexists(place):
         old.rename(place)
-    remove_known(folder, _is_left_by_a_build)
+    _remove_left(folder)
 
 
 def clean_leftovers(place: Path) -> None:
@@ -147,9 +151,8 @@ def new_bundle(out: Path, force: bool, say: Callable[[str], None]) -> Iterator[P
         if alone:
             clean_leftovers(place)
         check_place(place, force)
-        folder = Path(tempfile.mkdtemp(prefix=f".{place.name}.partial-", dir=place.parent))
-        built = folder / place.name
-        try:
+        with folder_beside(place.parent, f".{place.name}.partial-", _remove_left) as folder:
+            built = folder / place.name
             (folder / MARKER).touch()
             built.mkdir()
             try:
@@ -158,5 +161,3 @@ def new_bundle(out: Path, force: bool, say: Callable[[str], None]) -> Iterator[P
                 shutil.rmtree(built, ignore_errors=True)  # made here, and nobody else's
                 raise
             put_in_place(built, place, force, say)
-        finally:
-            remove_known(folder, _is_left_by_a_build)

@@ -4,7 +4,6 @@ import dataclasses
 import errno
 import hashlib
 import json
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -14,6 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from mulo_sd.engines.files.folder_beside import folder_beside
+from mulo_sd.engines.files.whole_files import PARTIAL
 from mulo_sd.reference.head import SHARED, Head, HeadConfig, with_shared
 from mulo_sd.reference.latent import LatentDownSampler, LatentScalerConfig, LatentUpSampler
 from mulo_sd.reference.tokenizer import Tokenizer, TokenizerConfig
@@ -62,8 +63,8 @@ def save_tensors(
     # One entry: safetensors writes several in whatever order its hash map holds them, and the bytes would vary.
     metadata = {type(config).__name__: json.dumps(dataclasses.asdict(config))}
     path = path.resolve()  # a symbolic link stays one
-    with tempfile.TemporaryDirectory(prefix=".partial-", dir=path.parent) as folder:  # a name that nobody else has
-        beside = Path(folder) / path.name
+    with folder_beside(path.parent, PARTIAL) as folder:  # a name that nobody else has
+        beside = folder / path.name
         write_safetensors(tensors, beside, metadata)
         beside.replace(path)
 

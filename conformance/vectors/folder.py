@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from mulo_sd.conformance.vectors.case import Arrays, Output, Stage
 from mulo_sd.engines.bundle.entries import stays_inside
+from mulo_sd.engines.files.folder_beside import folder_beside
 from mulo_sd.engines.files.npz import NpzError, read_npz
 
 FORMAT_VERSION = 3
@@ -47,8 +47,8 @@ def write_vectors(folder: Path, stages: Sequence[Stage], origin: dict[str, Any],
     if folder.exists():
         raise VectorsError(f"{folder}: expected a new folder, found something there; take another name")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
-        beside = Path(temporary) / folder.name  # with the mode that every folder has here
+    with folder_beside(folder.parent, f".{folder.name}-") as temporary:
+        beside = temporary / folder.name  # with the mode that every folder has here
         beside.mkdir()
         entries = []
         for stage in stages:

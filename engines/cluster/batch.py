@@ -4,7 +4,6 @@ The folder is the checkpoint. An image and its record exist together or not at a
 processes of a run do; so a block that is drawn again, after whatever died, draws what is missing of it and no more.
 """
 
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from mulo_sd.engines.commands.layouts import LayoutError, Task
 from mulo_sd.engines.commands.run_folder import in_use
 from mulo_sd.engines.commands.run_images import ImageNumber, RunImages
 from mulo_sd.engines.commands.shares import WHOLE, Share
+from mulo_sd.engines.files.folder_beside import folder_beside
 from mulo_sd.engines.files.whole_files import PARTIAL
 from mulo_sd.engines.service.pipeline import Pipeline
 from mulo_sd.engines.settings import Settings
@@ -100,9 +100,9 @@ class ClusterRun(RunImages):
         # Ray ends its actors without waiting for them, and one that is killed cannot clean up.
         with (
             in_use(self.folder, others_end_within=_ACTORS_END_WITHIN),
-            tempfile.TemporaryDirectory(prefix=PARTIAL, dir=self.folder) as sign,
+            folder_beside(self.folder, PARTIAL) as sign,
         ):
-            Path(sign, ATTEMPTS).touch()
+            (sign / ATTEMPTS).touch()
             missing = list(self.missing())
             self._left = set(missing)
             progress(self.done)
@@ -115,7 +115,7 @@ class ClusterRun(RunImages):
                 terminated_as_interrupted(),
             ):
                 try:
-                    for row in self._rows(missing, self._recipe(Path(sign).name, batch)):
+                    for row in self._rows(missing, self._recipe(sign.name, batch)):
                         self._note(row)
                         progress(self.done)
                 except RayError as error:

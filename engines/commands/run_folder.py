@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 from mulo_sd.engines.commands.image_claims import CLAIMS_NAME
 from mulo_sd.engines.commands.layouts import LayoutError
+from mulo_sd.engines.files.folder_beside import folder_beside
 from mulo_sd.engines.files.whole_files import PARTIAL, make_folder
 
 _HAS_LOCKS = importlib.util.find_spec("fcntl") is not None  # not on Windows; leftovers then stay
@@ -64,8 +64,8 @@ def begin(folder: Path, description: Mapping[str, Any], old_description: Mapping
 
 def _create(path: Path, text: str) -> None:
     """Write a file as a whole where there is none; one that another process has just written stays."""
-    with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=path.parent) as temporary:
-        written = Path(temporary) / path.name
+    with folder_beside(path.parent, PARTIAL) as folder:
+        written = folder / path.name
         written.write_text(text, encoding="utf-8")
         try:
             path.hardlink_to(written)

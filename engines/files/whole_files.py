@@ -5,11 +5,11 @@ import errno
 import os
 import stat
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mulo_sd.engines.files.folder_beside import folder_beside
 from mulo_sd.engines.files.paths import expanded
 
 PARTIAL = ".partial-"  # begins the name of the temporary folder in which a file is first written
@@ -74,7 +74,7 @@ def check_writable(path: Path) -> None:
             errno.ENOENT, "expected a file in a folder that exists; make the folder or give another path", str(path)
         )
     _check_access(real, path)
-    with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=real.parent):
+    with folder_beside(real.parent, PARTIAL):
         pass
 
 
@@ -101,8 +101,8 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     real = written_file(path)
     mode = stat.S_IMODE(real.stat().st_mode) if real.exists() else None
     _check_access(real, path)
-    with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=real.parent) as folder:
-        temporary = Path(folder) / real.name
+    with folder_beside(real.parent, PARTIAL) as folder:
+        temporary = folder / real.name
         write(temporary)
         if mode is not None:
             temporary.chmod(mode)

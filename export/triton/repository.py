@@ -1,10 +1,10 @@
 """A model repository, written whole or not at all."""
 
+import contextlib
 import json
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from pathlib import Path
 from mulo_sd.engines.bundle import Bundle
 from mulo_sd.engines.bundle.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES
 from mulo_sd.engines.bundle.open import sha256_of_file
+from mulo_sd.engines.files.folder_beside import folder_beside
 from mulo_sd.engines.triton.model import BUNDLE_FOLDER
 from mulo_sd.export.own_bundle import WRITTEN, BuildError, check_folder, entries, remove_known
 
@@ -136,8 +137,8 @@ def write_repository(models: Sequence[ExportedModel], out: Path, force: bool) ->
     place = Path(os.path.realpath(out))
     check_repository_place(place, force)
     place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{place.name}.partial-", dir=place.parent) as folder:
-        made = Path(folder, place.name)
+    with folder_beside(place.parent, f".{place.name}.partial-") as folder:
+        made = folder / place.name
         made.mkdir()
         for model in models:
             _write_model(model, made / model.name)
@@ -155,18 +156,22 @@ def _put_in_place(made: Path, place: Path) -> None:
         made.rename(place)
         return
     is_known = _known_files(place) if any(place.iterdir()) else lambda path: False
-    beside = Path(tempfile.mkdtemp(prefix=f".{place.name}.old-", dir=place.parent))
-    old = beside / place.name
-    place.rename(old)
-    try:
-        made.rename(place)
-    except BaseException:
-        old.rename(place)
-        beside.rmdir()
-        raise
-    if not remove_known(old, is_known):
-        raise BuildError(f"{old}: holds what somebody else put into the old repository meanwhile; it was kept")
-    beside.rmdir()
+    with folder_beside(place.parent, f".{place.name}.old-", _remove_empty) as beside:
+        old = beside / place.name
+        try:
+            place.rename(old)
+            made.rename(place)
+        except BaseException:
+            if old.exists() and not os.path.lexists(place):
+                old.rename(place)
+            raise
+        if not remove_known(old, is_known):
+            raise BuildError(f"{old}: holds what somebody else put into the old repository meanwhile; it was kept")
+
+
+def _remove_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # something that is kept lies in it
+        folder.rmdir()
 
 
 def _write_model(model: ExportedModel, folder: Path) -> None:

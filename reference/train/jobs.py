@@ -1,13 +1,14 @@
 """Train one model of a training, and leave weights and a card."""
 
 import os
-import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import torch
 
+from mulo_sd.engines.files.folder_beside import folder_beside
+from mulo_sd.engines.files.whole_files import PARTIAL
 from mulo_sd.reference.train.autoregressive import AutoregressiveTrainee
 from mulo_sd.reference.train.card import read_card, write_card
 from mulo_sd.reference.train.checkpoints import RunError
@@ -86,8 +87,8 @@ def _save(trainee: AnyTrainee, path: Path) -> None:
     Raises:
         RunError: other weights are there.
     """
-    with tempfile.TemporaryDirectory(prefix=".partial-", dir=path.parent) as folder:
-        made = Path(folder) / path.name
+    with folder_beside(path.parent, PARTIAL) as folder:
+        made = folder / path.name
         if isinstance(trainee, TokenizerTrainee):
             save_weights(trainee.tokenizer, trainee.tokenizer.config, made)
         elif isinstance(trainee, ScalerTrainee):

@@ -1,12 +1,13 @@
 """What a training starts from: published weights, ours, or those that lie in its own folder."""
 
 import hashlib
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
+from mulo_sd.engines.files.folder_beside import folder_beside
+from mulo_sd.engines.files.whole_files import PARTIAL
 from mulo_sd.reference.checkpoints.ar_dtok import load_ar_dtok
 from mulo_sd.reference.checkpoints.files import read_checkpoint, tensors_of
 from mulo_sd.reference.checkpoints.kinds import kind_of
@@ -85,8 +86,8 @@ def keep_tokenizer(tokenizer: Tokenizer | VQTokenizer, given: Path, own: Path) -
         RunError: another one is there.
     """
     dtype = torch.float32 if isinstance(tokenizer, VQTokenizer) else torch.float16
-    with tempfile.TemporaryDirectory(prefix=".partial-", dir=own.parent) as folder:
-        made = Path(folder) / own.name
+    with folder_beside(own.parent, PARTIAL) as folder:
+        made = folder / own.name
         save_weights(tokenizer, tokenizer.config, made, dtype)
         if not own.exists():
             made.replace(own)

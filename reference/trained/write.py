@@ -1,14 +1,13 @@
 """Write the folder that a training on captioned pictures leaves."""
 
 import dataclasses
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from mulo_sd.engines.files.folder_beside import folder_beside
 from mulo_sd.engines.files.whole_files import write_whole
 from mulo_sd.engines.prompts.caption_ids import CaptionIds
 from mulo_sd.reference.checkpoints.vq import VQTokenizer
@@ -114,22 +113,24 @@ def save_trained(trained: Trained, folder: Path) -> None:
     """
     if folder.exists():
         raise WeightsError(f"{folder}: expected no folder of this name, found one; give another")
-    beside: Path | None = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.partial-", dir=folder.parent))
-        inside = beside / folder.name
-        inside.mkdir()
-        _save_models(trained.models, inside)
-        describe_trained(
-            inside, trained.name, trained.captions, trained.examples, trained.tokens, trained.settings, trained.presets
-        )
-        inside.rename(folder)
+        with folder_beside(folder.parent, f".{folder.name}.partial-") as beside:
+            inside = beside / folder.name
+            inside.mkdir()
+            _save_models(trained.models, inside)
+            describe_trained(
+                inside,
+                trained.name,
+                trained.captions,
+                trained.examples,
+                trained.tokens,
+                trained.settings,
+                trained.presets,
+            )
+            inside.rename(folder)
     except OSError as error:
         raise WeightsError(f"{error.filename or folder}: cannot write it: {error.strerror or error}") from None
-    finally:
-        if beside is not None:
-            shutil.rmtree(beside, ignore_errors=True)
 
 
 def _save_models(models: Models, folder: Path) -> None:
