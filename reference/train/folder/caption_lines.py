@@ -19,6 +19,7 @@ MAX_CHARACTERS = 4096  # of a caption: no prefix holds more
 MAX_CAPTIONS = 64  # of one line
 
 OPEN_QUOTE = "unexpected end of data"  # the csv module's words for a quote that is never closed
+OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs"}
 EXPECTED = f"{' or '.join(NAME_FIELDS)}, and {' or '.join(TEXT_FIELDS)}"
 
 
@@ -122,7 +123,9 @@ def _csv_lines(path: Path) -> Iterator[CaptionLine | UnusableLine]:
     except csv.Error as error:
         raise FolderError(f"{shown(str(path))}: line 1: expected a header of CSV, got: {error}") from None
     if not (set(header) & set(NAME_FIELDS) and set(header) & set(TEXT_FIELDS)):
-        raise FolderError(f"{shown(str(path))}: expected a header with {EXPECTED}, got {','.join(header)!r:.80}")
+        raise FolderError(
+            f"{shown(str(path))}: expected a header with {EXPECTED}, got {','.join(header)!r:.80}{_separated(header)}"
+        )
     twice = [name for name in dict.fromkeys(header) if name in (*NAME_FIELDS, *TEXT_FIELDS) and header.count(name) > 1]
     if twice:
         raise FolderError(f"{shown(str(path))}: expected each field once in the header, got {twice[0]!r} twice")
@@ -146,6 +149,12 @@ def _csv_lines(path: Path) -> Iterator[CaptionLine | UnusableLine]:
             yield _line(rows.line_num, dict(zip(header, row, strict=True)))
         except ValueError as error:
             yield UnusableLine(rows.line_num, str(error))
+
+
+def _separated(header: Sequence[str]) -> str:
+    """Return what to do where the fields of a header are separated by something else, as some spreadsheets do it."""
+    found = [what for sign, what in OTHER_SEPARATORS.items() if len(header) == 1 and sign in header[0]]
+    return f": save it with commas in place of {found[0]}" if found else ""
 
 
 def _first(fields: dict[str, object], names: Sequence[str]) -> object:
