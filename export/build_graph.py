@@ -18,7 +18,7 @@ from mulo_sd.export.external_weights import ExternalWeights
 from mulo_sd.export.finite_weights import check_weights
 from mulo_sd.export.graphs.specification import GraphSpecification
 from mulo_sd.export.manifest import file_entry, tensor_entries
-from mulo_sd.export.memory import peak_bytes, release, start_stage
+from mulo_sd.export.memory import peak_bytes, release, start_stage, weight_bytes
 from mulo_sd.export.onnx_from_torch import onnx_from_torch
 from mulo_sd.export.onnx_runner import onnx_runner
 from mulo_sd.export.plans import build_plan
@@ -80,28 +80,29 @@ class GraphBuilder:
             PlanError: TensorRT does not accept it.
             WeightsError: its weights are not finite, or the precision cannot hold them.
         """
-        release()
+        held = weight_bytes(specification.module)
+        release(held)
         start_stage()
         request = self.request
         self._prepare_reference(specification)
         specification = replace(specification, module=cast_copy(specification.module, self.dtype))
         comparison = Comparison(specification, request.evidence, request.precision)
         errors = self._own_errors(comparison)
-        release()
+        release(held)
         started = time.perf_counter()
         onnx_file = self.folder / "onnx" / f"{specification.name}.onnx"
         graph = self._export(specification, onnx_file)
         # The runtime loads the weights once more: none in torch beside them.
         specification = replace(specification, module=nn.Identity())
         comparison.drop_module()
-        release()  # what the exporter leaves behind holds a copy of the weights in cycles
+        release(held)  # what the exporter leaves behind holds a copy of the weights in cycles
         build_seconds = time.perf_counter() - started
         activations = comparison.activations
         if activations is None or request.precision != "bf16":  # ONNX Runtime has no product of bfloat16 on a CPU
             errors.append(comparison.error(onnx_runner(onnx_file)))
         error = max(errors)
         check_error(specification, error, request.precision, request.family)
-        release()
+        release(held)
         inputs = tensor_entries(graph.input)
         plans = self._plans(specification, onnx_file, inputs)
         return GraphEntry(
@@ -129,7 +130,7 @@ class GraphBuilder:
             return
         check_weights(specification.module, self.dtype, specification.name)
         _ = self.request.evidence.recorded(specification)
-        release()
+        release(weight_bytes(specification.module))
 
     def _own_errors(self, comparison: Comparison) -> list[float]:
         """Return the error in the bundle's own arithmetic, of a graph that has that precision; warn near its limit.

@@ -6,6 +6,9 @@ import gc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from torch import nn
+
+WORTH_RELEASING = 64 * 2**20  # bytes
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
@@ -26,11 +29,22 @@ def peak_bytes() -> int:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
 
 
-def release() -> None:
-    """Give back to the system what is not used any more: objects in cycles, and what the C library keeps of them."""
+def release(held: int) -> None:
+    """Give back to the system what is not used any more: objects in cycles, and what the C library keeps of them.
+
+    Args:
+        held: Bytes of weights that may be among it; for a few nothing is done, since looking for them takes 0.1 s.
+    """
+    if held < WORTH_RELEASING:
+        return
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):  # glibc alone has it
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def weight_bytes(module: nn.Module) -> int:
+    """Return how many bytes a module's parameters and buffers take."""
+    return sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
 
 
 @contextlib.contextmanager

@@ -3,13 +3,15 @@
 import functools
 import logging
 import warnings
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
 import onnx_ir
 import torch
 from onnxscript.values import Opset
+from torch._export import utils as export_utils
 from torch.onnx._internal._lazy_import import onnxscript_apis  # type: ignore[attr-defined]  # not in its __all__
 
 from mulo_sd.export.graphs.slots import append_slots  # registers the operator
@@ -25,18 +27,27 @@ def _append_slots_onnx(cache, update, write_index):  # type: ignore[no-untyped-d
     return _op.TensorScatter(cache, update, write_index, axis=2)
 
 
+_find_decomposed_operators_once = functools.cache(export_utils._materialize_cpp_cia_ops)
+
+
 @functools.cache
 def _torchs_operators() -> list[Any]:
     return list(onnxscript_apis.get_torchlib_ops())
 
 
-def _operators_read_once() -> AbstractContextManager[object]:
-    """Let torch's exporter read the source of its own operators once a process.
+@contextmanager
+def _operators_read_once() -> Iterator[None]:
+    """Let torch's exporter read its own operators once a process.
 
-    It parses all 500 of them for every graph, which is a fifth of an export. The list is only read, and torch is pinned
-    to one version, so that what is replaced here is known.
+    For every graph it parses the source of all 500 that it translates, and looks 50 times for all that it decomposes,
+    which is a quarter of an export. Both are only read, the one operator that is added here is registered before, and
+    torch is pinned to one version, so that what is replaced here is known.
     """
-    return mock.patch.object(onnxscript_apis, "get_torchlib_ops", return_value=_torchs_operators())
+    with (
+        mock.patch.object(onnxscript_apis, "get_torchlib_ops", return_value=_torchs_operators()),
+        mock.patch.object(export_utils, "_materialize_cpp_cia_ops", _find_decomposed_operators_once),
+    ):
+        yield
 
 
 def forget_origin(model: onnx_ir.Model) -> None:

@@ -4,7 +4,11 @@ import gc
 import weakref
 from contextlib import suppress
 
-from mulo_sd.export.memory import short_collections
+import pytest
+import torch
+from torch import nn
+
+from mulo_sd.export.memory import WORTH_RELEASING, release, short_collections, weight_bytes
 
 
 class Cycle:
@@ -46,3 +50,21 @@ def test_what_another_froze_stays_frozen() -> None:
         assert gc.get_freeze_count()
     finally:
         gc.unfreeze()
+
+
+@pytest.mark.parametrize(("held", "is_left"), [(WORTH_RELEASING - 1, True), (WORTH_RELEASING, False)])
+def test_released_where_it_is_much(held: int, is_left: bool) -> None:
+    """Small models' leftovers wait for Python's own collections."""
+    gc.disable()
+    try:
+        made = weakref.ref(Cycle())
+        release(held)
+        assert (made() is not None) == is_left
+    finally:
+        gc.enable()
+
+
+def test_weights_are_parameters_and_buffers() -> None:
+    module = nn.Linear(3, 5, dtype=torch.float16)
+    module.register_buffer("table", torch.zeros(7, dtype=torch.int64))
+    assert weight_bytes(module) == (15 + 5) * 2 + 7 * 8
