@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mulo_sd.engines.commands.command_line import command, program
+from mulo_sd.engines.commands.command_line import command
+from mulo_sd.engines.commands.command_parser import program
 
 PACKAGE = Path(__file__).resolve().parent
 # What a caller's environment could slip into the run.

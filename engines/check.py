@@ -21,15 +21,16 @@ from mulo_sd.engines.commands.check_report import (
     overview_line,
     print_table,
 )
-from mulo_sd.engines.commands.command_line import UNUSABLE, command, program, purpose
+from mulo_sd.engines.commands.command_line import UNUSABLE, command
+from mulo_sd.engines.commands.command_parser import command_parser
 from mulo_sd.engines.commands.demo_bundle import bundle_folder
 from mulo_sd.engines.files.paths import user_path
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog=program("engines.check"),
-        description=f"{purpose(__doc__)} Nothing is loaded onto a GPU.",
+    parser = command_parser(
+        "engines.check",
+        f"{__doc__} Nothing is loaded onto a GPU.",
         epilog="exit status: 0 it runs here (without --backend: on one of the backends), 1 it does not or nobody can "
         "tell, 2 the bundle cannot be used",
     )

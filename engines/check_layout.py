@@ -1,6 +1,5 @@
 """python -m engines.check_layout FOLDER --layout geneval --prompts FILE: is a folder ready for its scorer?"""
 
-import argparse
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +7,8 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from mulo_sd.engines.commands.command_line import UNUSABLE, command, program
+from mulo_sd.engines.commands.command_line import UNUSABLE, command
+from mulo_sd.engines.commands.command_parser import command_parser
 from mulo_sd.engines.commands.layouts import LAYOUTS, LayoutError, PromptsError, Task, read_tasks
 from mulo_sd.engines.commands.run_folder import FOREIGN, RUN_NAME
 from mulo_sd.engines.files.paths import user_path
@@ -98,9 +98,8 @@ def main() -> int:
     Returns:
         0 where it has none, 1 where it has some, 2 where the request cannot be used.
     """
-    parser = argparse.ArgumentParser(
-        prog=program("engines.check_layout"),
-        description="Check that a folder of images is complete and that its scorer can read it.",
+    parser = command_parser(
+        "engines.check_layout", "Check that a folder of images is complete and that its scorer can read it."
     )
     parser.add_argument("folder", type=user_path, help="the folder that `mulo-sd generate --prompts` wrote")
     parser.add_argument("--layout", choices=tuple(LAYOUTS), required=True, help="the layout that it was drawn in")

@@ -13,7 +13,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from mulo_sd.engines.backends import BackendError
 from mulo_sd.engines.bundle import BundleError
-from mulo_sd.engines.commands.command_line import INTERRUPTED, UNUSABLE, command, program
+from mulo_sd.engines.commands.command_line import INTERRUPTED, UNUSABLE, command
+from mulo_sd.engines.commands.command_parser import command_parser
 from mulo_sd.engines.commands.demo_bundle import bundle_folder, shipped_name
 from mulo_sd.engines.commands.generate_arguments import add_arguments
 from mulo_sd.engines.commands.layouts import LayoutError, PromptsError
@@ -42,10 +43,7 @@ class OutputError(ValueError):
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog=program("engines.generate"),
-        description="Draw an image from a prompt, or many images from a file of prompts.",
-    )
+    parser = command_parser("engines.generate", "Draw an image from a prompt, or many images from a file of prompts.")
     add_arguments(parser)
     return parser.parse_args()
 

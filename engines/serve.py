@@ -11,7 +11,8 @@ from mulo_sd.engines.bundle import BundleError
 from mulo_sd.engines.cluster.options import CLUSTER_ONLY, ClusterOptions
 from mulo_sd.engines.cluster.token import take_token
 from mulo_sd.engines.commands.backend_argument import add_backend_argument
-from mulo_sd.engines.commands.command_line import UNUSABLE, command, program, purpose
+from mulo_sd.engines.commands.command_line import UNUSABLE, command
+from mulo_sd.engines.commands.command_parser import command_parser
 from mulo_sd.engines.commands.demo_bundle import ready_bundle
 from mulo_sd.engines.condition import ConditionError
 from mulo_sd.engines.files.paths import expanded
@@ -32,7 +33,7 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog=program("engines.serve"), description=purpose(__doc__))
+    parser = command_parser("engines.serve", __doc__)
     add_serve_arguments(parser)
     add_backend_argument(parser, argparse.SUPPRESS)
     cluster = parser.add_argument_group("on a cluster", "With --ray, which needs the extra `ray` (docs/cluster.md).")

@@ -12,7 +12,8 @@ from rich.table import Table
 
 from mulo_sd.engines.bundle.contract import PRECISIONS, PUBLISHED_FAMILIES
 from mulo_sd.engines.bundle.manifest import Manifest
-from mulo_sd.engines.commands.command_line import command, program, purpose
+from mulo_sd.engines.commands.command_line import command
+from mulo_sd.engines.commands.command_parser import command_parser
 from mulo_sd.engines.commands.demo_bundle import bundle_path
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.export.build_bundle import build_bundle
@@ -34,7 +35,7 @@ BUILD_BACKENDS = ("ort", "trt-rtx", "trt", "torch-cuda")
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog=program("export.build"), description=purpose(__doc__))
+    parser = command_parser("export.build", __doc__)
     parser.add_argument(
         "--models",
         choices=MODEL_NAMES,

@@ -3,7 +3,6 @@
 What the real ones need of memory and time can be measured with them where no download is possible. Images are noise.
 """
 
-import argparse
 import errno
 import sys
 from collections.abc import Mapping
@@ -15,7 +14,8 @@ from rich.progress import track
 from torch import Tensor
 
 from mulo_sd.engines.bundle.contract import PUBLISHED_FAMILIES, PublishedFamily
-from mulo_sd.engines.commands.command_line import command, program, purpose
+from mulo_sd.engines.commands.command_line import command
+from mulo_sd.engines.commands.command_parser import command_parser
 from mulo_sd.engines.files.paths import first_existing, user_path
 from mulo_sd.engines.files.whole_files import make_folder, write_whole
 from mulo_sd.reference.checkpoints.lantern import published_shapes
@@ -79,7 +79,7 @@ def _save(content: dict[str, Any], path: Path) -> None:
 @command
 def main() -> int:
     """Write the files."""
-    parser = argparse.ArgumentParser(prog=program("export.full_size"), description=purpose(__doc__))
+    parser = command_parser("export.full_size", __doc__)
     parser.add_argument("--family", choices=PUBLISHED_FAMILIES, required=True, help="whose checkpoints")
     parser.add_argument("--out", type=user_path, required=True, help="folder; about 7 GB")
     arguments = parser.parse_args()

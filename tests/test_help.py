@@ -26,7 +26,7 @@ def _modules() -> list[str]:
     found = []
     for package in ("engines", "export", "reference", "conformance"):
         for path in sorted((ROOT / package).rglob("*.py")):
-            if "argparse.ArgumentParser(" in path.read_text(encoding="utf-8"):
+            if " = command_parser(" in path.read_text(encoding="utf-8"):
                 found.append(".".join(path.relative_to(ROOT).with_suffix("").parts))
     return found
 
@@ -110,6 +110,13 @@ def test_there_are_commands() -> None:
         "export.build",
         "conformance.vectors.__main__",
     } <= {*MODULES}
+
+
+def test_one_place_makes_parsers() -> None:
+    """Elsewhere a parser would print the usage of all options before it says what is wrong."""
+    for package in ("engines", "export", "reference", "conformance"):
+        for path in (ROOT / package).rglob("*.py"):
+            assert "argparse.ArgumentParser(" not in path.read_text(encoding="utf-8"), path
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -24,7 +24,8 @@ from mulo_sd.engines.backends import BackendError
 from mulo_sd.engines.bundle import BundleError
 from mulo_sd.engines.bundle.contract import PRECISIONS
 from mulo_sd.engines.commands.backend_argument import add_backend_argument
-from mulo_sd.engines.commands.command_line import command, program, purpose
+from mulo_sd.engines.commands.command_line import command
+from mulo_sd.engines.commands.command_parser import command_parser
 from mulo_sd.engines.commands.demo_bundle import BUNDLE_HELP
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.engines.files.whole_files import check_writable
@@ -37,9 +38,9 @@ WIDTH = 170
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog=program("conformance.bench"),
-        description=purpose(__doc__),
+    parser = command_parser(
+        "conformance.bench",
+        __doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(

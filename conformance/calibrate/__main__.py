@@ -28,7 +28,8 @@ from mulo_sd.engines.bundle.contract import FEWEST_PASSES_PRESET, WINDOWS_PRESET
 from mulo_sd.engines.bundle.manifest import MANIFEST_NAME
 from mulo_sd.engines.bundle.write_settings import check_room_for, write_settings
 from mulo_sd.engines.commands.backend_argument import add_backend_argument
-from mulo_sd.engines.commands.command_line import command, program, purpose
+from mulo_sd.engines.commands.command_line import command
+from mulo_sd.engines.commands.command_parser import command_parser
 from mulo_sd.engines.commands.demo_bundle import BUNDLE_HELP, ready_bundle
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.engines.files.whole_files import check_writable
@@ -41,7 +42,7 @@ KEEP_HELP = f"{KEEP['scene']:g} of the scenes, or {KEEP['likelihood']:g} nats a 
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog=program("conformance.calibrate"), description=purpose(__doc__))
+    parser = command_parser("conformance.calibrate", __doc__)
     parser.add_argument(
         "--bundle", type=user_path, required=True, help=f"{BUNDLE_HELP}; its settings are written, unless --dry-run"
     )

@@ -28,7 +28,8 @@ from mulo_sd.conformance.worlds.choice import add_world_arguments, asked_bundle,
 from mulo_sd.conformance.worlds.world import World, WorldError
 from mulo_sd.engines.bundle import Manifest
 from mulo_sd.engines.bundle.manifest import PassesEntry
-from mulo_sd.engines.commands.command_line import command, program, purpose
+from mulo_sd.engines.commands.command_line import command
+from mulo_sd.engines.commands.command_parser import command_parser
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.engines.files.whole_files import make_folder
 from mulo_sd.engines.rules.noise import BLOCK, HEAD
@@ -41,7 +42,7 @@ RANGES |= {"resamples": (10, 100_000)}
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog=program("conformance.compare"), description=purpose(__doc__))
+    parser = command_parser("conformance.compare", __doc__)
     add_world_arguments(parser)
     parser.add_argument(
         "--out",

@@ -1,6 +1,5 @@
 """python -m conformance.mutants --out docs/mutants.md: which law finds which mutant, as a table."""
 
-import argparse
 import os
 import sys
 from pathlib import Path
@@ -13,7 +12,8 @@ from mulo_sd.conformance.mutants.mutant import Kill, Mutant, kills, laws_of
 from mulo_sd.conformance.mutants.sized import SizedMutant, sized_kills
 from mulo_sd.conformance.subject import SubjectError
 from mulo_sd.conformance.targets import open_target, preset_target
-from mulo_sd.engines.commands.command_line import command, program, purpose
+from mulo_sd.engines.commands.command_line import command
+from mulo_sd.engines.commands.command_parser import command_parser
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.engines.files.whole_files import check_writable, write_text_whole
 from mulo_sd.engines.passes.auto_widths import VARIABLE
@@ -60,7 +60,7 @@ def killed(mutant: Mutant) -> list[Kill]:
 @command
 def main() -> int:
     """Write the table; 1 where a mutant lives."""
-    parser = argparse.ArgumentParser(prog=program("conformance.mutants"), description=purpose(__doc__))
+    parser = command_parser("conformance.mutants", __doc__)
     parser.add_argument("--out", type=user_path, required=True, help="a Markdown file")
     out: Path = parser.parse_args().out
     torch.set_num_threads(1)

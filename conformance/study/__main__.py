@@ -23,7 +23,8 @@ from mulo_sd.conformance.study.variant import Variant
 from mulo_sd.conformance.study.variants import SECTIONS, variants_of
 from mulo_sd.conformance.worlds.choice import add_world_arguments, asked_bundle, folder_of, sure_world_of
 from mulo_sd.conformance.worlds.world import World, WorldError
-from mulo_sd.engines.commands.command_line import command, program, purpose
+from mulo_sd.engines.commands.command_line import command
+from mulo_sd.engines.commands.command_parser import command_parser
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.engines.files.whole_files import make_folder
 
@@ -32,7 +33,7 @@ SECTION_PROMPTS, CONFIRM_PROMPTS = 60, 960
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog=program("conformance.study"), description=purpose(__doc__))
+    parser = command_parser("conformance.study", __doc__)
     add_world_arguments(parser)
     parser.add_argument(
         "--out",

@@ -1,6 +1,5 @@
 """python -m conformance.tools.make_pictures: draw the README's pictures from a bundle of one of our worlds."""
 
-import argparse
 import sys
 
 from PIL import Image, ImageDraw
@@ -8,7 +7,8 @@ from PIL import Image, ImageDraw
 from mulo_sd import engines
 from mulo_sd.conformance.worlds.choice import sure_world_of
 from mulo_sd.conformance.worlds.world import WorldError
-from mulo_sd.engines.commands.command_line import command, program, purpose
+from mulo_sd.engines.commands.command_line import command
+from mulo_sd.engines.commands.command_parser import command_parser
 from mulo_sd.engines.commands.demo_bundle import BUNDLE_HELP, ready_bundle
 from mulo_sd.engines.commands.storyboard import CAPTION_HEIGHT, GAP, PANEL_PIXELS, draw_storyboard
 from mulo_sd.engines.files.paths import user_path
@@ -65,7 +65,7 @@ def _stacked(rows: list[Image.Image]) -> Image.Image:
 @command
 def main() -> int:
     """Write the pictures: a row a prompt."""
-    parser = argparse.ArgumentParser(prog=program("conformance.tools.make_pictures"), description=purpose(__doc__))
+    parser = command_parser("conformance.tools.make_pictures", __doc__)
     parser.add_argument("--bundle", type=user_path, default="pictograms", help=f"{BUNDLE_HELP}; default: %(default)s")
     parser.add_argument("--out", type=user_path, default="docs/images", help="folder; default: %(default)s")
     arguments = parser.parse_args()

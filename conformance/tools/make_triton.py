@@ -4,7 +4,6 @@
 `FOLDER/model` has this checkout, and is the Python of the model.
 """
 
-import argparse
 import os
 import shutil
 import subprocess
@@ -20,7 +19,8 @@ from mulo_sd.conformance.tools.serving.tritonserver import (
     Environments,
     stubs_of,
 )
-from mulo_sd.engines.commands.command_line import command, program, purpose
+from mulo_sd.engines.commands.command_line import command
+from mulo_sd.engines.commands.command_parser import command_parser
 from mulo_sd.engines.files.paths import user_path
 
 WHEEL = "nvidia-pytriton==0.7.0"
@@ -104,7 +104,7 @@ def main() -> int:
     Returns:
         0; 1 where this machine cannot have them.
     """
-    parser = argparse.ArgumentParser(prog=program("conformance.tools.make_triton"), description=purpose(__doc__))
+    parser = command_parser("conformance.tools.make_triton", __doc__)
     parser.add_argument("--out", type=user_path, required=True, help="folder of both; what is there stays")
     out = parser.parse_args().out.absolute()
     server, model = out / "server", out / "model"

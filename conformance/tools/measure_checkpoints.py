@@ -3,7 +3,6 @@
 For docs/checkpoints.md. The condition is random: with random weights images are noise anyway.
 """
 
-import argparse
 import contextlib
 import resource
 import sys
@@ -16,7 +15,8 @@ from rich.table import Table
 from mulo_sd import engines
 from mulo_sd.conformance.bench.workload import random_condition
 from mulo_sd.engines.commands.backend_argument import add_backend_argument
-from mulo_sd.engines.commands.command_line import command, program, purpose
+from mulo_sd.engines.commands.command_line import command
+from mulo_sd.engines.commands.command_parser import command_parser
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.engines.loop.decode import Decoder
 from mulo_sd.engines.modes import MODES
@@ -61,9 +61,7 @@ def one_cycle(pipeline: engines.Pipeline, mode: str, chain: tuple[int, ...]) -> 
 @command
 def main() -> int:
     """Print a table."""
-    parser = argparse.ArgumentParser(
-        prog=program("conformance.tools.measure_checkpoints"), description=purpose(__doc__)
-    )
+    parser = command_parser("conformance.tools.measure_checkpoints", __doc__)
     parser.add_argument("bundle", type=user_path, help="its folder")
     add_backend_argument(parser)
     parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES, help="default: all")

@@ -4,7 +4,6 @@ Needs the extra `ray`. The services run at the same time on loopback and are mea
 machine does falls on all of them; docs/cluster.md has the figures.
 """
 
-import argparse
 import asyncio
 import json
 import sys
@@ -15,7 +14,8 @@ from typing import Any
 from mulo_sd import engines
 from mulo_sd.conformance.tools.measure_service import MODEL, Orders, clients, one_by_one, share
 from mulo_sd.conformance.tools.serving.served import Served, bundle_argument
-from mulo_sd.engines.commands.command_line import command, program, purpose
+from mulo_sd.engines.commands.command_line import command
+from mulo_sd.engines.commands.command_parser import command_parser
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.engines.numbers import whole_number
 
@@ -66,7 +66,7 @@ def measure(bundle: Path, count: int, size: int, rounds: int) -> dict[str, Any]:
 @command
 def main() -> int:
     """Measure and print JSON."""
-    parser = argparse.ArgumentParser(prog=program("conformance.tools.measure_cluster"), description=purpose(__doc__))
+    parser = command_parser("conformance.tools.measure_cluster", __doc__)
     parser.add_argument("--bundle", type=user_path, required=True, help="that is served")
     parser.add_argument("--images", type=int, default=60, help="of each figure; default: %(default)s")
     parser.add_argument("--size", type=int, default=4, help="images at once; default: %(default)s")

@@ -22,7 +22,8 @@ from mulo_sd.conformance.tools.gpu.passes import batch, kernels
 from mulo_sd.conformance.tools.gpu.plans import plans
 from mulo_sd.conformance.tools.gpu.report import Asked, Report
 from mulo_sd.conformance.tools.gpu.tensorrt import tensorrt
-from mulo_sd.engines.commands.command_line import command, program, purpose
+from mulo_sd.engines.commands.command_line import command
+from mulo_sd.engines.commands.command_parser import command_parser
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.engines.numbers import whole_number
 
@@ -54,7 +55,7 @@ def run_parts(parts: list[str], arguments: argparse.Namespace, asked: Asked) -> 
 @command
 def main() -> int:
     """Run the parts that are asked for; one that fails does not keep the next from running."""
-    parser = argparse.ArgumentParser(prog=program("conformance.tools.measure_gpu"), description=purpose(__doc__))
+    parser = command_parser("conformance.tools.measure_gpu", __doc__)
     parser.add_argument("--out", type=user_path, required=True, help="folder")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="default: all")
     parser.add_argument(

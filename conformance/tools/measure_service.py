@@ -3,7 +3,6 @@
 Everything is on loopback and on this machine, the client's own work included; docs/serving.md has the figures.
 """
 
-import argparse
 import asyncio
 import json
 import math
@@ -17,7 +16,8 @@ from typing import Any
 from mulo_sd import engines
 from mulo_sd.conformance.tools.serving.client import Answer, Connection
 from mulo_sd.conformance.tools.serving.served import Served, bundle_argument
-from mulo_sd.engines.commands.command_line import command, program, purpose
+from mulo_sd.engines.commands.command_line import command
+from mulo_sd.engines.commands.command_parser import command_parser
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.engines.numbers import whole_number
 
@@ -154,7 +154,7 @@ def _parts(seconds: Sequence[float]) -> dict[str, float]:
 @command
 def main() -> int:
     """Measure and print JSON."""
-    parser = argparse.ArgumentParser(prog=program("conformance.tools.measure_service"), description=purpose(__doc__))
+    parser = command_parser("conformance.tools.measure_service", __doc__)
     parser.add_argument("--bundle", type=user_path, required=True, help="that is served")
     parser.add_argument("--images", type=int, default=60, help="of each figure; default: %(default)s")
     parser.add_argument("--size", type=int, default=4, help="images at once; default: %(default)s")

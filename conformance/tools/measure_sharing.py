@@ -4,7 +4,6 @@ Decodes of one token a pass, on a backend that answers and samples at once, with
 left is handing over for the pass and for its sample, joining the inputs, and giving each its own part of the answers.
 """
 
-import argparse
 import sys
 import time
 from collections.abc import Sequence
@@ -17,7 +16,8 @@ from numpy.typing import NDArray
 
 from mulo_sd.engines.backends.array_scores import ArrayScores
 from mulo_sd.engines.backends.base import Backend, CachePool, Floats, KVCache, Tensors, Tokens, Traits, Wanted
-from mulo_sd.engines.commands.command_line import command, program, purpose
+from mulo_sd.engines.commands.command_line import command
+from mulo_sd.engines.commands.command_parser import command_parser
 from mulo_sd.engines.distribution import Distribution
 from mulo_sd.engines.numbers import whole_number
 from mulo_sd.engines.passes.shared_passes import SharedPasses
@@ -132,7 +132,7 @@ def table(at_once: Sequence[int], steps: int) -> str:
 @command
 def main() -> int:
     """Measure, and print."""
-    parser = argparse.ArgumentParser(prog=program("conformance.tools.measure_sharing"), description=purpose(__doc__))
+    parser = command_parser("conformance.tools.measure_sharing", __doc__)
     parser.add_argument("--steps", type=int, default=1000, help="of each decode; default: %(default)s")
     steps = parser.parse_args().steps
     try:

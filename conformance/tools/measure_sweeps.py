@@ -4,7 +4,6 @@ Every prompt is drawn in every way, in shuffled order, so that ratios are of pai
 over the prompts. What sweeps of each width decide on average is where `engines/rules/widths.py` has it from.
 """
 
-import argparse
 import random
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,8 @@ from mulo_sd import engines
 from mulo_sd.conformance.bench.modes import ENGINE_MODES
 from mulo_sd.conformance.bench.reference_side import held_out_drawings
 from mulo_sd.conformance.worlds.demo import DemoWorld
-from mulo_sd.engines.commands.command_line import command, program, purpose
+from mulo_sd.engines.commands.command_line import command
+from mulo_sd.engines.commands.command_parser import command_parser
 from mulo_sd.engines.commands.demo_bundle import demo_bundle_path
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.engines.numbers import whole_number
@@ -91,7 +91,7 @@ def table(drawn: Mapping[str, Drawn]) -> str:
 @command
 def main() -> int:
     """Draw, and print the table."""
-    parser = argparse.ArgumentParser(prog=program("conformance.tools.measure_sweeps"), description=purpose(__doc__))
+    parser = command_parser("conformance.tools.measure_sweeps", __doc__)
     parser.add_argument("--bundle", type=user_path, default=demo_bundle_path(), help="its folder; default: %(default)s")
     parser.add_argument("--prompts", type=int, default=24, help="default: %(default)s")
     parser.add_argument("--threads", type=int, default=2, help="default: %(default)s")

@@ -4,7 +4,6 @@ Everything is on loopback and on this machine, the client's own work included; d
 client runs in its own environment, where it is; images of all of them are compared.
 """
 
-import argparse
 import asyncio
 import hashlib
 import json
@@ -29,7 +28,8 @@ from mulo_sd.conformance.tools.measure_service import (
 )
 from mulo_sd.conformance.tools.serving.served import Served, bundle_argument
 from mulo_sd.conformance.tools.serving.tritonserver import Environments, TritonServer
-from mulo_sd.engines.commands.command_line import command, program, purpose
+from mulo_sd.engines.commands.command_line import command
+from mulo_sd.engines.commands.command_parser import command_parser
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.engines.ingress.formats import encoded
 from mulo_sd.engines.numbers import whole_number
@@ -129,7 +129,7 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
 def main() -> int:
     """Measure and print JSON."""
     signal.signal(signal.SIGTERM, _interrupt)  # so that the servers end, too
-    parser = argparse.ArgumentParser(prog=program("conformance.tools.measure_triton"), description=purpose(__doc__))
+    parser = command_parser("conformance.tools.measure_triton", __doc__)
     parser.add_argument(
         "--bundle", type=user_path, action="append", required=True, help="that is served; may be repeated"
     )

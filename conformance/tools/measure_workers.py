@@ -4,7 +4,6 @@ A pass by all cores, one image at a time or several in a session; or a worker a 
 over the same weights. All ways in turns, in one run on one machine; docs/performance.md has the figures.
 """
 
-import argparse
 import sys
 import time
 from collections.abc import Iterator
@@ -13,7 +12,8 @@ from pathlib import Path
 
 from mulo_sd import engines
 from mulo_sd.conformance.tools.measure_service import Orders, share
-from mulo_sd.engines.commands.command_line import command, program, purpose
+from mulo_sd.engines.commands.command_line import command
+from mulo_sd.engines.commands.command_parser import command_parser
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.engines.numbers import whole_number
 
@@ -70,7 +70,7 @@ def lines(bundle: Path, cores: int, size: int, count: int, rounds: int) -> Itera
 @command
 def main() -> int:
     """Measure, and print."""
-    parser = argparse.ArgumentParser(prog=program("conformance.tools.measure_workers"), description=purpose(__doc__))
+    parser = command_parser("conformance.tools.measure_workers", __doc__)
     parser.add_argument("--bundle", type=user_path, required=True, help="that draws, on ONNX Runtime")
     parser.add_argument("--cores", type=int, default=2, help="of the machine; default: %(default)s")
     parser.add_argument("--size", type=int, default=8, help="images at once; default: %(default)s")

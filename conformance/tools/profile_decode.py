@@ -1,6 +1,5 @@
 """python -m conformance.tools.profile_decode: where the milliseconds of a demo decode go, as tables."""
 
-import argparse
 import statistics
 import sys
 from collections import defaultdict
@@ -13,7 +12,8 @@ from mulo_sd.conformance.bench.modes import ENGINE_MODES
 from mulo_sd.conformance.bench.reference_side import held_out_drawings
 from mulo_sd.conformance.bench.timed import Call, TimedBackend
 from mulo_sd.conformance.worlds.demo import DemoWorld
-from mulo_sd.engines.commands.command_line import command, program, purpose
+from mulo_sd.engines.commands.command_line import command
+from mulo_sd.engines.commands.command_parser import command_parser
 from mulo_sd.engines.commands.demo_bundle import demo_bundle_path
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.engines.numbers import whole_number
@@ -70,7 +70,7 @@ def table(title: str, parts: Mapping[str, Sequence[Sequence[float]]]) -> str:
 def main() -> int:
     """Draw, and print a table for each mode."""
     names = [mode.name for mode in ENGINE_MODES]
-    parser = argparse.ArgumentParser(prog=program("conformance.tools.profile_decode"), description=purpose(__doc__))
+    parser = command_parser("conformance.tools.profile_decode", __doc__)
     parser.add_argument("--bundle", type=user_path, default=demo_bundle_path(), help="its folder; default: %(default)s")
     chosen = ["ar", "ar-sweeps", "cascade", "sweeps"]
     parser.add_argument("--modes", nargs="+", choices=names, default=chosen, help="default: " + " ".join(chosen))

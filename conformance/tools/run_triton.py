@@ -10,7 +10,8 @@ from contextlib import suppress
 from types import FrameType
 
 from mulo_sd.conformance.tools.serving.tritonserver import Environments, TritonServer
-from mulo_sd.engines.commands.command_line import INTERRUPTED, UNUSABLE, command, program, purpose
+from mulo_sd.engines.commands.command_line import INTERRUPTED, UNUSABLE, command
+from mulo_sd.engines.commands.command_parser import command_parser
 from mulo_sd.engines.files.paths import user_path
 
 MAX_PORT = 65535
@@ -33,7 +34,7 @@ def main() -> int:
     Returns:
         The server's status; 2 where it cannot begin.
     """
-    parser = argparse.ArgumentParser(prog=program("conformance.tools.run_triton"), description=purpose(__doc__))
+    parser = command_parser("conformance.tools.run_triton", __doc__)
     parser.add_argument("--repository", type=user_path, required=True, help="that `mulo-sd triton` wrote")
     parser.add_argument("--model", action="append", default=[], help="that is loaded at once; may be repeated")
     parser.add_argument("--http-port", type=_port, default=8000, help="default: %(default)s")

@@ -4,7 +4,6 @@ Its command is killed and started again; so are single actors meanwhile. In the 
 once, equal to a single process's, and no process may be left.
 """
 
-import argparse
 import os
 import random
 import signal
@@ -18,7 +17,8 @@ from pathlib import Path
 
 from mulo_sd.conformance.tools.serving.replicas import batch_actors, descendants, is_alive
 from mulo_sd.conformance.tools.serving.watched_folder import WatchedFolder
-from mulo_sd.engines.commands.command_line import command, program, purpose
+from mulo_sd.engines.commands.command_line import command
+from mulo_sd.engines.commands.command_parser import command_parser
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.processes import environment
 
@@ -162,7 +162,7 @@ def main() -> int:
     Returns:
         0; 1 where something happened that must not.
     """
-    parser = argparse.ArgumentParser(prog=program("conformance.tools.soak_batch"), description=purpose(__doc__))
+    parser = command_parser("conformance.tools.soak_batch", __doc__)
     parser.add_argument("--bundle", type=user_path, required=True, help="folder of the demo's bundle")
     parser.add_argument("--images", type=int, default=200, help="of the run; default: %(default)s")
     parser.add_argument("--kills", type=int, default=10, help="of the command; default: %(default)s")

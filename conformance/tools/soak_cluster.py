@@ -4,7 +4,6 @@ Needs the extra `ray`. Every image is held against the direct API's. What counts
 are drawn twice, and how long it takes until all is as before. All on loopback, bounded in count and time.
 """
 
-import argparse
 import asyncio
 import json
 import os
@@ -25,7 +24,8 @@ from mulo_sd.conformance.tools.serving.expected import Expected
 from mulo_sd.conformance.tools.serving.head import Head
 from mulo_sd.conformance.tools.serving.replicas import descendants, engine_replicas, is_alive
 from mulo_sd.conformance.tools.serving.served import Served, bundle_argument, metric
-from mulo_sd.engines.commands.command_line import command, program, purpose
+from mulo_sd.engines.commands.command_line import command
+from mulo_sd.engines.commands.command_parser import command_parser
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.engines.numbers import whole_number
 
@@ -245,7 +245,7 @@ def main() -> int:
     Returns:
         0; 1 where a request was lost, an image was wrong or drawn twice, or a process was left.
     """
-    parser = argparse.ArgumentParser(prog=program("conformance.tools.soak_cluster"), description=purpose(__doc__))
+    parser = command_parser("conformance.tools.soak_cluster", __doc__)
     parser.add_argument("--bundle", type=user_path, required=True, help="of the demo or the minimal preset")
     parser.add_argument("--requests", type=int, default=100, help="of each part; default: %(default)s")
     parser.add_argument("--kills", type=int, default=10, help="of engine replicas; default: %(default)s")

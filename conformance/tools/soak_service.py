@@ -5,7 +5,6 @@ other; it may be drawn once. The service is killed now and then and started agai
 asked again, as clients do. Its memory is read between the kills. All on loopback, bounded in count and time.
 """
 
-import argparse
 import asyncio
 import json
 import random
@@ -21,7 +20,8 @@ from mulo_sd import engines
 from mulo_sd.conformance.tools.serving.client import Answer, Connection
 from mulo_sd.conformance.tools.serving.expected import Expected
 from mulo_sd.conformance.tools.serving.served import Served, bundle_argument, metric
-from mulo_sd.engines.commands.command_line import command, program, purpose
+from mulo_sd.engines.commands.command_line import command
+from mulo_sd.engines.commands.command_parser import command_parser
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.engines.numbers import whole_number
 
@@ -220,7 +220,7 @@ def main() -> int:
     Returns:
         0; 1 where an answer was wrong, an image was drawn twice or lost, or memory grew by 1% or more.
     """
-    parser = argparse.ArgumentParser(prog=program("conformance.tools.soak_service"), description=purpose(__doc__))
+    parser = command_parser("conformance.tools.soak_service", __doc__)
     parser.add_argument("--bundle", type=user_path, required=True, help="the minimal preset")
     parser.add_argument("--requests", type=int, default=5000, help="default: %(default)s")
     parser.add_argument("--kills", type=int, default=4, help="of the service; default: %(default)s")

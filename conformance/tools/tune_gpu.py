@@ -4,7 +4,6 @@ Each line: what differs from the defaults, the median time of a pass under a CUD
 whether twice gave the same bits. With --kernels, each kernel of a pass too, by itself over all layers.
 """
 
-import argparse
 import importlib.util
 import statistics
 import sys
@@ -21,7 +20,8 @@ from mulo_sd.engines.backends.torch_cuda.cache import SLOT_STEP, PassInputs, rou
 from mulo_sd.engines.backends.torch_cuda.eager import run_eagerly
 from mulo_sd.engines.backends.torch_cuda.few_tuning import DEFAULT_TUNING, Held
 from mulo_sd.engines.backends.torch_cuda.weights import TransformerWeights, pack
-from mulo_sd.engines.commands.command_line import command, program, purpose
+from mulo_sd.engines.commands.command_line import command
+from mulo_sd.engines.commands.command_parser import command_parser
 from mulo_sd.reference.transformer import Transformer, TransformerConfig
 
 # What differs from the defaults; the most telling first.
@@ -152,7 +152,7 @@ def time_kernels(timed: TimedPass, device: torch.device) -> dict[str, float]:
 @command
 def main() -> int:
     """Time all choices; one that fails does not keep the next from running."""
-    parser = argparse.ArgumentParser(prog=program("conformance.tools.tune_gpu"), description=purpose(__doc__))
+    parser = command_parser("conformance.tools.tune_gpu", __doc__)
     parser.add_argument("--shape", default="llamagen-xl-512", choices=SHAPES, help="default: %(default)s")
     parser.add_argument("--filled", type=int, default=600, help="slots before the pass; default: %(default)s")
     parser.add_argument("--batch", type=int, default=2, help="rows; default: %(default)s")

@@ -1,6 +1,5 @@
 """python -m conformance.tools.write_comparison: put a comparison's report into docs/comparison and its page."""
 
-import argparse
 import re
 import shutil
 import sys
@@ -8,7 +7,8 @@ from pathlib import Path
 
 from mulo_sd.conformance.compare.report import NUMBERS_NAME, PAGE_NAME, PICTURE_NAME
 from mulo_sd.conformance.worlds.choice import DEMO, NAMES, folder_of
-from mulo_sd.engines.commands.command_line import command, program, purpose
+from mulo_sd.engines.commands.command_line import command
+from mulo_sd.engines.commands.command_parser import command_parser
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.engines.files.whole_files import make_folder, write_bytes_whole
 
@@ -50,7 +50,7 @@ def page_with_tables(page: str, report: str, world: str = DEMO) -> str:
 @command
 def main() -> int:
     """Copy the report, and write the page's tables anew."""
-    parser = argparse.ArgumentParser(prog=program("conformance.tools.write_comparison"), description=purpose(__doc__))
+    parser = command_parser("conformance.tools.write_comparison", __doc__)
     parser.add_argument("--report", type=user_path, default=Path("compare"), help="its folder; default: %(default)s")
     parser.add_argument("--docs", type=user_path, default=DOCS, help="folder of the page; default: the repository's")
     parser.add_argument("--world", choices=NAMES, default=DEMO, help="whose report; default: %(default)s")

@@ -19,7 +19,8 @@ from mulo_sd.conformance.vectors.method_stages import method_stage
 from mulo_sd.conformance.vectors.model_stages import model_stages
 from mulo_sd.conformance.vectors.sweep_stages import SWEEP_STAGES
 from mulo_sd.conformance.vectors.tree_stages import TREE_STAGES
-from mulo_sd.engines.commands.command_line import command, program, purpose
+from mulo_sd.engines.commands.command_line import command
+from mulo_sd.engines.commands.command_parser import command_parser
 from mulo_sd.engines.files.paths import user_path
 
 SEED = 2601
@@ -27,7 +28,7 @@ MAX_NAMED = 20
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog=program("conformance.vectors"), description=purpose(__doc__))
+    parser = command_parser("conformance.vectors", __doc__)
     commands = parser.add_subparsers(dest="command", required=True, help="what to do")
     write = commands.add_parser("write", help="write cases of every stage: manifest.json, inputs and answers")
     write.add_argument("--out", type=user_path, required=True, help="a new folder")

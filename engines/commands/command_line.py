@@ -7,7 +7,6 @@ for anything else.
 
 import errno
 import os
-import re
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -81,16 +80,6 @@ def _ended(main: Callable[[], int]) -> int:
     except MemoryError:
         print("error: not enough memory", file=sys.stderr)
         return UNUSABLE
-
-
-def program(module: str) -> str:
-    """Return the program's name for its usage: `mulo-sd build` where that started it, else `python -m export.build`."""
-    return sys.argv[0] if sys.argv[0].startswith("mulo-sd ") else f"python -m {module}"
-
-
-def purpose(doc: str | None) -> str:
-    """Return what a command is for: its module's docstring without the command line that stands before the colon."""
-    return re.sub(r"\Apython -m [^:]*: ", "", doc or "")
 
 
 def command(main: Callable[[], int]) -> Callable[[], int]:

@@ -14,7 +14,8 @@ from mulo_sd.engines.backends import BackendError
 from mulo_sd.engines.bundle import Bundle, BundleError
 from mulo_sd.engines.bundle.open import open_bundle
 from mulo_sd.engines.commands.backend_argument import add_backend_argument
-from mulo_sd.engines.commands.command_line import INTERRUPTED, UNUSABLE, command, program, purpose
+from mulo_sd.engines.commands.command_line import INTERRUPTED, UNUSABLE, command
+from mulo_sd.engines.commands.command_parser import command_parser
 from mulo_sd.engines.files.paths import expanded, user_path
 from mulo_sd.engines.ingress.arguments import BACKEND, add_option_arguments
 from mulo_sd.engines.ingress.options import MODEL_NAME, EngineOptions, make_options
@@ -49,7 +50,7 @@ class Plan(NamedTuple):
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog=program("export.triton"), description=purpose(__doc__))
+    parser = command_parser("export.triton", __doc__)
     parser.add_argument(
         "--bundle",
         action="append",

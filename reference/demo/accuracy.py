@@ -4,7 +4,6 @@ Every held-out scene is judged twice: by its own prompt, which must hold, and as
 another scene's prompt, which its plan does not show and which must therefore be refused.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -13,7 +12,8 @@ from itertools import permutations
 import numpy as np
 from numpy.typing import NDArray
 
-from mulo_sd.engines.commands.command_line import command, program, purpose
+from mulo_sd.engines.commands.command_line import command
+from mulo_sd.engines.commands.command_parser import command_parser
 from mulo_sd.engines.prompts.grammar import Prompt
 from mulo_sd.engines.prompts.plan import Plan, PlanError, check_plan
 from mulo_sd.engines.prompts.vocabulary import TASKS
@@ -86,7 +86,7 @@ DEMO = Evaluated(
 @command
 def main() -> int:
     """Measure, print, and return 1 where an accuracy stays below its bar."""
-    parser = argparse.ArgumentParser(prog=program("reference.demo.accuracy"), description=purpose(__doc__))
+    parser = command_parser("reference.demo.accuracy", __doc__)
     evaluator_accuracy.add_arguments(parser, TASKS, 2000)
     arguments = parser.parse_args()
     evaluator_accuracy.check_arguments(parser, arguments)

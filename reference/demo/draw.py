@@ -15,7 +15,8 @@ from PIL import Image
 from rich.console import Console
 
 from mulo_sd.engines import settings as engine_settings
-from mulo_sd.engines.commands.command_line import command, program, purpose
+from mulo_sd.engines.commands.command_line import command
+from mulo_sd.engines.commands.command_parser import command_parser
 from mulo_sd.engines.commands.setting_arguments import (
     add_setting_arguments,
     leave_out_unread,
@@ -38,7 +39,7 @@ class RequestError(ValueError):
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog=program("reference.demo.draw"), description=purpose(__doc__))
+    parser = command_parser("reference.demo.draw", __doc__)
     parser.add_argument("prompt", help='e.g. "a red circle left of a blue square"')
     parser.add_argument("--out", type=user_path, required=True, help="PNG to write")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")

@@ -4,7 +4,6 @@ The coarse tokens of held-out renders are up-sampled and decoded, with no model 
 can bring, and verification has to mend.
 """
 
-import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -17,7 +16,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from mulo_sd.engines.commands.command_line import command, program, purpose
+from mulo_sd.engines.commands.command_line import command
+from mulo_sd.engines.commands.command_parser import command_parser
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.reference import demo
 from mulo_sd.reference.demo.evaluate import prompt_holds
@@ -86,7 +86,7 @@ def _from_files(models: Models, files: Sequence[Path]) -> Iterator[tuple[str, st
 @command
 def main() -> int:
     """Print a table."""
-    parser = argparse.ArgumentParser(prog=program("reference.demo.oracle_scores"), description=purpose(__doc__))
+    parser = command_parser("reference.demo.oracle_scores", __doc__)
     parser.add_argument("--per-task", type=int, default=10, help="held-out scenes of each of the six tasks")
     parser.add_argument(
         "--up-sampler", type=user_path, nargs="+", metavar="FILE", help="latent ones from files, instead of the demo's"

@@ -4,7 +4,6 @@ Every held-out scene is judged twice: by its own caption, which must hold, and a
 another scene's caption, which it does not show and which must therefore be refused.
 """
 
-import argparse
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -15,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mulo_sd.engines.commands.command_line import command, program, purpose
+from mulo_sd.engines.commands.command_line import command
+from mulo_sd.engines.commands.command_parser import command_parser
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.reference import evaluator_accuracy
 from mulo_sd.reference.evaluator_accuracy import Evaluated, Judged, wrong_wishes
@@ -84,7 +84,7 @@ PICTOGRAMS = Evaluated(
 @command
 def main() -> int:
     """Measure, print, and return 1 where an accuracy stays below its bar."""
-    parser = argparse.ArgumentParser(prog=program("reference.pictograms.accuracy"), description=purpose(__doc__))
+    parser = command_parser("reference.pictograms.accuracy", __doc__)
     evaluator_accuracy.add_arguments(parser, TASKS, 600)
     parser.add_argument("--tokenizer", type=user_path, help="file of the one that reconstructs; default: the shipped")
     arguments = parser.parse_args()

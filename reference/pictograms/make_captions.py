@@ -3,10 +3,10 @@
 A build step for people who change the world, after `make_sheet`. The same sheet gives the same file, byte for byte.
 """
 
-import argparse
 import sys
 
-from mulo_sd.engines.commands.command_line import command, program, purpose
+from mulo_sd.engines.commands.command_line import command
+from mulo_sd.engines.commands.command_parser import command_parser
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.engines.files.whole_files import check_writable, write_text_whole
 from mulo_sd.reference.pictograms.examples import CAPTIONS_FILE
@@ -20,7 +20,7 @@ VOCABULARY = 1500  # ids at most
 @command
 def main() -> int:
     """Train and write it."""
-    parser = argparse.ArgumentParser(prog=program("reference.pictograms.make_captions"), description=purpose(__doc__))
+    parser = command_parser("reference.pictograms.make_captions", __doc__)
     parser.add_argument("--out", type=user_path, default=CAPTIONS_FILE, help="file; default: the shipped one")
     arguments = parser.parse_args()
     try:

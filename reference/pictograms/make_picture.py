@@ -1,11 +1,11 @@
 """python -m reference.pictograms.make_picture: draw docs/images/pictograms.png, scenes of every task with captions."""
 
-import argparse
 import sys
 
 from PIL import Image, ImageDraw
 
-from mulo_sd.engines.commands.command_line import command, program, purpose
+from mulo_sd.engines.commands.command_line import command
+from mulo_sd.engines.commands.command_parser import command_parser
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.engines.files.whole_files import check_writable, write_whole
 from mulo_sd.reference.pictograms.captions import TASKS
@@ -44,7 +44,7 @@ def draw_grid(rows: list[list[Scene]]) -> Image.Image:
 @command
 def main() -> int:
     """Write the picture: a column a task."""
-    parser = argparse.ArgumentParser(prog=program("reference.pictograms.make_picture"), description=purpose(__doc__))
+    parser = command_parser("reference.pictograms.make_picture", __doc__)
     parser.add_argument(
         "--out", type=user_path, default="docs/images/pictograms.png", help="PNG file; default: %(default)s"
     )

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from mulo_sd.engines.commands.command_line import command, program, purpose
+from mulo_sd.engines.commands.command_line import command
+from mulo_sd.engines.commands.command_parser import command_parser
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.reference.pictograms.sheet import COLUMNS, SHEET_FOLDER, SIDE
 
@@ -137,7 +138,7 @@ def choose(pool: list[Candidate]) -> list[Candidate]:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog=program("reference.pictograms.make_sheet"), description=purpose(__doc__))
+    parser = command_parser("reference.pictograms.make_sheet", __doc__)
     parser.add_argument(
         "--font", type=user_path, default=Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf"), help="its file"
     )

@@ -8,7 +8,8 @@ from collections.abc import Callable
 import torch
 from rich.console import Console
 
-from mulo_sd.engines.commands.command_line import INTERRUPTED, UNUSABLE, command, program, purpose
+from mulo_sd.engines.commands.command_line import INTERRUPTED, UNUSABLE, command
+from mulo_sd.engines.commands.command_parser import command_parser
 from mulo_sd.reference.train.arguments import add_training_arguments
 from mulo_sd.reference.train.budget import with_steps_for
 from mulo_sd.reference.train.checks import check
@@ -27,7 +28,7 @@ OF_THE_PLACE = (errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EACCES, errno.EP
 
 def _arguments() -> argparse.Namespace:
     """Read the command line; what is out of range, or contradicts itself, ends the command with a line."""
-    parser = argparse.ArgumentParser(prog=program("reference.train"), usage=USAGE, description=purpose(__doc__))
+    parser = command_parser("reference.train", __doc__, usage=USAGE)
     add_training_arguments(parser)
     arguments = parser.parse_args()
     try:
