@@ -120,8 +120,10 @@ def read_square(name: str, options: ReadOptions) -> Square:
                 _check_header(image, options)
                 width, height = image.size
                 image.draft(image.mode, (ENOUGH_PIXELS, ENOUGH_PIXELS))
+                # Pillow turns those while it decodes them; of others it may not be asked before.
+                is_turned = image.format == "TIFF" and _orientation(image) in TURNS
                 image.load()
-                return _square(image, width, height, options)
+                return _square(image, (width, height), is_turned, options)
         except PictureError:
             raise
         except UnknownPixelsError as error:
@@ -157,8 +159,15 @@ def _check_header(image: Image.Image, options: ReadOptions) -> None:
     raise PictureError(problems.ANIMATED, "expected one picture, got several frames or pages")
 
 
-def _square(image: Image.Image, width: int, height: int, options: ReadOptions) -> Square:
-    """Return a decoded picture as it is kept."""
+def _square(image: Image.Image, size: tuple[int, int], is_turned: bool, options: ReadOptions) -> Square:
+    """Return a decoded picture as it is kept.
+
+    Args:
+        image: Decoded.
+        size: Width and height as the header says them.
+        is_turned: Whether it was already turned as EXIF says.
+        options: How it is read.
+    """
     profile, turn = image.info.get("icc_profile"), TURNS.get(_orientation(image))
     known = plain(image)
     short = min(known.size)
@@ -172,9 +181,9 @@ def _square(image: Image.Image, width: int, height: int, options: ReadOptions) -
 
     seen = at(HASHED_SIDE, Image.Resampling.BOX)
     content = blake2b(np.ascontiguousarray(seen).tobytes(), digest_size=HASH_BYTES).digest()
-    done = {FROM_CMYK: known.mode == "CMYK", FLATTENED: known.mode == "RGBA", TURNED: turn is not None}
+    done = {FROM_CMYK: known.mode == "CMYK", FLATTENED: known.mode == "RGBA", TURNED: is_turned or turn is not None}
     conversions = tuple(name for name, is_done in done.items() if is_done)
-    return Square(at(options.side, Image.Resampling.LANCZOS), width, height, content, conversions)
+    return Square(at(options.side, Image.Resampling.LANCZOS), *size, content, conversions)
 
 
 def _orientation(image: Image.Image) -> int:
