@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mulo_sd.reference import demo
-from mulo_sd.reference.demo.oracle_scores import oracle_score, up_sample_by
-from mulo_sd.reference.demo.scenes import held_out_scenes
+from mulo_sd.reference.demo.accuracy import DEMO
 from mulo_sd.reference.latent import LatentDownSampler, LatentScalerConfig, LatentUpSampler
+from mulo_sd.reference.oracle_scores import oracle_score, up_sample_by
 from mulo_sd.reference.scaling import cubic_kernel, enlarge, shrink
 from mulo_sd.reference.weights import (
     WeightsError,
@@ -116,7 +116,7 @@ def test_weights(tmp_path: Path) -> None:
 
 def test_the_shipped_ratio_4_beats_pixels() -> None:
     """From 8 x 8 tokens a resize filter cannot tell a shape; the trained network can."""
-    models, scenes = demo.load(), list(held_out_scenes(4))
+    models, scenes = demo.load(), DEMO.scenes(4, 0)
     by_pixels, _ = oracle_score(up_sample_by(models, "bicubic", (4,)), models.tokenizer, 8, scenes)
     by_network, _ = oracle_score(up_sample_by(models, "latent", (4,)), models.tokenizer, 8, scenes)
     assert by_network >= by_pixels + 0.2
