@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mulo_sd.reference.demo import oracle_scores as demo_command
-from mulo_sd.reference.demo.models import shipped_file
+from mulo_sd.reference.demo.shipped import shipped_file
 from mulo_sd.reference.latent import LatentScalerConfig, LatentUpSampler
 from mulo_sd.reference.pictograms import oracle_scores as pictograms_command
 from mulo_sd.reference.pictograms.shipped import SHIPPED
