@@ -102,13 +102,14 @@ def remove_known(folder: Path, is_known: Callable[[str], bool]) -> bool:
     """
     for path, entry in list(entries(folder)):
         if entry.is_dir(follow_symlinks=False):
-            _remove_empty(Path(entry.path))
+            remove_empty(Path(entry.path))
         elif entry.is_file(follow_symlinks=False) and is_known(path):
             Path(entry.path).unlink()
-    return _remove_empty(folder)
+    return remove_empty(folder)
 
 
-def _remove_empty(folder: Path) -> bool:
+def remove_empty(folder: Path) -> bool:
+    """Remove a folder in which nothing lies; return whether it could be removed."""
     try:
         folder.rmdir()
     except OSError:

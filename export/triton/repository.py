@@ -1,6 +1,5 @@
 """A model repository, written whole or not at all."""
 
-import contextlib
 import json
 import os
 import re
@@ -14,7 +13,7 @@ from mulo_sd.engines.bundle.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES
 from mulo_sd.engines.bundle.open import sha256_of_file
 from mulo_sd.engines.files.folder_beside import folder_beside
 from mulo_sd.engines.triton.model import BUNDLE_FOLDER
-from mulo_sd.export.own_bundle import WRITTEN, BuildError, check_folder, entries, remove_known
+from mulo_sd.export.own_bundle import WRITTEN, BuildError, check_folder, entries, remove_empty, remove_known
 
 # At the repository's root, where Triton looks at folders alone.
 RECORD, CLIENT = "mulo-sd-triton.json", "client.py"
@@ -156,7 +155,7 @@ def _put_in_place(made: Path, place: Path) -> None:
         made.rename(place)
         return
     is_known = _known_files(place) if any(place.iterdir()) else lambda path: False
-    with folder_beside(place.parent, f".{place.name}.old-", _remove_empty) as beside:
+    with folder_beside(place.parent, f".{place.name}.old-", remove_empty) as beside:
         old = beside / place.name
         try:
             place.rename(old)
@@ -167,11 +166,6 @@ def _put_in_place(made: Path, place: Path) -> None:
             raise
         if not remove_known(old, is_known):
             raise BuildError(f"{old}: holds what somebody else put into the old repository meanwhile; it was kept")
-
-
-def _remove_empty(folder: Path) -> None:
-    with contextlib.suppress(OSError):  # something that is kept lies in it
-        folder.rmdir()
 
 
 def _write_model(model: ExportedModel, folder: Path) -> None:

@@ -7,7 +7,6 @@ from hashlib import sha256
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 
 from mulo_sd.engines.prompts import Plan, make_plan, null_prefix, parse, prefix_from_plan
 from mulo_sd.engines.prompts.plan import check_plan
@@ -15,6 +14,7 @@ from mulo_sd.reference.demo.shipped import shipped_file
 from mulo_sd.reference.latent import LatentScaler
 from mulo_sd.reference.models import Condition, Models
 from mulo_sd.reference.settings import Settings
+from mulo_sd.reference.trained.fit import check_sampler
 from mulo_sd.reference.weights import (
     WeightsError,
     load_head,
@@ -123,10 +123,7 @@ def _check_latent_sampler(scaler: LatentScaler, models: Models, path: Path) -> N
     if scaler.config.scale_ratio not in LATENT_RATIOS:
         ratios = " or ".join(map(str, LATENT_RATIOS))
         raise WeightsError(f"{path}: expected a sampler of ratio {ratios}, got {scaler.config.scale_ratio}")
-    expected = F.normalize(models.tokenizer.codebook, dim=-1)
-    # Weights are kept in float16: the same code comes back within its rounding.
-    if scaler.codebook.shape != expected.shape or not torch.allclose(scaler.codebook, expected, atol=2e-3):
-        raise WeightsError(f"{path}: expected a sampler of this tokenizer's codes, got another's; train one for it")
+    check_sampler(scaler, path, scaler.config.scale_ratio, models.tokenizer)
 
 
 def condition(prompt: str, seed: int = 0, plan: Plan | None = None) -> Condition:
