@@ -13,8 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from mulo_sd.engines.files.folder_beside import folder_beside
-from mulo_sd.engines.files.whole_files import PARTIAL
+from mulo_sd.engines.files.whole_files import write_whole
 from mulo_sd.reference.head import SHARED, Head, HeadConfig, with_shared
 from mulo_sd.reference.latent import LatentDownSampler, LatentScalerConfig, LatentUpSampler
 from mulo_sd.reference.tokenizer import Tokenizer, TokenizerConfig
@@ -62,11 +61,7 @@ def save_tensors(
     tensors = {name: value.detach().to(dtype).contiguous() for name, value in tensors.items()}
     # One entry: safetensors writes several in whatever order its hash map holds them, and the bytes would vary.
     metadata = {type(config).__name__: json.dumps(dataclasses.asdict(config))}
-    path = path.resolve()  # a symbolic link stays one
-    with folder_beside(path.parent, PARTIAL) as folder:  # a name that nobody else has
-        beside = folder / path.name
-        write_safetensors(tensors, beside, metadata)
-        beside.replace(path)
+    write_whole(path, lambda beside: write_safetensors(tensors, beside, metadata))
 
 
 def write_safetensors(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
