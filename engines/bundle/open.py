@@ -27,6 +27,7 @@ from mulo_sd.engines.files.paths import expanded
 BUILD = "build a bundle in a new folder with `mulo-sd build`"
 # Only of a folder whose manifest is a bundle's: the build replaces no other.
 REBUILD = "build the bundle again as it was built, with --force"
+OF_A_TRAINING = "bundle"  # how a training calls its bundle's folder, in its --out
 # What the build command calls a bundle of models that it knows.
 KNOWN_NAME = re.compile(r"mulo-sd ([a-z]+(?:-[a-z]+)*)")
 
@@ -84,8 +85,12 @@ def sha256_of_file(path: Path) -> str:
 
 def _read_manifest(path: Path) -> Manifest:
     if not path.parent.is_dir():
-        raise BundleError(f"{path.parent}: expected a bundle's folder, found none; {BUILD}")
+        found = "something else" if path.parent.exists() else "none"
+        raise BundleError(f"{path.parent}: expected a bundle's folder, found {found}; {BUILD}")
     if not path.is_file():
+        inside = path.parent / OF_A_TRAINING
+        if (inside / path.name).is_file():
+            raise BundleError(f"{path}: the manifest is missing; give the bundle's folder in it, {inside}")
         raise BundleError(f"{path}: the manifest is missing; give a bundle's folder, or {BUILD}")
     if path.stat().st_size > MAX_MANIFEST_BYTES:
         raise BundleError(f"{path}: expected at most {MAX_MANIFEST_BYTES} bytes, got {path.stat().st_size}")

@@ -15,6 +15,7 @@ import pytest
 
 from mulo_sd.engines.bundle import BundleError, open_bundle
 from mulo_sd.engines.bundle.manifest import MAX_MANIFEST_BYTES
+from mulo_sd.reference.train.place import Place
 
 FILES = ("onnx/target.onnx", "plans/trt-rtx/decoder.plan", "neighbours.npy", "codes.npy", "prompt_grammar.json")
 each_file = pytest.mark.parametrize("file", FILES)
@@ -149,8 +150,16 @@ def test_no_manifest(copy: Path) -> None:
     assert refusal(copy).startswith(f"{copy / 'manifest.json'}: the manifest is missing")
 
 
+def test_the_out_folder_of_a_training_leads_to_its_bundle(copy: Path, tmp_path: Path) -> None:
+    training = tmp_path / "training"
+    training.mkdir()
+    copy.rename(Place(training).bundle)
+    assert refusal(training).endswith(f"the manifest is missing; give the bundle's folder in it, {training / 'bundle'}")
+
+
 def test_file_in_place_of_the_folder(copy: Path) -> None:
-    refusal(copy / "neighbours.npy")
+    file = copy / "neighbours.npy"
+    assert refusal(file).startswith(f"{file}: expected a bundle's folder, found something else; build a bundle")
 
 
 @pytest.mark.parametrize(
