@@ -24,6 +24,7 @@ MEASURED_STEPS = 8  # after one that is not counted
 TRAINED_SHARE = 0.8  # of the time: the rest goes to held-out pictures, samples, comparing and building
 LEAST_STEPS = 20
 FEW_STEPS = 80  # which teach a model next to nothing
+FEW = ", which are few: give more --minutes, or, if the machine was busy, begin again in another --out"
 MAX_BYTES = 2**16
 
 
@@ -89,15 +90,19 @@ def with_steps_for(training: Training, name: str, minutes: float, say: Callable[
         RunError: the file of steps is none of ours, or of another time.
     """
     budget = read_budget(training.place.steps, minutes)
+    found = ""
     if name not in budget.steps:
         seconds = step_seconds(training, name)
         share = _share(training, name, budget)
         budget.steps[name] = max(LEAST_STEPS, math.floor(share / seconds))
         budget.save()
-        few = ""
-        if budget.steps[name] < FEW_STEPS:
-            few = ", which are few: give more --minutes, or, if the machine was busy, begin again in another --out"
-        say(f"{name}: {seconds:.2f} s a step, {time_text(share)} for it: {budget.steps[name]} steps{few}")
+        found = f"{seconds:.2f} s a step, {time_text(share)} for it: "
+        if budget.steps[name] * seconds > share:
+            found += f"at least {time_text(LEAST_STEPS * seconds)} for the fewest, "
+    is_few = budget.steps[name] < FEW_STEPS and not training.place.facts(name).exists()
+    few = FEW if is_few else ""
+    if found or few:
+        say(f"{name}: {found}{budget.steps[name]} steps{few}")
     steps = {**training.recipe.steps, kind_of(name): budget.steps[name]}
     return replace(training, recipe=replace(training.recipe, steps=steps))
 

@@ -74,7 +74,7 @@ def _check_job(file: Path, job: Job, made_with: Job, names: Set[str]) -> None:
     for name in (*sorted(names - {*OF_PICTURES}), *(name for name in OF_PICTURES if name in names)):
         if made_with.get(name) != job.get(name):
             raise RunError(
-                f"{file}: expected a run with {_shown(name, job)}, got one with {_shown(name, made_with)}; "
+                f"{file}: expected {_shown(name, made_with)}, with which this run was begun, got {_shown(name, job)}; "
                 f"{_advice(name)}, or give another --out"
             )
 
@@ -90,7 +90,7 @@ def _advice(name: str) -> str:
 def _shown(name: str, job: Job) -> str:
     """Return a part of a job for people; hashes are cut."""
     value = job.get(name)
-    return f"no {name}" if value is None else f"{name} {str(value)[:16]}"
+    return f"no {name}" if value in (None, "") else f"{name} {str(value)[:16]}"
 
 
 def broken(file: Path, got: str) -> RunError:

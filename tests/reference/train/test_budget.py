@@ -62,6 +62,24 @@ def test_few_steps_are_told_with_what_helps(training: Training, minutes: float, 
     assert ("give more --minutes, or, if the machine was busy, begin again in another --out" in line) == told
 
 
+def test_fewer_steps_than_the_fewest_are_told_with_their_time(training: Training) -> None:
+    said: list[str] = []
+    with_steps_for(training, "tokenizer", 0.01, said.append)
+    (line,) = said
+    told = "tokenizer: 0.50 s a step, 0 s for it: at least 10 s for the fewest, 20 steps, which are few: give more --m"
+    assert line.startswith(told)
+
+
+def test_few_steps_are_told_again_until_they_are_taken(training: Training) -> None:
+    said: list[str] = []
+    with_steps_for(training, "tokenizer", 0.01, said.append)
+    with_steps_for(training, "tokenizer", 0.01, said.append)
+    assert said[1].startswith("tokenizer: 20 steps, which are few: give more --minutes, or, if the machine was busy,")
+    spend(training, "tokenizer", 10.0)
+    with_steps_for(training, "tokenizer", 0.01, said.append)
+    assert len(said) == 2
+
+
 def test_what_was_found_is_kept(training: Training, monkeypatch: pytest.MonkeyPatch) -> None:
     found = steps_for(training, "tokenizer")
     monkeypatch.setattr(budget, "step_seconds", lambda training, name: pytest.fail("it was measured again"))

@@ -219,10 +219,13 @@ def test_checkpoint_of_another_job_or_none_is_told_in_one_line(tmp_path: Path) -
     assert command(*tiny, "--steps", "1").returncode == 0
     checkpoint = tmp_path / "tokenizer.run" / "checkpoint.pt"
     for extra, told in (
-        (["--steps", "1", "--seed", "1"], "expected a run with seed 1, got one with seed 0; resume it with the same"),
-        (["--steps", "2"], "expected a run with steps 2, got one with steps 1"),
-        (["--steps", "1", "--codes", "32"], "expected a run with codes 32, got one with codes 16"),
-        (["--steps", "1", "--pixels", "64"], "expected a run with pixels 64, got one with pixels 32"),
+        (
+            ["--steps", "1", "--seed", "1"],
+            "expected seed 0, with which this run was begun, got seed 1; resume it with the same",
+        ),
+        (["--steps", "2"], "expected steps 1, with which this run was begun, got steps 2"),
+        (["--steps", "1", "--codes", "32"], "expected codes 16, with which this run was begun, got codes 32"),
+        (["--steps", "1", "--pixels", "64"], "expected pixels 32, with which this run was begun, got pixels 64"),
     ):
         assert told in refusal(*tiny, *extra)
     whole = checkpoint.read_bytes()
@@ -258,7 +261,9 @@ def test_a_run_that_begins_writes_over_nobodys_files(name: str, tmp_path: Path) 
     assert path.read_text() == "mine"
 
 
-@pytest.mark.parametrize("name", ["card.md", "steps.json", "target.run", "models/models.json", "models/captions.json"])
+@pytest.mark.parametrize(
+    "name", ["card.md", "drawn.png", "steps.json", "target.run", "models/models.json", "models/captions.json"]
+)
 def test_a_training_that_begins_writes_over_nobodys_files(name: str, tmp_path: Path) -> None:
     """A link, too: what it leads to is somebody's as well."""
     path, mine = tmp_path / "out" / name, tmp_path / "mine"
@@ -276,10 +281,13 @@ def test_pictures_that_were_read_stay_where_a_command_is_refused(images: Path, t
     cache = tmp_path / "out" / "picture_cache"
     before = {path: path.stat().st_mtime_ns for path in cache.iterdir()}
     for extra, told in (
-        (["--smallest-side", "20"], "with smallest_side 20, got one with smallest_side 16; resume it with the same a"),
-        (["--pixels", "64"], "expected a run with pixels 64, got one with pixels 32"),
-        (["--augment", "crop"], "expected a run with augment crop, got one with augment ;"),
-        (["--ground", "black"], "expected a run with ground black, got one with ground white;"),
+        (
+            ["--smallest-side", "20"],
+            "expected smallest_side 16, with which this run was begun, got smallest_side 20; resume it with the",
+        ),
+        (["--pixels", "64"], "expected pixels 32, with which this run was begun, got pixels 64"),
+        (["--augment", "crop"], "expected no augment, with which this run was begun, got augment crop;"),
+        (["--ground", "black"], "expected ground white, with which this run was begun, got ground black;"),
     ):
         assert told in refusal(*given, *extra)
     assert {path: path.stat().st_mtime_ns for path in cache.iterdir()} == before
