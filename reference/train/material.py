@@ -70,7 +70,7 @@ def material_of_folder(
         name,
         examples,
         examples.identity,
-        f"{report.training} pictures of {options.images.name}{changed}; {report.held_out} more held out",
+        f"{report.training} pictures of the folder {options.images.name}{changed}; {report.held_out} more held out",
         tuple(report.lines()),
         report.training,
         examples.captions,

@@ -1,8 +1,9 @@
 """The pictures of a folder as they are learned from, in a folder of the run: whole, or not there.
 
 `pictures.npy` holds them in one array, which is mapped into memory; `pictures.jsonl` a line for each: name, size,
-captions; `offsets.npy` where the lines begin; `hashes.npy` what they look like; `left_out.jsonl` what is not there, and
-why; `pictures.json` what all this was made from.
+captions; `held_out.jsonl` those lines of them that no model learns from; `offsets.npy` where the lines begin;
+`hashes.npy` what they look like; `left_out.jsonl` what is not there, and why; `pictures.json` what all this was made
+from.
 """
 
 import json
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mulo_sd.engines.files.text_files import TextFileError, read_text, strict_json
+from mulo_sd.engines.files.whole_files import write_bytes_whole
 from mulo_sd.reference.train.folder import catalogue
 from mulo_sd.reference.train.folder.names import shown
 from mulo_sd.reference.train.folder.options import FolderError
@@ -25,7 +27,7 @@ from mulo_sd.reference.train.folder.picture import HASH_BYTES
 
 FOLDER = "picture_cache"
 PICTURES, LINES, OFFSETS, HASHES = "pictures.npy", "pictures.jsonl", "offsets.npy", "hashes.npy"
-LEFT_OUT, HEADER = "left_out.jsonl", "pictures.json"
+LEFT_OUT, HELD_OUT, HEADER = "left_out.jsonl", "held_out.jsonl", "pictures.json"
 PREFIX_FILES = "prefix-*.json"
 
 VERSION = 2  # of the files; another one is made anew
@@ -99,10 +101,22 @@ class PictureCache:
         """Return a picture, UInt8[side, side, 3], as a copy."""
         return np.array(self._pixels[row])
 
+    def _line(self, row: int) -> bytes:
+        return self._lines[self._offsets[row] : self._offsets[row + 1]].tobytes()
+
     def captions(self, row: int) -> tuple[str, ...]:
         """Return a picture's captions; none where it has none."""
-        line = self._lines[self._offsets[row] : self._offsets[row + 1]].tobytes()
-        return tuple(json.loads(line)["captions"])
+        return tuple(json.loads(self._line(row))["captions"])
+
+    def list_held_out(self, rows: NDArray[np.int64]) -> None:
+        """Write for people which pictures are held out, where it is not written yet.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        path, content = self.folder / HELD_OUT, b"".join(self._line(int(row)) for row in rows)
+        if not path.is_file() or path.read_bytes() != content:
+            write_bytes_whole(path, content)
 
     def check(self) -> None:
         """Check that the files hold what the header says.
@@ -145,7 +159,7 @@ def remove(folder: Path) -> None:
     if not folder.is_dir() or folder.is_symlink():
         raise FolderError(f"{folder}: expected a folder that this command wrote, got something else; move it away")
     # The header first: without it, what a kill leaves here is no cache.
-    for path in [folder / name for name in (HEADER, PICTURES, LINES, OFFSETS, HASHES, LEFT_OUT)]:
+    for path in [folder / name for name in (HEADER, PICTURES, LINES, OFFSETS, HASHES, LEFT_OUT, HELD_OUT)]:
         with suppress(FileNotFoundError):
             path.unlink()
     for path in folder.glob(PREFIX_FILES):

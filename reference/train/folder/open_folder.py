@@ -11,14 +11,14 @@ from rich.console import Console
 from mulo_sd.engines.files.whole_files import make_folder
 from mulo_sd.reference.train.folder.build_cache import Reading, build_cache
 from mulo_sd.reference.train.folder.cache import FOLDER, LEFT_OUT, PictureCache, open_cache
-from mulo_sd.reference.train.folder.caption_prefix import caption_prefix, given_tokenizer
+from mulo_sd.reference.train.folder.caption_prefix import CaptionPrefix, caption_prefix, given_tokenizer
 from mulo_sd.reference.train.folder.catalogue import discard
 from mulo_sd.reference.train.folder.examples import FolderExamples
 from mulo_sd.reference.train.folder.listing import Entry, walk
 from mulo_sd.reference.train.folder.names import shown
 from mulo_sd.reference.train.folder.options import FolderError, FolderOptions
 from mulo_sd.reference.train.folder.report import FolderReport
-from mulo_sd.reference.train.folder.split import LEAST, split
+from mulo_sd.reference.train.folder.split import LEAST, Split, split
 from mulo_sd.reference.train.folder.telling import Teller
 
 LOCK = f"{FOLDER}.lock"
@@ -60,14 +60,22 @@ def open_folder(
                     f"--held-out-share: expected at least {LEAST} pictures to learn from, got {len(chosen.training)} "
                     f"of {cache.header.rows}; give a smaller one"
                 )
+            cache.list_held_out(chosen.held_out)
             prefix = caption_prefix(cache, chosen.training, options, given)
     except OSError as error:
         where = f"{shown(str(error.filename))}: " if error.filename else ""
         raise FolderError(f"{where}{error.strerror or error}") from None
     except sqlite3.Error as error:
         raise FolderError(f"{shown(str(run_folder / FOLDER))}: the catalogue cannot be written: {error}") from None
+    report = _report(cache, chosen, prefix, options)
+    for line in report.lines():
+        say(line)
+    return FolderExamples(cache, chosen, prefix, options, report)
+
+
+def _report(cache: PictureCache, chosen: Split, prefix: CaptionPrefix, options: FolderOptions) -> FolderReport:
     header = cache.header
-    report = FolderReport(
+    return FolderReport(
         **header.counts,
         other_files=header.other_files,
         left_out=header.left_out,
@@ -81,9 +89,6 @@ def open_folder(
         cut=prefix.cut,
         sided=prefix.sided if "flip" in options.augment else None,
     )
-    for line in report.lines():
-        say(line)
-    return FolderExamples(cache, chosen, prefix, options, report)
 
 
 def _real_folder(folder: Path) -> str:

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from mulo_sd.reference.train.folder.cache import FOLDER, HELD_OUT
+
 
 @dataclass(frozen=True)
 class FolderReport:
@@ -60,7 +62,7 @@ class FolderReport:
             yield f"copies: {self.copies} pictures look like another one, which has their captions, too"
         if self.enlarged:
             yield f"small pictures: {self.enlarged} had to be enlarged"
-        yield f"split: {self.training} pictures to learn from, {self.held_out} held out"
+        yield f"split: {self.training} pictures to learn from, {self.held_out} held out, named in {FOLDER}/{HELD_OUT}"
         cut = f"; {self.cut} are longer and cut" if self.cut else ""
         yield (f"captions: {self.captions}, in prefixes of {self.prefix_length} ids out of {self.vocabulary}{cut}")
         if self.sided is not None:

@@ -22,7 +22,9 @@ from mulo_sd.reference.train.folder.array_file import ArrayFile
 from mulo_sd.reference.train.folder.options import FolderError
 from tests.reference.train.folder.made import Opened, add_pictures, noise
 
-FILES = {"pictures.npy", "pictures.jsonl", "offsets.npy", "hashes.npy", "left_out.jsonl", "pictures.json"}
+READ_BACK = {"pictures.npy", "pictures.jsonl", "offsets.npy", "hashes.npy", "pictures.json"}
+FOR_PEOPLE = {"left_out.jsonl", "held_out.jsonl"}
+FILES = READ_BACK | FOR_PEOPLE
 READ = "take up to"
 TAKEN = "are there already"
 PICTURE_BYTES = 32 * 32 * 3
@@ -122,7 +124,17 @@ def test_a_changed_caption_file_is_read_anew(images: Path, tmp_path: Path) -> No
     assert anew.captions()["0000.png"] == ("about 0", "and more")
 
 
-@pytest.mark.parametrize("name", [*sorted(FILES - {"left_out.jsonl"}), "prefix"])
+def test_the_pictures_that_are_held_out_are_named(images: Path, tmp_path: Path) -> None:
+    opened = Opened(images, tmp_path / "run")
+    lines = (opened.examples.cache.folder / "held_out.jsonl").read_text().splitlines()
+    captions = {opened.examples.held_out(index).caption for index in range(opened.report.held_out)}
+    assert {record["captions"][0] for record in map(json.loads, lines)} == captions
+    assert len(lines) == opened.report.held_out == 8
+    told = "split: 12 pictures to learn from, 8 held out, named in picture_cache/held_out.jsonl"
+    assert told in opened.said
+
+
+@pytest.mark.parametrize("name", [*sorted(READ_BACK), "held_out.jsonl", "prefix"])
 @pytest.mark.parametrize("damage", ["removed", "cut", "something else"])
 def test_a_damaged_cache_is_made_anew(images: Path, tmp_path: Path, name: str, damage: str) -> None:
     first = Opened(images, tmp_path / "run")
@@ -134,7 +146,7 @@ def test_a_damaged_cache_is_made_anew(images: Path, tmp_path: Path, name: str, d
     else:
         path.write_bytes(path.read_bytes()[:-10] if damage == "cut" else b"[]")
     again = Opened(images, tmp_path / "run")
-    assert is_read(again) == (name != "prefix")
+    assert is_read(again) == (name in READ_BACK)
     assert content(tmp_path / "run") == expected
     assert again.examples.identity == first.examples.identity
 
