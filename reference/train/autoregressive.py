@@ -19,13 +19,13 @@ from mulo_sd.reference.train.examples import Example, Examples, check_codes, con
 from mulo_sd.reference.train.optimizers import Optimizers
 from mulo_sd.reference.train.pictures import save_grid
 from mulo_sd.reference.train.schedule import DECAY_SHARE
+from mulo_sd.reference.train.starting_settings import STARTING_SETTINGS
 from mulo_sd.reference.train.warm_start import warm_tensors
 from mulo_sd.reference.train.windows import Windows
 from mulo_sd.reference.train.workers import Workers
 from mulo_sd.reference.transformer import Transformer, TransformerConfig
 
 CONDITION_DROPOUT = 0.1
-PICTURE_GUIDANCE = 1.2
 SHOWN = 12  # pictures of a sample
 
 
@@ -234,9 +234,13 @@ class AutoregressiveTrainee:
         examples = [self.shown(index) for index in range(SHOWN)]
         null = self.examples.null_condition()
         cond = conditions_of(examples, null, [False] * SHOWN)
-        tokens = decode_batch(self.model, cond, torch.from_numpy(null), list(range(SHOWN)), PICTURE_GUIDANCE)
+        guidance, temperature = STARTING_SETTINGS.guidance_scale, STARTING_SETTINGS.temperature
+        seeds = list(range(SHOWN))
+        tokens = decode_batch(self.model, cond, torch.from_numpy(null), seeds, guidance, temperature)
         images = pixels_from_images(self.tokenizer.images_from_tokens(tokens)).cpu().numpy()
         truth = pixels_from_images(images_of(examples, images.shape[1])).numpy()
         half = SHOWN // 2
         rows = np.concatenate([truth[:half], images[:half], truth[half:], images[half:]])
-        save_grid(rows, half, path, max(1, 256 // images.shape[1]))
+        captions, none = [getattr(item, "caption", None) or "" for item in examples], [""] * half
+        titles = [*captions[:half], *none, *captions[half:], *none] if any(captions) else None
+        save_grid(rows, half, path, max(1, 256 // images.shape[1]), titles)

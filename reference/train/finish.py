@@ -11,34 +11,18 @@ import torch
 from mulo_sd.engines.prompts.caption_ids import CaptionIds
 from mulo_sd.processes import environment
 from mulo_sd.reference.checkpoints.vq import load_image_tokenizer
-from mulo_sd.reference.settings import Settings
 from mulo_sd.reference.train.checkpoints import RunError
 from mulo_sd.reference.train.examples import tokens_of
 from mulo_sd.reference.train.place import Place
+from mulo_sd.reference.train.sheet import captioned, draw_sheet
+from mulo_sd.reference.train.starting_settings import STARTING_SETTINGS
 from mulo_sd.reference.train.training import Training
 from mulo_sd.reference.trained import describe_again, describe_trained, is_described
 from mulo_sd.reference.trained.description import MODELS_FILE
 
-SHOWN_CAPTIONS = 8
 END_SECONDS = 60.0  # for a build that is asked to end
 # What a build imports; of the extra `export`.
 NEEDED = ("onnx", "onnxscript")
-# What a new bundle starts from until `mulo-sd calibrate` finds better ones: what holds on the pictograms, whose
-# captions do not say where things stand, as a folder's do not. Windows, a nucleus and a draft that is cut short lose
-# what should stand there (docs/pictograms.md).
-STARTING_SETTINGS = Settings(
-    mode="parallel",
-    guidance_scale=1.2,
-    temperature=0.6,
-    drafters=(1,),
-    tau=0.2,
-    radius=1,
-    anchor=16.0,
-    neighbours=16,
-    draft_by="sweeps",
-    resample_by="sweeps",
-    sweeps=2,
-)
 # A preset of the same images in the fewest passes, which count on a GPU: sweeps as wide as a grid.
 FEWEST_PASSES = "passes"
 
@@ -75,6 +59,9 @@ def finish(training: Training, captions: CaptionIds, with_bundle: bool, say: Cal
     if is_new:
         _describe(training, captions)
         say(f"wrote {place.models / MODELS_FILE}")
+    if captioned(training) and not place.sheet.exists():
+        draw_sheet(training)
+        say(f"wrote {place.sheet}: pictures of the set, and below each what the models draw for its caption")
     if not with_bundle:
         say(f"build a bundle with: {_build_command(place)}")
     elif not (place.bundle / "manifest.json").exists():
@@ -127,17 +114,17 @@ def _build_command(place: Place) -> str:
 def _describe(training: Training, captions: CaptionIds) -> None:
     sizes = training.recipe.sizes
     tokenizer = load_image_tokenizer(training.starts.tokenizer)
-    shown = [training.shown(index) for index in range(4 * SHOWN_CAPTIONS)]
-    texts = list(dict.fromkeys(text for item in shown if (text := getattr(item, "caption", None))))[:SHOWN_CAPTIONS]
+    shown = captioned(training)
+    first = next(iter(shown.values()), training.shown(0))
     with torch.inference_mode():
-        tokens = [tokens_of(tokenizer, shown[:1], side)[0] for side in sizes.sides]
+        tokens = [tokens_of(tokenizer, [first], side)[0] for side in sizes.sides]
     settings = replace(
         STARTING_SETTINGS,
         drafters=tuple(range(1, 1 + sizes.drafters)),
         neighbours=min(STARTING_SETTINGS.neighbours, tokenizer.config.codes),
     )
     presets = {FEWEST_PASSES: replace(settings, sweep_width=None)}
-    describe_trained(training.place.models, training.material.name, captions, texts, tokens, settings, presets)
+    describe_trained(training.place.models, training.material.name, captions, [*shown], tokens, settings, presets)
 
 
 def _build(training: Training) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mulo_sd.engines.files.whole_files import PARTIAL, make_folder
 from mulo_sd.reference.train.checkpoints import RunError
+from mulo_sd.reference.train.folder.cache import FOLDER as PICTURES
 from mulo_sd.reference.train.folder.open_folder import LOCK as PICTURES_LOCK
 from mulo_sd.reference.train.lock import alone
 from mulo_sd.reference.train.recipe import MAX_DRAFTERS, known_models
@@ -43,6 +44,11 @@ class Place:
     def steps(self) -> Path:
         """How many steps the time that was allowed is enough for, once that is known."""
         return self.out / "steps.json"
+
+    @property
+    def sheet(self) -> Path:
+        """What the models draw in the end, as a picture."""
+        return self.out / "drawn.png"
 
     @property
     def card(self) -> Path:
@@ -101,7 +107,7 @@ class Place:
         if os.path.lexists(self.out / LOCK) or any(self.checkpoint(name).exists() for name in names):
             return
         described = (self.models / file for file in (MODELS_FILE, CAPTIONS_FILE, PICTURE_FILE))
-        written = (self.card, self.steps, self.out / PICTURES_LOCK, *map(self.run, names), *described)
+        written = (self.card, self.sheet, self.steps, self.out / PICTURES_LOCK, *map(self.run, names), *described)
         _check_none(written, "where no training has begun")
 
     def _leave(self, is_new: bool) -> None:
@@ -121,7 +127,8 @@ class Place:
 
     def _clean(self) -> None:
         """Remove what writers of whole files left when they were killed."""
-        for folder in (self.out, self.models, *self.out.glob(f"*{SUFFIX}")):
+        pictures = [self.out / PICTURES] if (self.out / PICTURES).is_dir() else []
+        for folder in (self.out, self.models, *pictures, *self.out.glob(f"*{SUFFIX}")):
             for path in folder.iterdir():
                 if LEFT_BY_A_KILL.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
                     shutil.rmtree(path, ignore_errors=True)

@@ -58,7 +58,7 @@ def test_a_whole_training_leaves_models_cards_curves_and_samples(whole: Path, im
                 assert min(shown.size) > 30
         assert len((run / "log.jsonl").read_text().splitlines()) == 1
         assert (card["steps"], card["seed"], card["parameters"] > 100) == (STEPS, 0, True)
-        assert card["data"] == "12 pictures of my pictures; 8 more held out"
+        assert card["data"] == "12 pictures of the folder my pictures; 8 more held out"
         assert f"| {name} | " in page
         if name != "tokenizer":
             assert card["held_out_loss"] > 0
@@ -67,8 +67,19 @@ def test_a_whole_training_leaves_models_cards_curves_and_samples(whole: Path, im
     assert "- pictures: 20 found, 20 used; left out: none" in page
     assert "dB at 32px" in page
     assert "know these pictures by heart" in page
+    with Image.open(whole / "drawn.png") as sheet:  # eight captions; of each the set's picture and the models' one
+        assert sheet.size == (8 * 128, 2 * (18 + 128))
     start = json.loads((whole / "models" / "target.json").read_text())["warm_start"]
     assert start == "drafter_1.safetensors"
+
+
+def test_a_sheet_that_is_missing_is_drawn_again(whole: Path, images: Path) -> None:
+    """What is drawn is told in a line; the same weights draw the same sheet."""
+    before = (whole / "drawn.png").read_bytes()
+    (whole / "drawn.png").unlink()
+    done = command("--images", images, "--out", whole, *TINY, *SHORT, "--no-bundle")
+    assert f"wrote {whole / 'drawn.png'}: pictures of the set, and below each what the models draw" in done.stdout
+    assert (whole / "drawn.png").read_bytes() == before
 
 
 def test_the_same_command_again_does_nothing_and_says_so(whole: Path, images: Path) -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from mulo_sd.engines.bundle.contract import FEWEST_PASSES_PRESET
 from mulo_sd.reference.pictograms import shipped
-from mulo_sd.reference.train.finish import STARTING_SETTINGS
+from mulo_sd.reference.train.starting_settings import STARTING_SETTINGS
 from mulo_sd.reference.trained import load_trained
 from tests.captioned_bundle import PIXELS, CaptionedBundle, training_arguments, whole_training
 from tests.in_process import InProcess
