@@ -175,7 +175,7 @@ def _check_candidates(reading: Reading, catalogue: Catalogue) -> None:
         )
     if counts["without_caption"] and captioned:
         first = shown(catalogue.first_without_caption())
-        reading.tell.say(f"left out: {counts['without_caption']} pictures without a caption, the first is {first}")
+        reading.tell.say(f"left out: {counts['without_caption']} without a caption, the first is {first}")
     if counts["candidates"] < FEWEST_PICTURES:
         raise FolderError(
             f"{folder}: expected at least {FEWEST_PICTURES} pictures with captions, got {counts['candidates']}"

@@ -59,15 +59,15 @@ class FolderReport:
         if self.converted:
             yield f"converted: {', '.join(f'{count} {kind}' for kind, count in self.converted.items())}"
         if self.copies:
-            yield f"copies: {self.copies} pictures look like another one, which has their captions, too"
+            yield f"copies: {self.copies}; the picture that they look like has their captions, too"
         if self.enlarged:
             yield f"small pictures: {self.enlarged} had to be enlarged"
         yield f"split: {self.training} pictures to learn from, {self.held_out} held out, named in {FOLDER}/{HELD_OUT}"
-        cut = f"; {self.cut} are longer and cut" if self.cut else ""
+        cut = f"; longer, and cut: {self.cut}" if self.cut else ""
         yield (f"captions: {self.captions}, in prefixes of {self.prefix_length} ids out of {self.vocabulary}{cut}")
         if self.sided is not None:
             yield (
-                f"flip: {self.sided} captions say left or right; pictures are not mirrored with these "
+                f"flip: captions that say left or right: {self.sided}; pictures are not mirrored with these "
                 "(captions in English are understood, letters inside pictures are not)"
             )
 

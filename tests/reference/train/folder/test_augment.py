@@ -111,7 +111,7 @@ def test_what_is_said_of_mirrored_pictures(tmp_path: Path) -> None:
     (images / "0003.txt").write_text("left of it\nright\nabove")
     opened = Opened(images, tmp_path / "run", augment=("flip",))
     assert opened.report.sided == 2
-    assert any(line.startswith("flip: 2 captions say left or right") for line in opened.said)
+    assert any(line.startswith("flip: captions that say left or right: 2") for line in opened.said)
     without = Opened(images, tmp_path / "run")
     assert without.report.sided is None
     assert not any(line.startswith("flip") for line in without.said)

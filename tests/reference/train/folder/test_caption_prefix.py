@@ -44,7 +44,7 @@ def test_long_captions_are_cut_and_counted(tmp_path: Path) -> None:
     opened = Opened(images, tmp_path / "run")
     assert opened.report.prefix_length == 8
     assert opened.report.cut == 1
-    assert any("1 are longer and cut" in line for line in opened.said)
+    assert any("longer, and cut: 1" in line for line in opened.said)
     fixed = Opened(images, tmp_path / "run", prefix_length=64)
     assert (fixed.report.prefix_length, fixed.report.cut) == (64, 1)
     assert fixed.examples.training(0).condition().shape == (64, 1)

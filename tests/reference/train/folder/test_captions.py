@@ -197,7 +197,7 @@ def test_pictures_without_captions_are_counted(images: Path, tmp_path: Path) -> 
     opened = Opened(images, tmp_path / "run", captions=write_jsonl(tmp_path / "c.jsonl", *rows))
     assert opened.captions() == expected()
     assert (opened.report.without_caption, opened.report.captions_of_no_picture) == (3, 2)
-    assert "left out: 3 pictures without a caption, the first is 0100.png" in opened.said
+    assert "left out: 3 without a caption, the first is 0100.png" in opened.said
     assert f"pictures: {COUNT + 3} found, {COUNT} used; left out: 3 without a caption" in opened.said
 
 
@@ -236,7 +236,7 @@ def test_all_models_of_a_folder_learn_from_the_same_pictures(images: Path, tmp_p
     add_pictures(images, 3, first=100, captions=False)
     alone = Opened(images, tmp_path / "run", need_captions=False)
     assert (alone.report.kept, alone.report.without_caption) == (COUNT, 3)
-    assert "left out: 3 pictures without a caption, the first is 0100.png" in alone.said
+    assert "left out: 3 without a caption, the first is 0100.png" in alone.said
     whole = Opened(images, tmp_path / "run")
     assert any("are there already" in line for line in whole.said)
     assert whole.examples.identity == alone.examples.identity

@@ -79,7 +79,7 @@ def test_copies_are_on_one_side(tmp_path: Path) -> None:
     opened = Opened(images, tmp_path / "run", held_out_share=0.3)
     assert (opened.report.pictures, opened.report.kept, opened.report.copies) == (90, 60, 30)
     assert opened.captions()["0002.png"] == ("picture number 2", "copy of 2")
-    assert "copies: 30 pictures look like another one, which has their captions, too" in opened.said
+    assert "copies: 30; the picture that they look like has their captions, too" in opened.said
     examples = opened.examples
     training = {examples.training(n).render(32).tobytes() for n in range(opened.report.training)}
     held_out = {examples.held_out(n).render(32).tobytes() for n in range(opened.report.held_out)}
