@@ -30,6 +30,7 @@ from mulo_sd.engines.bundle import Manifest
 from mulo_sd.engines.bundle.manifest import PassesEntry
 from mulo_sd.engines.commands.command_line import command
 from mulo_sd.engines.commands.command_parser import command_parser
+from mulo_sd.engines.commands.interrupts import signals_interrupt
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.engines.files.whole_files import make_folder
 from mulo_sd.engines.rules.noise import BLOCK, HEAD
@@ -199,7 +200,8 @@ def main() -> int:
     """Draw what is missing, or measure what rows cost; then write the report of everything in the folder."""
     arguments = _arguments()
     try:
-        _run(arguments, Console())
+        with signals_interrupt():
+            _run(arguments, Console())
     except (engines.BundleError, engines.BackendError, BenchError, StudyError, WorldError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

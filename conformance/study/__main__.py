@@ -25,6 +25,7 @@ from mulo_sd.conformance.worlds.choice import add_world_arguments, asked_bundle,
 from mulo_sd.conformance.worlds.world import World, WorldError
 from mulo_sd.engines.commands.command_line import command
 from mulo_sd.engines.commands.command_parser import command_parser
+from mulo_sd.engines.commands.interrupts import signals_interrupt
 from mulo_sd.engines.files.paths import user_path
 from mulo_sd.engines.files.whole_files import make_folder
 
@@ -153,7 +154,8 @@ def main() -> int:
     """Draw what is missing, then write the report of everything in the folder."""
     arguments = _arguments()
     try:
-        written, missing = _study(arguments)
+        with signals_interrupt():
+            written, missing = _study(arguments)
     except (engines.BundleError, engines.BackendError, StudyError, WorldError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from mulo_sd.engines.commands.command_line import INTERRUPTED, UNUSABLE, command
 from mulo_sd.engines.commands.command_parser import command_parser
+from mulo_sd.engines.commands.interrupts import signals_interrupt
 from mulo_sd.reference.train.arguments import add_training_arguments
 from mulo_sd.reference.train.budget import with_steps_for
 from mulo_sd.reference.train.checks import check
@@ -18,7 +19,7 @@ from mulo_sd.reference.train.finish import check_can_build, finish, refresh
 from mulo_sd.reference.train.jobs import train_model
 from mulo_sd.reference.train.page import write_page
 from mulo_sd.reference.train.place import Place
-from mulo_sd.reference.train.stop_request import Stopped, signals_interrupt
+from mulo_sd.reference.train.stop_request import Stopped
 
 AGAIN = "the same command goes on from there"
 USAGE = "%(prog)s [-h] [MODEL ...] (--images DIR | --world NAME) --out DIR [OPTION ...]"

@@ -19,8 +19,9 @@ import torch
 import torch.distributed
 from torch.multiprocessing.spawn import ProcessContext, ProcessException, start_processes
 
+from mulo_sd.engines.commands.interrupts import SIGNALS
 from mulo_sd.reference.train.checkpoints import RunError
-from mulo_sd.reference.train.stop_request import SIGNALS, Stopped, StopRequest
+from mulo_sd.reference.train.stop_request import Stopped, StopRequest
 from mulo_sd.reference.train.workers import Workers
 
 POLL_SECONDS = 0.5

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from mulo_sd.engines.commands.interrupts import SIGNALS
 
 
 class Stopped(Exception):  # noqa: N818  # no error
@@ -64,14 +64,3 @@ class StopRequest:
                 self._may_break_off = False
         except _BrokenOff:
             pass
-
-
-@contextmanager
-def signals_interrupt() -> Iterator[None]:
-    """Let SIGTERM end the block as Ctrl-C does, and Ctrl-C too where a shell made this a job of the background."""
-    before = {number: signal.signal(number, signal.default_int_handler) for number in SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

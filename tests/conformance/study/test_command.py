@@ -1,6 +1,8 @@
 """The study command: wrong arguments end it with one line; a folder that is complete is reported without drawing."""
 
+import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -124,3 +126,21 @@ def test_rows_of_another_bundle_are_not_reported(
     assert "expected rows of this bundle's variants, got none" in refusal(arguments, monkeypatch, capsys)
     assert [path.name for path in tmp_path.iterdir()] == [ROWS_NAME]
     assert len(read_rows(tmp_path)) == 3
+
+
+def test_a_study_that_is_terminated_says_so_in_a_line(demo_bundle: Path, tmp_path: Path) -> None:
+    """Its workers end without a word; the rows that they drew are there."""
+    arguments = ["--bundle", str(demo_bundle), "--out", str(tmp_path), "--sections", "controls", "--only", "default"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "mulo_sd.conformance.study", *arguments], stderr=subprocess.PIPE, text=True
+    ) as study:
+        until = time.monotonic() + 300
+        while not ((tmp_path / ROWS_NAME).exists() and (tmp_path / ROWS_NAME).stat().st_size):
+            assert study.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        study.terminate()
+        assert study.wait(60) == 130
+        assert study.stderr is not None
+        assert study.stderr.read() == "stopped; the same command goes on from here\n"
+    assert read_rows(tmp_path)
