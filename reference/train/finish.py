@@ -59,7 +59,9 @@ def finish(training: Training, captions: CaptionIds, with_bundle: bool, say: Cal
     if is_new:
         _describe(training, captions)
         say(f"wrote {place.models / MODELS_FILE}")
-    if captioned(training) and not place.sheet.exists():
+    shown = captioned(training)
+    if shown and not place.sheet.exists():
+        say(f"drawing {len(shown)} captions with the new models")
         draw_sheet(training)
         say(f"wrote {place.sheet}: pictures of the set, and below each what the models draw for its caption")
     if not with_bundle:

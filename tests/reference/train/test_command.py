@@ -78,6 +78,7 @@ def test_a_sheet_that_is_missing_is_drawn_again(whole: Path, images: Path) -> No
     before = (whole / "drawn.png").read_bytes()
     (whole / "drawn.png").unlink()
     done = command("--images", images, "--out", whole, *TINY, *SHORT, "--no-bundle")
+    assert "drawing 8 captions with the new models" in done.stdout
     assert f"wrote {whole / 'drawn.png'}: pictures of the set, and below each what the models draw" in done.stdout
     assert (whole / "drawn.png").read_bytes() == before
 
