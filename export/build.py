@@ -4,7 +4,6 @@ import argparse
 import os
 import signal
 import sys
-from types import FrameType
 
 import torch
 from rich.console import Console
@@ -139,16 +138,12 @@ def _print_table(manifest: Manifest, console: Console) -> None:
     console.print(f"largest: the largest number in a graph on real inputs; {manifest.precision} ends at {limit:.5g}")
 
 
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
 @command
 def main() -> int:
     """Build a bundle and print what is in it."""
     arguments = _arguments()
     for stop in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a background job starts with it ignored
-        signal.signal(stop, _interrupt)
+        signal.signal(stop, signal.default_int_handler)
     # Nothing here computes for long, and idle threads that spin slow the exporter down where cores are shared.
     torch.set_num_threads(1)
     console = Console(width=None if sys.stdout.isatty() else 120)

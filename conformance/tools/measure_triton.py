@@ -13,7 +13,6 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from mulo_sd import engines
@@ -121,14 +120,10 @@ def parts(seconds: Sequence[float]) -> dict[str, float]:
     return {name: round(1000 * share(seconds, part), 2) for name, part in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))}
 
 
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
 @command
 def main() -> int:
     """Measure and print JSON."""
-    signal.signal(signal.SIGTERM, _interrupt)  # so that the servers end, too
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the servers end, too
     parser = command_parser("conformance.tools.measure_triton", __doc__)
     parser.add_argument(
         "--bundle", type=user_path, action="append", required=True, help="that is served; may be repeated"

@@ -7,7 +7,6 @@ import argparse
 import signal
 import sys
 from contextlib import suppress
-from types import FrameType
 
 from mulo_sd.conformance.tools.serving.tritonserver import Environments, TritonServer
 from mulo_sd.engines.commands.command_line import INTERRUPTED, UNUSABLE, command
@@ -21,10 +20,6 @@ def _port(text: str) -> int:
     if not text.isdigit() or not 1 <= int(text) <= MAX_PORT:
         raise argparse.ArgumentTypeError(f"expected a port in 1..{MAX_PORT}, got {text!r:.40}")
     return int(text)
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 @command
@@ -47,7 +42,7 @@ def main() -> int:
     except LookupError as error:
         print(f"error: {error}", file=sys.stderr)
         return UNUSABLE
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     ports = (arguments.http_port, arguments.grpc_port)
     server: TritonServer | None = None
     try:

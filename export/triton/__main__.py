@@ -7,7 +7,6 @@ import re
 import signal
 import sys
 from pathlib import Path
-from types import FrameType
 from typing import Any, NamedTuple
 
 from mulo_sd.engines.backends import BackendError
@@ -150,10 +149,6 @@ def _model(name: str, bundle: Bundle, plan: Plan) -> ExportedModel:
     )
 
 
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
 @command
 def main() -> int:
     """Write a repository and print how to serve it.
@@ -162,7 +157,7 @@ def main() -> int:
         0; 2 where it cannot be written.
     """
     arguments = _arguments()
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         plan, folders = _plan(arguments), _folders(arguments.bundle)
         check_outside_bundles(arguments.out.resolve(), folders.values())

@@ -9,8 +9,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import timedelta
 from multiprocessing import get_context
 from multiprocessing.queues import SimpleQueue
@@ -19,7 +18,7 @@ import torch
 import torch.distributed
 from torch.multiprocessing.spawn import ProcessContext, ProcessException, start_processes
 
-from mulo_sd.engines.commands.interrupts import SIGNALS
+from mulo_sd.engines.commands.interrupts import signals_handled
 from mulo_sd.reference.train.checkpoints import RunError
 from mulo_sd.reference.train.stop_request import Stopped, StopRequest
 from mulo_sd.reference.train.workers import Workers
@@ -92,7 +91,8 @@ def run_workers(count: int, threads: int, device: torch.device, work: Callable[[
     told: Told = get_context("spawn").SimpleQueue()
     arguments = (count, port, threads, device, work, os.getpid(), told)
     with StopRequest() as stop:
-        with _signals_ignored():
+        # Children ignore signals until they see to them: Ctrl-C would reach them in the middle of their imports.
+        with signals_handled(signal.SIG_IGN):
             # torch does not annotate it
             context = start_processes(_work, arguments, count, join=False)  # type: ignore[no-untyped-call]
         try:
@@ -107,17 +107,6 @@ def run_workers(count: int, threads: int, device: torch.device, work: Callable[[
         raise told.get()
     if stop.came:  # after the run, while its weights were written
         raise KeyboardInterrupt
-
-
-@contextmanager
-def _signals_ignored() -> Iterator[None]:
-    """Start children that ignore signals until they see to them: Ctrl-C reaches them in the middle of their imports."""
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _wait(context: ProcessContext, stop: StopRequest) -> None:
