@@ -12,7 +12,7 @@ from mulo_sd.engines.prompts.caption_ids import CaptionIds
 from mulo_sd.processes import environment
 from mulo_sd.reference.checkpoints.vq import load_image_tokenizer
 from mulo_sd.reference.train.checkpoints import RunError
-from mulo_sd.reference.train.examples import tokens_of
+from mulo_sd.reference.train.examples import Example, tokens_of
 from mulo_sd.reference.train.place import Place
 from mulo_sd.reference.train.sheet import captioned, draw_sheet
 from mulo_sd.reference.train.starting_settings import STARTING_SETTINGS
@@ -54,15 +54,14 @@ def finish(training: Training, captions: CaptionIds, with_bundle: bool, say: Cal
         WeightsError: models do not belong together, or cannot be written.
         RunError: the bundle cannot be built.
     """
-    place = training.place
+    place, shown = training.place, captioned(training)
     is_new = not is_described(place.models, training.material.name)
     if is_new:
-        _describe(training, captions)
+        _describe(training, captions, shown)
         say(f"wrote {place.models / MODELS_FILE}")
-    shown = captioned(training)
     if shown and not place.sheet.exists():
         say(f"drawing {len(shown)} captions with the new models")
-        draw_sheet(training)
+        draw_sheet(place, shown)
         say(f"wrote {place.sheet}: pictures of the set, and below each what the models draw for its caption")
     if not with_bundle:
         say(f"build a bundle with: {_build_command(place)}")
@@ -113,10 +112,9 @@ def _build_command(place: Place) -> str:
     return f"mulo-sd build --trained {place.models} --out {place.bundle}"
 
 
-def _describe(training: Training, captions: CaptionIds) -> None:
+def _describe(training: Training, captions: CaptionIds, shown: dict[str, Example]) -> None:
     sizes = training.recipe.sizes
     tokenizer = load_image_tokenizer(training.starts.tokenizer)
-    shown = captioned(training)
     first = next(iter(shown.values()), training.shown(0))
     with torch.inference_mode():
         tokens = [tokens_of(tokenizer, [first], side)[0] for side in sizes.sides]

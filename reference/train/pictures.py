@@ -34,7 +34,10 @@ def save_grid(
 def _write(sheet: Image.Image, title: str, place: tuple[int, int], width: int) -> None:
     """Write a title, or as much of it as a picture is wide."""
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(TITLE_SIZE)
-    shown = title
-    while shown and draw.textlength(shown, font) > width - 4:
-        shown = shown.removesuffix(CUT)[:-1] + CUT if len(shown) > len(CUT) + 1 else ""
+    # No letter is narrower than a pixel: of a long caption no more than a line's worth is measured.
+    kept = min(len(title), width)
+    shown = title if kept == len(title) else title[:kept] + CUT
+    while kept and draw.textlength(shown, font) > width - 4:
+        kept -= 1
+        shown = title[:kept] + CUT
     draw.text((place[0] + 2, place[1] + 1), shown, "black", font)

@@ -11,6 +11,7 @@ from mulo_sd.reference.decode import decode
 from mulo_sd.reference.images import pixels_from_images
 from mulo_sd.reference.train.examples import Example, images_of
 from mulo_sd.reference.train.pictures import save_grid
+from mulo_sd.reference.train.place import Place
 from mulo_sd.reference.train.training import Training
 from mulo_sd.reference.trained import load_trained
 
@@ -30,14 +31,18 @@ def captioned(training: Training) -> dict[str, Example]:
 
 
 @torch.inference_mode()
-def draw_sheet(training: Training) -> None:
-    """Decode the captions with the settings of a new bundle.
+def draw_sheet(place: Place, shown: dict[str, Example]) -> None:
+    """Decode captions with the settings of a new bundle, and write the sheet.
+
+    Args:
+        place: With the folder of trained models.
+        shown: Examples by caption, one at least.
 
     Raises:
         WeightsError: the folder of trained models cannot be used.
         OSError: the sheet cannot be written.
     """
-    shown, trained = captioned(training), load_trained(training.place.models)
+    trained = load_trained(place.models)
     tokens = [
         decode(trained.models, trained.condition(caption), trained.settings, seed).tokens
         for seed, caption in enumerate(shown)
@@ -45,6 +50,4 @@ def draw_sheet(training: Training) -> None:
     images = pixels_from_images(trained.models.tokenizer.images_from_tokens(torch.stack(tokens))).numpy()
     truth = pixels_from_images(images_of(list(shown.values()), images.shape[1])).numpy()
     titles = [*shown, *[""] * len(shown)]
-    save_grid(
-        np.concatenate([truth, images]), len(shown), training.place.sheet, -(-LEAST_WIDTH // images.shape[2]), titles
-    )
+    save_grid(np.concatenate([truth, images]), len(shown), place.sheet, -(-LEAST_WIDTH // images.shape[2]), titles)
