@@ -20,7 +20,7 @@ def draw_comparison(lines: Sequence[CompareLine], world: str) -> bytes:
         lines: Of the table.
         world: In words, for the heading.
     """
-    figure, axes = pyplot.subplots(figsize=(15, 8))
+    figure, axes = pyplot.subplots(figsize=(15, 8), layout="constrained")
     methods = list(dict.fromkeys(line.entry.method for line in lines))
     colours = pyplot.get_cmap("turbo")
     for number, method in enumerate(methods):
@@ -52,8 +52,7 @@ def draw_comparison(lines: Sequence[CompareLine], world: str) -> bytes:
     )
     axes.grid(alpha=0.3)
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="center right", fontsize=9)
-    figure.tight_layout(rect=(0, 0, 0.82, 1))
+    figure.legend(handles, labels, loc="outside right center", fontsize=9)
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=110)
     pyplot.close(figure)

@@ -74,8 +74,7 @@ def draw_section(lines: Sequence[Line], world: str) -> bytes:
         world: In words, for the heading.
     """
     columns = 1 + (len(lines) - 1) // 20
-    width, legend = 18 + 3 * columns, 3.1 * columns
-    figure, axes = pyplot.subplots(1, 3, figsize=(width, 8))
+    figure, axes = pyplot.subplots(1, 3, figsize=(18 + 3 * columns, 8), layout="constrained")
     _points(axes[0], lines, lambda line: line.score, 100)
     _points(axes[1], lines, lambda line: line.encoder_frechet, 1)
     _points(axes[2], lines, lambda line: line.encoder_frechet_unpaired, 1)
@@ -84,8 +83,7 @@ def draw_section(lines: Sequence[Line], world: str) -> bytes:
     axes[2].set(title="distance to AR, same prompts, other seeds", ylabel="encoder_frechet, unpaired (no FID)")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.suptitle(f"{lines[0].section}: {lines[0].images} prompts of {world}, 95% intervals")
-    figure.legend(handles, labels, loc="center right", fontsize=9, ncol=columns)
-    figure.tight_layout(rect=(0, 0, 1 - legend / width, 1))
+    figure.legend(handles, labels, loc="outside right center", fontsize=9, ncol=columns)
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=110)
     pyplot.close(figure)
