@@ -107,6 +107,11 @@ def main() -> int:
     parser = command_parser("conformance.tools.make_triton", __doc__)
     parser.add_argument("--out", type=user_path, required=True, help="folder of both; what is there stays")
     out = parser.parse_args().out.absolute()
+    if out.name == "triton":
+        parser.error(
+            "--out: expected another name than triton, which Python would take for the package triton in the folder "
+            "where it lies, and torch fail; for example --out triton-environments"
+        )
     server, model = out / "server", out / "model"
     try:
         with _whole(server) as is_missing:

@@ -31,6 +31,18 @@ from pathlib import Path
 from mulo_sd.engines.commands.demo_bundle import build_demo_bundle
 build_demo_bundle(Path("new"), "nonsense", models="minimal")
 """
+# torch looks for the compiler Triton when its exporter begins.
+EXPORTER = """
+from mulo_sd.engines.commands.command_line import command
+
+@command
+def main():
+    import torch._dynamo
+    print("torch is ready")
+    return 0
+
+raise SystemExit(main())
+"""
 
 
 @pytest.fixture
@@ -138,3 +150,9 @@ def test_a_program_that_embeds_the_engines_keeps_its_own_modules(folder: Path, o
         "import engines, export; from mulo_sd import engines as ours; print(engines.OWN, export.OWN, ours.Settings)"
     )
     assert run(folder, ["-c", program], ours).startswith("True True <class 'mulo_sd.engines.settings.Settings'")
+
+
+def test_a_folder_named_triton(folder: Path) -> None:
+    """A checkout of Triton's, or its environments: torch does not take it for the package of that name."""
+    (folder / "triton").mkdir()
+    assert run(folder, ["-c", EXPORTER], Ours(Path(sys.executable), ROOT)) == "torch is ready\n"

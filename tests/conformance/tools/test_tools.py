@@ -53,6 +53,16 @@ def test_every_tool_is_here() -> None:
     assert sorted(path.stem for path in folder.glob("[!_]*.py")) == sorted(TOOLS)
 
 
+def test_environments_of_triton_have_another_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In a checkout `triton` would stand in the way of torch: of pytest's, too."""
+    with pytest.raises(SystemExit, match="2"):
+        run("make_triton", "--out", tmp_path / "triton", monkeypatch=monkeypatch)
+    assert "error: --out: expected another name than triton, " in capsys.readouterr().err
+    assert not (tmp_path / "triton").exists()
+
+
 def test_a_comparison_comes_into_the_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
