@@ -24,7 +24,7 @@ def hide_folder_triton() -> None:
     """Let `import triton` find nothing where all that it would find is a folder of that name.
 
     `python -m` searches the folder in which it works, where a checkout or an environment may have that name. torch
-    takes whatever `triton` there is for the compiler, and fails in the midst of a build.
+    takes whatever `triton` there is for the compiler, and fails in the midst of a build or a training.
     """
     found = None if "triton" in sys.modules else importlib.util.find_spec("triton")
     if found is not None and found.origin is None:  # a folder without an __init__.py

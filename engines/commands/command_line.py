@@ -12,8 +12,6 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TextIO, cast
 
-from mulo_sd.processes import hide_folder_triton
-
 CLOSED_PIPE = 141  # 128 + SIGPIPE, as a shell tells of a command that the signal ended
 INTERRUPTED = 130  # 128 + SIGINT
 UNUSABLE = 2  # the request cannot be used, or the system failed it
@@ -87,13 +85,11 @@ def _ended(main: Callable[[], int]) -> int:
 def command(main: Callable[[], int]) -> Callable[[], int]:
     """Decorate a command's `main`, which returns the exit status, so that no error from outside ends in a traceback.
 
-    Every command's `main` has it, whether Python's `-m` or an installed script calls it. No folder beside it is taken
-    for a package that torch looks for.
+    Every command's `main` has it, whether Python's `-m` or an installed script calls it.
     """
 
     @wraps(main)
     def run() -> int:
-        hide_folder_triton()
         streams = sys.stdout, sys.stderr
         output, errors = guarded(sys.stdout), guarded(sys.stderr)
         sys.stdout, sys.stderr = cast(TextIO, output), cast(TextIO, errors)

@@ -31,17 +31,14 @@ from pathlib import Path
 from mulo_sd.engines.commands.demo_bundle import build_demo_bundle
 build_demo_bundle(Path("new"), "nonsense", models="minimal")
 """
-# torch looks for the compiler Triton when its exporter begins.
-EXPORTER = """
-from mulo_sd.engines.commands.command_line import command
-
-@command
-def main():
+# torch looks for the compiler Triton when its exporter begins, and when an optimizer is made.
+COMPUTE = """
+import multiprocessing
+from mulo_sd.reference.numbers import seed_number
+if __name__ == "__main__":
     import torch._dynamo
-    print("torch is ready")
-    return 0
-
-raise SystemExit(main())
+    with multiprocessing.get_context("spawn").Pool(1, __import__, ("torch._dynamo",)) as pool:
+        print(pool.apply(seed_number, (3,)))
 """
 
 
@@ -153,6 +150,8 @@ def test_a_program_that_embeds_the_engines_keeps_its_own_modules(folder: Path, o
 
 
 def test_a_folder_named_triton(folder: Path) -> None:
-    """A checkout of Triton's, or its environments: torch does not take it for the package of that name."""
+    """A checkout of Triton's, or its environments: torch does not take it for the package, in workers neither."""
     (folder / "triton").mkdir()
-    assert run(folder, ["-c", EXPORTER], Ours(Path(sys.executable), ROOT)) == "torch is ready\n"
+    program = folder / "program.py"
+    program.write_text(COMPUTE)
+    assert run(folder, [str(program)], Ours(Path(sys.executable), ROOT)) == "3\n"
