@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -90,7 +91,7 @@ def test_a_step_is_measured_of_all_workers_together(tmp_path: Path, monkeypatch:
     """The middle one of eight counts: what took the processors meanwhile does not."""
     each = [1.0, 1.0, 90.0, 1.0, 1.0, 60.0, 1.0, 1.0] * 2
     seconds = iter(time for number, step in enumerate(each) for time in (100.0 * number, 100.0 * number + step))
-    monkeypatch.setattr("mulo_sd.reference.train.budget.time.perf_counter", lambda: next(seconds))
+    monkeypatch.setattr(budget, "time", SimpleNamespace(perf_counter=lambda: next(seconds)))
     taken = []
 
     class Counted:
