@@ -1,19 +1,14 @@
 """Export a graph's module to ONNX (opset 24)."""
 
-import functools
 import logging
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
-from unittest import mock
 
 import onnx_ir
 import torch
 from onnxscript.values import Opset
-from torch._export import utils as export_utils
-from torch.onnx._internal._lazy_import import onnxscript_apis  # type: ignore[attr-defined]  # not in its __all__
 
+from mulo_sd.export.exporter_shortcuts import exporter_shortcuts
 from mulo_sd.export.graphs.slots import append_slots  # registers the operator
 from mulo_sd.export.graphs.specification import GraphSpecification
 
@@ -25,29 +20,6 @@ _op = Opset("", OPSET)
 
 def _append_slots_onnx(cache, update, write_index):  # type: ignore[no-untyped-def]  # onnxscript infers the types
     return _op.TensorScatter(cache, update, write_index, axis=2)
-
-
-_find_decomposed_operators_once = functools.cache(export_utils._materialize_cpp_cia_ops)
-
-
-@functools.cache
-def _torchs_operators() -> list[Any]:
-    return list(onnxscript_apis.get_torchlib_ops())
-
-
-@contextmanager
-def _operators_read_once() -> Iterator[None]:
-    """Let torch's exporter read its own operators once a process.
-
-    For every graph it parses the source of all 500 that it translates, and looks 50 times for all that it decomposes,
-    which is a quarter of an export. Both are only read, the one operator that is added here is registered before, and
-    torch is pinned to one version, so that what is replaced here is known.
-    """
-    with (
-        mock.patch.object(onnxscript_apis, "get_torchlib_ops", return_value=_torchs_operators()),
-        mock.patch.object(export_utils, "_materialize_cpp_cia_ops", _find_decomposed_operators_once),
-    ):
-        yield
 
 
 def forget_origin(model: onnx_ir.Model) -> None:
@@ -92,7 +64,7 @@ def onnx_from_torch(specification: GraphSpecification) -> onnx_ir.Model:
         name: [axes(name) for _ in value] if isinstance(value, list) else axes(name)
         for name, value in specification.example.items()
     }
-    with _operators_read_once(), warnings.catch_warnings():
+    with exporter_shortcuts(), warnings.catch_warnings():
         # torch's exporter warns of its own deprecated internals; nothing here can act on them.
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
