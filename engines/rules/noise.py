@@ -5,14 +5,10 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from mulo_sd.engines.rules.philox import philox_words
+
 # Which prediction of a token this is, from 0 on: one number for all positions, or one of each.
 Attempt = int | Sequence[int]
-_ROUNDS = 10
-_LOW = np.uint64(0xFFFFFFFF)
-_SHIFT = np.uint64(32)
-_MULTIPLIER_0, _MULTIPLIER_1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
-_KEY_STEP_0, _KEY_STEP_1 = 0x9E3779B9, 0xBB67AE85
-
 
 # Model numbers of what drafts on the target's own grid, behind those of all coarser drafters (RNG-2).
 HEAD, BLOCK = 9, 10
@@ -40,23 +36,11 @@ def uniform_noise(
         count: How many numbers for each position.
         attempt: Which prediction of the token this is, from 0 on; one number for all positions, or one of each.
     """
-    shape = (len(positions), -(-count // 4))
-    c0 = np.broadcast_to(np.arange(shape[1], dtype=np.uint64), shape)
-    c1 = np.broadcast_to(positions.astype(np.uint64)[:, None], shape)
-    c2 = np.full(shape, stream, dtype=np.uint64)
-    c3 = np.broadcast_to(np.asarray(attempt, dtype=np.uint64).reshape(-1, 1), shape)
-    key_0, key_1 = seed % 2**32, seed // 2**32
-    for _ in range(_ROUNDS):
-        product_0, product_1 = _MULTIPLIER_0 * c0, _MULTIPLIER_1 * c2
-        c0, c1, c2, c3 = (
-            (product_1 >> _SHIFT) ^ c1 ^ np.uint64(key_0),
-            product_1 & _LOW,
-            (product_0 >> _SHIFT) ^ c3 ^ np.uint64(key_1),
-            product_0 & _LOW,
-        )
-        key_0, key_1 = (key_0 + _KEY_STEP_0) % 2**32, (key_1 + _KEY_STEP_1) % 2**32
-    words = np.stack([c0, c1, c2, c3], axis=-1).reshape(len(positions), -1)[:, :count]
-    uniform: NDArray[np.float64] = (words.astype(np.float64) + 0.5) / 2.0**32
+    attempts = np.broadcast_to(np.asarray(attempt, dtype=np.int64), len(positions))
+    words = philox_words(seed, stream, positions, -(-count // 4), attempts)[:, :count]
+    uniform = words.astype(np.float64)
+    uniform += 0.5
+    uniform /= 2.0**32
     return uniform
 
 
@@ -65,8 +49,9 @@ def gumbel_noise(
 ) -> NDArray[np.float32]:
     """Return Gumbel noise for sampling, Float32[n, vocabulary]; arguments as for `uniform_noise` (RNG-1)."""
     uniform = uniform_noise(seed, stream, positions, vocabulary, attempt)
-    gumbel: NDArray[np.float32] = (-np.log(-np.log(uniform))).astype(np.float32)
-    return gumbel
+    for _ in range(2):
+        np.negative(np.log(uniform, out=uniform), out=uniform)
+    return uniform.astype(np.float32)
 
 
 class NoiseSource:
