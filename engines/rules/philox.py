@@ -1,8 +1,8 @@
 """Philox4x32-10, which random words are made of (RNG-1), in few and small numpy operations.
 
-A GPU draws a token in the time in which a host makes the noise of one of 16,384 codes, so this is written for speed;
-`reference.noise` is the same to read. A product's two halves are views of it, every operation writes where an
-earlier one has been read, and the counters go in pieces whose buffers stay in the processor's second cache.
+Of 16,384 codes a token's noise takes a quarter of a millisecond, and a GPU's pass one: so this is written for speed,
+and `reference.noise` to be read. A product's two halves are views of it, every operation writes where an earlier one
+has been read, and the counters go in pieces whose buffers stay in the processor's second cache.
 """
 
 import numpy as np

@@ -38,6 +38,14 @@ def test_equals_the_reference(seed: int) -> None:
         np.testing.assert_array_equal(actual.view(np.uint32), expected.view(np.uint32))
 
 
+@pytest.mark.parametrize(("count", "vocabulary"), [(9, 16384), (3, 70001), (0, 1024)])
+def test_equals_the_reference_in_pieces(count: int, vocabulary: int) -> None:
+    """RNG-1: Pieces of several positions, the last of fewer, and of one that is longer than a piece."""
+    positions, attempts = list(range(100, 100 + count)), list(range(count))
+    expected = reference.uniform_noise(2**63 + 1, 2, positions, vocabulary, attempts).numpy()
+    np.testing.assert_array_equal(uniform_noise(2**63 + 1, 2, np.array(positions), vocabulary, attempts), expected)
+
+
 @given(SEEDS, WORDS, st.lists(st.integers(0, 4095), min_size=1, max_size=5), st.integers(1, 18), st.integers(0, 3))
 @example(2**64 - 1, 2**32 - 1, [4095, 0], 5, 0)
 @settings(deadline=None)
