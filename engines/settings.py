@@ -230,7 +230,7 @@ class Settings(BaseModel):
         """Return the setting of a name; where a mode names none, another value."""
         return otherwise if name is None else getattr(self, name)
 
-    def changed(self, **changes: object) -> "Settings":
+    def changed(self, /, **changes: object) -> "Settings":
         """Return these settings with some fields changed; None leaves a field as it is, but makes a window infinite.
 
         Raises:

@@ -260,3 +260,8 @@ def test_settings_do_not_change() -> None:
 def test_a_manifest_gives_them_back() -> None:
     settings = Settings(mode="ar", tau=-1.5, top_p=0.9, drafters=(1, 2), window=None)
     assert Settings.model_validate_json(settings.model_dump_json()) == settings
+
+
+def test_a_name_that_python_gives_to_an_object_itself_is_as_unknown_as_others() -> None:
+    with pytest.raises(SettingsError, match="self: expected the name of a setting, got 1"):
+        Settings().changed(self=1)
