@@ -28,6 +28,7 @@ def philox_words(
         blocks: Counters of a position, numbered from 0 on.
         attempts: Int[n], each 0..2^32 - 1.
     """
+    key = seed % 2**32, seed // 2**32
     words = np.empty((len(positions), blocks, 4), dtype=_WORD)
     rows = min(max(_PIECE // max(blocks, 1), 1), len(positions))
     double_words = np.zeros((4, rows, blocks), dtype=_DOUBLE_WORD)
@@ -35,7 +36,6 @@ def philox_words(
     for start in range(0, len(positions), max(rows, 1)):
         piece = words[start : start + rows]
         counters = positions[start : start + rows, None], stream, attempts[start : start + rows, None]
-        key = seed % 2**32, seed // 2**32
         _fill(piece, key, counters, double_words[:, : len(piece)], others[:, : len(piece)])
     return words.reshape(len(positions), 4 * blocks)
 
