@@ -13,7 +13,6 @@ from unittest import mock
 
 import torch
 from torch import fx
-from torch._export import utils as export_utils
 from torch.export import ExportedProgram
 from torch.onnx._internal.exporter import _fx_passes
 from torch.onnx._internal.exporter._registration import ONNXRegistry
@@ -28,7 +27,6 @@ _SAME_OPERATOR = {
 # The exporter takes them out before it translates.
 _ASSERTIONS = frozenset({_aten._assert_tensor_metadata.default, _aten._assert_scalar.default})
 
-_find_decomposed_operators_once = functools.cache(export_utils._materialize_cpp_cia_ops)
 _read_registry_once = functools.cache(ONNXRegistry.from_torchlib)
 _decompose_by_tracing = _fx_passes.decompose_with_registry
 
@@ -87,7 +85,6 @@ def exporter_shortcuts() -> Iterator[None]:
     """Let torch's exporter read its own operators once a process, and trace a graph once."""
     with ExitStack() as stack:
         for target, name, replacement in (
-            (export_utils, "_materialize_cpp_cia_ops", _find_decomposed_operators_once),
             (ONNXRegistry, "from_torchlib", staticmethod(_registry)),
             (_fx_passes, "decompose_with_registry", _decompose),
             (type_promotion._TypePromotionInterpreter, "run_node", _promoted),
