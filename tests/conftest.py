@@ -11,6 +11,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from mulo_sd.conformance.tools.serving.served import Served, bundle_argument
 from mulo_sd.engines.commands.demo_bundle import build_demo_bundle, bundle_path, demo_bundle_path
@@ -83,8 +84,28 @@ def service(minimal_bundle: Path) -> Iterator[Served]:
 
 
 @pytest.fixture(scope="session")
-def toy_models() -> Models:
-    """Untrained models of three small grids: 8 x 4, 4 x 2 and 2 x 1 cells, 16 codes, prefixes of two tokens."""
+def toy_models() -> Iterator[Models]:
+    """Untrained models of three small grids: 8 x 4, 4 x 2 and 2 x 1 cells, 16 codes, prefixes of two tokens.
+
+    A test that changed them would fail others, in some orders only; so they are compared with new ones at the end.
+    """
+    made = make_toy_models()
+    yield made
+    for module, expected in zip(modules_of(made), modules_of(make_toy_models()), strict=True):
+        found = module.state_dict()
+        changed = [name for name, value in expected.state_dict().items() if not same(found[name], value)]
+        assert not changed, f"a test changed the models that all tests share, take a copy there: {changed}"
+
+
+def modules_of(models: Models) -> list[nn.Module]:
+    return [models.target, *models.drafters, models.tokenizer]
+
+
+def same(found: Tensor, expected: Tensor) -> bool:
+    return found.dtype == expected.dtype and torch.equal(found, expected)
+
+
+def make_toy_models() -> Models:
     with torch.random.fork_rng():
         torch.manual_seed(3)
         transformers = []

@@ -1,6 +1,7 @@
 """Graphs are those that torch's exporter makes by itself, in less work."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 from mulo_sd.export import exporter_shortcuts as shortcuts
+from mulo_sd.export.build_graph import cast_copy
 from mulo_sd.export.graphs.listing import specifications
 from mulo_sd.export.onnx_from_torch import onnx_from_torch
 from mulo_sd.export.onnx_runner import onnx_runner
@@ -121,7 +123,7 @@ def test_no_graph_of_a_bundle_is_traced_twice(
     for name in ("target", "target_condition", "up_sampler_2_bicubic", "down_sampler_2_area", "decoder", "acceptance"):
         item = listed[name]
         if item.kind in ("logits", "embeddings", "pixels"):
-            item.module.to(dtype)
+            item = replace(item, module=cast_copy(item.module, dtype))
         onnx_from_torch(item)
 
 
