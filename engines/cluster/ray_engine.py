@@ -105,6 +105,10 @@ class RayEngine:
                 )
             except GONE:
                 continue
+            except TimeoutError:
+                raise BackendError(
+                    f"{self.card.name}: expected a partial image within {IMAGE_SECONDS:g} s, got none"
+                ) from None
             return image
         raise BackendError(f"{self.card.name}: expected a partial image, got {MAX_TRIES} replicas that ended")
 

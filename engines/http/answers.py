@@ -3,16 +3,16 @@
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from typing import Any
 
 from mulo_sd.engines.http.logs import log_failure
 from mulo_sd.engines.http.service import Service, StoredImage
 from mulo_sd.engines.http.tracing import Span
+from mulo_sd.engines.ingress.deadline import within
 from mulo_sd.engines.ingress.drawings import Drawing
 from mulo_sd.engines.ingress.engine import Drawn
-from mulo_sd.engines.ingress.errors import ApiError, deadline_passed, of_engine
+from mulo_sd.engines.ingress.errors import ApiError, of_engine
 from mulo_sd.engines.ingress.figures import figures
 from mulo_sd.engines.ingress.formats import MEDIA_TYPES, base64_text, encoded
 from mulo_sd.engines.ingress.orders import Job
@@ -41,7 +41,7 @@ class Asked:
         Raises:
             ApiError: whatever went wrong.
         """
-        async with self.service.drawings.joined(self.job.orders) as drawings, self.within_deadline():
+        async with self.service.drawings.joined(self.job.orders) as drawings, within(self.job.deadline):
             images = [await self.finished(drawing) for drawing in drawings]
             contents = await asyncio.to_thread(self.contents, images)
             data = [self._place(content) for content in contents]
@@ -66,19 +66,6 @@ class Asked:
         if self.job.quality is not None:
             self.service.quality_passes.add(self.job.engine.card.name, self.job.quality, drawn)
         return drawn
-
-    @asynccontextmanager
-    async def within_deadline(self) -> AsyncIterator[None]:
-        """End the block where the request takes too long.
-
-        Raises:
-            ApiError: 504.
-        """
-        try:
-            async with asyncio.timeout(self.job.deadline):
-                yield
-        except TimeoutError:
-            raise deadline_passed(self.job.deadline) from None
 
     def contents(self, images: Sequence[Drawn]) -> list[bytes]:
         """Return the images as files."""

@@ -63,29 +63,27 @@ class EventStream(Response):
             await self.at_end()
 
     async def _send_all(self, send: Send) -> None:
-        parts: asyncio.Queue[bytes | None] = asyncio.Queue(1)
-        making = asyncio.ensure_future(self._make(parts))
+        await send({"type": "http.response.start", "status": 200, "headers": list(EVENT_HEADERS)})
+        while (part := await self._next_event(send)) is not None:
+            await self._send_part(send, part)
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _next_event(self, send: Send) -> bytes | None:
+        """Wait for the next event, None after the last; meanwhile the client hears that the stream goes on."""
+        making = asyncio.ensure_future(self._made())
         try:
-            await send({"type": "http.response.start", "status": 200, "headers": list(EVENT_HEADERS)})
-            while (part := await _next(parts)) is not None:
-                async with asyncio.timeout(self.send_seconds):
-                    await send({"type": "http.response.body", "body": part, "more_body": True})
-            await send({"type": "http.response.body", "body": b""})
-        except TimeoutError:
-            raise ClientGoneError from None
+            while not (await asyncio.wait([making], timeout=KEEP_ALIVE_SECONDS))[0]:
+                await self._send_part(send, KEEP_ALIVE)
         finally:
             await end_all([making])
+        return making.result()
 
-    async def _make(self, parts: "asyncio.Queue[bytes | None]") -> None:
-        async for part in self.events:
-            await parts.put(part)
-        await parts.put(None)
+    async def _made(self) -> bytes | None:
+        return await anext(self.events, None)
 
-
-async def _next(parts: "asyncio.Queue[bytes | None]") -> bytes | None:
-    """Return what is sent next."""
-    try:
-        async with asyncio.timeout(KEEP_ALIVE_SECONDS):
-            return await parts.get()
-    except TimeoutError:
-        return KEEP_ALIVE
+    async def _send_part(self, send: Send, part: bytes) -> None:
+        try:
+            async with asyncio.timeout(self.send_seconds):
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+        except TimeoutError:
+            raise ClientGoneError from None

@@ -8,6 +8,7 @@ from typing import Any
 
 from mulo_sd.engines.http.answers import Asked
 from mulo_sd.engines.http.logs import log_failure
+from mulo_sd.engines.ingress.deadline import each_within
 from mulo_sd.engines.ingress.drawings import Drawing
 from mulo_sd.engines.ingress.errors import ApiError, of_engine
 from mulo_sd.engines.ingress.formats import base64_text, encoded
@@ -44,18 +45,22 @@ def worth_showing(steps: Iterable[Step], last: Step | None) -> list[Step]:
 async def events(asked: Asked, drawing: Drawing) -> AsyncGenerator[bytes]:
     """Return the events of a job: partial images and steps as they come, then the image, or an error."""
     try:
-        async with asked.within_deadline():
-            async for sent in _steps(asked, drawing):
-                yield sent
-            drawn = await asked.finished(drawing)
-            content = (await asyncio.to_thread(asked.contents, [drawn]))[0]
-            body = {"b64_json": base64_text(content), "created_at": int(time.time())}
-            yield event(COMPLETED, body | asked.about() | asked.figures([drawn]))
+        async for sent in each_within(asked.job.deadline, _all_events(asked, drawing)):
+            yield sent
     except ApiError as error:
         yield error_event(error)
     except Exception as error:  # of rendering a step: a decoder that answers with what it must not
         log_failure(error, asked.request_id)
         yield error_event(of_engine(error, asked.request_id))
+
+
+async def _all_events(asked: Asked, drawing: Drawing) -> AsyncGenerator[bytes]:
+    async for sent in _steps(asked, drawing):
+        yield sent
+    drawn = await asked.finished(drawing)
+    content = (await asyncio.to_thread(asked.contents, [drawn]))[0]
+    body = {"b64_json": base64_text(content), "created_at": int(time.time())}
+    yield event(COMPLETED, body | asked.about() | asked.figures([drawn]))
 
 
 async def _steps(asked: Asked, drawing: Drawing) -> AsyncIterator[bytes]:

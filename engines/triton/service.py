@@ -10,16 +10,10 @@ from dataclasses import replace
 from typing import Any
 
 from mulo_sd.engines.ingress.bounded_store import BoundedStore
+from mulo_sd.engines.ingress.deadline import within
 from mulo_sd.engines.ingress.drawings import Drawing, Drawings, Outcome
 from mulo_sd.engines.ingress.engine import Drawn, Engine, Order
-from mulo_sd.engines.ingress.errors import (
-    ApiError,
-    ClientGoneError,
-    deadline_passed,
-    of_defect,
-    of_engine,
-    too_many_requests,
-)
+from mulo_sd.engines.ingress.errors import ApiError, ClientGoneError, of_defect, of_engine, too_many_requests
 from mulo_sd.engines.ingress.image_request import ImageRequest
 from mulo_sd.engines.ingress.limits import Limits
 from mulo_sd.engines.ingress.orders import Job, make_job
@@ -103,13 +97,11 @@ class Service:
             job = make_job(request, self.engines, self.limits, call.request_id)
             if timeout is not None:
                 job = replace(job, deadline=min(job.deadline, timeout))
-            async with self.drawings.joined(job.orders) as (drawing,), asyncio.timeout(job.deadline):
+            async with self.drawings.joined(job.orders) as (drawing,), within(job.deadline):
                 work = self._draw(call, job, drawing, request.fields.output_format is not None)
                 await while_wanted(_gone(call, drawing), work)
         except ClientGoneError:
             error = ApiError(CANCELLED, "request: expected one that is wanted, got one cancelled", code="cancelled")
-        except TimeoutError:
-            error = deadline_passed(job.deadline)
         except ApiError as refused:
             error = refused
         except Exception as caught:  # whatever ended the decode
