@@ -129,12 +129,11 @@ def run_together(shared: SharedPasses, work: list[Callable[[], Any]]) -> None:
 def shared_passes_are_right(subject: Subject, level: Level, note: Note) -> None:
     """CONF-5, KV-1, RNG-1: requests that share passes have tokens, masks, write places and noise of their own."""
     most = max_shared_tokens(subject)
-    lengths = shared_lengths(most)
     last = guided_batches(subject)[-1]
-    for number in range(len(subject.pipeline.bundle.manifest.models)) if lengths else ():
-        entry = subject.pipeline.bundle.manifest.models[number]
+    for number, entry in enumerate(subject.pipeline.bundle.manifest.models) if most else ():
+        lengths = shared_lengths(most, entry)
         for requests in request_counts(level):
-            # The last one has no guidance, and one row: beside a request of two it is the end of the shared rows.
+            # The last one has no guidance, and one row: it goes by itself.
             batches = [last] * (requests - 1) + [1 if requests % 2 else last]
             shared = SharedPasses(_Shares(subject.pipeline.backend), requests)
             walks = [_Request(subject, number, index, batch) for index, batch in enumerate(batches)]

@@ -23,8 +23,9 @@ Kind = Literal[
 BLOCK = 64
 # More requests than share a pass in a session by default are the same again.
 MAX_REQUESTS = 8
-# Of a shared pass; longer ones compute for longer than they read weights.
-MAX_SHARED_TOKENS = 8
+# Of a shared pass: one token or few, and those of a sweep.
+SHARED_TOKENS = (*range(1, 9), 16, 64)
+MAX_SHARED_TOKENS = SHARED_TOKENS[-1]
 # Of the logits of one pass on the host, so that a grid of thousands of cells and a vocabulary of 65,536 fits.
 MAX_BYTES = 2**29
 
@@ -140,9 +141,9 @@ def request_counts(level: Level) -> list[int]:
     return {FEW: [7], MANY: [2, 7], ALL: list(range(2, MAX_REQUESTS + 1))}[level]
 
 
-def shared_lengths(max_shared: float) -> list[int]:
+def shared_lengths(max_shared: float, entry: TransformerEntry) -> list[int]:
     """Return how many tokens the requests of a shared pass feed, of a backend that shares passes up to some length."""
-    return list(range(1, int(min(max_shared, MAX_SHARED_TOKENS)) + 1))
+    return [fed for fed in SHARED_TOKENS if fed <= min(max_shared, longest_pass(entry))]
 
 
 def scaled_rows(manifest: Manifest, number: int, draft_number: int, level: Level) -> list[int]:
@@ -178,7 +179,7 @@ def _of_transformer(manifest: Manifest, entry: TransformerEntry, max_shared: flo
     if spare > 2 * BLOCK:
         shapes.append(Shape(graph, "compaction", f"by more than {2 * BLOCK} slots"))
     for requests in request_counts(level):
-        shapes += [shared_shape(graph, requests, fed) for fed in shared_lengths(max_shared)]
+        shapes += [shared_shape(graph, requests, fed) for fed in shared_lengths(max_shared, entry)]
     return [*shapes, *(Shape(entry.condition_graph, "conditions", f"{batch}") for batch in (1, 2))]
 
 

@@ -290,6 +290,10 @@ class Backend(ABC):
         """Whether several decodes should share passes of a transformer's graph (`Traits.pools`)."""
         return True
 
+    def takes_shared(self, graph: str, rows: int, tokens: int) -> bool:
+        """Whether a pass that decodes share may have so many rows of so many tokens (`Traits.pools`)."""
+        return True
+
     def memory(self) -> dict[str, int]:
         """Return bytes by what they hold, keys and values as "caches"; empty where a backend does not count them."""
         return {}

@@ -74,6 +74,10 @@ class WrappedBackend(Backend):
         """Whether several decodes should share passes of a graph."""
         return self.backend.gains_by_sharing(graph)
 
+    def takes_shared(self, graph: str, rows: int, tokens: int) -> bool:
+        """Whether a pass that decodes share may have so many rows of so many tokens."""
+        return self.backend.takes_shared(graph, rows, tokens)
+
     def memory(self) -> dict[str, int]:
         """Return bytes by what they hold."""
         return self.backend.memory()

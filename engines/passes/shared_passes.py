@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mulo_sd.engines.backends.base import Backend, BackendError, CachePool, KVCache, PartedScores, Scores, Tensors
-from mulo_sd.engines.backends.caches import GUIDED_ROWS
 from mulo_sd.engines.backends.host_scores import scorer
 from mulo_sd.engines.passes.scheduler import Scheduler
 from mulo_sd.engines.passes.shared_samples import SharedSamples, SharedScores
@@ -39,7 +38,7 @@ FEW = 4
 
 @dataclass
 class Place:
-    """The cache of one decode with one model: some rows of the model's pool."""
+    """The cache of one decode with one model: some rows of the model's pool for decodes of as many rows."""
 
     first_row: int
     batch: int
@@ -60,6 +59,11 @@ class _WaitingPass:
     @property
     def fed(self) -> int:
         return int(self.inputs["tokens"].shape[1])
+
+    @property
+    def pool(self) -> tuple[str, int]:
+        """Which pool has its rows."""
+        return self.graph, self.place.batch
 
     @property
     def end(self) -> int:
@@ -93,11 +97,11 @@ def _merged(group: list[_WaitingPass]) -> Tensors:
     return inputs
 
 
-def _fits(group: list[_WaitingPass], item: _WaitingPass, slots: int, max_tokens: float) -> bool:
-    """Whether a pass may join others of its model: beside them in the pool, without much padding, with room for it."""
+def _fits(group: list[_WaitingPass], item: _WaitingPass, slots: int) -> bool:
+    """Whether a pass may join others of its pool: beside them in it, without much padding, with room for it."""
     fed = [other.fed for other in (*group, item)]
     longest = max(fed)
-    if group[-1].end != item.place.first_row or longest > max_tokens:
+    if group[-1].end != item.place.first_row:
         return False
     if any(int(other.inputs["write_index"][0]) + longest > slots for other in (*group, item)):
         return False
@@ -125,7 +129,7 @@ class SharedPasses:
         self.max_tokens = float(backend.traits.max_shared_tokens)
         # Where passes compute on the host's processors, decodes would disturb them there: one goes on at a time.
         self.in_turns = not self.pooling or self.max_tokens != float("inf")
-        self.pools: dict[str, CachePool] = {}
+        self.pools: dict[tuple[str, int], CachePool] = {}  # of a graph, for decodes of so many rows
         self.gains: dict[str, bool] = {}  # which graphs' passes are shared
         self.seconds: dict[str, float] = {}  # that stateless graphs take
         self.making = threading.Lock()  # held while a pool is made
@@ -158,12 +162,12 @@ class SharedPasses:
 
         The first of a graph may load a model of gigabytes.
         """
-        first = number * GUIDED_ROWS
+        first = number * batch
         if not self._shares(graph):
             return Place(first, batch, self.scheduler.beside(lambda: self.backend.new_cache(graph, batch)))
-        if graph not in self.pools:
-            self.scheduler.beside(lambda: self._make_pool(graph))
-        pool = self.pools[graph]
+        if (graph, batch) not in self.pools:
+            self.scheduler.beside(lambda: self._make_pool(graph, batch))
+        pool = self.pools[graph, batch]
         pool.clear(first, batch)
         return Place(first, batch, pool.rows(first, batch))
 
@@ -172,10 +176,10 @@ class SharedPasses:
             self.gains[graph] = self.pooling and self.backend.gains_by_sharing(graph)
         return self.gains[graph]
 
-    def _make_pool(self, graph: str) -> None:
+    def _make_pool(self, graph: str, batch: int) -> None:
         with self.making:
-            if graph not in self.pools:
-                self.pools[graph] = self.backend.new_pool(graph, self.places * GUIDED_ROWS)
+            if (graph, batch) not in self.pools:
+                self.pools[graph, batch] = self.backend.new_pool(graph, self.places * batch)
 
     def run(self, graph: str, inputs: Tensors) -> dict[str, NDArray[Any]]:
         """Run a stateless graph; the others wait for it unless it is long, or never ran and may have to be loaded."""
@@ -221,20 +225,26 @@ class SharedPasses:
     def _groups(self, waiting: list[_WaitingPass]) -> list[list[_WaitingPass]]:
         """Return what can be run together, in the order of models and rows."""
         groups: list[list[_WaitingPass]] = []
-        ordered = sorted(waiting, key=lambda item: (item.graph, item.place.first_row))
-        for _, items in groupby(ordered, key=lambda item: item.graph):
+        ordered = sorted(waiting, key=lambda item: (*item.pool, item.place.first_row))
+        for _, items in groupby(ordered, key=lambda item: item.pool):
             for number, item in enumerate(items):
-                slots = int(item.inputs["slot_ranks"].shape[1])
-                if number and _fits(groups[-1], item, slots, self.max_tokens):
+                if number and self._may_join(groups[-1], item):
                     groups[-1].append(item)
                 else:
                     groups.append([item])
         return groups
 
+    def _may_join(self, group: list[_WaitingPass], item: _WaitingPass) -> bool:
+        if not _fits(group, item, slots=int(item.inputs["slot_ranks"].shape[1])):
+            return False
+        rows = item.end - group[0].place.first_row
+        tokens = max(other.fed for other in (*group, item))
+        return tokens <= self.max_tokens and self.backend.takes_shared(item.graph, rows, tokens)
+
     def _run(self, group: list[_WaitingPass]) -> None:
         """Run a group as one pass; where that fails, its halves, so that only what is at fault fails.
 
-        It may be too large for a backend, too.
+        Memory may have been too little for all of them, too.
         """
         try:
             self._score(group)
@@ -252,7 +262,7 @@ class SharedPasses:
             group[0].scores = self.score_alone(graph, place.cache, inputs)
             self.passes += 1
             return
-        rows = self.pools[graph].rows(place.first_row, group[-1].end - place.first_row)
+        rows = self.pools[group[0].pool].rows(place.first_row, group[-1].end - place.first_row)
         scores = self.backend.score(graph, rows, _merged(group))
         if not isinstance(scores, PartedScores):
             got = type(scores).__name__

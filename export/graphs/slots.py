@@ -17,9 +17,10 @@ from mulo_sd.reference.transformer import Attend, TransformerConfig
 
 # Guidance feeds two rows, conditional and unconditional.
 BATCH: Range = (1, 2, 2)
-# Decodes that share passes: rows of several, with few tokens each.
+# Decodes that share passes: rows of several, with few tokens each, or with those of a sweep. Either takes less memory
+# than a prefill of a grid of 32 x 32 cells.
 SHARED_BATCH: Range = (1, 8, 16)
-SHARED_TOKENS = 8
+SHARED_TOKENS: tuple[Range, ...] = ((1, 1, 8), (1, 16, 64))
 
 
 @torch.library.custom_op("mulo_sd::append_slots", mutates_args=())
@@ -87,9 +88,11 @@ def attention_over_slots(
 def profiles(ranges: Mapping[str, Range], longest: int) -> tuple[Mapping[str, Range], ...]:
     """Return the shapes of a decode's passes: one token, few, many (prefill, verification), and several decodes'."""
     few = min(FEW, longest)
+    ranges_of_fed: list[Range] = [(low, min(usual, longest), min(high, longest)) for low, usual, high in SHARED_TOKENS]
+    shared = dict.fromkeys(ranges_of_fed)
     return (
         {**ranges, "fed": (1, 1, 1)},
         {**ranges, "fed": (1, min(8, few), few)},
         {**ranges, "fed": (1, max(longest // 4, 1), longest)},
-        {**ranges, "batch": SHARED_BATCH, "fed": (1, 1, min(SHARED_TOKENS, longest))},
+        *({**ranges, "batch": SHARED_BATCH, "fed": fed} for fed in shared),
     )

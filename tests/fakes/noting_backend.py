@@ -58,6 +58,10 @@ class NotingBackend(Backend):
         self.called.append("new_pool")
         return None  # type: ignore[return-value]  # nobody takes rows of it
 
+    def takes_shared(self, graph: str, rows: int, tokens: int) -> bool:
+        self.called.append("takes_shared")
+        return True
+
     def gains_by_sharing(self, graph: str) -> bool:
         self.called.append("gains_by_sharing")
         return True

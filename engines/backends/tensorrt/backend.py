@@ -113,6 +113,13 @@ class TensorRTBackend(Backend):
         tensors = cache_tensors(self.bundle.manifest.graphs[graph], 1)
         return most > 2 and all(tensor.row_bytes % ALIGNMENT == 0 for tensor in tensors)
 
+    def takes_shared(self, graph: str, rows: int, tokens: int) -> bool:
+        """Whether one of a plan's profiles holds so many rows of so many tokens."""
+        return any(
+            ranges.get("batch", (1, 1, 1))[-1] >= rows and ranges.get("fed", (1, 1, 1))[-1] >= tokens
+            for ranges in self.entries[graph].profiles
+        )
+
     def run(self, graph: str, inputs: Tensors) -> dict[str, NDArray[Any]]:
         """Run a stateless graph."""
         with self.lock:
@@ -147,13 +154,15 @@ class TensorRTBackend(Backend):
         pitch = fed * self.vocabulary[graph] * FLOAT_BYTES
         with self.lock:
             self.runtime.cuda.use()
+            plan = self.plans.of(graph)
+            plan.profile((("tokens", (batch, fed)),))  # before anything as large as a refused pass is made
             if cache.logits is None or cache.logits.buffer.size_bytes < batch * pitch:
                 cache.logits = None  # given back first: it may be the one that is lent again, grown
                 cache.logits = self.sampling.leases.take(batch * pitch)
             lease = cache.logits
             placed = {name: Placed(tensor.shape, address) for name, (tensor, address) in cache.tensors.items()}
             # Hidden states, of graphs that give them, come to the host: the head's inputs go from there.
-            others = self.plans.of(graph).execute({**inputs, **placed}, {"logits": lease.buffer.address})
+            others = plan.execute({**inputs, **placed}, {"logits": lease.buffer.address})
         return TensorRTScores(
             self.sampling,
             lease,

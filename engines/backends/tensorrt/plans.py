@@ -111,8 +111,8 @@ class LoadedPlan:
             raise BackendError(f"{expected}, got {value.dtype} {list(value.shape)}")
         return np.asarray(value, order="C")
 
-    def _profile(self, shapes: Shapes) -> int:
-        """Return the first profile that holds the shapes.
+    def profile(self, shapes: Shapes) -> int:
+        """Return the first profile that holds the shapes of some inputs.
 
         Raises:
             BackendError: none does.
@@ -201,7 +201,7 @@ class LoadedPlan:
             value = inputs.get(tensor.name)
             values[tensor.name] = value if isinstance(value, Placed) else self._array(tensor, value)
         shapes = tuple((name, value.shape) for name, value in values.items())
-        profile = self._profile(shapes)
+        profile = self.profile(shapes)
         addresses = {
             name: value.address if isinstance(value, Placed) else self._upload(name, value)
             for name, value in values.items()

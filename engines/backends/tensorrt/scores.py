@@ -18,6 +18,7 @@ from mulo_sd.engines.backends.tensorrt.cuda import ALIGNMENT, Cuda, DeviceBuffer
 from mulo_sd.engines.backends.tensorrt.leases import Lease, Leases
 from mulo_sd.engines.backends.tensorrt.plans import LoadedPlan, Placed
 from mulo_sd.engines.backends.tensorrt.slot_runs import slot_runs
+from mulo_sd.engines.bundle.contract import SAMPLER
 from mulo_sd.engines.distribution import Distribution
 from mulo_sd.engines.rules.noise import NoiseSource
 
@@ -66,6 +67,19 @@ def _uploaded(cuda: Cuda, array: NDArray[Any]) -> Uploaded:
     return Uploaded(Placed(array.shape, buffer.address), buffer)
 
 
+def groups_of(wanted: Sequence[Wanted], most: int) -> list[list[Wanted]]:
+    """Return samples in their order, in groups of at most so many rows where one is not more by itself."""
+    groups: list[list[Wanted]] = []
+    rows = 0
+    for one in wanted:
+        rows += len(one.rows)
+        if not groups or rows > most:
+            groups.append([])
+            rows = len(one.rows)
+        groups[-1].append(one)
+    return groups
+
+
 class Sampling:
     """What sampling needs beside logits, shared by all scores of a backend; used under its lock."""
 
@@ -112,6 +126,10 @@ class Sampling:
             for run in slot_runs(rows):
                 place = target + run.destination * row_bytes
                 self.cuda.copy(place, address + run.source * row_bytes, run.length * row_bytes)
+
+    def most_rows(self) -> int:
+        """Return how many rows the sampler's plan takes at once."""
+        return max(ranges["rows"][-1] for ranges in self.plan(SAMPLER).profiles)
 
     @staticmethod
     def keeps(noise: CellNoise) -> bool:
@@ -220,7 +238,12 @@ class TensorRTScores(DeviceScores, PartedScores):
             return self.sampling.plan(graph).execute(placed, wanted=outputs)
 
     def sample_together(self, wanted: Sequence[Wanted], distribution: Distribution) -> list[Tokens]:
-        """Sample for several decodes by one run of the plan."""
+        """Sample for several decodes, by as few runs of the plan as take all their rows."""
+        with self.sampling.lock:
+            most = self.sampling.most_rows()
+        return [tokens for some in groups_of(wanted, most) for tokens in self._sample_once(some, distribution)]
+
+    def _sample_once(self, wanted: Sequence[Wanted], distribution: Distribution) -> list[Tokens]:
         noises = [CellNoise(one.noise, one.cells, one.anchor) for one in wanted]
         on_device = all(map(self.sampling.keeps, noises))
         noise: Any = None if on_device else np.concatenate([one.on_host() for one in noises])
@@ -229,7 +252,7 @@ class TensorRTScores(DeviceScores, PartedScores):
             firsts = [Rows(self.address + one.first_row * self.pitch, one.rows) for one in wanted]
             placed: dict[str, Any] = self._placed(firsts, wanted[0].batch) | setting_inputs(distribution)
             placed["noise"] = self.sampling.noise(*noises) if on_device else noise
-            tokens = self.sampling.plan("sampler").execute(placed, wanted=("tokens",))["tokens"]
+            tokens = self.sampling.plan(SAMPLER).execute(placed, wanted=("tokens",))["tokens"]
         return split_by(wanted, tokens)
 
     def _placed(self, firsts: Sequence[Rows], batch: int) -> dict[str, Any]:

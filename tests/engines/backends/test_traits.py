@@ -146,6 +146,7 @@ CALLS: dict[str, Callable[[Backend], object]] = {
     "scores_of": lambda backend: backend.scores_of(np.zeros((1, 1, 2), dtype=np.float32)),
     "new_pool": lambda backend: backend.new_pool("g", 1),
     "gains_by_sharing": lambda backend: backend.gains_by_sharing("target"),
+    "takes_shared": lambda backend: backend.takes_shared("target", 16, 8),
     "memory": lambda backend: backend.memory(),
 }
 

@@ -69,3 +69,58 @@ def test_a_graph_that_gains_nothing_has_a_cache_for_each_decode() -> None:
     shared.begin(*(partial(ask, number) for number in range(2)))
     shared.close()
     assert (shared.passes, backend.calls) == (2 * 3 + 3, 2 * 3 + 3)
+
+
+class _Counts(PoolingBackend):
+    """A pooling backend that notes the rows and tokens of its passes, and takes so many rows at most."""
+
+    name = "counts"
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most, self.shapes = most, list[tuple[int, ...]]()
+
+    def takes_shared(self, graph: str, rows: int, tokens: int) -> bool:
+        return rows * tokens <= self.most
+
+    def score(self, graph: str, cache: Any, inputs: Tensors) -> ArrayScores:
+        self.shapes.append(inputs["tokens"].shape)
+        return ArrayScores(np.repeat(inputs["tokens"][..., None], 3, axis=2).astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("batches", "most", "expected"),
+    [
+        ([2, 2, 2, 2, 2], 99, [(10, 1)]),
+        ([2, 2, 2, 2, 2], 6, [(6, 1), (4, 1)]),
+        ([2, 2, 2, 2, 2], 3, [(2, 1)] * 5),
+        ([1, 1, 1, 1, 1], 99, [(5, 1)]),
+        ([1, 1, 1, 1, 1], 4, [(4, 1), (1, 1)]),
+        ([2, 2, 1, 1, 1], 99, [(3, 1), (4, 1)]),
+        ([1, 2, 1, 2, 1], 99, [(1, 1), (1, 1), (1, 1), (2, 1), (2, 1)]),  # their rows do not lie side by side
+    ],
+)
+def test_passes_are_shared_by_as_many_as_a_backend_takes(
+    batches: list[int], most: int, expected: list[tuple[int, int]]
+) -> None:
+    """Decodes without guidance share passes, too; each has its own scores."""
+    backend = _Counts(most)
+    shared = SharedPasses(backend, len(batches))
+
+    def ask(number: int, batch: int) -> None:
+        inputs = {name: value[:batch] for name, value in inputs_of(np.full((2, 1), number)).items()}
+        scores = shared.score("target", shared.place("target", number, batch), inputs)
+        np.testing.assert_array_equal(scores.logits(), np.full((batch, 1, 3), number))
+
+    errors = list[BaseException]()
+
+    def asked(number: int, batch: int) -> None:
+        try:
+            ask(number, batch)
+        except BaseException as error:  # raised below, in the test's own thread
+            errors.append(error)
+
+    shared.begin(*(partial(asked, *one) for one in enumerate(batches)))
+    shared.close()
+    assert errors == []
+    assert backend.shapes == expected

@@ -17,6 +17,7 @@ PROFILES: list[dict[str, int]] = [
     {"batch": 2, "fed": 32, "rows": 8},
     {"batch": 2, "fed": 76, "rows": 64},
     {"batch": 16, "fed": 8, "rows": 64},
+    {"batch": 16, "fed": 64, "rows": 64},
 ]
 SETTINGS: dict[str, dict[str, Any]] = {
     "ar": {"mode": "ar", "guidance_scale": 3.0, "top_k": 5},

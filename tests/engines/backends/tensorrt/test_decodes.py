@@ -1,9 +1,12 @@
 """Whole decodes, alone and in shared passes."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from mulo_sd import engines
+from mulo_sd.engines.backends.base import BackendError
 from mulo_sd.engines.backends.choose import check_backend
 from mulo_sd.engines.backends.tensorrt.backend import TensorRTBackend
 from mulo_sd.engines.bundle import Bundle
@@ -37,6 +40,33 @@ def test_decodes_share_passes(large_fakes: Fakes, minimal: Bundle) -> None:
         for request, want in zip(found, expected, strict=True):
             np.testing.assert_array_equal(request.result().tokens, want.tokens)
         assert session.passes < 2 * 65
+
+
+@pytest.mark.parametrize(("guidance", "most"), [(3.0, 90), (1.0, 90)])
+def test_eight_decodes_share_passes_of_any_size(
+    large_fakes: Fakes, minimal: Bundle, monkeypatch: pytest.MonkeyPatch, guidance: float, most: int
+) -> None:
+    """No pass is made that a plan was not built for, and few are: with guidance, and without."""
+    refused = list[tuple[int, ...]]()
+    score = TensorRTBackend.score
+
+    def noted(self: TensorRTBackend, graph: str, cache: Any, inputs: Any) -> Any:
+        try:
+            return score(self, graph, cache, inputs)
+        except BackendError:
+            refused.append(inputs["tokens"].shape)
+            raise
+
+    monkeypatch.setattr(TensorRTBackend, "score", noted)
+    bundle = with_plans(minimal, "trt-rtx")
+    given = SETTINGS["parallel"] | {"guidance_scale": guidance}
+    expected = [engines.Pipeline(minimal, Plain(minimal)).generate("a red circle", seed=n, **given) for n in range(8)]
+    with engines.Pipeline(bundle, TensorRTBackend(bundle, "trt-rtx")).session(8) as session:
+        found = [session.submit("a red circle", seed=n, **given) for n in range(8)]
+        for request, want in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(request.result().tokens, want.tokens)
+        assert session.passes < most
+    assert refused == []
 
 
 def test_more_decodes_than_a_plan_takes(large_fakes: Fakes, minimal: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:

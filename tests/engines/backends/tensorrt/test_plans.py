@@ -53,7 +53,7 @@ def test_plan_that_is_not_what_the_manifest_says(
 
 
 def test_a_plan_with_other_profiles(fakes: Fakes, minimal: Bundle) -> None:
-    with pytest.raises(BackendError, match=r"expected the manifest's 4 profiles, got 1$"):
+    with pytest.raises(BackendError, match=r"expected the manifest's 5 profiles, got 1$"):
         TensorRTBackend(with_plans(minimal, "trt-rtx"), "trt-rtx").run("decoder", {})
 
 

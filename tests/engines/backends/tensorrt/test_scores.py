@@ -16,8 +16,8 @@ from mulo_sd.engines.bundle import Bundle
 from mulo_sd.engines.passes.transformer import TransformerSession
 from mulo_sd.engines.rules.anchor import Anchor
 from mulo_sd.engines.rules.noise import NoiseSource
-from tests.engines.backends.tensorrt.minimal_decodes import Plain, with_plans
-from tests.fakes.tensorrt import Fakes
+from tests.engines.backends.tensorrt.minimal_decodes import PROFILES, Plain, with_plans
+from tests.fakes.tensorrt import FakeEngine, Fakes
 
 
 def test_logits_do_not_come_to_the_host(large_fakes: Fakes, minimal: Bundle) -> None:
@@ -84,11 +84,22 @@ def test_scores_are_those_of_the_logits(
     np.testing.assert_array_equal(first.logits(), kept)
 
 
+@pytest.mark.parametrize(("most", "runs"), [(64, 1), (5, 2), (3, 2)])
 @pytest.mark.parametrize("anchored", [False, True])
 @pytest.mark.parametrize("batch", [1, 2])
-def test_samples_of_several_decodes(large_fakes: Fakes, minimal: Bundle, batch: int, anchored: bool) -> None:
-    """By one run of the plan, whose tokens come in one copy: those that each decode's own part samples."""
-    backend = TensorRTBackend(with_plans(minimal, "trt-rtx"), "trt-rtx")
+def test_samples_of_several_decodes(
+    large_fakes: Fakes,
+    minimal: Bundle,
+    monkeypatch: pytest.MonkeyPatch,
+    batch: int,
+    anchored: bool,
+    most: int,
+    runs: int,
+) -> None:
+    """By one run of the plan, where it takes so many rows, whose tokens come in one copy: as each decode's own part."""
+    profiles = [profile | {"rows": min(most, profile["rows"])} for profile in PROFILES]
+    monkeypatch.setattr(FakeEngine, "PROFILES", profiles)
+    backend = TensorRTBackend(with_plans(minimal, "trt-rtx", profiles), "trt-rtx")
     scores = _of_several_rows(backend, minimal, 3 * batch)
     codes = np.random.default_rng(1).standard_normal((48, 4), dtype=np.float32)
     wanted, cuda = [], large_fakes.cuda
@@ -101,7 +112,7 @@ def test_samples_of_several_decodes(large_fakes: Fakes, minimal: Bundle, batch: 
     alone = [one.part.sample(one.rows, one.cells, distribution, one.noise, one.anchor).tolist() for one in wanted]
     before = cuda.downloaded, cuda.synchronisations
     assert [tokens.tolist() for tokens in scores.sample_together(wanted, distribution)] == alone
-    assert (cuda.downloaded, cuda.synchronisations) == (before[0] + 6 * 8, before[1] + 1)
+    assert (cuda.downloaded, cuda.synchronisations) == (before[0] + 6 * 8, before[1] + runs)
     assert len(set(map(tuple, alone))) == 3
 
 
@@ -140,5 +151,7 @@ def test_parts_of_a_shared_pass(large_fakes: Fakes, minimal: Bundle) -> None:
     np.testing.assert_array_equal(part.logits(), everything[2:, :2])
     np.testing.assert_allclose(alone, everything[:2], atol=1e-5)
     pool.clear(0, 4)
-    with pytest.raises(BackendError, match=r"graph target: tokens: the plan was not built for shape \(4, 9\)"):
-        backend.score("target", pool.rows(0, 4), inputs | {"tokens": np.zeros((4, 9), dtype=np.int64)})
+    held, rows = backend.memory(), pool.rows(0, 4)
+    with pytest.raises(BackendError, match=r"graph target: tokens: the plan was not built for shape \(4, 65\)"):
+        backend.score("target", rows, inputs | {"tokens": np.zeros((4, 65), dtype=np.int64)})
+    assert backend.memory() == held, "a pass that is refused takes no memory"
