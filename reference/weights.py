@@ -26,6 +26,7 @@ AnyConfig = TokenizerConfig | TransformerConfig | HeadConfig | LatentScalerConfi
 Config = TypeVar("Config", TokenizerConfig, TransformerConfig, HeadConfig, LatentScalerConfig)
 Module = TypeVar("Module", Tokenizer, Transformer, Head, LatentUpSampler, LatentDownSampler)
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
+AnyDataclass = TypeVar("AnyDataclass", bound="DataclassInstance")
 MAX_WEIGHT_BYTES = 32 * 2**30
 MAX_CONFIG_NUMBER = 2**20
 # Fields that say how many modules there are, each with a tensor of its own.
@@ -85,10 +86,23 @@ def config_names(path: Path) -> frozenset[str]:
     Raises:
         WeightsError: no such file, or not safetensors.
     """
+    return frozenset(_metadata(path))
+
+
+def config_of(path: Path, kind: type[AnyDataclass]) -> AnyDataclass:
+    """Return a configuration that a safetensors file holds, its numbers of sensible size.
+
+    Raises:
+        WeightsError: no such file, not safetensors, or no such configuration.
+    """
+    return _read_config(path, kind, _metadata(path))
+
+
+def _metadata(path: Path) -> dict[str, str]:
     _check_file(path)
     try:
         with safe_open(path, framework="pt") as file:
-            return frozenset(file.metadata() or {})
+            return dict(file.metadata() or {})
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path}: expected a safetensors file, got: {str(error).splitlines()[0]}") from None
 
@@ -112,21 +126,29 @@ def _load(path: Path, kind: type[Config]) -> tuple[Config, dict[str, torch.Tenso
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118  (no iterator)
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path}: expected a safetensors file, got: {str(error).splitlines()[0]}") from None
+    config = _read_config(path, kind, metadata)
+    too_many = [name for name in COUNTS if getattr(config, name, 0) > len(tensors)]
+    if too_many:
+        raise _does_not_fit(path, kind, f"{too_many[0]}: expected at most one a tensor of the file, {len(tensors)}")
+    return config, tensors
+
+
+def _read_config(path: Path, kind: type[AnyDataclass], metadata: Mapping[str, str]) -> AnyDataclass:
     if kind.__name__ not in metadata:
         named = " ".join(", ".join(sorted(metadata)).split())[:120] or "none named"
         raise WeightsError(f"{path}: expected weights of a {kind.__name__}, got {named}")
     try:
-        config = _config(kind, json.loads(metadata[kind.__name__]))
-        too_many = [name for name in COUNTS if getattr(config, name, 0) > len(tensors)]
-        if too_many:
-            raise ValueError(f"{too_many[0]}: expected at most one a tensor of the file, {len(tensors)}")
-        return config, tensors
+        return _config(kind, json.loads(metadata[kind.__name__]))
     except (TypeError, ValueError, RecursionError) as error:
-        line = " ".join(str(error).split())[:120]
-        raise WeightsError(f"{path}: its configuration does not fit {kind.__name__}: {line}") from None
+        raise _does_not_fit(path, kind, error) from None
 
 
-def _config(kind: type[Config], values: object) -> Config:
+def _does_not_fit(path: Path, kind: type, why: object) -> WeightsError:
+    line = " ".join(str(why).split())[:120]
+    return WeightsError(f"{path}: its configuration does not fit {kind.__name__}: {line}")
+
+
+def _config(kind: type[AnyDataclass], values: object) -> AnyDataclass:
     """Make a configuration of plain values of sensible size; a file from outside may hold anything."""
     allowed = get_type_hints(kind)
     if not isinstance(values, dict) or not allowed.keys() >= values.keys():

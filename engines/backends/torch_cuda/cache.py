@@ -2,6 +2,7 @@
 
 import weakref
 from bisect import bisect_left
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -19,6 +20,8 @@ MAX_PADDING, SLOT_STEP = 64, 256
 BUCKETS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 # slot_ranks are int32 on the device; a position is smaller by far.
 DEAD = int(np.iinfo(np.int32).max)
+# Ranges of rows whose graphs are kept: those of eight decodes and the passes that they share, but for a few.
+MAX_RANGES = 48
 # Host buffers that may be on their way at once.
 IN_FLIGHT = 4
 
@@ -174,19 +177,21 @@ class TorchCache:
 class SharedRows:
     """Memory of several decodes with one model, each of which takes rows; an `engines.backends.base.CachePool`.
 
-    Every range of rows that passes are made over keeps the graphs captured for it.
+    Every range of rows that passes were made over lately keeps the graphs captured for it, and their memory.
     """
 
     def __init__(self, graph: str, storage: Storage, work: DeviceWork) -> None:
         self.graph, self.storage, self.work = graph, storage, work
-        self.ranges: dict[tuple[int, int], Storage] = {}
+        self.ranges: OrderedDict[tuple[int, int], Storage] = OrderedDict()  # the one used last is the last
 
     def rows(self, first_row: int, count: int) -> TorchCache:
         """Return a handle to some of the rows."""
         with self.work.alone():
-            if (first_row, count) not in self.ranges:
-                self.ranges[first_row, count] = self.storage.rows(first_row, count)
-        return TorchCache(count, self.graph, self.ranges[first_row, count])
+            storage = self.ranges.pop((first_row, count), None) or self.storage.rows(first_row, count)
+            self.ranges[first_row, count] = storage
+            if len(self.ranges) > MAX_RANGES:
+                self.ranges.popitem(last=False)
+        return TorchCache(count, self.graph, storage)
 
     def clear(self, first_row: int, count: int) -> None:
         """Set some of the rows to zeros."""

@@ -1,11 +1,10 @@
 """A bundle's backend: its modules' weights, on the GPU."""
 
 import dataclasses
-import json
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 
 from mulo_sd.engines.backends.base import BackendError, one_line
 from mulo_sd.engines.backends.torch_cuda.backend import TorchBackend
@@ -21,12 +20,13 @@ from mulo_sd.engines.bundle.contract import (
     up_sampler_graph,
 )
 from mulo_sd.engines.bundle.manifest import MANIFEST_NAME, PassesEntry
-from mulo_sd.reference.checkpoints.ta_tok import TATokDecoder, load_ta_tok
+from mulo_sd.reference.checkpoints.ta_tok import TATokConfig, TATokDecoder, load_ta_tok
 from mulo_sd.reference.checkpoints.vq import load_image_tokenizer
 from mulo_sd.reference.models import Models
 from mulo_sd.reference.transformer import TransformerConfig
 from mulo_sd.reference.weights import (
     WeightsError,
+    config_of,
     load_head,
     load_latent_down_sampler,
     load_latent_up_sampler,
@@ -36,16 +36,11 @@ from mulo_sd.reference.weights import (
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
-def _metadata(path: Path) -> dict[str, str]:
-    with safe_open(path, framework="pt") as file:
-        return dict(file.metadata() or {})
-
-
 def _ta_tok(path: Path, count: int) -> TATokDecoder:
-    config = json.loads(_metadata(path).get("TATokConfig", "{}"))
-    decoder = load_ta_tok(path, count, int(config.get("heads", 12)))
-    # The tensors say neither.
-    decoder.config = dataclasses.replace(decoder.config, unit_codes=bool(config.get("unit_codes", True)))
+    config = config_of(path, TATokConfig)
+    decoder = load_ta_tok(path, count, config.heads)
+    # The tensors do not say it, nor how many heads there are.
+    decoder.config = dataclasses.replace(decoder.config, unit_codes=config.unit_codes)
     return decoder
 
 

@@ -1,6 +1,7 @@
 """Passes of one model: padded to few lengths, under CUDA graphs, in kernels made for few tokens or for many."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mulo_sd.engines.backends.base import one_line
 from mulo_sd.engines.backends.torch_cuda.cache import SLOT_STEP, Storage, bucket, rounded_up
 from mulo_sd.engines.backends.torch_cuda.eager import run_eagerly
 from mulo_sd.engines.backends.torch_cuda.weights import TransformerWeights
@@ -118,17 +120,18 @@ class Runner:
         torch.cuda.synchronize(self.work.device)
         if storage.graph_memory is None:
             storage.graph_memory = torch.cuda.graph_pool_handle()
-        graph.capture_begin(pool=storage.graph_memory, capture_error_mode="thread_local")
         try:
-            logits = self._compute(storage, key)
-        except Exception as error:  # whatever a library does that a capture does not allow
+            graph.capture_begin(pool=storage.graph_memory, capture_error_mode="thread_local")
             try:
-                graph.capture_end()
-            except RuntimeError as second:  # an invalidated capture says so once more
-                error.add_note(str(second))
+                logits = self._compute(storage, key)
+            except BaseException:
+                with suppress(RuntimeError):  # an invalidated capture says so once more
+                    graph.capture_end()
+                raise
+            graph.capture_end()
+        except Exception as error:  # whatever a library does that a capture does not allow
             self.uses_graphs = False
-            self.notes.append(f"no CUDA graphs: a pass could not be captured: {str(error).splitlines()[0]}")
+            self.notes.append(f"no CUDA graphs: a pass could not be captured: {one_line(error)}")
             return None
-        graph.capture_end()
         captured = storage.graphs[key] = CapturedPass(graph, logits, self._kernels_for(storage.batch * key[0]))
         return captured

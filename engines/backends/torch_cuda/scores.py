@@ -74,6 +74,8 @@ class Sampling:
             return None
         try:
             return call(self.kernels)
+        except (torch.OutOfMemoryError, torch.AcceleratorError):  # the device's: other kernels would fail, too
+            raise
         except Exception as error:  # whatever a compiler says of settings that come for the first time
             self._do_without(f"{type(error).__name__}: {one_line(error)}")
             return None

@@ -1,7 +1,7 @@
 """One device, one stream, one thing at a time."""
 
 import threading
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 import numpy as np
@@ -39,7 +39,7 @@ class DeviceWork:
         if device.type == "cuda":
             self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch gives it no types
         self._depth = 0
-        self._entered: list[Any] = []
+        self._entered = ExitStack()
         self._alone = _Alone(self)
 
     def alone(self) -> AbstractContextManager[None]:
@@ -49,23 +49,24 @@ class DeviceWork:
     def _enter(self) -> None:
         """Take the lock; whoever holds it already is on the stream, and need not enter anything again."""
         self.lock.acquire()
-        if self._depth == 0:
-            mode = torch.inference_mode()
-            mode.__enter__()
-            self._entered = [mode]
-            if self.stream is not None:
-                # Of several GPUs, it makes the stream's the current one, too.
-                on_stream = torch.cuda.stream(self.stream)
-                on_stream.__enter__()  # type: ignore[no-untyped-call]  # torch gives it no types
-                self._entered.append(on_stream)
-        self._depth += 1
+        try:
+            if self._depth == 0:
+                with ExitStack() as entered:
+                    entered.enter_context(torch.inference_mode())
+                    if self.stream is not None:
+                        # Of several GPUs, it makes the stream's the current one, too.
+                        entered.enter_context(torch.cuda.stream(self.stream))
+                    self._entered = entered.pop_all()
+            self._depth += 1
+        except BaseException:  # a GPU that has failed: others are told so, and do not wait for ever
+            self.lock.release()
+            raise
 
     def _leave(self) -> None:
         self._depth -= 1
         try:
             if self._depth == 0:
-                for entered in reversed(self._entered):
-                    entered.__exit__(None, None, None)
+                self._entered.close()
         finally:
             self.lock.release()
 

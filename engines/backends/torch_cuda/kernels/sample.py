@@ -167,7 +167,7 @@ def judge_kernel(
     log_probs = warm - peak - scale
     if pooled > 0:
         probs = tl.where(kept, tl.exp(log_probs), 0.0)
-        entropy = -tl.sum(tl.where(probs > 0, probs * log_probs, 0.0), axis=0)
+        entropy = -tl.sum(tl.where(probs > 0, probs * log_probs, 0.0), axis=0) + scale * 0.0
         draft = tl.load(own_ptr + 2)
         places = tl.arange(0, pooled_block)
         inside = places < pooled

@@ -2,13 +2,14 @@
 
 import gc
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from mulo_sd.engines.backends.torch_cuda.backend import TorchBackend
-from mulo_sd.engines.backends.torch_cuda.cache import BUCKETS, MAX_PADDING, bucket
+from mulo_sd.engines.backends.torch_cuda.cache import BUCKETS, MAX_PADDING, MAX_RANGES, bucket
 from tests.engines.backends.torch_cuda.small_decodes import (
     CODES,
     FAMILIES,
@@ -80,6 +81,71 @@ def test_slots_that_were_sent_before_are_dead_again(small: Callable[[str], Small
         assert found.slot_ranks[:, : storage.slots].tolist() == expected.tolist()
         assert found.positions.tolist() == [[6, 7, 7]]
         assert found.write_index.tolist() == [start]
+
+
+def test_ranges_of_a_pool_that_were_used_lately_keep_their_memory(small: Callable[[str], Small]) -> None:
+    """All are over the same keys and values; those of long ago are forgotten."""
+    pool = small("demo").ours.new_pool("target", 64)
+    ranges = [(first, 2) for first in range(MAX_RANGES + 4)]
+    caches = [pool.rows(*one) for one in ranges]
+    assert pool.rows(*ranges[-1]).storage is caches[-1].storage
+    assert pool.rows(*ranges[4]).storage is caches[4].storage
+    assert len(pool.ranges) == MAX_RANGES
+    again = pool.rows(*ranges[0])  # in place of number 5, since 4 was asked for again
+    assert again.storage is not caches[0].storage
+    again.storage.keys.fill_(3.0)
+    assert bool((caches[0].storage.keys == 3.0).all())
+    assert ranges[4] in pool.ranges
+    assert ranges[5] not in pool.ranges
+
+
+class _Graph:
+    """A CUDA graph that cannot be made: it fails where it is told to."""
+
+    def __init__(self, fails: str, calls: list[str]) -> None:
+        self.fails, self.calls = fails, calls
+
+    def _call(self, name: str) -> None:
+        self.calls.append(name)
+        if name == self.fails:
+            raise RuntimeError(f"CUDA error at {name}")
+
+    def capture_begin(self, **given: object) -> None:
+        self._call("begin")
+
+    def capture_end(self) -> None:
+        self._call("end")
+
+
+@pytest.mark.parametrize("fails", ["begin", "pass", "end"])
+def test_a_pass_that_cannot_be_captured_is_made_without(
+    small: Callable[[str], Small], monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    """Whichever call of the capture says so; a note tells it, and later passes are not captured."""
+    made, calls = small("demo"), list[str]()
+    backend = TorchBackend(made.models)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: _Graph(fails, calls))
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", object)
+    runner, cache = backend.runners["target"], backend.new_cache("target", 1)
+    compute = runner._compute
+
+    def watched(*given: Any) -> torch.Tensor:
+        if calls == ["begin"] and fails != "begin":
+            calls.append("pass")
+            if fails == "pass":
+                raise RuntimeError("CUDA error at pass")
+        return compute(*given)
+
+    monkeypatch.setattr(runner, "_compute", watched)
+    runner.uses_graphs = True
+    inputs = pass_inputs(made.models.target, cache.storage.slots, 0, 2, 3)
+    first, second, third = (backend.feed("target", cache, inputs) for _ in range(3))
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_array_equal(first, third)
+    assert calls == {"begin": ["begin"], "pass": ["begin", "pass", "end"], "end": ["begin", "pass", "end"]}[fails]
+    assert not runner.uses_graphs
+    assert list(backend.notes) == [f"no CUDA graphs: a pass could not be captured: CUDA error at {fails}"]
 
 
 def test_few_lengths_are_captured() -> None:

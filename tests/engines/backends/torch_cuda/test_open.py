@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from mulo_sd import engines
 from mulo_sd.conformance.bench import in_memory
@@ -67,6 +68,33 @@ def test_published_tokenizers_are_loaded(small: Callable[[str], Small], tmp_path
     assert decoder.config == ta_tok.config
     ids = torch.tensor([3, 1, 4, 1])
     assert torch.equal(decoder(ids), ta_tok(ids))
+
+
+@pytest.mark.parametrize(
+    ("written_as", "said"),
+    [
+        ("[1]", "expected the fields"),
+        ('{"heads": null}', "heads: expected a number"),
+        ('{"heads": 0}', "heads: expected a number"),
+        ('{"heads": [1]}', "heads: expected a number"),
+        ('{"unit_codes": "yes"}', "unit_codes: expected one of"),
+        ("{", "Expecting property name"),
+        (None, "expected weights of a TATokConfig, got none named"),
+    ],
+)
+def test_a_wrong_description_of_ta_tok(
+    small: Callable[[str], Small], tmp_path: Path, written_as: str | None, said: str
+) -> None:
+    made, generator = small("tar"), torch.Generator().manual_seed(2)
+    ta_tok = TATokDecoder(TATokConfig(50, 6, 6, 32, 1, 3, 4), 4)
+    fill(ta_tok, generator, 1.0)
+    bundle = written(tmp_path, made, made.models, ta_tok)
+    metadata = None if written_as is None else {"TATokConfig": written_as}
+    path = bundle.file(bundle.manifest.modules["semantic_features"])
+    save_file(ta_tok.state_dict(), path, metadata)
+    with pytest.raises(BackendError, match=said) as caught:
+        open_module.load_modules(bundle)
+    assert "\n" not in str(caught.value)
 
 
 def test_what_cannot_be_used_is_told_in_a_line(

@@ -2,6 +2,8 @@
 
 import gc
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -11,7 +13,8 @@ from mulo_sd import engines
 from mulo_sd.engines.backends.host_scores import HostScores
 from mulo_sd.engines.backends.torch_cuda.noise import NoiseTables, words
 from mulo_sd.engines.backends.torch_cuda.sampling import log_probs
-from mulo_sd.engines.backends.torch_cuda.scores import TorchScores
+from mulo_sd.engines.backends.torch_cuda.scores import Sampling, TorchScores
+from mulo_sd.engines.backends.torch_cuda.work import DeviceWork
 from mulo_sd.engines.rules.anchor import Anchor
 from mulo_sd.engines.rules.noise import NoiseSource, uniform_noise
 from mulo_sd.reference.sampling import target_log_probs
@@ -74,3 +77,29 @@ def test_scores_answer_as_the_hosts_do(small: Callable[[str], Small]) -> None:
     last = ours.last()
     ours.tensor.zero_()
     assert np.array_equal(last.logits(), logits[:, -1:])
+
+
+@pytest.mark.parametrize(
+    ("error", "is_kept"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), True),
+        (torch.AcceleratorError("CUDA error: an illegal memory access"), True),
+        (RuntimeError("no kernel for 3 codes"), False),
+        (KeyError("float8"), False),
+    ],
+)
+def test_kernels_are_given_up_for_what_they_cannot_do_alone(error: Exception, is_kept: bool) -> None:
+    """Not where the device has no memory just then: later ones, with memory, would be slow for no reason."""
+    sampling = Sampling(DeviceWork(torch.device("cpu")))
+    kernels = sampling.kernels = cast(Any, SimpleNamespace(takes=lambda logits: True))
+
+    def call(given: Any) -> int:
+        raise error
+
+    if is_kept:
+        with pytest.raises(type(error)):
+            sampling.by_kernels(torch.zeros(1), call)
+    else:
+        assert sampling.by_kernels(torch.zeros(1), call) is None
+    assert (sampling.kernels is kernels) == is_kept
+    assert len(sampling.notes) == (0 if is_kept else 1)
