@@ -18,7 +18,8 @@ class TestPool1:
 
     B_k(v) is the k codes nearest to v: v itself first, then by distance, ties to the lower code. The distance is
     Euclidean on the codes as the quantiser compares them, so after normalisation if it normalises. The pooled
-    probability of a draft token is the sum of p_u over B_k(draft token), added in that order.
+    probability of a draft token is the sum of p_u over B_k(draft token). The reference adds in that order; another
+    implementation may add in any, and a decision that hangs on the rounding is a near-tie (CONF-2).
     """
 
     @must_reach("two codes are equal", "the last neighbour is as near as the first left out")
@@ -43,7 +44,7 @@ class TestPool1:
     @example(Judgement(Codebook(((0,), (1,), (2,))), ((0.1, 0.2, 0.7),), (0,)), 2)
     @given(judgements(4), st.integers(0, 20))
     def test_pooling(self, judgement: Judgement, size: int) -> None:
-        """The pooled probability of u is the sum of p_u over B_k(draft_u), added in that order."""
+        """The pooled probability of u is the sum of p_u over B_k(draft_u); the reference adds in that order."""
         function_laws.pooling_adds_in_order(judgement, 1 + size % len(judgement.codebook.rows), pooled_probs)
 
 
