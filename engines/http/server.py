@@ -25,6 +25,8 @@ LAST_SECONDS = 5
 BACKLOG = 2048
 KEEP_ALIVE_SECONDS = 75
 HEAD_SECONDS = 30.0
+# In which a client takes some of an answer that waits for it.
+READ_SECONDS = 30.0
 # Beside them, descriptors are needed for bundles, the log and the listener.
 MAX_CONNECTIONS = 1000
 FREE_DESCRIPTORS = 256
@@ -34,6 +36,7 @@ class _Protocol(H11Protocol):
     """HTTP/1.1 within bounds; what is none, comes too slowly or is too much gets the error object, too."""
 
     _late: asyncio.TimerHandle | None = None
+    _unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's own
         """Take a connection, and give it some seconds for a request's head."""
@@ -50,9 +53,20 @@ class _Protocol(H11Protocol):
         elif self._late is None:
             self._await_head()
 
+    def pause_writing(self) -> None:
+        """Begin to look whether the client takes what waits for it: else an answer would be kept for ever."""
+        super().pause_writing()
+        self._await_reader()
+
+    def resume_writing(self) -> None:
+        """Write on: the client has taken nearly all."""
+        self._end_wait_for_reader()
+        super().resume_writing()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget a connection."""
         self._end_wait()
+        self._end_wait_for_reader()
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
@@ -66,6 +80,23 @@ class _Protocol(H11Protocol):
         if self._late is not None:
             self._late.cancel()
             self._late = None
+
+    def _await_reader(self) -> None:
+        self._end_wait_for_reader()
+        size = self.transport.get_write_buffer_size()
+        self._unread = self.loop.call_later(READ_SECONDS, self._check_reader, size)
+
+    def _end_wait_for_reader(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+
+    def _check_reader(self, size_before: int) -> None:
+        if self.transport.get_write_buffer_size() < size_before:
+            self._await_reader()
+        else:
+            log("client reads nothing", unread_bytes=size_before, seconds=READ_SECONDS)
+            self.transport.abort()
 
     def _refuse_late(self) -> None:
         message = f"request: expected its head within {HEAD_SECONDS:g} s, got a part of it"

@@ -1,6 +1,7 @@
-"""Connections have bounds: in number, and in the time that a request's head may take."""
+"""Connections have bounds: in number, and in the time that a request's head and the reading of an answer may take."""
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -18,11 +19,21 @@ async def hello(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-def served(test: Callable[[int], Awaitable[None]]) -> None:
+BODY = bytes(range(256)) * 2**17  # more than the system's buffers take of a connection
+
+
+async def large(scope: Any, receive: Any, send: Any) -> None:
+    """Answer every request with more than waits in the system's buffers."""
+    length = str(len(BODY)).encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]})
+    await send({"type": "http.response.body", "body": BODY})
+
+
+def served(test: Callable[[int], Awaitable[None]], app: Any = hello) -> None:
     """Run a test with the port of a server that has the service's protocol."""
 
     async def run() -> None:
-        config = uvicorn.Config(hello, lifespan="off", log_config=None)
+        config = uvicorn.Config(app, lifespan="off", log_config=None)
         config.load()
         state = ServerState()
         listener = await asyncio.get_running_loop().create_server(
@@ -99,3 +110,41 @@ def test_an_address_in_brackets() -> None:
     with listener:
         assert listener.family == socket.AF_INET6
         assert server.url_of(listener).startswith("http://[::1]:")
+
+
+def test_a_client_that_reads_nothing(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Its answer is not kept for ever."""
+    monkeypatch.setattr(server, "READ_SECONDS", 0.2)
+
+    async def test(port: int) -> None:
+        connection = socket.create_connection(("127.0.0.1", port))
+        connection.sendall(HEAD)
+        await asyncio.sleep(1)
+        connection.settimeout(5)
+        received = 0
+        with connection, contextlib.suppress(ConnectionResetError):
+            while part := connection.recv(2**20):
+                received += len(part)
+        assert received < len(BODY)
+
+    with caplog.at_level("INFO"):
+        served(test, large)
+    assert "client reads nothing" in caplog.text
+
+
+def test_a_client_that_reads_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has its answer as long as it takes some of it now and then."""
+    monkeypatch.setattr(server, "READ_SECONDS", 0.3)
+
+    async def test(port: int) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**16)
+        writer.write(HEAD)
+        received = await reader.readuntil(b"\r\n\r\n")
+        received = b""
+        while len(received) < len(BODY):
+            received += await reader.readexactly(min(2**22, len(BODY) - len(received)))
+            await asyncio.sleep(0.1)
+        assert received == BODY
+        writer.close()
+
+    served(test, large)
