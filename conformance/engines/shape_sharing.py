@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -133,14 +133,20 @@ def shared_passes_are_right(subject: Subject, level: Level, note: Note) -> None:
     for number, entry in enumerate(subject.pipeline.bundle.manifest.models) if most else ():
         lengths = shared_lengths(most, entry)
         for requests in request_counts(level):
-            # The last one has no guidance, and one row: it goes by itself.
-            batches = [last] * (requests - 1) + [1 if requests % 2 else last]
-            shared = SharedPasses(_Shares(subject.pipeline.backend), requests)
-            walks = [_Request(subject, number, index, batch) for index, batch in enumerate(batches)]
-            # Of the same length for all, then shorter ones beside: their ends are padded.
-            plans = [[*lengths, *(max(1, fed - index % fed) for fed in lengths)] for index in range(requests)]
-            run_together(shared, [partial(one.run, shared, plan) for one, plan in zip(walks, plans, strict=True)])
-            alone = requests * (3 + 2 * len(lengths))
-            assert shared.passes < alone or last == 1, f"{requests} requests made {alone} passes, and shared none"
+            # Without guidance, of one row each, they share passes of their own: of an odd number, since it takes time.
+            for batch in sorted({last, 1} if requests % 2 else {last}):
+                _share(subject, number, [batch] * requests, lengths)
             for fed in lengths:
                 note(shared_shape(entry.graph, requests, fed))
+
+
+def _share(subject: Subject, number: int, batches: Sequence[int], lengths: Sequence[int]) -> None:
+    """Let requests of so many rows each make passes of those lengths together."""
+    requests = len(batches)
+    shared = SharedPasses(_Shares(subject.pipeline.backend), requests)
+    walks = [_Request(subject, number, index, batch) for index, batch in enumerate(batches)]
+    # Of the same length for all, then shorter ones beside: their ends are padded.
+    plans = [[*lengths, *(max(1, fed - index % fed) for fed in lengths)] for index in range(requests)]
+    run_together(shared, [partial(one.run, shared, plan) for one, plan in zip(walks, plans, strict=True)])
+    alone = requests * (3 + 2 * len(lengths))
+    assert shared.passes < alone, f"{requests} requests of {batches[0]} rows made {alone} passes, and shared none"
