@@ -7,6 +7,7 @@ from typing import NamedTuple, get_args
 
 from mulo_sd import engines
 from mulo_sd.engines.bundle.contract import FEWEST_PASSES_PRESET, PUBLISHED_FAMILIES, PlanBackend
+from mulo_sd.export.build_arguments import MODEL_NAMES
 from mulo_sd.export.build_bundle import neighbour_table
 from mulo_sd.export.demo_evidence import demo_evidence
 from mulo_sd.export.evidence import Evidence
@@ -54,7 +55,6 @@ KNOWN_MODELS = {
 }
 # Those that the command knows and that were trained on captioned pictures.
 TRAINED_MODELS: Mapping[str, Callable[[], Trained]] = {"pictograms": _load_pictograms}
-MODEL_NAMES = (*KNOWN_MODELS, *TRAINED_MODELS)
 
 
 def plan_backends_of(chosen: list[str] | None) -> list[PlanBackend]:

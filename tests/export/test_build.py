@@ -16,6 +16,7 @@ from mulo_sd import engines
 from mulo_sd.engines.bundle import open_bundle
 from mulo_sd.engines.prompts.prefix import FIELDS
 from mulo_sd.export import build, chosen_models, precision
+from mulo_sd.export.build_arguments import MODEL_NAMES
 from mulo_sd.export.build_bundle import build_bundle, neighbour_table
 from mulo_sd.export.comparison import ToleranceError
 from mulo_sd.export.demo_evidence import demo_evidence
@@ -39,6 +40,19 @@ def test_errors_are_in_the_manifest(demo_bundle: Path) -> None:
         assert tuple(tensor.name for tensor in graph.outputs) == item.output_names
     for model in manifest.models:
         assert manifest.graphs[model.graph].measured_error > 0  # a comparison with itself would say 0
+
+
+def test_options_name_the_models_that_the_command_knows() -> None:
+    assert (*chosen_models.KNOWN_MODELS, *chosen_models.TRAINED_MODELS) == MODEL_NAMES
+
+
+def test_options_are_read_before_torch_is_loaded() -> None:
+    """Help, and what is said of a wrong option, do not wait for it."""
+    code = (
+        "import sys; from mulo_sd.export import build, build_arguments; "
+        "sys.exit(bool({'torch', 'onnx', 'onnx_ir'} & sys.modules.keys()))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_refuses_to_overwrite(tmp_path: Path) -> None:
