@@ -16,7 +16,7 @@ from mulo_sd.export.allowed import max_allowed
 from mulo_sd.export.comparison import Runner, ToleranceError, outputs_of
 from mulo_sd.export.evidence import Evidence
 from mulo_sd.export.graphs.specification import GraphSpecification
-from mulo_sd.export.kept_codes import UNIT, Sampling, guided, kept_bounds, slack_of
+from mulo_sd.export.kept_codes import UNIT, Sampling, guided, kept_bounds, kept_exactly, slack_of
 from mulo_sd.export.precision import EDGE_CODES, EDGE_ROW_RATE, LARGE_CODEBOOK_FACTOR, SMALL_CODEBOOK
 from mulo_sd.reference.largest_error import largest_error
 
@@ -172,8 +172,9 @@ class _Judged:
                     f"output log_probs: row {row} {what} code {code} against the rule ({self.settings}); "
                     f"{int(wrong.sum())} codes in all, and rounding explains none of them"
                 )
-        exact = kept_bounds(self.logits, torch.zeros_like(self.slack), self.settings)[1]
-        self._check_edges((kept != exact).sum(dim=-1), int((sure != possible).any(dim=-1).sum()))
+        self._check_edges(
+            (kept != kept_exactly(self.logits, self.settings)).sum(dim=-1), int((sure != possible).any(dim=-1).sum())
+        )
 
     def _check_edges(self, others: Tensor, open_rows: int) -> None:
         """Hold the number of near-ties at the edge of top-p: few codes a row, and few rows.

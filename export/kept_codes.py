@@ -39,6 +39,11 @@ def slack_of(cond: Tensor, uncond: Tensor, settings: Sampling) -> Tensor:
     return UNIT * 2 * parts.amax(dim=-1, keepdim=True) / temperature
 
 
+def kept_exactly(logits: Tensor, settings: Sampling) -> Tensor:
+    """Return the codes that exact arithmetic keeps, Bool[n, V], of guided and tempered logits, Float64[n, V]."""
+    return _bounds(logits, torch.zeros(len(logits), 1, dtype=torch.float64), settings, room=0.0)[1]
+
+
 def kept_bounds(logits: Tensor, slack: Tensor, settings: Sampling) -> tuple[Tensor, Tensor]:
     """Return the codes that are kept for certain, and those that may be, Bool[n, V] each.
 
@@ -47,6 +52,10 @@ def kept_bounds(logits: Tensor, slack: Tensor, settings: Sampling) -> tuple[Tens
         slack: Float64[n, 1], of each row; 0 where they are exact.
         settings: What is kept.
     """
+    return _bounds(logits, slack, settings, room=SUM_SLACK * logits.shape[-1] ** 0.5)
+
+
+def _bounds(logits: Tensor, slack: Tensor, settings: Sampling, room: float) -> tuple[Tensor, Tensor]:
     if settings.temperature == 0:
         best = logits.max(dim=-1, keepdim=True).values
         possible = logits >= best - 2 * slack
@@ -60,7 +69,6 @@ def kept_bounds(logits: Tensor, slack: Tensor, settings: Sampling) -> tuple[Tens
     weights = (ranked - ranked.amax(dim=-1, keepdim=True)).exp()
     most, least = weights.sum(dim=-1, keepdim=True), (weights * sure).sum(dim=-1, keepdim=True)
     surely_before, maybe_before = _before(ranked, weights, slack)
-    room = SUM_SLACK * logits.shape[-1] ** 0.5
     doubtful = most - least  # codes that top-k may keep, and may not
     kept = (maybe_before / least) * (2 * slack).exp() + room < settings.top_p
     may_be = (surely_before - doubtful) / most * (-2 * slack).exp() - room <= settings.top_p
