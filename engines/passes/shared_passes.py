@@ -130,6 +130,7 @@ class SharedPasses:
         # Where passes compute on the host's processors, decodes would disturb them there: one goes on at a time.
         self.in_turns = not self.pooling or self.max_tokens != float("inf")
         self.pools: dict[tuple[str, int], CachePool] = {}  # of a graph, for decodes of so many rows
+        self.seats: dict[tuple[str, int], dict[int, int]] = {}  # which rows of each pool a decode has, by its place
         self.gains: dict[str, bool] = {}  # which graphs' passes are shared
         self.seconds: dict[str, float] = {}  # that stateless graphs take
         self.making = threading.Lock()  # held while a pool is made
@@ -162,14 +163,26 @@ class SharedPasses:
 
         The first of a graph may load a model of gigabytes.
         """
-        first = number * batch
         if not self._shares(graph):
-            return Place(first, batch, self.scheduler.beside(lambda: self.backend.new_cache(graph, batch)))
+            return Place(0, batch, self.scheduler.beside(lambda: self.backend.new_cache(graph, batch)))
+        first = self._seat_of(graph, number, batch) * batch
         if (graph, batch) not in self.pools:
             self.scheduler.beside(lambda: self._make_pool(graph, batch))
         pool = self.pools[graph, batch]
         pool.clear(first, batch)
         return Place(first, batch, pool.rows(first, batch))
+
+    def _seat_of(self, graph: str, number: int, batch: int) -> int:
+        """Return which rows of a pool a decode takes: the first free ones, so that those of several lie together.
+
+        They are free again when the next decode at its place, whatever its rows, takes some of the graph.
+        """
+        for pool, seats in self.seats.items():
+            if pool[0] == graph:
+                seats.pop(number, None)
+        seats = self.seats.setdefault((graph, batch), {})
+        seats[number] = next(seat for seat in range(self.places) if seat not in seats.values())
+        return seats[number]
 
     def _shares(self, graph: str) -> bool:
         if graph not in self.gains:

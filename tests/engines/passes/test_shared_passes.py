@@ -1,5 +1,6 @@
 """Passes that several decodes share: one that fails, fails for its culprit alone."""
 
+import time
 from functools import partial
 from typing import Any
 
@@ -97,7 +98,7 @@ class _Counts(PoolingBackend):
         ([1, 1, 1, 1, 1], 99, [(5, 1)]),
         ([1, 1, 1, 1, 1], 4, [(4, 1), (1, 1)]),
         ([2, 2, 1, 1, 1], 99, [(3, 1), (4, 1)]),
-        ([1, 2, 1, 2, 1], 99, [(1, 1), (1, 1), (1, 1), (2, 1), (2, 1)]),  # their rows do not lie side by side
+        ([1, 2, 1, 2, 1], 99, [(3, 1), (4, 1)]),
     ],
 )
 def test_passes_are_shared_by_as_many_as_a_backend_takes(
@@ -124,3 +125,24 @@ def test_passes_are_shared_by_as_many_as_a_backend_takes(
     shared.close()
     assert errors == []
     assert backend.shapes == expected
+
+
+def test_rows_are_taken_again() -> None:
+    """Decodes come and go with and without guidance: those that run lie side by side, and no two in the same rows."""
+    shared = SharedPasses(_Counts(99), 4)
+    taken: dict[int, tuple[int, int]] = {}
+    generator = np.random.default_rng(4)
+
+    def begin(number: int, batch: int) -> None:
+        place = shared.place("target", number, batch)
+        taken[number] = (batch, place.first_row)
+
+    numbers = [*range(4), *generator.integers(0, 4, 60).tolist()]
+    batches = [2, 1, 2, 1, *generator.integers(1, 3, 60).tolist()]
+    for number, batch in zip(numbers, batches, strict=True):
+        shared.begin(partial(begin, number, batch))
+        while shared.scheduler._begun:
+            time.sleep(0.001)
+        assert len(set(taken.values())) == len(taken)
+        assert all(first % size == 0 and first < 4 * size for size, first in taken.values())
+    shared.close()
