@@ -17,7 +17,7 @@ from mulo_sd.engines.bundle.contract import (
     down_sampler_graph,
     up_sampler_graph,
 )
-from mulo_sd.engines.bundle.entries import Entry, FileEntry, GraphEntry, Positive, Sha256
+from mulo_sd.engines.bundle.entries import Entry, FileEntry, GraphEntry, Positive, Sha256, Words
 from mulo_sd.engines.parts import MAX_NODES
 from mulo_sd.engines.setting_kinds import MAX_DRAFTERS
 from mulo_sd.engines.settings import Settings
@@ -81,11 +81,11 @@ class Manifest(Entry):
     """A bundle's manifest."""
 
     schema_version: Literal[4]
-    name: str
+    name: Words
     family: Family
     precision: Precision
-    created: str
-    tools: dict[str, str]
+    created: Annotated[str, Field(pattern=r"^[0-9A-Z:.+-]{0,40}$")]  # of ISO 8601; empty of a bundle in memory
+    tools: dict[str, Words]
     token_pixels: Positive
     models: Annotated[tuple[TransformerEntry, ...], Field(min_length=1, max_length=1 + MAX_DRAFTERS)]
     # Of decodes that draft otherwise than from a coarser grid; none in bundles that were built before.

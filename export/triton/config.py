@@ -23,7 +23,7 @@ def config_text(name: str, options: ModelOptions, size: tuple[int, int], kind: I
     """
     width, height = size
     lines = [
-        f"# {options.bundle}, written by `mulo-sd triton`.",
+        f"# {_quoted(options.bundle)}, written by `mulo-sd triton`.",
         f"name: {_quoted(name)}",
         'backend: "python"',
         "max_batch_size: 0",

@@ -200,7 +200,8 @@ def test_an_interrupted_export_leaves_nothing(demo_bundle: Path, tmp_path: Path,
 
 def test_texts_are_quoted() -> None:
     """A name of a file or of a backend may hold what protobuf's text format reads otherwise."""
-    options = ModelOptions(manifest_sha256="0" * 64, text_model='a "b"\\c\né')
+    options = ModelOptions(manifest_sha256="0" * 64, text_model='a "b"\\c\né', bundle='a\nparameters { key: "b" }')
     config = config_text("m", options, (16, 16), "cpu", 1)
+    assert config.startswith('# "a\\nparameters { key: \\"b\\" }", written by `mulo-sd triton`.\nname: "m"\n')
     assert '{ string_value: "a \\"b\\"\\\\c\\n\\303\\251" }' in config
     assert config.isascii()
