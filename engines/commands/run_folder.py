@@ -42,11 +42,10 @@ def begin(folder: Path, description: Mapping[str, Any], old_description: Mapping
     run_file = folder / RUN_NAME
     try:
         make_folder(folder)
+        # Before anything is cleaned: another command may be writing into a folder that is not a run's.
+        _check_ours(folder)
         with in_use(folder):
-            if (
-                not run_file.is_file() and _holds_other_files(folder) and not run_file.is_file()
-            ):  # it may come meanwhile
-                raise LayoutError(f"{folder}: expected an empty folder or one begun before, got something else")
+            _check_ours(folder)
             if not run_file.is_file():
                 _create(run_file, json.dumps({"format": FORMAT, **description}, indent=1) + "\n")
             recorded = _read(run_file)
@@ -73,6 +72,12 @@ def _create(path: Path, text: str) -> None:
             return
         except OSError:  # the file system knows no hard links
             written.replace(path)
+
+
+def _check_ours(folder: Path) -> None:
+    run_file = folder / RUN_NAME
+    if not run_file.is_file() and _holds_other_files(folder) and not run_file.is_file():  # it may come meanwhile
+        raise LayoutError(f"{folder}: expected an empty folder or one begun before, got something else")
 
 
 def _holds_other_files(folder: Path) -> bool:

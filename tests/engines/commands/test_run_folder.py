@@ -14,7 +14,7 @@ from PIL import Image
 from rich.console import Console
 
 from mulo_sd.engines.bundle.manifest import MANIFEST_NAME
-from mulo_sd.engines.commands import run_images
+from mulo_sd.engines.commands import run_folder, run_images
 from mulo_sd.engines.commands.draw_many import Run
 from mulo_sd.engines.commands.image_record import read_record
 from mulo_sd.engines.commands.layouts import LayoutError
@@ -187,3 +187,14 @@ def test_progress_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None
         ),
         "images: 39 of 40 after 0:05:00, about 0:00:10 to go",
     ]
+
+
+def test_a_folder_of_something_else_is_left_as_it_is(tmp_path: Path) -> None:
+    """Another command may be writing there, deeper in it, into a temporary folder of the same kind."""
+    written = tmp_path / "training" / ".partial-abcd1234" / "target.safetensors"
+    written.parent.mkdir(parents=True)
+    written.write_bytes(b"weights")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(LayoutError, match="expected an empty folder or one begun before, got something else"):
+        run_folder.begin(tmp_path, {"seed": 1}, {})
+    assert sorted(tmp_path.rglob("*")) == before
