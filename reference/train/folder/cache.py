@@ -29,6 +29,8 @@ FOLDER = "picture_cache"
 PICTURES, LINES, OFFSETS, HASHES = "pictures.npy", "pictures.jsonl", "offsets.npy", "hashes.npy"
 LEFT_OUT, HELD_OUT, HEADER = "left_out.jsonl", "held_out.jsonl", "pictures.json"
 PREFIX_FILES = "prefix-*.json"
+# By a reading; the header first: without it, what a kill leaves of the others is no cache.
+WRITTEN = (HEADER, PICTURES, LINES, OFFSETS, HASHES, LEFT_OUT, HELD_OUT, *catalogue.FILES)
 
 VERSION = 2  # of the files; another one is made anew
 MAX_HEADER_BYTES = 2**20
@@ -152,23 +154,20 @@ def remove(folder: Path) -> None:
     """Remove what a reading wrote into a folder, and the folder.
 
     Raises:
-        FolderError: something else is in it.
+        FolderError: something else is in it; then all of it stays.
     """
     if not os.path.lexists(folder):
         return
     if not folder.is_dir() or folder.is_symlink():
         raise FolderError(f"{folder}: expected a folder that this command wrote, got something else; move it away")
-    # The header first: without it, what a kill leaves here is no cache.
-    for path in [folder / name for name in (HEADER, PICTURES, LINES, OFFSETS, HASHES, LEFT_OUT, HELD_OUT)]:
+    others = [path.name for path in folder.iterdir() if path.name not in WRITTEN and not path.match(PREFIX_FILES)]
+    if others:
+        raise FolderError(
+            f"{folder}: expected nothing but what this command wrote, got {shown(min(others))}; move it away"
+        )
+    for name in WRITTEN:
         with suppress(FileNotFoundError):
-            path.unlink()
+            (folder / name).unlink()
     for path in folder.glob(PREFIX_FILES):
         path.unlink()
-    catalogue.discard(folder)
-    try:
-        folder.rmdir()
-    except OSError:
-        other = shown(min(path.name for path in folder.iterdir()))
-        raise FolderError(
-            f"{folder}: expected nothing but what this command wrote, got {other}; move it away"
-        ) from None
+    folder.rmdir()

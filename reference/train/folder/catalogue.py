@@ -17,6 +17,8 @@ from mulo_sd.reference.train.folder.names import key_of
 from mulo_sd.reference.train.folder.problems import Problem
 
 NAME = "reading.sqlite"
+# It, and what SQLite keeps beside it.
+FILES = (NAME, f"{NAME}-journal", f"{NAME}-wal", f"{NAME}-shm")
 CACHE_KIB = 32 * 1024  # pages that SQLite keeps in memory
 PAGE = 1000  # candidates that are fetched at a time
 
@@ -234,7 +236,7 @@ class Catalogue:
 
 
 def discard(folder: Path) -> None:
-    """Remove the file and what SQLite keeps beside it."""
-    for name in (NAME, f"{NAME}-journal", f"{NAME}-wal", f"{NAME}-shm"):
+    """Remove its files."""
+    for name in FILES:
         with suppress(FileNotFoundError):
             (folder / name).unlink()

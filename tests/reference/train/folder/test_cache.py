@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mulo_sd.processes import environment
-from mulo_sd.reference.train.folder import build_cache
+from mulo_sd.reference.train.folder import build_cache, cache
 from mulo_sd.reference.train.folder.array_file import ArrayFile
 from mulo_sd.reference.train.folder.options import FolderError
 from tests.reference.train.folder.made import Opened, add_pictures, noise
@@ -291,3 +291,16 @@ def test_an_array_file_grows(tmp_path: Path) -> None:
             array.append(picture)
         array.finish()
     assert np.array_equal(np.load(path), pictures)
+
+
+def test_a_folder_that_holds_something_else_stays_as_it_is(tmp_path: Path) -> None:
+    """Files by our names are nobody's to remove beside a stranger's."""
+    names = ["pictures.json", "hashes.npy", "prefix-1.json", "reading.sqlite", "notes.txt"]
+    for name in names:
+        (tmp_path / name).write_text(name)
+    with pytest.raises(FolderError, match=r"expected nothing but what this command wrote, got notes\.txt"):
+        cache.remove(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+    (tmp_path / "notes.txt").unlink()
+    cache.remove(tmp_path)
+    assert not tmp_path.exists()
