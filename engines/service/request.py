@@ -1,6 +1,7 @@
 """A request of a session: what its caller holds while the image is on its way."""
 
 import math
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping
@@ -138,7 +139,14 @@ class Request:
         """
         if not callable(call):
             raise SettingsError(f"call: expected a function, got {call!r:.80}")
-        self._future.add_done_callback(lambda _: call(self))
+
+        def called(_: "Future[Result]") -> None:
+            try:
+                call(self)
+            except BaseException:  # such as SystemExit: it would end the session's own work on other requests
+                threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
+
+        self._future.add_done_callback(called)
 
     def cancel(self) -> None:
         """End the request: at once where it waits, else before its next pass or when its prompt is described.

@@ -250,6 +250,24 @@ def test_whatever_a_backend_raises_is_its_request_s(
                 same(request, whole, condition, request.number)
 
 
+def test_a_callback_that_ends_its_thread_ends_no_other_request(
+    one: Pipeline, condition: Condition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the request has an image or an error: more of them than a session draws and describes at once."""
+    told = list[type[BaseException] | None]()
+    monkeypatch.setattr(threading, "excepthook", lambda given: told.append(given.exc_type))
+
+    def leave(request: Request) -> None:
+        raise SystemExit(3)
+
+    with Stopping(one, condition).session(1) as session:
+        requests = [session.submit(condition, seed, "ar", top_k=-5 if seed % 2 else 0) for seed in range(6)]
+        for request in requests:
+            request.add_done_callback(leave)
+        assert [request.exception(LIMIT) is None for request in requests] == [True, False] * 3
+    assert told == [SystemExit] * 6
+
+
 def test_closing_ends_what_waits_and_what_is_described(one: Pipeline, condition: Condition) -> None:
     held, slow, ended = Gate(), Gate(), list[int]()
     session = Stopping(one, condition, slow=slow).session(1)
