@@ -97,20 +97,6 @@ def _merged(group: list[_WaitingPass]) -> Tensors:
     return inputs
 
 
-def _fits(group: list[_WaitingPass], item: _WaitingPass, slots: int) -> bool:
-    """Whether a pass may join others of its pool: beside them in it, without much padding, with room for it."""
-    fed = [other.fed for other in (*group, item)]
-    longest = max(fed)
-    if group[-1].end != item.place.first_row:
-        return False
-    if any(int(other.inputs["write_index"][0]) + longest > slots for other in (*group, item)):
-        return False
-    # A prefill's prefix is not padded with a token's: the two differ by tokens of -1.
-    if len({bool(other.inputs["tokens"][0, 0] < 0) for other in (*group, item)}) > 1:
-        return False
-    return longest <= FEW or 1 - sum(fed) / (longest * len(fed)) <= MAX_PADDING
-
-
 class SharedPasses:
     """A backend's passes, shared by the decodes that run; what a decode calls is called in its own greenlet alone."""
 
@@ -241,18 +227,26 @@ class SharedPasses:
         ordered = sorted(waiting, key=lambda item: (*item.pool, item.place.first_row))
         for _, items in groupby(ordered, key=lambda item: item.pool):
             for number, item in enumerate(items):
-                if number and self._may_join(groups[-1], item):
+                if number and self._fits(groups[-1], item):
                     groups[-1].append(item)
                 else:
                     groups.append([item])
         return groups
 
-    def _may_join(self, group: list[_WaitingPass], item: _WaitingPass) -> bool:
-        if not _fits(group, item, slots=int(item.inputs["slot_ranks"].shape[1])):
+    def _fits(self, group: list[_WaitingPass], item: _WaitingPass) -> bool:
+        """Whether a pass may join others of its pool: beside them in it, with little padding, and room for all."""
+        fed = [other.fed for other in (*group, item)]
+        longest, slots = max(fed), int(item.inputs["slot_ranks"].shape[1])
+        if group[-1].end != item.place.first_row or longest > self.max_tokens:
             return False
-        rows = item.end - group[0].place.first_row
-        tokens = max(other.fed for other in (*group, item))
-        return tokens <= self.max_tokens and self.backend.takes_shared(item.graph, rows, tokens)
+        if any(int(other.inputs["write_index"][0]) + longest > slots for other in (*group, item)):
+            return False
+        # A prefill's prefix is not padded with a token's: the two differ by tokens of -1.
+        if len({bool(other.inputs["tokens"][0, 0] < 0) for other in (*group, item)}) > 1:
+            return False
+        if longest > FEW and 1 - sum(fed) / (longest * len(fed)) > MAX_PADDING:
+            return False
+        return self.backend.takes_shared(item.graph, item.end - group[0].place.first_row, longest)
 
     def _run(self, group: list[_WaitingPass]) -> None:
         """Run a group as one pass; where that fails, its halves, so that only what is at fault fails.
