@@ -135,18 +135,17 @@ def shared_passes_are_right(subject: Subject, level: Level, note: Note) -> None:
         for requests in request_counts(level):
             # Without guidance, of one row each, they share passes of their own: of an odd number, since it takes time.
             for batch in sorted({last, 1} if requests % 2 else {last}):
-                _share(subject, number, [batch] * requests, lengths)
+                _share(subject, number, requests, batch, lengths)
             for fed in lengths:
                 note(shared_shape(entry.graph, requests, fed))
 
 
-def _share(subject: Subject, number: int, batches: Sequence[int], lengths: Sequence[int]) -> None:
-    """Let requests of so many rows each make passes of those lengths together."""
-    requests = len(batches)
+def _share(subject: Subject, number: int, requests: int, batch: int, lengths: Sequence[int]) -> None:
+    """Let so many requests of `batch` rows each make passes of those lengths together."""
     shared = SharedPasses(_Shares(subject.pipeline.backend), requests)
-    walks = [_Request(subject, number, index, batch) for index, batch in enumerate(batches)]
+    walks = [_Request(subject, number, index, batch) for index in range(requests)]
     # Of the same length for all, then shorter ones beside: their ends are padded.
     plans = [[*lengths, *(max(1, fed - index % fed) for fed in lengths)] for index in range(requests)]
     run_together(shared, [partial(one.run, shared, plan) for one, plan in zip(walks, plans, strict=True)])
     alone = requests * (3 + 2 * len(lengths))
-    assert shared.passes < alone, f"{requests} requests of {batches[0]} rows made {alone} passes, and shared none"
+    assert shared.passes < alone, f"{requests} requests of {batch} rows made {alone} passes, and shared none"
